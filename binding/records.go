@@ -1,0 +1,264 @@
+package binding
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+// maker is who made a record, and who gave it its TLS settings and sslFlags;
+// those are zero as long as nobody did.
+type maker struct {
+	who, tls, flags owner
+}
+
+const recordChunk = 256
+
+// newRecord adds a record to the tables.
+func (c *compiler) newRecord(r Record, who owner) *Record {
+	if len(c.chunk) == 0 {
+		c.chunk = make([]Record, min(recordChunk, len(c.t.bindings)+1))
+	}
+	rec := &c.chunk[0]
+	c.chunk = c.chunk[1:]
+	*rec = r
+	rec.Index = len(c.t.records)
+	rec.SNIMissing, rec.SNIUnmatched = c.opts.SNIMissing, c.opts.SNIUnmatched
+	c.t.records = append(c.t.records, rec)
+	m := maker{who: who}
+	if who.binding != nil || r.TLS != "" {
+		m.tls = who
+	}
+	if who.binding != nil {
+		m.flags = who
+	}
+	c.makers = append(c.makers, m)
+	return rec
+}
+
+// own returns the record under the key of a binding, nil if there is none. The
+// two lowest bits of sslFlags choose the key: address and port, name and port, or
+// the port alone.
+func (c *compiler) own(b *BindingEntry) *Record {
+	table := c.port(HTTPS, b.Port)
+	switch b.Flags.kind() {
+	case RecordStore:
+		return table.store
+	case RecordHostnamePort:
+		if key, wildcard := split(b.Host); wildcard {
+			return table.wildcards[key]
+		}
+		return table.names[b.Host]
+	default:
+		return recordOf(table.scope(b.IP))
+	}
+}
+
+// keep puts a record under the key of a binding.
+func (c *compiler) keep(b *BindingEntry, rec *Record) {
+	table := c.port(HTTPS, b.Port)
+	switch rec.Kind {
+	case RecordStore:
+		table.store = rec
+	case RecordHostnamePort:
+		key, wildcard := split(b.Host)
+		m := &table.names
+		if wildcard {
+			m = &table.wildcards
+		}
+		if *m == nil {
+			*m = make(map[string]*Record)
+		}
+		(*m)[key] = rec
+	default:
+		c.scope(HTTPS, b.IP, b.Port).record = rec
+	}
+}
+
+// addRecord makes the record of an https binding, or joins the one that is
+// there. Bindings without a certificate wait for assignRecord.
+func (c *compiler) addRecord(b *BindingEntry, in *SiteBinding) {
+	if b.Protocol != HTTPS {
+		return
+	}
+	kind := b.Flags.kind()
+	if b.Certificate == "" && kind != RecordStore {
+		return
+	}
+	if rec := c.own(b); rec != nil {
+		c.join(rec, b, in)
+		return
+	}
+	r := Record{Kind: kind, Port: b.Port, Certificate: b.Certificate, TLS: in.TLS, Flags: b.Flags & settingBits}
+	switch kind {
+	case RecordIPPort:
+		r.IP = b.IP
+	case RecordHostnamePort:
+		r.Host = b.Host
+	}
+	i := b.Site.Index
+	r.Sites = c.ids[i : i+1 : i+1]
+	c.keep(b, c.newRecord(r, owner{binding: b}))
+}
+
+// join adds a binding to the record that it shares with others.
+func (c *compiler) join(rec *Record, b *BindingEntry, in *SiteBinding) {
+	c.share(rec, b)
+	m := &c.makers[rec.Index]
+	if b.Certificate != "" {
+		switch rec.Certificate {
+		case "": // an endpoint that leaves the certificate to the sites
+			rec.Certificate = b.Certificate
+			m.who = owner{binding: b}
+		case b.Certificate:
+		default:
+			c.certificateConflict(rec, m.who, b)
+		}
+	}
+	c.joinSettings(rec, m, b, in)
+}
+
+// joinSettings compares TLS settings. An endpoint's settings hold for bindings
+// that have none; between bindings, none is a setting too, because a site must
+// not get client authentication or old TLS versions from another one unseen.
+func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry, in *SiteBinding) {
+	tls, flags := in.TLS, b.Flags&settingBits
+	if b.Certificate == "" && rec.Kind != RecordStore && tls == "" && flags == 0 {
+		return
+	}
+	if tls == "" && m.tls.endpoint != nil {
+		tls = rec.TLS
+	}
+	if m.tls.isZero() {
+		rec.TLS, m.tls = tls, owner{binding: b}
+	}
+	if m.flags.isZero() {
+		rec.Flags, m.flags = flags, owner{binding: b}
+	}
+	switch {
+	case rec.TLS != tls:
+		c.settingsConflict(rec, m.tls, b)
+	case rec.Flags != flags:
+		c.settingsConflict(rec, m.flags, b)
+	}
+}
+
+// share notes that a site's binding uses a record; sortSites brings the result in
+// order.
+func (c *compiler) share(rec *Record, b *BindingEntry) {
+	i, n := b.Site.Index, len(rec.Sites)
+	switch {
+	case n == 0:
+		rec.Sites = c.ids[i : i+1 : i+1]
+	case rec.Sites[n-1] != b.Site.ID:
+		rec.Sites = append(rec.Sites, b.Site.ID)
+	}
+}
+
+func (c *compiler) sortSites() {
+	for _, rec := range c.t.records {
+		if !slices.IsSorted(rec.Sites) {
+			slices.Sort(rec.Sites)
+			rec.Sites = slices.Compact(rec.Sites)
+		}
+	}
+}
+
+// finishRecords refuses endpoints to which nobody gave a certificate.
+func (c *compiler) finishRecords() {
+	for _, rec := range c.t.records {
+		if rec.Certificate == "" && rec.Kind == RecordIPPort {
+			c.endpointError(c.makers[rec.Index].who, "has no certificate, and no https binding on this address and port gives it one",
+				"add a certificate to the endpoint")
+		}
+	}
+}
+
+// assignRecord finds the record that clients of an https binding get, and refuses
+// a binding that nothing can serve.
+func (c *compiler) assignRecord(b *BindingEntry, in *SiteBinding) {
+	if b.Protocol != HTTPS {
+		return
+	}
+	b.Record = c.recordOf(b)
+	if b.Record == nil {
+		severity := Error
+		if !b.Site.State.Started {
+			severity = Warning // it hurts nobody until the site starts
+		}
+		c.report.add(severity, CodeNoCertificate, func() Finding {
+			return about(b, bindingLabel(b)+" has no certificate, and nothing else gives one to its clients",
+				fmt.Sprintf("add a certificate to the binding or to the site, or one for all sites on the port with endpoint %s", endpointText(b.IP, b.Port)))
+		})
+		return
+	}
+	if b.Certificate != "" || b.Flags.kind() == RecordStore {
+		return
+	}
+	if own := c.own(b); own != nil {
+		c.share(own, b)
+		c.joinSettings(own, &c.makers[own.Index], b, in)
+		return
+	}
+	c.share(b.Record, b)
+	if in.TLS != "" || b.Flags&settingBits != 0 {
+		c.report.add(Warning, CodeUnusedSettings, func() Finding {
+			return about(b, fmt.Sprintf("%s has TLS settings without a certificate: its clients get record %s with the settings of that one",
+				bindingLabel(b), b.Record.Key()), "give the binding a certificate, or remove the settings")
+		})
+	}
+}
+
+// recordOf walks table D1 for a client of the binding that sends its host.
+func (c *compiler) recordOf(b *BindingEntry) *Record {
+	table := c.port(HTTPS, b.Port)
+	if b.IP.IsValid() && !b.IP.IsUnspecified() {
+		for _, ip := range []netip.Addr{b.IP, b.IP.WithZone("")} {
+			if rec := recordOf(table.concrete[ip]); rec != nil {
+				return rec
+			}
+		}
+	}
+	if rec := c.recordOfHost(table, b.Host); rec != nil {
+		return rec
+	}
+	if b.Host != "" && table.store != nil {
+		return table.store
+	}
+	// A binding to all addresses may still be served to IPv6 clients alone.
+	v6, all := recordOf(table.v6), recordOf(table.all)
+	if b.IP.Is6() && v6 != nil {
+		return v6
+	}
+	if all != nil {
+		return all
+	}
+	if !b.IP.IsValid() && v6 != nil {
+		return v6
+	}
+	return table.store
+}
+
+// recordOfHost finds the record by name for a host, or for the names below a
+// wildcard host.
+func (c *compiler) recordOfHost(table *portTable, host string) *Record {
+	if host == "" {
+		return nil
+	}
+	key, wildcard := split(host)
+	if !wildcard {
+		if rec := table.names[key]; rec != nil {
+			return rec
+		}
+		return wildcardOf(table.wildcards, []byte(key), c.opts.WildcardAnyDepth)
+	}
+	if rec := table.wildcards[key]; rec != nil || !c.opts.WildcardAnyDepth {
+		return rec
+	}
+	return wildcardOf(table.wildcards, []byte(key), true)
+}
+
+func hostKey(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }
+
+func storeKey(port uint16) string { return "ccs:" + strconv.Itoa(int(port)) }

@@ -1,0 +1,87 @@
+package binding
+
+import "net/netip"
+
+// Site is one web site with its bindings, as configured.
+type Site struct {
+	// ID is the IIS site identifier, as in /w3svc/1; 0 is refused.
+	ID uint32
+	// Name is for messages.
+	Name string
+	// Stopped is autostart off: the bindings leave routing (table D2), while the
+	// TLS records stay (table D1), because HTTP.sys keeps them apart from the
+	// state of a site.
+	Stopped  bool
+	Bindings []SiteBinding
+}
+
+// SiteBinding is a binding of a site with what IIS keeps beside it.
+type SiteBinding struct {
+	Binding
+	// Flags are the sslFlags; only https bindings have any.
+	Flags Flags
+	// Certificate names the certificate for the record of this binding. Empty
+	// means that the binding brings none: it rides on the record that another
+	// binding or an endpoint makes, as a binding in IIS does for which nobody
+	// chose a certificate.
+	Certificate string
+	// TLS is an opaque canonical form of the TLS settings. Two bindings with a
+	// certificate that share a record must have the same. Empty means no settings
+	// of its own.
+	TLS string
+}
+
+// Endpoint gives an address and port a certificate without a site, as
+// "netsh http add sslcert ipport=" does. Endpoints are older than every site: in
+// a conflict under first_wins they win.
+type Endpoint struct {
+	IP   netip.Addr // as Binding.IP
+	Port uint16
+	// Certificate may be empty if a binding with the same address and port brings
+	// one; the endpoint then only adds settings to that record.
+	Certificate string
+	// TLS is as SiteBinding.TLS. Bindings without settings of their own inherit it.
+	TLS string
+	// SNIMissing and SNIUnmatched override Options for this record; nil keeps them.
+	SNIMissing, SNIUnmatched *Policy
+}
+
+// Policy is what happens to a client whose server name selects no record.
+type Policy uint8
+
+const (
+	// Fallback serves the record of the address and port, as IIS does.
+	Fallback Policy = iota
+	// Reject refuses the handshake.
+	Reject
+)
+
+// String returns the word used in configuration.
+func (p Policy) String() string {
+	if p == Reject {
+		return "reject"
+	}
+	return "fallback"
+}
+
+// Options are the choices that IIS leaves open or that differ between versions.
+type Options struct {
+	// SNIMissing is for clients that send no server name (D1 rows 1, 6 and 7).
+	SNIMissing Policy
+	// SNIUnmatched is for clients whose name selects nothing (D1 rows 1, 6 and 7).
+	SNIUnmatched Policy
+	// FirstWins resolves conflicts as IIS 6 did, in the order of the site ids,
+	// instead of refusing them.
+	FirstWins bool
+	// WildcardAnyDepth lets *.d match more than one label before .d.
+	WildcardAnyDepth bool
+	// Listen narrows the addresses that are listened on, as
+	// "netsh http add iplisten" does; 0.0.0.0 is every IPv4 address, :: every IPv6
+	// address. Empty means all.
+	Listen []netip.Addr
+	// CentralStore says that a central certificate store is configured.
+	CentralStore bool
+	// MaxFindings bounds the conflicts that the error of Compile shows, and the
+	// warnings of one kind; 0 means 20.
+	MaxFindings int
+}

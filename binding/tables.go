@@ -1,0 +1,195 @@
+package binding
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Tables are compiled sites and endpoints. They never change, so that any number
+// of connections can be looked up in them at the same time.
+type Tables struct {
+	opts      Options
+	sites     []SiteEntry
+	bindings  []BindingEntry
+	records   []*Record
+	ports     [2]map[uint16]*portTable // by Protocol
+	fronts    map[uint16]front
+	endpoints []ListenEndpoint
+	listen    listenList
+}
+
+// RecordKind is the kind of a TLS record.
+type RecordKind uint8
+
+// The three kinds that bindings make, by the words netsh uses.
+const (
+	RecordIPPort       RecordKind = iota // ipport
+	RecordHostnamePort                   // hostnameport
+	RecordStore                          // ccs
+)
+
+// String returns the word that "netsh http add sslcert" has for the key.
+func (k RecordKind) String() string {
+	switch k {
+	case RecordHostnamePort:
+		return "hostnameport"
+	case RecordStore:
+		return "ccs"
+	default:
+		return "ipport"
+	}
+}
+
+// MarshalText writes what String returns.
+func (k RecordKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Record is one TLS record, what HTTP.sys keeps as an sslcert record. The TLS
+// properties of a connection come from its record, never from the site that
+// later gets the request.
+type Record struct {
+	// Index is dense from 0, for slices kept beside the tables.
+	Index int
+	Kind  RecordKind
+	// IP is for RecordIPPort: the zero Addr is 0.0.0.0. Other kinds have no address
+	// in HTTP.sys either.
+	IP   netip.Addr
+	Port uint16
+	// Host is for RecordHostnamePort, perhaps with a wildcard.
+	Host        string
+	Certificate string // empty for RecordStore
+	TLS         string
+	// Flags are the sslFlags above the two bits that choose the kind.
+	Flags Flags
+	// SNIMissing and SNIUnmatched are in force where this record is the one of the
+	// address (D1 rows 1, 6 and 7).
+	SNIMissing, SNIUnmatched Policy
+	// Sites are the sites whose bindings made or share the record, in order.
+	Sites []uint32
+}
+
+// Key returns the key as netsh shows it, "0.0.0.0:443" or "www.example.com:443",
+// and "ccs:443" for the central store.
+func (r *Record) Key() string {
+	switch r.Kind {
+	case RecordHostnamePort:
+		return hostKey(r.Host, r.Port)
+	case RecordStore:
+		return storeKey(r.Port)
+	default:
+		return endpointText(r.IP, r.Port)
+	}
+}
+
+// SiteEntry is a site in the tables.
+type SiteEntry struct {
+	Index int // dense from 0 in order of ID
+	ID    uint32
+	Name  string
+	// Bindings are in the order of the configuration.
+	Bindings []BindingEntry
+	State    State
+}
+
+// BindingEntry is a binding of a site in the tables.
+type BindingEntry struct {
+	Index int // dense from 0 in order of site ID
+	Site  *SiteEntry
+	Binding
+	Flags       Flags
+	Certificate string
+	// Record is the TLS record that a client normally gets which connects to this
+	// https binding's address and sends its host as server name. Nil for http.
+	Record *Record
+}
+
+// State is whether the bindings of a site take part in routing.
+type State struct {
+	Started bool `json:"started"`
+	// Code is the HRESULT that IIS shows for a site that it could not start, and 0
+	// for one that was told not to.
+	Code   uint32 `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// The codes with which IIS leaves a site stopped.
+const (
+	// CodeAlreadyExists is ERROR_ALREADY_EXISTS: another started site has the same
+	// binding.
+	CodeAlreadyExists = 0x800700B7
+	// CodeSharingViolation is ERROR_SHARING_VIOLATION: the address and port are
+	// taken by the other protocol.
+	CodeSharingViolation = 0x80070020
+)
+
+// portTable holds the bindings and records of one port and one protocol.
+type portTable struct {
+	concrete map[netip.Addr]*scope
+	v6       *scope // [::]
+	all      *scope // *
+
+	names     map[string]*Record // hostnameport records
+	wildcards map[string]*Record // the same for *.d, keyed by d
+	store     *Record            // ccs
+}
+
+// scope holds what is bound to one address of a port: the bindings by host, and
+// the ipport record. Bindings of stopped sites are in it as well, because their
+// names stay known; those of started sites go before them.
+type scope struct {
+	hosts     map[string]*BindingEntry
+	wildcards map[string]*BindingEntry // keyed by d for *.d
+	any       *BindingEntry
+	record    *Record
+}
+
+// Sites returns all sites in order of ID. The slice must not be changed.
+func (t *Tables) Sites() []SiteEntry { return t.sites }
+
+// SiteByID returns the site with this id, nil if there is none.
+func (t *Tables) SiteByID(id uint32) *SiteEntry {
+	i, ok := slices.BinarySearchFunc(t.sites, id, func(s SiteEntry, id uint32) int { return cmp.Compare(s.ID, id) })
+	if !ok {
+		return nil
+	}
+	return &t.sites[i]
+}
+
+// State returns the state of a site, and whether there is such a site.
+func (t *Tables) State(id uint32) (State, bool) {
+	if site := t.SiteByID(id); site != nil {
+		return site.State, true
+	}
+	return State{}, false
+}
+
+// Bindings returns all bindings in order of site ID. The slice must not be
+// changed.
+func (t *Tables) Bindings() []BindingEntry { return t.bindings }
+
+// Records returns all TLS records by their Index. The slice must not be changed.
+func (t *Tables) Records() []*Record { return t.records }
+
+// port returns the table of a port, nil if the protocol has nothing there.
+func (t *Tables) port(p Protocol, port uint16) *portTable { return t.ports[p&1][port] }
+
+// scope returns what is bound to an address as Binding.IP has it, nil if nothing.
+func (p *portTable) scope(ip netip.Addr) *scope {
+	switch {
+	case !ip.IsValid():
+		return p.all
+	case ip == netip.IPv6Unspecified():
+		return p.v6
+	default:
+		return p.concrete[ip]
+	}
+}
+
+// split tells whether a host is a wildcard and returns the key it has in a map of
+// wildcards, or in one of exact names.
+func split(host string) (key string, wildcard bool) {
+	if len(host) > 2 && host[0] == '*' && host[1] == '.' {
+		return host[2:], true
+	}
+	return host, false
+}

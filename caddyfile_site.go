@@ -1,0 +1,203 @@
+package caddyiis
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// siteWords lists what a site accepts beside directives, in the order of the
+// documentation.
+var siteWords = []string{"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline", "log"}
+
+// site parses a site block: siteWords are the site's own, all other words are
+// directives.
+func (p *caddyfileParser) site(d *caddyfile.Dispenser) error {
+	id, site, err := p.newSite(d)
+	if err != nil {
+		return err
+	}
+	label := siteLabel(id, site.Name)
+	body := siteBody{label: label, words: siteWords, content: &site.Content}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := parseSiteOption(d, id, site, &body); err != nil {
+			return fmt.Errorf("%s: %w", label, err)
+		}
+	}
+	p.addBody(body)
+	return nil
+}
+
+func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBody) error {
+	switch d.Val() {
+	case "server_bindings":
+		return parseBindingList(d, "http", &site.ServerBindings)
+	case "secure_bindings":
+		return parseBindingList(d, "https", &site.SecureBindings)
+	case "binding":
+		return parseBinding(d, site)
+	case "certificate":
+		return parseCertificateName(d, &site.Certificate)
+	case "autostart":
+		return parseAutostart(d, site)
+	case "offline":
+		site.Offline = true
+		return bareWord(d)
+	case "log":
+		number := strconv.FormatUint(uint64(id), 10)
+		return bareLog(d, &site.AccessLog, "iis_site_"+number, accessLogger+"."+number)
+	default:
+		return body.add(d)
+	}
+}
+
+func (p *caddyfileParser) newSite(d *caddyfile.Dispenser) (uint32, *Site, error) {
+	here := atToken(d.Token())
+	args := d.RemainingArgs()
+	if err := gluedBrace(d); err != nil {
+		return 0, nil, err
+	}
+	if len(args) == 0 || len(args) > 2 {
+		return 0, nil, here.Errf("expected: site <id> [<name>] { ... }, such as site 1 \"Main site\"")
+	}
+	id, err := parseSiteID(args[0])
+	if err != nil {
+		return 0, nil, here.Errf("%w, expected: site <id> [<name>] { ... }", err)
+	}
+	site := new(Site)
+	if len(args) == 2 {
+		site.Name = args[1]
+	}
+	if other, ok := p.app.Sites[args[0]]; ok {
+		return 0, nil, here.Errf("%s: there is %s already, ids must differ", siteLabel(id, site.Name), siteLabel(id, other.Name))
+	}
+	if p.app.Sites == nil {
+		p.app.Sites = make(map[string]*Site)
+	}
+	p.app.Sites[args[0]] = site
+	return id, site, nil
+}
+
+func parseBindingList(d *caddyfile.Dispenser, protocol string, dst *[]string) error {
+	option := d.Val()
+	if d.CountRemainingArgs() == 0 {
+		return d.Errf("%s expects bindings in the form IP:port:host, such as :443:www.example.com", option)
+	}
+	for d.NextArg() {
+		if _, err := binding.Parse(protocol, d.Val()); err != nil {
+			return d.Errf("%s: %w", option, err)
+		}
+		*dst = append(*dst, d.Val())
+	}
+	return noBlock(d, option)
+}
+
+// flagWords are the words for sslFlags in a binding.
+var flagWords = map[string]binding.Flags{
+	"sni":                   binding.FlagSNI,
+	"central_store":         binding.FlagCentralStore,
+	"disable_http2":         binding.FlagNoHTTP2,
+	"disable_ocsp_stapling": binding.FlagNoOCSP,
+	"disable_quic":          binding.FlagNoQUIC,
+	"disable_tls13":         binding.FlagNoTLS13,
+	"disable_legacy_tls":    binding.FlagNoLegacyTLS,
+}
+
+func parseBinding(d *caddyfile.Dispenser, site *Site) error {
+	here := atToken(d.Token())
+	args := d.RemainingArgs()
+	if err := gluedBrace(d); err != nil {
+		return err
+	}
+	if len(args) != 2 {
+		return here.Errf("expected: binding http|https <ip:port:host>, such as binding https *:443:www.example.com")
+	}
+	if _, err := binding.Parse(args[0], args[1]); err != nil {
+		return here.Errf("binding: %w", err)
+	}
+	b := &SiteBinding{Protocol: strings.ToLower(strings.TrimSpace(args[0])), Binding: args[1]}
+	var number string
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := parseBindingOption(d, b, &number); err != nil {
+			return fmt.Errorf("binding %s %s: %w", b.Protocol, b.Binding, err)
+		}
+	}
+	site.Bindings = append(site.Bindings, b)
+	return nil
+}
+
+func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string) error {
+	word := d.Val()
+	flag, isFlag := flagWords[word]
+	switch {
+	case !isFlag && word != "certificate" && word != "flags":
+		return d.Errf("unknown word %q: expected certificate, flags, %s", word, strings.Join(sortedKeys(flagWords), ", "))
+	case b.Protocol == "http":
+		return d.Errf("%s is for https bindings", word)
+	case isFlag:
+		b.Flags |= uint16(flag)
+		return bareWord(d)
+	case word == "certificate":
+		return parseCertificateName(d, &b.Certificate)
+	}
+	return parseFlags(d, b, number)
+}
+
+// parseFlags parses the sslFlags as IIS writes them.
+func parseFlags(d *caddyfile.Dispenser, b *SiteBinding, number *string) error {
+	arg, err := oneArg(d, "flags <number>, the sslFlags of IIS")
+	if err != nil {
+		return err
+	}
+	if err := setOnce(d, number, "flags", arg); err != nil {
+		return err
+	}
+	flags, err := strconv.ParseUint(arg, 10, 16)
+	if err == nil {
+		err = binding.Flags(flags).Validate()
+	}
+	if err != nil {
+		return d.Errf("flags: %q is not a sum of sslFlags (1, 2, 4, 8, 16, 32, 64)", arg)
+	}
+	b.Flags |= uint16(flags)
+	return nil
+}
+
+func parseAutostart(d *caddyfile.Dispenser, site *Site) error {
+	var word string
+	if site.Autostart != nil {
+		word = "off"
+		if *site.Autostart {
+			word = "on"
+		}
+	}
+	if err := oneWord(d, &word, "on", "off"); err != nil {
+		return err
+	}
+	on := word == "on"
+	site.Autostart = &on
+	return nil
+}
+
+// defaults parses the directives for sites that have none of their own.
+func (p *caddyfileParser) defaults(d *caddyfile.Dispenser) error {
+	if p.app.Defaults != nil {
+		return d.Errf("defaults are configured twice: one block holds for all sites")
+	}
+	if d.NextArg() {
+		return d.Errf("defaults takes a block with directives, not %q", d.Val())
+	}
+	p.app.Defaults = new(Content)
+	body := siteBody{label: "defaults", content: p.app.Defaults}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := body.add(d); err != nil {
+			return fmt.Errorf("defaults: %w", err)
+		}
+	}
+	p.addBody(body)
+	return nil
+}

@@ -1,0 +1,208 @@
+package certsel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// refreshInterval is how often certificates in use are compared with
+// certmagic's cache, whose maintenance renews certificates that another
+// instance has renewed in a shared storage, and OCSP staples, without saying
+// so by an event.
+const refreshInterval = time.Minute
+
+// groups holds the managed certificates of all loaded configurations, by
+// settings, so that a configuration load obtains and reads nothing again.
+var groups = caddy.NewUsagePool()
+
+// group is a set of managed certificates with the same issuers, kind of key
+// and storage. It has a certmagic cache of its own: there, a certificate is
+// found by its subject alone, so certificates for one subject from different
+// issuers must not share a cache, and neither must other apps' certificates.
+type group struct {
+	cache *certmagic.Cache
+	stop  chan struct{}
+
+	mu      sync.Mutex
+	configs []*certmagic.Config // of the configurations that use the group, newest last
+	slots   map[string]*slot
+}
+
+// slot holds the certificate that serves a subject, nil while there is none.
+type slot struct {
+	cert atomic.Pointer[tls.Certificate]
+	uses int // guarded by group.mu
+}
+
+func newGroup() *group {
+	g := &group{slots: make(map[string]*slot), stop: make(chan struct{})}
+	g.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return g.current() },
+		Logger:           caddy.Log().Named("iis.certificates"),
+	})
+	go g.refreshRegularly()
+	return g
+}
+
+// Destruct ends the maintenance of the group's certificates.
+func (g *group) Destruct() error {
+	close(g.stop)
+	g.cache.Stop()
+	return nil
+}
+
+func (g *group) current() (*certmagic.Config, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.configs) == 0 {
+		return nil, errors.New("no configuration manages this certificate any more")
+	}
+	return g.configs[len(g.configs)-1], nil
+}
+
+// join makes a certmagic configuration for a load that uses the group.
+func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevents.App) *certmagic.Config {
+	var magic *certmagic.Config
+	cfg.OnEvent = func(evCtx context.Context, name string, data map[string]any) error {
+		g.onEvent(magic, name, data)
+		if !events.ShouldEmit(name) {
+			return nil
+		}
+		evCaddyCtx := ctx
+		evCaddyCtx.Context = evCtx
+		return events.Emit(evCaddyCtx, name, data).Aborted
+	}
+	magic = certmagic.New(g.cache, cfg)
+	g.mu.Lock()
+	g.configs = append(g.configs, magic)
+	g.mu.Unlock()
+	return magic
+}
+
+func (g *group) leave(magic *certmagic.Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.configs = slices.DeleteFunc(g.configs, func(c *certmagic.Config) bool { return c == magic })
+}
+
+func (g *group) acquire(subject string) *slot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.slots[subject]
+	if s == nil {
+		s = new(slot)
+		g.slots[subject] = s
+	}
+	s.uses++
+	return s
+}
+
+func (g *group) release(subjects []string) {
+	var unused []certmagic.SubjectIssuer
+	g.mu.Lock()
+	for _, subject := range subjects {
+		s := g.slots[subject]
+		if s.uses--; s.uses == 0 {
+			delete(g.slots, subject)
+			unused = append(unused, certmagic.SubjectIssuer{Subject: subject})
+		}
+	}
+	g.mu.Unlock()
+	g.cache.RemoveManaged(unused)
+}
+
+// onEvent takes over certificates as certmagic loads them.
+func (g *group) onEvent(magic *certmagic.Config, name string, data map[string]any) {
+	switch name {
+	case "cached_managed_cert":
+		if names, ok := data["sans"].([]string); ok {
+			for _, subject := range names {
+				g.refresh(subject)
+			}
+		}
+	case "cert_obtained":
+		// A renewed certificate goes from storage into the cache without
+		// another event, after this one: load it here.
+		subject, _ := data["identifier"].(string)
+		if renewal, _ := data["renewal"].(bool); renewal && subject != "" {
+			go func() {
+				if _, err := magic.CacheManagedCertificate(context.Background(), subject); err != nil {
+					magic.Logger.Error("loading the renewed certificate; it will be tried again",
+						zap.String("subject", subject), zap.Duration("after", refreshInterval), zap.Error(err))
+				}
+			}()
+		}
+	}
+}
+
+// refresh puts the newest certificate that the cache has for exactly this
+// subject into its slot.
+func (g *group) refresh(subject string) {
+	g.mu.Lock()
+	s := g.slots[subject]
+	g.mu.Unlock()
+	if s == nil {
+		return
+	}
+	var newest *certmagic.Certificate
+	for _, cert := range g.cache.AllMatchingCertificates(subject) {
+		if !slices.Contains(cert.Names, subject) {
+			continue // a wildcard that covers the subject is another certificate
+		}
+		if newest == nil || cert.Leaf.NotAfter.After(newest.Leaf.NotAfter) {
+			newest = &cert
+		}
+	}
+	if newest != nil {
+		s.cert.Store(&newest.Certificate)
+	}
+}
+
+func (g *group) refreshRegularly() {
+	ticker := time.NewTicker(refreshInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-ticker.C:
+		}
+		g.mu.Lock()
+		subjects := make([]string, 0, len(g.slots))
+		for subject := range g.slots {
+			subjects = append(subjects, subject)
+		}
+		g.mu.Unlock()
+		for _, subject := range subjects {
+			g.refresh(subject)
+		}
+	}
+}
+
+// loadStored loads a certificate that is in storage. One that must be renewed
+// is left to certmagic's management, which renews what it loads itself.
+func (g *group) loadStored(ctx context.Context, magic *certmagic.Config, subject string) error {
+	cert, err := magic.CacheManagedCertificate(ctx, subject)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // to be obtained when the configuration serves
+	}
+	if err != nil {
+		return err
+	}
+	if cert.NeedsRenewal(magic) {
+		g.refresh(subject)
+		g.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: subject}})
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package certsel
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// Source provides the certificates that stand behind one name of the
+// configuration. Sources are modules in the namespace iis.certificates.
+type Source interface {
+	// Select returns the certificate for a handshake, or nil while there is
+	// none. It is called in every handshake and must neither block nor
+	// allocate.
+	Select(hello *tls.ClientHelloInfo) *tls.Certificate
+
+	// Current lists what Select chooses from at this moment, for checks and
+	// for the admin API.
+	Current() []*tls.Certificate
+}
+
+// Starter is implemented by sources with work to do once the configuration
+// is otherwise known to be good.
+type Starter interface {
+	// Start makes certificates ready that can be had without waiting for
+	// somebody else, such as a certificate authority on the network.
+	Start() error
+
+	// Commit is called when the configuration serves: what needs the running
+	// server, such as ACME challenges, begins here. It must not block.
+	Commit()
+}
+
+// Choose returns the certificate of a list that suits a client best: the
+// first that it supports and that is valid now, else the last that it
+// supports, else the first. These are the rules of certmagic's
+// DefaultCertificateSelector, without copying certificates.
+func Choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certificate {
+	switch len(certs) {
+	case 0:
+		return nil
+	case 1:
+		return certs[0]
+	}
+	now := time.Now()
+	best := certs[0]
+	for _, cert := range certs {
+		if err := hello.SupportsCertificate(cert); err != nil {
+			continue
+		}
+		best = cert
+		if leaf := cert.Leaf; leaf != nil && now.After(leaf.NotBefore) && now.Before(leaf.NotAfter) {
+			return cert
+		}
+	}
+	return best
+}

@@ -1,0 +1,99 @@
+package front
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// open binds a socket. It wants the address for itself, so that it notices when
+// another process has it. Only if the address is taken and this very process
+// has a socket in the way is it shared with that one.
+func (m *Manager) open(ctx context.Context, key socketKey, owner string) (socket, error) {
+	sock, err := m.listen(ctx, key, false)
+	if err != nil && canShare && causeOf(runtime.GOOS, err) == inUse && (m.holds(key) || heldByCaddy(key)) {
+		sock, err = m.listen(ctx, key, true)
+	}
+	if err != nil {
+		return nil, bindError(runtime.GOOS, owner, key, err)
+	}
+	return sock, nil
+}
+
+// listen binds a socket, to IPv4 and IPv6 if the address has no IP and the
+// system has both.
+func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket, error) {
+	config := net.ListenConfig{KeepAlive: -1} // set per endpoint later
+	if share {
+		config.Control = func(_, _ string, c syscall.RawConn) error { return setShared(c) }
+	}
+	addr := displayAddr(key.addr)
+	if key.network == "tcp" {
+		ln, err := config.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		allowSharing(ln.(*net.TCPListener))
+		return &tcpSocket{m: m, ln: ln.(*net.TCPListener)}, nil
+	}
+	pc, err := config.ListenPacket(ctx, "udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := pc.(*net.UDPConn)
+	allowSharing(conn)
+	u, err := newUDPSocket(m, key.addr.Port(), conn)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// allowSharing lets sockets that are bound later share the address, if they ask
+// for it: Caddy's own listeners do, and a configuration can give a port to them
+// while it is still open here.
+func allowSharing(conn syscall.Conn) {
+	if rc, err := conn.SyscallConn(); err == nil {
+		_ = setShared(rc)
+	}
+}
+
+// heldByCaddy reports whether Caddy itself has a listener in this process that
+// collides with key. It can only be asked for hosts as they were configured.
+func heldByCaddy(key socketKey) bool {
+	port := strconv.Itoa(int(key.addr.Port()))
+	for _, host := range hostForms(key.addr.Addr()) {
+		for _, suffix := range []string{"", "4", "6"} {
+			if caddy.ListenerUsage(key.network+suffix, net.JoinHostPort(host, port)) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hostForms returns the ways to write an address that collides with ip.
+func hostForms(ip netip.Addr) []string {
+	hosts := []string{"", "0.0.0.0", "::"}
+	if ip.IsValid() {
+		hosts = append(hosts, ip.String())
+		if ip.IsLoopback() {
+			hosts = append(hosts, "localhost")
+		}
+		return hosts
+	}
+	hosts = append(hosts, "localhost")
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			hosts = append(hosts, prefix.Addr().String())
+		}
+	}
+	return hosts
+}

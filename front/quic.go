@@ -1,0 +1,232 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	h3qlog "github.com/quic-go/quic-go/http3/qlog"
+	"golang.org/x/time/rate"
+)
+
+// udpSocket accepts QUIC connections.
+type udpSocket struct {
+	m         *Manager
+	port      uint16
+	conn      *net.UDPConn
+	transport *quic.Transport
+	ln        *quic.EarlyListener
+	done      chan struct{} // non-nil once started, closed when the accept loop has ended
+	no0RTT    atomic.Bool
+	drainFor  time.Duration // guarded by Manager.mu
+
+	mu    sync.Mutex
+	conns map[*quic.Conn]struct{}
+}
+
+// newUDPSocket starts a QUIC transport on conn. Handshakes are refused until a
+// State covers their address.
+func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) (*udpSocket, error) {
+	// above this rate of handshakes clients have to prove their address first
+	limiter := rate.NewLimiter(1000, 1000)
+	u := &udpSocket{
+		m:     m,
+		port:  port,
+		conn:  conn,
+		conns: make(map[*quic.Conn]struct{}),
+		transport: &quic.Transport{
+			Conn:                conn, // as it is: quic-go finds out the local address of packets itself
+			StatelessResetKey:   &m.resetKey,
+			VerifySourceAddress: func(net.Addr) bool { return !limiter.Allow() },
+			ConnContext: func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+				return context.WithValue(ctx, connKey{}, &Conn{QUIC: true}), nil
+			},
+		},
+	}
+	config := quic.Config{
+		InitialPacketSize: 1200,
+		Allow0RTT:         true,
+		Tracer:            h3qlog.DefaultConnectionTracer,
+	}
+	without0RTT := config
+	without0RTT.Allow0RTT = false
+	listen := config
+	listen.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) {
+		if u.no0RTT.Load() {
+			return &without0RTT, nil
+		}
+		return &config, nil
+	}
+	var err error
+	if u.ln, err = u.transport.ListenEarly(m.quicTLS, &listen); err != nil {
+		_ = u.transport.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *udpSocket) start() {
+	u.done = make(chan struct{})
+	go u.accept()
+}
+
+func (u *udpSocket) configure(s *State) {
+	u.drainFor = s.drainTimeout()
+	no0RTT := false
+	for _, e := range s.table {
+		if e.http3() && e.addr.Port() == u.port && e.Settings.Disallow0RTT {
+			no0RTT = true
+		}
+	}
+	u.no0RTT.Store(no0RTT)
+}
+
+// busy puts off closing, which cuts the connections, while there are any.
+func (u *udpSocket) busy() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.conns) == 0 {
+		return 0
+	}
+	return u.drainFor
+}
+
+func (u *udpSocket) stopAccepting() {
+	u.ln.Close()
+	if u.done != nil {
+		<-u.done
+	}
+}
+
+// close ends the connections and closes the socket.
+func (u *udpSocket) close() {
+	u.stopAccepting()
+	u.mu.Lock()
+	var wg sync.WaitGroup
+	for qc := range u.conns {
+		wg.Go(func() { closeQUIC(qc) })
+	}
+	u.mu.Unlock()
+	wg.Wait()
+	_ = u.transport.Close()
+	_ = u.conn.Close()
+}
+
+func (u *udpSocket) accept() {
+	defer close(u.done)
+	for {
+		qc, err := u.ln.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		u.mu.Lock()
+		u.conns[qc] = struct{}{}
+		u.mu.Unlock()
+		go u.serve(qc)
+	}
+}
+
+// serve gives a connection to the server of the endpoint that covers it.
+func (u *udpSocket) serve(qc *quic.Conn) {
+	defer func() {
+		u.mu.Lock()
+		delete(u.conns, qc)
+		u.mu.Unlock()
+	}()
+	local := addrPort(qc.LocalAddr())
+	var tried *server
+	for {
+		e := u.m.endpoint(local)
+		if e == nil {
+			break
+		}
+		srv := e.server.Load()
+		if srv == nil || srv == tried || srv.http3 == nil {
+			break
+		}
+		if srv.serveQUIC(qc) {
+			return
+		}
+		tried = srv
+	}
+	closeQUIC(qc)
+}
+
+// serveQUIC serves a connection until it ends. It reports false if the server
+// takes no more connections.
+func (s *server) serveQUIC(qc *quic.Conn) bool {
+	s.mu.Lock()
+	if s.retired || s.closing3 {
+		s.mu.Unlock()
+		return false
+	}
+	s.quic++
+	s.starting.Add(1)
+	s.mu.Unlock()
+
+	storedConn(qc.Context()).http3 = s
+	if err := s.http3.ServeQUICConn(qc); errors.Is(err, http.ErrServerClosed) {
+		closeQUIC(qc)
+	}
+	s.startedHTTP3(qc.Context(), qc) // in case it was not even begun
+	s.mu.Lock()
+	s.quic--
+	s.mu.Unlock()
+	s.forgetIfDone()
+	return true
+}
+
+// startedHTTP3 is called once the HTTP/3 server has counted a connection.
+func (s *server) startedHTTP3(ctx context.Context, _ *quic.Conn) context.Context {
+	if c := storedConn(ctx); !c.counted.Swap(true) {
+		s.starting.Done()
+	}
+	return ctx
+}
+
+// After its last request a client may keep an HTTP/3 connection open for long.
+// There is no telling when all of a response has arrived, so a server whose
+// requests have ended waits a little and then lets its connections be closed.
+const (
+	quietPoll  = 50 * time.Millisecond
+	quietPolls = 10
+)
+
+// shutdownHTTP3 asks the clients to leave and waits until they are gone, or
+// until all requests have been answered for a while.
+func (s *server) shutdownHTTP3(ctx context.Context) error {
+	// Shutdown must not overtake connections that it does not know of yet.
+	s.mu.Lock()
+	s.closing3 = true
+	s.mu.Unlock()
+	s.starting.Wait()
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Having waited in vain it waits for the handlers, so it is not for
+		// us to wait for it.
+		_ = s.http3.Shutdown(ctx)
+	}()
+	tick := time.NewTicker(quietPoll)
+	defer tick.Stop()
+	for quiet := 0; quiet < quietPolls; {
+		select {
+		case <-done:
+			return ctx.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			quiet++
+			if s.active3.Load() > 0 {
+				quiet = 0
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package front
+
+import (
+	"crypto/tls"
+	"fmt"
+)
+
+// connOf returns the connection that a handshake belongs to, with its local
+// address filled in.
+func connOf(hello *tls.ClientHelloInfo) *Conn {
+	if c, ok := hello.Conn.(*carrier); ok {
+		return c.conn.settle()
+	}
+	conn := storedConn(hello.Context())
+	if conn != nil {
+		// QUIC tells the address with the first packet only
+		conn.once.Do(func() { conn.Local = addrPort(hello.Conn.LocalAddr()) })
+	}
+	return conn
+}
+
+// configForClient asks the current State for the configuration of a handshake.
+func (m *Manager) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	conn := connOf(hello)
+	s := m.acquire()
+	if s == nil || conn == nil {
+		return nil, fmt.Errorf("no configuration is being served")
+	}
+	defer s.release()
+	e := s.lookup(conn.covered())
+	if e == nil || !e.TLS || s.TLS == nil || conn.QUIC && !e.http3() {
+		return nil, fmt.Errorf("%s is not served", conn.Local)
+	}
+	config, err := s.TLS(hello, conn)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, fmt.Errorf("no TLS configuration for %q on %s", hello.ServerName, conn.Local)
+	}
+	if conn.srv != nil {
+		conn.srv.hide(conn)
+	}
+	return config, nil
+}
+
+func (m *Manager) encryptedClientHelloKeys(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+	s := m.acquire()
+	if s == nil {
+		return nil, nil
+	}
+	defer s.release()
+	if s.EncryptedClientHelloKeys == nil {
+		return nil, nil
+	}
+	return s.EncryptedClientHelloKeys(hello)
+}

@@ -1,0 +1,280 @@
+// Package caddyiis is a Caddy app that serves many web sites on one IP address
+// and port the way IIS does: the certificate is chosen by the connection
+// (local address, port, server name), the site by the request (local address,
+// port, Host), each from the sites' bindings.
+//
+// The two decisions, tables D1 and D2, are documented in package binding.
+package caddyiis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/front"
+
+	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// fronts holds the sockets and protocol servers of the process. They outlive
+// configuration loads, so that none of these fails a request.
+var fronts = front.NewManager()
+
+// defaultDrain bounds how long requests in flight hold an unloaded
+// configuration. It is the default shutdownTimeLimit of an IIS worker process.
+const defaultDrain = 90 * time.Second
+
+// App serves web sites by IIS bindings. Its bindings alone decide on which
+// addresses and ports Caddy listens for them.
+type App struct {
+	// The sites, keyed by site id: a decimal number from 1, as in the
+	// metabase path /w3svc/1. Ids order sites wherever order matters.
+	Sites map[string]*Site `json:"sites,omitempty"`
+
+	// The certificates, keyed by the names that sites, bindings and endpoints
+	// use for them.
+	CertificatesRaw map[string]json.RawMessage `json:"certificates,omitempty" caddy:"namespace=iis.certificates inline_key=source"`
+
+	// Certificates by IP address and port, keyed as in "10.0.0.5:8443",
+	// "*:8443" or "[::]:8443", like netsh http add sslcert ipport=. They
+	// serve clients whose server name selects nothing, or who send none.
+	Endpoints map[string]*Endpoint `json:"endpoints,omitempty"`
+
+	// The IP addresses to listen on, as netsh http add iplisten. Default: all
+	// addresses of each port that a binding names, as HTTP.sys does.
+	Listen []string `json:"listen,omitempty"`
+
+	// What a client gets that sends no server name: "fallback", the
+	// certificate of the endpoint (default), or "reject", a refused handshake.
+	SNIMissing string `json:"sni_missing,omitempty"`
+
+	// What a client gets whose server name selects nothing here: "fallback",
+	// the certificate of the endpoint (default), or "reject".
+	SNIUnmatched string `json:"sni_unmatched,omitempty"`
+
+	// The answer to a request for a host that no site has: "400" (default, as
+	// HTTP.sys documents it), "404" (as it is seen to answer on ports 80 and
+	// 443), "421", or "abort", which closes the connection without an answer.
+	UnknownHost string `json:"unknown_host,omitempty"`
+
+	// What happens when bindings contradict each other: "reject", the
+	// configuration is refused (default), or "first_wins", the site with the
+	// lower id has it and a warning is logged, as IIS 6 did.
+	Conflicts string `json:"conflicts,omitempty"`
+
+	// How many labels the asterisk of a wildcard host name stands for: "one"
+	// (default) or "any" number of them.
+	WildcardDepth string `json:"wildcard_depth,omitempty"`
+
+	// How long requests in flight may hold a configuration that was replaced,
+	// and how long Caddy waits for them when it exits. After a change nobody
+	// waits: the new configuration serves meanwhile. Default: 90s, as an IIS
+	// worker process has.
+	Drain caddy.Duration `json:"drain,omitempty"`
+
+	// Enables the access log of all sites. A site's log is the logger
+	// iis.log.access.<site id>.
+	AccessLog bool `json:"access_log,omitempty"`
+
+	// What serves sites without routes of their own.
+	Defaults *Content `json:"defaults,omitempty"`
+
+	// Settings of the HTTP servers of all bindings: timeouts, protocols,
+	// trusted proxies, listener wrappers and so on, as in Caddy's http app.
+	// What bindings, sites and certificates decide is refused here, such as
+	// listen, routes and tls_connection_policies.
+	Server *caddyhttp.Server `json:"server,omitempty"`
+
+	ctx    caddy.Context
+	logger *zap.Logger
+
+	options      options
+	sites        []*site // by index in the tables
+	certificates map[string]certsel.Source
+	tables       *binding.Tables
+	findings     []binding.Finding
+	records      []*record // by index in the tables
+	policies     *policySet
+	http         *httpServers
+	tls          *caddytls.TLS
+	ordinary     []ordinaryAddr // addresses of ordinary servers on ports with bindings
+
+	serverConfigured bool // there are settings of the HTTP servers
+	state        *front.State
+	prepared     bool
+	settled      chan struct{} // closed when the configuration serves, or never will
+	settle       func()
+	unloaded     sync.Once
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "iis",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision compiles the configuration. It opens no socket and changes
+// nothing that serves.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	a.logger = ctx.Logger()
+	a.settled = make(chan struct{})
+	a.settle = sync.OnceFunc(func() { close(a.settled) })
+	if err := a.parseOptions(); err != nil {
+		return err
+	}
+	if err := provisionOtherApps(ctx); err != nil {
+		return err
+	}
+	tlsApp, err := ctx.App("tls")
+	if err != nil {
+		return err
+	}
+	a.tls = tlsApp.(*caddytls.TLS)
+	a.serverConfigured = a.Server != nil
+	if err := a.compile(); err != nil {
+		return err
+	}
+	if err := a.loadCertificates(); err != nil {
+		return err
+	}
+	if err := a.provisionPolicies(); err != nil {
+		return err
+	}
+	if err := a.provisionHTTP(); err != nil {
+		return err
+	}
+	if err := a.takeOver(); err != nil {
+		return err
+	}
+	if err := a.makeState(); err != nil {
+		return err
+	}
+	return a.subscribe()
+}
+
+// provisionOtherApps loads the other configured apps before any site's
+// handlers refer to them: an app that is first asked for by a handler would be
+// cleaned up with the site's handlers, not with the configuration.
+func provisionOtherApps(ctx caddy.Context) error {
+	for _, mod := range caddy.GetModules("") {
+		if mod.ID == "iis" {
+			continue
+		}
+		if _, err := ctx.AppIfConfigured(string(mod.ID)); err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start makes certificates and sockets ready. The configuration serves from
+// the moment when all other apps have started as well.
+func (a *App) Start() error {
+	for _, name := range sortedKeys(a.certificates) {
+		if starter, ok := a.certificates[name].(certsel.Starter); ok {
+			if err := starter.Start(); err != nil {
+				return fmt.Errorf("certificate %q: %w", name, err)
+			}
+		}
+	}
+	if err := fronts.Prepare(a.ctx, a.state); err != nil {
+		return err
+	}
+	a.prepared = true
+	if err := a.http.start(); err != nil {
+		return err
+	}
+	go a.watchCommit()
+	return nil
+}
+
+// watchCommit guards against the day when Caddy no longer announces that a
+// configuration has started, by an event that it calls experimental: a
+// configuration that is active must serve.
+func (a *App) watchCommit() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-a.settled:
+			return
+		case <-ticker.C:
+		}
+		if active, err := caddy.ActiveContext().AppIfConfigured("iis"); err == nil && active == a {
+			a.logger.Error("this configuration is active, but Caddy has not announced that it started; serving it now; please report this")
+			a.commit()
+		}
+	}
+}
+
+// commit lets the configuration serve. It is called when every app of the
+// configuration has started, and cannot fail.
+func (a *App) commit() {
+	a.settle()
+	fronts.Commit(a.state)
+	for _, finding := range a.findings {
+		logFinding(a.logger, finding)
+	}
+	for _, source := range a.certificates {
+		if starter, ok := source.(certsel.Starter); ok {
+			starter.Commit()
+		}
+	}
+}
+
+// Stop takes the configuration out of service. Requests in flight finish.
+func (a *App) Stop() error {
+	a.unloaded.Do(a.unload)
+	return nil
+}
+
+// Cleanup releases what Provision and Start took. Caddy calls it alone when
+// the configuration was refused late.
+func (a *App) Cleanup() error { return a.Stop() }
+
+func (a *App) unload() {
+	if a.settle != nil {
+		a.settle()
+	}
+	if a.prepared {
+		fronts.Remove(a.state)
+	}
+	if caddy.Exiting() {
+		ctx, cancel := context.WithTimeout(context.Background(), a.options.drain)
+		defer cancel()
+		if err := fronts.Shutdown(ctx); err != nil {
+			a.logger.Error("waiting for requests in flight", zap.Error(err))
+		}
+	}
+	switch {
+	case a.http == nil:
+	case a.prepared:
+		a.http.retire(a.state.Drained(), a.options.drain)
+	default:
+		a.http.cleanup()
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

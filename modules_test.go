@@ -1,0 +1,112 @@
+package caddyiis_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	_ "github.com/caddy-iis/caddy-iis"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// secondCaddy tells a copy of this test program to be another Caddy.
+const secondCaddy = "CADDY_IIS_TEST_SECOND_CADDY"
+
+func TestMain(m *testing.M) {
+	caddy.RegisterModule(SlowHandler{})
+	httpcaddyfile.RegisterHandlerDirective("test_slow", parseSlow)
+	httpcaddyfile.RegisterDirectiveOrder("test_slow", httpcaddyfile.Before, "respond")
+	caddy.RegisterModule(FailingApp{})
+	if config := os.Getenv(secondCaddy); config != "" {
+		if err := caddy.Load([]byte(config), true); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// slowStats counts what SlowHandlers of all configurations did.
+var slowStats struct {
+	provisioned, cleaned, started atomic.Int64
+	usedAfterCleanup              atomic.Int64
+}
+
+// SlowHandler answers after a delay, and notices when it is cleaned up first.
+type SlowHandler struct {
+	Delay caddy.Duration `json:"delay,omitempty"`
+	gone  *atomic.Bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (SlowHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.test_slow", New: func() caddy.Module { return new(SlowHandler) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (h *SlowHandler) Provision(caddy.Context) error {
+	h.gone = new(atomic.Bool)
+	slowStats.provisioned.Add(1)
+	return nil
+}
+
+// Cleanup implements caddy.CleanerUpper.
+func (h *SlowHandler) Cleanup() error {
+	h.gone.Store(true)
+	slowStats.cleaned.Add(1)
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *SlowHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	slowStats.started.Add(1)
+	time.Sleep(time.Duration(h.Delay))
+	if h.gone.Load() {
+		slowStats.usedAfterCleanup.Add(1)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+func parseSlow(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	if !h.NextArg() {
+		return nil, h.ArgErr()
+	}
+	delay, err := caddy.ParseDuration(h.Val())
+	return &SlowHandler{Delay: caddy.Duration(delay)}, err
+}
+
+// FailingApp fails when it is started, a little after the other apps.
+type FailingApp struct{}
+
+// CaddyModule returns the Caddy module information.
+func (FailingApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "test_failing", New: func() caddy.Module { return new(FailingApp) }}
+}
+
+var errFailingApp = errors.New("the other app fails on purpose")
+
+// Start implements caddy.App.
+func (FailingApp) Start() error {
+	time.Sleep(20 * time.Millisecond)
+	return errFailingApp
+}
+
+// Stop implements caddy.App.
+func (FailingApp) Stop() error { return nil }
+
+// Interface guards
+var (
+	_ caddy.App             = FailingApp{}
+	_ caddyfile.Unmarshaler = (*ts.LogWriter)(nil)
+)

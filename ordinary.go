@@ -1,0 +1,448 @@
+package caddyiis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// ordinaryServer is a server of Caddy's http app that listens on a port which
+// bindings use too. The front accepts its connections; all else stays with it.
+type ordinaryServer struct {
+	name     string
+	srv      *caddyhttp.Server
+	policies *tls.Config // chooses among the server's connection policies
+
+	// The hosts that the server's routes name, by which it owns requests and
+	// server names: exact ones, and wildcards as ".example.com".
+	hosts, wildcards map[string]struct{}
+	catchAll         bool // a route without host takes all others
+	clientAuth       bool // some connection policy asks for client certificates
+
+	handshake *handshake // what handshakes leave at their connections
+}
+
+// ordinaryAddr is an address at which an ordinary server listens.
+type ordinaryAddr struct {
+	addr     netip.AddrPort // the zero IP stands for all addresses
+	secure   bool
+	server   *ordinaryServer
+	settings front.Settings
+}
+
+// remainingRedirects is the server that Caddy's automatic HTTPS makes for
+// redirects. The hosts there are those of other servers.
+const remainingRedirects = "remaining_auto_https_redirects"
+
+// takeOver takes the listen addresses that lie on a port with bindings away
+// from the servers of the user's http app: from now on the front serves both.
+func (a *App) takeOver() error {
+	val, err := a.ctx.AppIfConfigured("http")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	httpApp := val.(*caddyhttp.App)
+	ports := make(map[uint16]bool)
+	for _, listen := range a.tables.Endpoints() {
+		ports[listen.Port] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
+		if err := a.takeOverServer(httpApp, name, ports); err != nil {
+			return fmt.Errorf("http server %q: %w", name, err)
+		}
+	}
+	return a.checkOrdinaryHosts()
+}
+
+// takeOverServer splits a server's addresses into those that stay with Caddy
+// and those on shared ports.
+func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint16]bool) error {
+	srv := httpApp.Servers[name]
+	var listen []string
+	var listenProtocols [][]string
+	var taken []ordinaryAddr
+	for i, address := range srv.Listen {
+		protocols := srv.Protocols
+		if srv.ListenProtocols != nil && srv.ListenProtocols[i] != nil {
+			protocols = srv.ListenProtocols[i]
+		}
+		parsed, err := caddy.ParseNetworkAddress(address)
+		if err != nil {
+			return err
+		}
+		keep := func(address string) {
+			listen = append(listen, address)
+			if srv.ListenProtocols != nil {
+				listenProtocols = append(listenProtocols, srv.ListenProtocols[i])
+			}
+		}
+		if !sharesPort(parsed, ports) {
+			keep(address)
+			continue
+		}
+		for _, single := range parsed.Expand() {
+			port := uint16(single.StartPort)
+			if !ports[port] {
+				keep(single.String())
+				continue
+			}
+			addrs, err := ordinaryIPs(single)
+			if err != nil {
+				return err
+			}
+			secure := len(srv.TLSConnPolicies) > 0 && int(port) != httpPort(httpApp)
+			for _, ip := range addrs {
+				taken = append(taken, ordinaryAddr{
+					addr: netip.AddrPortFrom(ip, port), secure: secure,
+					settings: settingsOf(srv, protocols, secure),
+				})
+			}
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	if err := refuseWrappers(srv); err != nil {
+		return err
+	}
+	srv.Listen, srv.ListenProtocols = listen, listenProtocols
+	ordinary := newOrdinaryServer(a.ctx, name, srv)
+	ordinary.handshake = &handshake{app: a, ordinary: ordinary}
+	for i := range taken {
+		taken[i].server = ordinary
+		a.ordinary = append(a.ordinary, taken[i])
+	}
+	return nil
+}
+
+func sharesPort(address caddy.NetworkAddress, ports map[uint16]bool) bool {
+	switch address.Network {
+	case "", "tcp", "tcp4", "tcp6":
+	default:
+		return false // unix and fd sockets are nobody else's
+	}
+	for port := address.StartPort; port <= address.EndPort; port++ {
+		if ports[uint16(port)] {
+			return true
+		}
+	}
+	return false
+}
+
+// ordinaryIPs returns the IPs of a listen address; the zero Addr stands for
+// all of them. A host name means its first address, as for net.Listen.
+func ordinaryIPs(address caddy.NetworkAddress) ([]netip.Addr, error) {
+	if address.Host == "" {
+		return []netip.Addr{{}}, nil
+	}
+	if ip, err := netip.ParseAddr(address.Host); err == nil {
+		if ip.IsUnspecified() {
+			return []netip.Addr{{}}, nil
+		}
+		return []netip.Addr{ip.Unmap()}, nil
+	}
+	resolved, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(address.Host, "0"))
+	if err != nil {
+		return nil, fmt.Errorf("listen address %s: %w", address, err)
+	}
+	return []netip.Addr{resolved.AddrPort().Addr().Unmap()}, nil
+}
+
+func httpPort(app *caddyhttp.App) int {
+	if app.HTTPPort > 0 {
+		return app.HTTPPort
+	}
+	return caddyhttp.DefaultHTTPPort
+}
+
+// refuseWrappers refuses a server with listener wrappers on a shared port.
+// They are provisioned already, and only the server itself could apply them;
+// that there are some is all that can be seen from here.
+func refuseWrappers(srv *caddyhttp.Server) error {
+	for _, field := range []struct{ name, option string }{
+		{"listenerWrappers", "listener_wrappers"},
+		{"packetConnWrappers", "packet_conn_wrappers"},
+	} {
+		value := reflect.ValueOf(srv).Elem().FieldByName(field.name)
+		if !value.IsValid() || value.Kind() != reflect.Slice {
+			return fmt.Errorf("this version of Caddy does not show whether the server has %s, "+
+				"so it cannot share a port with bindings: give the server another port", field.option)
+		}
+		if value.Len() > 0 {
+			return fmt.Errorf("it has %[1]s and shares a port with bindings: "+
+				"move %[1]s into the servers option of iis, where they apply to both, or give the server another port", field.option)
+		}
+	}
+	return nil
+}
+
+func newOrdinaryServer(ctx caddy.Context, name string, srv *caddyhttp.Server) *ordinaryServer {
+	o := &ordinaryServer{
+		name: name, srv: srv,
+		hosts: make(map[string]struct{}), wildcards: make(map[string]struct{}),
+	}
+	if len(srv.TLSConnPolicies) > 0 {
+		o.policies = srv.TLSConnPolicies.TLSConfig(ctx)
+	}
+	for _, policy := range srv.TLSConnPolicies {
+		if policy.ClientAuthentication != nil {
+			o.clientAuth = true
+		}
+	}
+	for _, route := range srv.Routes {
+		hosts, all := routeHosts(route)
+		o.catchAll = o.catchAll || all
+		for _, host := range hosts {
+			o.addHost(host)
+		}
+	}
+	return o
+}
+
+// routeHosts returns the hosts that a route is for, and whether it is also for
+// requests to any other host.
+func routeHosts(route caddyhttp.Route) (hosts []string, all bool) {
+	if len(route.MatcherSets) == 0 {
+		return nil, true
+	}
+	for _, set := range route.MatcherSets {
+		named := false
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case caddyhttp.MatchProtocol:
+				// The redirects of automatic HTTPS match so. Nobody wrote
+				// them, so they answer only for hosts that somebody did.
+				named = true
+			case *caddyhttp.MatchHost:
+				hosts, named = append(hosts, *m...), true
+			case caddyhttp.MatchHost:
+				hosts, named = append(hosts, m...), true
+			}
+		}
+		all = all || !named
+	}
+	return hosts, all
+}
+
+func (o *ordinaryServer) addHost(host string) {
+	host = caddy.NewReplacer().ReplaceAll(strings.ToLower(host), "")
+	if rest, ok := strings.CutPrefix(host, "*."); ok {
+		o.wildcards[rest] = struct{}{}
+		return
+	}
+	o.hosts[host] = struct{}{}
+}
+
+// has reports whether a route of the server names the host, which is in lower
+// case and has no port.
+func (o *ordinaryServer) has(host string) bool {
+	if host == "" {
+		return false
+	}
+	if _, ok := o.hosts[host]; ok {
+		return true
+	}
+	if _, rest, ok := strings.Cut(host, "."); ok {
+		_, ok = o.wildcards[rest]
+		return ok
+	}
+	return false
+}
+
+// claims reports whether the server owns a server name: a route names it as
+// host, or a connection policy is for it and not for everybody.
+func (o *ordinaryServer) claims(hello *tls.ClientHelloInfo) bool {
+	if hello.ServerName == "" {
+		return false
+	}
+	if o.has(strings.ToLower(hello.ServerName)) {
+		return true
+	}
+	named, err := o.policies.GetConfigForClient(hello)
+	if err != nil {
+		return false
+	}
+	anonymous := *hello
+	anonymous.ServerName = ""
+	other, err := o.policies.GetConfigForClient(&anonymous)
+	return err != nil || other != named
+}
+
+// configForClient chooses among the server's own connection policies.
+func (o *ordinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
+	conn.Handshake.Store(o.handshake)
+	return o.policies.GetConfigForClient(hello)
+}
+
+// owns reports whether a request is the server's that no binding names by host.
+func (o *ordinaryServer) owns(host binding.HostName, match binding.SiteMatch) bool {
+	return o.has(host.String()) || match.Site == nil && o.catchAll
+}
+
+// serve hands a request to the server. Where client certificates are asked
+// for, the connection must have been made under this server's policies, as
+// they are now: the server itself only compares Host and server name.
+func (o *ordinaryServer) serve(w http.ResponseWriter, r *http.Request, a *App, conn *front.Conn) {
+	if o.clientAuth && r.TLS != nil {
+		if made, ok := conn.Handshake.Load().(*handshake); !ok || made.app != a || made.ordinary != o {
+			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
+			return
+		}
+	}
+	o.srv.ServeHTTP(w, r)
+}
+
+// ordinaryAt returns the ordinary server that listens at a local address. The
+// more specific listen address has it, as it would for the kernel.
+func (a *App) ordinaryAt(local netip.AddrPort, secure bool) *ordinaryServer {
+	var found *ordinaryServer
+	for i := range a.ordinary {
+		o := &a.ordinary[i]
+		if o.addr.Port() != local.Port() || o.secure != secure {
+			continue
+		}
+		if o.addr.Addr() == local.Addr() {
+			return o.server
+		}
+		if !o.addr.Addr().IsValid() {
+			found = o.server
+		}
+	}
+	return found
+}
+
+// checkOrdinaryHosts refuses a host that both a binding and a site block claim
+// at one address: whichever served it, somebody would be surprised.
+func (a *App) checkOrdinaryHosts() error {
+	var errs []error
+	for _, entry := range a.tables.Bindings() {
+		if entry.Host == "" {
+			continue
+		}
+		for _, o := range a.ordinary {
+			if !sameAddress(entry.Binding, o) || o.server.name == remainingRedirects || !o.server.names(entry.Host) {
+				continue
+			}
+			errs = append(errs, fmt.Errorf(
+				"host %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
+					"remove it from one of them, or use another port or IP address",
+				entry.Host, entry.Port, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
+			if len(errs) == 20 {
+				return errors.Join(errs...)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sameAddress(b binding.Binding, o ordinaryAddr) bool {
+	return b.Port == o.addr.Port() && (b.Protocol == binding.HTTPS) == o.secure &&
+		(!b.IP.IsValid() || !o.addr.Addr().IsValid() || b.IP == o.addr.Addr())
+}
+
+// names reports whether a route of the server has exactly this host, and not
+// only in order to redirect it to https.
+func (o *ordinaryServer) names(host string) bool {
+	for _, route := range o.srv.Routes {
+		for _, set := range route.MatcherSets {
+			redirect := false
+			var hosts caddyhttp.MatchHost
+			for _, matcher := range set {
+				switch m := matcher.(type) {
+				case caddyhttp.MatchProtocol:
+					redirect = true
+				case *caddyhttp.MatchHost:
+					hosts = *m
+				}
+			}
+			if !redirect && slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ordinaryEndpoints adds the ordinary servers' addresses to what the front
+// serves. Settings of the listener can be only one server's: the bindings'
+// have precedence if they were configured, and what differs is refused.
+func (a *App) ordinaryEndpoints(endpoints []front.Endpoint) ([]front.Endpoint, error) {
+	for _, o := range a.ordinary {
+		owner := fmt.Sprintf("http server %q, listening at %s", o.server.name, listenText(o.addr))
+		exact := false
+		for i := range endpoints {
+			e := &endpoints[i]
+			if e.Addr.Port() != o.addr.Port() || !overlap(e.Addr.Addr(), o.addr.Addr()) {
+				continue
+			}
+			if e.TLS != o.secure {
+				return nil, fmt.Errorf("%s and %s share an address, but one is https and the other http: use another port or IP address for one of them", e.Owner, owner)
+			}
+			if e.Settings != o.settings {
+				if a.serverConfigured {
+					return nil, fmt.Errorf("%s and %s share a port, but have different settings of timeouts, header size, keep-alive or protocols: "+
+						"make the servers option of iis and the global servers option alike", e.Owner, owner)
+				}
+				e.Settings = o.settings
+			}
+			exact = exact || e.Addr.Addr() == o.addr.Addr()
+		}
+		if !exact {
+			endpoints = append(endpoints, front.Endpoint{
+				Addr: o.addr, TLS: o.secure, Settings: o.settings, Owner: owner,
+				BeforeTLS: a.http.beforeTLS, AfterTLS: a.http.afterTLS,
+			})
+		}
+	}
+	return endpoints, nil
+}
+
+func overlap(x, y netip.Addr) bool { return !x.IsValid() || !y.IsValid() || x == y }
+
+func listenText(addr netip.AddrPort) string {
+	if !addr.Addr().IsValid() {
+		return ":" + strconv.Itoa(int(addr.Port()))
+	}
+	return addr.String()
+}
+
+// settingsOf are the listener settings of a provisioned server.
+func settingsOf(srv *caddyhttp.Server, protocols []string, secure bool) front.Settings {
+	has := func(p string) bool { return slices.Contains(protocols, p) }
+	return front.Settings{
+		ReadTimeout:       time.Duration(srv.ReadTimeout),
+		ReadHeaderTimeout: time.Duration(srv.ReadHeaderTimeout),
+		WriteTimeout:      time.Duration(srv.WriteTimeout),
+		IdleTimeout:       time.Duration(srv.IdleTimeout),
+		MaxHeaderBytes:    srv.MaxHeaderBytes,
+		H1:                has("h1"),
+		H2:                has("h2") && secure,
+		H2C:               has("h2c"),
+		H3:                has("h3") && secure,
+		KeepAlive: net.KeepAliveConfig{
+			Enable:   srv.KeepAliveInterval >= 0,
+			Interval: time.Duration(srv.KeepAliveInterval),
+			Idle:     time.Duration(srv.KeepAliveIdle),
+			Count:    srv.KeepAliveCount,
+		},
+		Disallow0RTT: srv.Allow0RTT != nil && !*srv.Allow0RTT,
+	}
+}

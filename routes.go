@@ -1,0 +1,128 @@
+package caddyiis
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// siteRequest is what the front has decided about a request.
+type siteRequest struct {
+	site    *site
+	binding *binding.BindingEntry
+}
+
+type siteRequestKey struct{}
+
+func siteRequestOf(ctx context.Context) (siteRequest, bool) {
+	req, ok := ctx.Value(siteRequestKey{}).(siteRequest)
+	return req, ok
+}
+
+// siteRoutes is the only route of the HTTP servers: it goes on with the routes
+// of the site that the front has chosen.
+type siteRoutes struct{}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	req, ok := siteRequestOf(r.Context())
+	if !ok {
+		return next.ServeHTTP(w, r)
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(req.placeholders(r))
+	}
+	if req.site.server.Logs != nil {
+		caddyhttp.SetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey, req.site.logName)
+		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+			extra.Add(zap.Uint32("site", req.site.id))
+			extra.Add(zap.Stringer("binding", req.binding.Binding))
+		}
+	}
+	if req.site.routes == nil {
+		return next.ServeHTTP(w, r)
+	}
+	return req.site.routes.ServeHTTP(w, r)
+}
+
+// siteErrors is the only error route: it goes on with those of the site.
+type siteErrors struct{}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (siteErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if req, ok := siteRequestOf(r.Context()); ok && req.site.errors != nil {
+		return req.site.errors.ServeHTTP(w, r)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// endOfRoutes ends a site's routes as Caddy ends a server's: a request that
+// nothing handles is a successful one without content.
+var endOfRoutes caddyhttp.Handler = caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+	caddyhttp.SetVar(r.Context(), "unhandled", true)
+	return nil
+})
+
+// endOfErrors ends a site's error routes: the error's status is the answer.
+var endOfErrors caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	status := http.StatusInternalServerError
+	if err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(caddyhttp.HandlerError); ok {
+		status = err.StatusCode
+	}
+	w.WriteHeader(status)
+	return nil
+})
+
+// placeholders provides what routes can say about the request's site:
+//
+//	{iis.site.id}      the site's id
+//	{iis.site.name}    the site's name
+//	{iis.binding}      the binding that routed the request, as *:443:host
+//	{iis.certificate}  the name of the certificate that the client got
+//	{iis.sni}          the server name that the client sent, or none
+//
+// The last two are empty on http.
+func (req siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
+	return func(key string) (any, bool) {
+		switch key {
+		case "iis.site.id":
+			return req.site.id, true
+		case "iis.site.name":
+			return req.site.name, true
+		case "iis.binding":
+			return req.binding.Binding.String(), true
+		case "iis.certificate":
+			return certificateName(r.TLS, front.ConnFrom(r.Context())), true
+		case "iis.sni":
+			return serverName(r.TLS), true
+		}
+		return nil, false
+	}
+}
+
+func serverName(state *tls.ConnectionState) string {
+	switch {
+	case state == nil:
+		return ""
+	case state.ServerName == "":
+		return "none"
+	}
+	return state.ServerName
+}
+
+func certificateName(state *tls.ConnectionState, conn *front.Conn) string {
+	if state == nil || conn == nil {
+		return ""
+	}
+	if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil {
+		return chosen.record.Certificate
+	}
+	return ""
+}

@@ -1,0 +1,289 @@
+package caddyiis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// httpServers are the Caddy HTTP servers that handle the sites' requests. They
+// listen nowhere: the front gives them each request.
+//
+// They, and with them all handlers of the sites, live in a context of their
+// own: Caddy cleans up the modules of a configuration as soon as it is
+// replaced, while here they serve on until the last of their requests is
+// answered.
+type httpServers struct {
+	app    *caddyhttp.App
+	ctx    caddy.Context
+	cancel context.CancelFunc
+	logger *zap.Logger
+
+	beforeTLS, afterTLS []caddy.ListenerWrapper
+	provisioned         bool
+}
+
+// serverClass tells apart what Caddy decides per server, not per site: whether
+// requests are logged, and whether errors have routes.
+type serverClass struct{ log, errors bool }
+
+func (c serverClass) String() string {
+	name := "iis"
+	if c.log {
+		name += "_log"
+	}
+	if c.errors {
+		name += "_errors"
+	}
+	return name
+}
+
+// site is a configured site, ready to serve.
+type site struct {
+	id      uint32
+	name    string
+	offline bool
+	server  *caddyhttp.Server
+	routes  caddyhttp.Handler // nil: the server's empty handler
+	errors  caddyhttp.Handler // nil: the server's default
+	logName []any             // for Caddy's access_logger_names variable
+}
+
+// refusedServerFields names the fields of the server settings that bindings,
+// sites and certificates decide.
+func refusedServerFields(s *caddyhttp.Server) error {
+	for _, f := range []struct {
+		set       bool
+		name, fix string
+	}{
+		{len(s.Listen) > 0 || s.ListenProtocols != nil, "listen", "bindings decide it, and the listen option of iis narrows it"},
+		{s.Routes != nil || s.NamedRoutes != nil, "routes", "routes belong to sites or to defaults"},
+		{s.Errors != nil, "errors", "error routes belong to sites or to defaults"},
+		{s.TLSConnPolicies != nil, "tls_connection_policies", "bindings and endpoints have tls settings"},
+		{s.AutoHTTPS != nil, "automatic_https", "certificates are configured under certificates"},
+		{s.StrictSNIHost != nil, "strict_sni_host", "requests are routed by Host, as in IIS"},
+		{s.Metrics != nil, "metrics", "it is deprecated in Caddy as well"},
+		{s.PacketConnWrappersRaw != nil, "packet_conn_wrappers", "UDP sockets outlive configurations here, and wrappers do not"},
+	} {
+		if f.set {
+			return fmt.Errorf("server: %s has no place here: %s", f.name, f.fix)
+		}
+	}
+	if s.Logs != nil && (s.Logs.DefaultLoggerName != "" || s.Logs.LoggerNames != nil || s.Logs.SkipHosts != nil || s.Logs.SkipUnmappedHosts) {
+		return errors.New("server: logs accepts should_log_credentials and trace only: access_log of a site enables its log")
+	}
+	return nil
+}
+
+// provisionHTTP makes the servers and compiles the routes of all sites.
+func (a *App) provisionHTTP() error {
+	if a.Server == nil {
+		a.Server = new(caddyhttp.Server)
+	}
+	if err := refusedServerFields(a.Server); err != nil {
+		return err
+	}
+	h := &httpServers{
+		app:    &caddyhttp.App{Servers: make(map[string]*caddyhttp.Server)},
+		logger: a.logger,
+	}
+	a.http = h
+	parent := a.ctx
+	parent.Context = context.WithoutCancel(a.ctx.Context)
+	h.ctx, h.cancel = caddy.NewContext(parent)
+	if err := shareMetrics(a.ctx, h.ctx); err != nil {
+		return err
+	}
+
+	if err := a.loadListenerWrappers(); err != nil {
+		return err
+	}
+	for class := range a.serverClasses() {
+		srv, err := a.newServer(class)
+		if err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+		h.app.Servers[class.String()] = srv
+	}
+	if err := h.app.Provision(h.ctx); err != nil {
+		return err
+	}
+	h.provisioned = true
+	if err := h.app.Validate(); err != nil {
+		return err
+	}
+	return a.provisionSites()
+}
+
+func (a *App) serverClasses() map[serverClass]struct{} {
+	classes := map[serverClass]struct{}{{}: {}} // one at least: it answers for unknown hosts' challenges
+	for _, cfg := range a.Sites {
+		classes[a.classOf(cfg)] = struct{}{}
+	}
+	return classes
+}
+
+func (a *App) classOf(cfg *Site) serverClass {
+	content := a.contentOf(cfg)
+	return serverClass{
+		log:    a.AccessLog || cfg.AccessLog,
+		errors: content.Errors != nil && len(content.Errors.Routes) > 0,
+	}
+}
+
+// contentOf is what serves a site: its own content or the defaults.
+func (a *App) contentOf(cfg *Site) *Content {
+	if cfg.Routes == nil && cfg.Errors == nil && a.Defaults != nil {
+		return a.Defaults
+	}
+	return &cfg.Content
+}
+
+// loadListenerWrappers loads the wrappers for the front: the HTTP servers
+// themselves listen nowhere.
+func (a *App) loadListenerWrappers() error {
+	mods, err := a.http.ctx.LoadModule(a.Server, "ListenerWrappersRaw")
+	if err != nil {
+		return fmt.Errorf("server: loading listener wrappers: %w", err)
+	}
+	list, _ := mods.([]any)
+	for i, mod := range list {
+		if mod.(caddy.Module).CaddyModule().ID == "caddy.listeners.tls" {
+			// Wrappers stand before TLS only where the tls wrapper follows.
+			a.http.beforeTLS, a.http.afterTLS = a.http.afterTLS, nil
+			if i == 0 {
+				return errors.New("server: listener_wrappers: tls in first place changes nothing; leave it out")
+			}
+			continue
+		}
+		wrapper, ok := mod.(caddy.ListenerWrapper)
+		if !ok {
+			return fmt.Errorf("server: module %T is not a listener wrapper", mod)
+		}
+		a.http.afterTLS = append(a.http.afterTLS, wrapper)
+	}
+	return nil
+}
+
+func (a *App) newServer(class serverClass) (*caddyhttp.Server, error) {
+	srv, err := cloneServer(a.Server)
+	if err != nil {
+		return nil, err
+	}
+	srv.AutoHTTPS = &caddyhttp.AutoHTTPSConfig{Disabled: true}
+	// Caddy turns this on for a whole server as soon as one client must
+	// show a certificate; clients without SNI would get 421 for every site.
+	off := false
+	srv.StrictSNIHost = &off
+	srv.Logs = nil
+	if class.log {
+		srv.Logs = new(caddyhttp.ServerLogConfig)
+		if a.Server.Logs != nil {
+			srv.Logs.ShouldLogCredentials, srv.Logs.Trace = a.Server.Logs.ShouldLogCredentials, a.Server.Logs.Trace
+		}
+	}
+	srv.Routes = caddyhttp.RouteList{{Handlers: []caddyhttp.MiddlewareHandler{siteRoutes{}}}}
+	if class.errors {
+		srv.Errors = &caddyhttp.HTTPErrorConfig{
+			Routes: caddyhttp.RouteList{{Handlers: []caddyhttp.MiddlewareHandler{siteErrors{}}}},
+		}
+	}
+	return srv, nil
+}
+
+// provisionSites compiles the routes of each site; sites without routes of
+// their own share the compiled defaults.
+func (a *App) provisionSites() error {
+	var defaults map[*caddyhttp.Server]*site
+	for _, entry := range a.tables.Sites() {
+		cfg := a.Sites[fmt.Sprint(entry.ID)]
+		class := a.classOf(cfg)
+		s := &site{
+			id: entry.ID, name: entry.Name, offline: cfg.Offline,
+			server:  a.http.app.Servers[class.String()],
+			logName: []any{fmt.Sprint(entry.ID)},
+		}
+		content := a.contentOf(cfg)
+		if shared := defaults[s.server]; content == a.Defaults && shared != nil {
+			s.routes, s.errors = shared.routes, shared.errors
+		} else if err := a.http.compile(s, content); err != nil {
+			return fmt.Errorf("%s: %w", siteLabel(s.id, s.name), err)
+		} else if content == a.Defaults {
+			if defaults == nil {
+				defaults = make(map[*caddyhttp.Server]*site)
+			}
+			defaults[s.server] = s
+		}
+		a.sites = append(a.sites, s)
+	}
+	return nil
+}
+
+func (h *httpServers) compile(s *site, content *Content) error {
+	ctx := h.ctx
+	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, s.server)
+	if content.Routes != nil {
+		if err := content.Routes.Provision(ctx); err != nil {
+			return fmt.Errorf("routes: %w", err)
+		}
+		s.routes = content.Routes.Compile(endOfRoutes)
+	}
+	if content.Errors != nil && len(content.Errors.Routes) > 0 {
+		if err := content.Errors.Routes.Provision(ctx); err != nil {
+			return fmt.Errorf("error routes: %w", err)
+		}
+		s.errors = content.Errors.Routes.Compile(endOfErrors)
+	}
+	return nil
+}
+
+func (h *httpServers) start() error { return h.app.Start() }
+
+// retire cleans up when the last request has ended, or when requests have held
+// the servers long enough.
+func (h *httpServers) retire(drained <-chan struct{}, limit time.Duration) {
+	select {
+	case <-drained:
+		h.cleanup()
+		return
+	default:
+	}
+	go func() {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		select {
+		case <-drained:
+		case <-timer.C:
+			h.logger.Warn("requests still run in a configuration that was replaced; cleaning it up all the same",
+				zap.Duration("drain", limit))
+		}
+		h.cleanup()
+	}()
+}
+
+func (h *httpServers) cleanup() {
+	if h.provisioned {
+		if err := h.app.Stop(); err != nil {
+			h.logger.Error("stopping the HTTP servers", zap.Error(err))
+		}
+	}
+	h.cancel()
+}
+
+// cloneServer copies server settings by way of their JSON form, so that a
+// field that Caddy adds one day is not lost. A caddyhttp.Server itself holds
+// locks and must not be copied.
+func cloneServer(src *caddyhttp.Server) (*caddyhttp.Server, error) {
+	raw, err := json.Marshal(src)
+	if err != nil {
+		return nil, err
+	}
+	dst := new(caddyhttp.Server)
+	return dst, json.Unmarshal(raw, dst)
+}

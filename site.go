@@ -1,0 +1,299 @@
+package caddyiis
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// Site is one web site: its bindings and what it serves.
+type Site struct {
+	// The site's name, as the ServerComment of IIS 6 or the name of IIS 7.
+	Name string `json:"name,omitempty"`
+
+	// The http bindings in the form of IIS 6, IP:port:host, where IP and host
+	// may be empty.
+	ServerBindings []string `json:"server_bindings,omitempty"`
+
+	// The https bindings in the form of IIS 6, IP:port:host. They use the
+	// site's certificate, by IP address and port.
+	SecureBindings []string `json:"secure_bindings,omitempty"`
+
+	// The bindings in the form of IIS 7 and later. They count beside
+	// server_bindings and secure_bindings.
+	Bindings []*SiteBinding `json:"bindings,omitempty"`
+
+	// The name of the certificate of all https bindings that name none.
+	Certificate string `json:"certificate,omitempty"`
+
+	// Whether the site is started, as ServerAutoStart and serverAutoStart. The
+	// bindings of a stopped site select nothing; its certificates still
+	// serve, as in HTTP.sys. Default: true.
+	Autostart *bool `json:"autostart,omitempty"`
+
+	// If true, the site answers every request with 503, as IIS does when the
+	// application pool is stopped.
+	Offline bool `json:"offline,omitempty"`
+
+	// Enables the site's access log, the logger iis.log.access.<site id>.
+	AccessLog bool `json:"access_log,omitempty"`
+
+	Content
+}
+
+// Content is what serves a site's requests.
+type Content struct {
+	// The routes, as of a server in Caddy's http app.
+	Routes caddyhttp.RouteList `json:"routes,omitempty"`
+
+	// The routes for errors that the routes return.
+	Errors *caddyhttp.HTTPErrorConfig `json:"errors,omitempty"`
+}
+
+// SiteBinding is one binding in the form of IIS 7 and later.
+type SiteBinding struct {
+	// The protocol: http or https.
+	Protocol string `json:"protocol"`
+
+	// IP:port:host, as bindingInformation. IP may be * or empty, host empty.
+	Binding string `json:"binding"`
+
+	// The sslFlags of IIS 8 and later, a sum of: 1 the certificate is for
+	// clients that send the binding's host as server name (SNI); 2 the
+	// certificate comes from the central store; 4 no HTTP/2; 8 no OCSP
+	// stapling; 16 no HTTP/3; 32 no TLS 1.3; 64 no TLS older than 1.2.
+	// Default: 0, a certificate by IP address and port.
+	Flags uint16 `json:"flags,omitempty"`
+
+	// The name of the certificate. Default: the site's.
+	Certificate string `json:"certificate,omitempty"`
+
+	// TLS settings of the connections that this binding's certificate serves,
+	// as in a TLS connection policy of Caddy, without matchers.
+	TLS *caddytls.ConnectionPolicy `json:"tls,omitempty"`
+}
+
+// Endpoint is the certificate of an IP address and port.
+type Endpoint struct {
+	// The name of the certificate.
+	Certificate string `json:"certificate,omitempty"`
+
+	// TLS settings of the connections that this certificate serves, as in a
+	// TLS connection policy of Caddy, without matchers.
+	TLS *caddytls.ConnectionPolicy `json:"tls,omitempty"`
+
+	// Overrides sni_missing at this endpoint.
+	SNIMissing string `json:"sni_missing,omitempty"`
+
+	// Overrides sni_unmatched at this endpoint.
+	SNIUnmatched string `json:"sni_unmatched,omitempty"`
+}
+
+func (s *Site) started() bool { return s.Autostart == nil || *s.Autostart }
+
+// parseSiteID reads a site's key: a decimal number from 1 without signs or
+// leading zeros, as in a metabase path.
+func parseSiteID(key string) (uint32, error) {
+	id, err := strconv.ParseUint(key, 10, 32)
+	if err != nil || id == 0 || key[0] == '0' || key[0] == '+' {
+		return 0, fmt.Errorf("site id %q is not a number from 1 to 4294967295, such as 1", key)
+	}
+	return uint32(id), nil
+}
+
+// siteLabel names a site in messages: site 1 "Test".
+func siteLabel(id uint32, name string) string {
+	if name == "" {
+		return fmt.Sprintf("site %d", id)
+	}
+	return fmt.Sprintf("site %d %q", id, name)
+}
+
+// bindingSites turns the configured sites into the form that package binding
+// compiles, in the order of their ids.
+func (a *App) bindingSites() ([]binding.Site, error) {
+	sites := make([]binding.Site, 0, len(a.Sites))
+	var errs []error
+	for key, cfg := range a.Sites {
+		id, err := parseSiteID(key)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if cfg == nil {
+			errs = append(errs, fmt.Errorf("site %d is null: delete it, or give it bindings", id))
+			continue
+		}
+		site, err := a.bindingSite(id, cfg)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		sites = append(sites, site)
+	}
+	slices.SortFunc(sites, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(errs, func(x, y error) int { return cmp.Compare(x.Error(), y.Error()) })
+	return sites, errors.Join(errs...)
+}
+
+func (a *App) bindingSite(id uint32, cfg *Site) (binding.Site, error) {
+	site := binding.Site{
+		ID: id, Name: cfg.Name, Stopped: !cfg.started(),
+		Bindings: make([]binding.SiteBinding, 0, len(cfg.ServerBindings)+len(cfg.SecureBindings)+len(cfg.Bindings)),
+	}
+	var errs []error
+	add := func(b *SiteBinding) {
+		sb, err := a.siteBinding(cfg, b)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", siteLabel(id, cfg.Name), err))
+			return
+		}
+		site.Bindings = append(site.Bindings, sb)
+	}
+	for _, info := range cfg.ServerBindings {
+		add(&SiteBinding{Protocol: "http", Binding: info})
+	}
+	for _, info := range cfg.SecureBindings {
+		add(&SiteBinding{Protocol: "https", Binding: info})
+	}
+	for i, b := range cfg.Bindings {
+		if b == nil {
+			errs = append(errs, fmt.Errorf("%s: binding %d is null", siteLabel(id, cfg.Name), i))
+			continue
+		}
+		add(b)
+	}
+	return site, errors.Join(errs...)
+}
+
+func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error) {
+	parsed, err := binding.Parse(b.Protocol, b.Binding)
+	if err != nil {
+		return binding.SiteBinding{}, err
+	}
+	sb := binding.SiteBinding{Binding: parsed, Flags: binding.Flags(b.Flags)}
+	if parsed.Protocol == binding.HTTP {
+		if b.Certificate != "" || b.TLS != nil || b.Flags != 0 {
+			return sb, fmt.Errorf("http binding %s: certificate, flags and tls are for https bindings", parsed)
+		}
+		return sb, nil
+	}
+	if sb.Flags&binding.FlagCentralStore == 0 {
+		sb.Certificate = cmp.Or(b.Certificate, cfg.Certificate)
+	} else if b.Certificate != "" {
+		return sb, fmt.Errorf("binding %s takes its certificate from the central store (flag 2) and cannot name another, %q", parsed, b.Certificate)
+	}
+	if sb.Certificate != "" {
+		if _, ok := a.CertificatesRaw[sb.Certificate]; !ok {
+			return sb, fmt.Errorf("binding %s: %w", parsed, a.unknownCertificate(sb.Certificate))
+		}
+	}
+	sb.TLS, err = tlsKey(b.TLS)
+	if err != nil {
+		return sb, fmt.Errorf("binding %s: %w", parsed, err)
+	}
+	return sb, nil
+}
+
+func (a *App) unknownCertificate(name string) error {
+	if len(a.CertificatesRaw) == 0 {
+		return fmt.Errorf("certificate %q is not configured: no certificates are", name)
+	}
+	return fmt.Errorf("certificate %q is not configured: expected one of %q", name, slices.Sorted(maps.Keys(a.CertificatesRaw)))
+}
+
+// bindingEndpoints turns the configured endpoints into the form that package
+// binding compiles, in a fixed order.
+func (a *App) bindingEndpoints() ([]binding.Endpoint, error) {
+	var endpoints []binding.Endpoint
+	var errs []error
+	for _, key := range sortedKeys(a.Endpoints) {
+		endpoint, err := a.bindingEndpoint(key, a.Endpoints[key])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("endpoint %s: %w", key, err))
+			continue
+		}
+		endpoints = append(endpoints, endpoint)
+	}
+	return endpoints, errors.Join(errs...)
+}
+
+func (a *App) bindingEndpoint(key string, cfg *Endpoint) (binding.Endpoint, error) {
+	var endpoint binding.Endpoint
+	if cfg == nil {
+		return endpoint, errors.New("it is null")
+	}
+	var err error
+	if endpoint.IP, endpoint.Port, err = binding.ParseEndpoint(key); err != nil {
+		return endpoint, err
+	}
+	endpoint.Certificate = cfg.Certificate
+	if cfg.Certificate == "" {
+		return endpoint, errors.New("it names no certificate")
+	}
+	if _, ok := a.CertificatesRaw[cfg.Certificate]; !ok {
+		return endpoint, a.unknownCertificate(cfg.Certificate)
+	}
+	if endpoint.TLS, err = tlsKey(cfg.TLS); err != nil {
+		return endpoint, err
+	}
+	if cfg.SNIMissing != "" {
+		policy, err := parsePolicy("sni_missing", cfg.SNIMissing)
+		if err != nil {
+			return endpoint, err
+		}
+		endpoint.SNIMissing = &policy
+	}
+	if cfg.SNIUnmatched != "" {
+		policy, err := parsePolicy("sni_unmatched", cfg.SNIUnmatched)
+		if err != nil {
+			return endpoint, err
+		}
+		endpoint.SNIUnmatched = &policy
+	}
+	return endpoint, nil
+}
+
+// tlsKey is the canonical form of TLS settings: settings with equal keys share
+// one connection policy.
+func tlsKey(policy *caddytls.ConnectionPolicy) (string, error) {
+	if policy == nil {
+		return "", nil
+	}
+	if len(policy.MatchersRaw) > 0 || policy.CertSelection != nil || policy.DefaultSNI != "" || policy.FallbackSNI != "" {
+		return "", errors.New("tls: match, certificate_selection, default_sni and fallback_sni have no place here: bindings decide that")
+	}
+	raw, err := json.Marshal(policy)
+	if err != nil {
+		return "", fmt.Errorf("tls: %w", err)
+	}
+	if string(raw) == "{}" {
+		return "", nil
+	}
+	return string(raw), nil
+}
+
+func parseIPs(list []string) ([]netip.Addr, error) {
+	ips := make([]netip.Addr, 0, len(list))
+	for _, s := range list {
+		ip, err := netip.ParseAddr(s)
+		if err != nil || ip.IsUnspecified() {
+			return nil, fmt.Errorf("listen: %q is not an IP address of this machine, such as 10.0.0.5 or ::1", s)
+		}
+		ips = append(ips, ip.Unmap())
+	}
+	return ips, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}

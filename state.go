@@ -1,0 +1,78 @@
+package caddyiis
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// makeState puts together what the front serves for this configuration.
+func (a *App) makeState() error {
+	// Any of the provisioned servers has Caddy's defaults filled in; they are
+	// all alike in what concerns listeners.
+	srv := a.http.app.Servers[serverClass{}.String()]
+	var endpoints []front.Endpoint
+	for _, listen := range a.tables.Endpoints() {
+		secure := listen.Protocol == binding.HTTPS
+		endpoints = append(endpoints, front.Endpoint{
+			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
+			TLS:       secure,
+			Settings:  settingsOf(srv, srv.Protocols, secure),
+			BeforeTLS: a.http.beforeTLS,
+			AfterTLS:  a.http.afterTLS,
+			Owner:     listen.Label,
+		})
+	}
+	endpoints, err := a.ordinaryEndpoints(endpoints)
+	if err != nil {
+		return err
+	}
+	a.state = &front.State{
+		Endpoints: endpoints,
+		TLS:       a.configForClient,
+		Handler:   a,
+		Logger:    a.logger,
+	}
+	return nil
+}
+
+// alpn lists the protocols that a TLS connection can choose from.
+func (a *App) alpn() []string {
+	if a.Server == nil || len(a.Server.Protocols) == 0 {
+		return []string{"h2", "http/1.1"}
+	}
+	var protocols []string
+	if slices.Contains(a.Server.Protocols, "h2") {
+		protocols = append(protocols, "h2")
+	}
+	if slices.Contains(a.Server.Protocols, "h1") {
+		protocols = append(protocols, "http/1.1")
+	}
+	return protocols
+}
+
+// subscribe has commit called when every app of the configuration has started:
+// should one fail, this configuration has never served a request.
+func (a *App) subscribe() error {
+	app, err := a.ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting events app: %w", err)
+	}
+	return app.(*caddyevents.App).On("started", startedHandler{a})
+}
+
+// startedHandler waits for Caddy's event.
+type startedHandler struct{ app *App }
+
+// Handle implements caddyevents.Handler.
+func (h startedHandler) Handle(context.Context, caddy.Event) error {
+	h.app.commit()
+	return nil
+}

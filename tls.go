@@ -1,0 +1,194 @@
+package caddyiis
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/mholt/acmez/v3"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// record is a TLS record of the tables with what serves it.
+type record struct {
+	*binding.Record
+	source certsel.Source // nil: the record takes its certificate from a store
+	policy *tls.Config
+
+	// What a handshake leaves at its connection when this record serves it.
+	// Made at load, so that handshakes make nothing.
+	handshake *handshake
+}
+
+// handshake is what a connection remembers of its handshake: who owned it.
+type handshake struct {
+	app      *App
+	record   *record         // of a binding or an endpoint
+	ordinary *ordinaryServer // else
+}
+
+// policySet holds one provisioned connection policy for each distinct set of
+// TLS settings, however many bindings have them.
+type policySet struct {
+	configs   map[policyKey]*tls.Config
+	challenge *tls.Config // ACME TLS-ALPN challenges
+}
+
+// policyKey is what makes TLS settings distinct: the settings themselves and
+// those sslFlags that change a connection.
+type policyKey struct {
+	settings string
+	flags    binding.Flags
+}
+
+const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
+
+var (
+	errNoCertificate = errors.New("no certificate for this address, port and server name")
+	errNoQUIC        = errors.New("HTTP/3 is disabled for this binding")
+)
+
+// provisionPolicies makes the connection policies of all records.
+func (a *App) provisionPolicies() error {
+	a.policies = &policySet{configs: make(map[policyKey]*tls.Config)}
+	challenge := new(caddytls.ConnectionPolicy)
+	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	// Caddy's own function answers the challenges of every issuer in the
+	// process; only they reach it.
+	a.policies.challenge = challenge.TLSConfig
+
+	for _, rec := range a.tables.Records() {
+		live := &record{Record: rec}
+		if rec.Certificate != "" {
+			live.source = a.certificates[rec.Certificate]
+		}
+		live.handshake = &handshake{app: a, record: live}
+		config, err := a.policyFor(policyKey{rec.TLS, rec.Flags & policyFlags})
+		if err != nil {
+			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
+		}
+		live.policy = config
+		a.records = append(a.records, live)
+	}
+	return nil
+}
+
+func (a *App) policyFor(key policyKey) (*tls.Config, error) {
+	if config, ok := a.policies.configs[key]; ok {
+		return config, nil
+	}
+	policy := new(caddytls.ConnectionPolicy)
+	if key.settings != "" {
+		if err := json.Unmarshal([]byte(key.settings), policy); err != nil {
+			return nil, err
+		}
+	}
+	if policy.ALPN == nil {
+		policy.ALPN = a.alpn()
+	}
+	if key.flags&binding.FlagNoHTTP2 != 0 {
+		policy.ALPN = slices.DeleteFunc(slices.Clone(policy.ALPN), func(p string) bool { return p == "h2" })
+	}
+	if key.flags&binding.FlagNoTLS13 != 0 {
+		policy.ProtocolMax = "tls1.2"
+	}
+	if err := (caddytls.ConnectionPolicies{policy}).Provision(a.ctx); err != nil {
+		return nil, err
+	}
+	config := policy.TLSConfig
+	config.GetCertificate = certificateOf
+	a.policies.configs[key] = config
+	return config, nil
+}
+
+// configForClient is table D1 at work: it decides which certificate and which
+// TLS settings a connection gets.
+//
+// On a port shared with ordinary Caddy sites, server names that bindings know
+// come first, then those of the ordinary sites, then the endpoint's
+// certificate, and last whatever else the ordinary server serves.
+func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
+	if isChallenge(hello) {
+		return a.policies.challenge, nil
+	}
+	match := a.certificateMatch(conn.Local, hello.ServerName)
+	ordinary := a.ordinaryAt(conn.Local, true)
+	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+		return ordinary.configForClient(hello, conn)
+	}
+	live := a.serving(match, hello)
+	if live == nil {
+		if ordinary != nil && match.Reason == binding.ReasonNoRecord {
+			return ordinary.configForClient(hello, conn)
+		}
+		a.logRefused(hello, conn, match)
+		conn.Reset()
+		return nil, errNoCertificate
+	}
+	if live.Flags&binding.FlagNoQUIC != 0 && conn.QUIC {
+		return nil, errNoQUIC
+	}
+	conn.Handshake.Store(live.handshake)
+	return live.policy, nil
+}
+
+// certificateMatch asks table D1, for addresses that the bindings cover: on a
+// shared port an ordinary server may listen at others.
+func (a *App) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
+	if protocol, ok := a.tables.Covers(local); !ok || protocol != binding.HTTPS {
+		return binding.CertificateMatch{Rule: binding.D1_8, Reason: binding.ReasonNoRecord}
+	}
+	return a.tables.Certificate(local, serverName)
+}
+
+// serving returns the record that serves a handshake: the one that table D1
+// selects or, while its source has no certificate, the endpoint's.
+func (a *App) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
+	for _, rec := range [...]*binding.Record{match.Record, match.Fallback} {
+		if rec == nil {
+			continue
+		}
+		live := a.records[rec.Index]
+		if live.source != nil && live.source.Select(hello) != nil {
+			return live
+		}
+	}
+	return nil
+}
+
+// certificateOf hands crypto/tls the certificate of the record that
+// configForClient chose for the connection.
+func certificateOf(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if conn := front.ConnFrom(hello.Context()); conn != nil {
+		if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil {
+			if cert := chosen.record.source.Select(hello); cert != nil {
+				return cert, nil
+			}
+		}
+	}
+	return nil, errNoCertificate
+}
+
+func isChallenge(hello *tls.ClientHelloInfo) bool {
+	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol
+}
+
+func (a *App) logRefused(hello *tls.ClientHelloInfo, conn *front.Conn, match binding.CertificateMatch) {
+	if c := a.logger.Check(zap.DebugLevel, "handshake refused: no certificate for this address, port and server name"); c != nil {
+		c.Write(
+			zap.Stringer("local", conn.Local),
+			zap.String("server_name", hello.ServerName),
+			zap.Stringer("remote", hello.Conn.RemoteAddr()),
+			zap.Stringer("rule", match.Rule))
+	}
+}
