@@ -50,6 +50,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			certificate   <name>
 //			sni_missing   fallback|reject
 //			sni_unmatched fallback|reject
+//			<tls options>
 //		}
 //
 //		site <id> [<name>] {
@@ -65,10 +66,19 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //				disable_tls13
 //				disable_legacy_tls
 //				flags <number>
+//				<tls options>
 //			}
 //			certificate <name>
 //			autostart   on|off
 //			offline
+//			require_ssl [redirect]
+//			require_client_certificate
+//			hsts <max_age> {
+//				include_subdomains
+//				preload
+//				redirect_http
+//			}
+//			misdirected secure|allow|strict
 //			log
 //			<directives...>
 //		}
@@ -83,13 +93,25 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		unknown_host   400|404|421|abort
 //		conflicts      reject|first_wins
 //		wildcard_depth one|any
+//		misdirected    secure|allow|strict
+//		substatus_header on|off
 //		drain          <duration>
 //		log
+//		metrics
 //		order          <directive> first|last|before|after [<directive>]
 //		servers {
 //			<options of Caddy's servers option>
 //		}
 //	}
+//
+// The TLS options of a binding and an endpoint are legacy_tls, and these of
+// Caddy's connection policies, with Caddy's syntax:
+//
+//	protocols   <min> [<max>]
+//	ciphers     <cipher_suites...>
+//	curves      <curves...>
+//	alpn        <values...>
+//	client_auth { ... }
 //
 // The directives of a site and of defaults are those of any Caddyfile site.
 // An order option holds for the iis block that it stands in.
@@ -129,7 +151,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
 	"certificate", "endpoint", "site", "defaults", "listen", "sni_missing", "sni_unmatched",
-	"unknown_host", "conflicts", "wildcard_depth", "drain", "log", "order", "servers",
+	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "metrics", "order", "servers",
 }
 
 func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
@@ -155,6 +177,13 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return oneWord(d, &a.Conflicts, "reject", "first_wins")
 	case "wildcard_depth":
 		return oneWord(d, &a.WildcardDepth, "one", "any")
+	case "misdirected":
+		return oneWord(d, &a.Misdirected, "secure", "allow", "strict")
+	case "substatus_header":
+		return parseSubStatusHeader(d, &a.SubStatusHeader)
+	case "metrics":
+		a.Metrics = true
+		return bareWord(d)
 	case "drain":
 		return parseDrain(d, &a.Drain)
 	case "log":
@@ -341,7 +370,7 @@ func (p *caddyfileParser) certificate(d *caddyfile.Dispenser) error {
 	}
 	source, tokens := certificateSource(segment)
 	if source == "" {
-		return here.Errf("certificate %q: unknown source %q: expected one of %s; files take no block",
+		return here.Errf("certificate %q: unknown source %q: expected one of %s, or a certificate file",
 			name, segment[2].Text, strings.Join(certificateSources(), ", "))
 	}
 	if len(tokens) < 2 {
@@ -362,7 +391,7 @@ func (p *caddyfileParser) certificate(d *caddyfile.Dispenser) error {
 
 // certificateSource finds the source module of a certificate option and the
 // tokens that it parses, of which the first is the source's name. There is no
-// source if the option has a block and its first argument is none.
+// source if the option has a block and its first argument is no file.
 func certificateSource(segment caddyfile.Segment) (string, []caddyfile.Token) {
 	rest := segment[2:]
 	word := func(text string) (string, []caddyfile.Token) {
@@ -381,11 +410,14 @@ func certificateSource(segment caddyfile.Segment) (string, []caddyfile.Token) {
 	case ".pfx", ".p12":
 		return word("pfx")
 	}
-	if slices.ContainsFunc(rest, opensBlock) {
+	if slices.ContainsFunc(rest, opensBlock) && !looksLikeFile(first) {
 		return "", nil
 	}
 	return word("pem")
 }
+
+// looksLikeFile tells a file from the name of a source.
+func looksLikeFile(word string) bool { return strings.ContainsAny(word, `./\{`) }
 
 // certificateSources lists the registered sources of certificates.
 func certificateSources() []string {
@@ -413,10 +445,15 @@ func (p *caddyfileParser) endpoint(d *caddyfile.Dispenser) error {
 		return here.Errf("endpoint %w", err)
 	}
 	endpoint := p.app.Endpoints[address]
+	var options tlsOptions
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := parseEndpointOption(d, endpoint); err != nil {
+		if err := parseEndpointOption(d, endpoint, &options); err != nil {
 			return fmt.Errorf("endpoint %s: %w", address, err)
 		}
+	}
+	var err error
+	if endpoint.TLS, err = options.policy(); err != nil {
+		return fmt.Errorf("endpoint %s: %w", address, err)
 	}
 	if endpoint.Certificate == "" {
 		return here.Errf("endpoint %s: expected a block with certificate <name>", address)
@@ -443,7 +480,7 @@ func (p *caddyfileParser) newEndpoint(address string) error {
 	return nil
 }
 
-func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint) error {
+func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint, options *tlsOptions) error {
 	switch word := d.Val(); word {
 	case "certificate":
 		return parseCertificateName(d, &endpoint.Certificate)
@@ -451,8 +488,14 @@ func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint) error {
 		return oneWord(d, &endpoint.SNIMissing, "fallback", "reject")
 	case "sni_unmatched":
 		return oneWord(d, &endpoint.SNIUnmatched, "fallback", "reject")
+	case "legacy_tls":
+		endpoint.LegacyTLS = true
+		return bareWord(d)
 	default:
-		return d.Errf("unknown word %q: expected certificate, sni_missing or sni_unmatched", word)
+		if ok, err := options.add(d); ok {
+			return err
+		}
+		return d.Errf("unknown word %q: expected certificate, sni_missing, sni_unmatched, legacy_tls, protocols, ciphers, curves, alpn or client_auth", word)
 	}
 }
 

@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -234,6 +235,7 @@ func (p *caddyfileParser) bodyError(body siteBody, err error) error {
 var (
 	reUnrecognized = regexp.MustCompile(`unrecognized directive: (\S+)`)
 	reUnordered    = regexp.MustCompile(`directive '([^']+)' is not an ordered HTTP handler`)
+	reNoHandler    = regexp.MustCompile(`(\S+) directive returned something other than an HTTP route`)
 	reNamedRoute   = regexp.MustCompile(`cannot invoke named route '([^']*)'`)
 )
 
@@ -244,12 +246,15 @@ func (b *siteBody) segmentError(segment caddyfile.Segment, err error) error {
 	if m := reUnrecognized.FindStringSubmatch(text); m != nil {
 		return atToken(findWord(segment, m[1])).Errf("%s: %s", b.label, b.unrecognized(m[1]))
 	}
-	if m := reUnordered.FindStringSubmatch(text); m != nil {
-		if instead, ok := unorderedDirectives[m[1]]; ok {
-			return atToken(findWord(segment, m[1])).Errf("%s: %s has no place here: %s", b.label, m[1], instead)
-		}
+	if m := reUnordered.FindStringSubmatch(text); m != nil && unorderedDirectives[m[1]] == "" {
 		return atToken(findWord(segment, m[1])).Errf("%s: directive %q has no place in Caddy's order of directives: put it into a route block, "+
 			"or write order into this iis block as well, since the global order option is out of reach here", b.label, m[1])
+	}
+	for _, re := range []*regexp.Regexp{reUnordered, reNoHandler} {
+		if m := re.FindStringSubmatch(text); m != nil {
+			instead := cmp.Or(unorderedDirectives[m[1]], "it is not a handler of requests")
+			return atToken(findWord(segment, m[1])).Errf("%s: %s has no place here: %s", b.label, m[1], instead)
+		}
 	}
 	if m := reNamedRoute.FindStringSubmatch(text); m != nil {
 		return atToken(findWord(segment, "invoke")).Errf("%s: cannot invoke named route %q: named routes are out of reach here, "+

@@ -2,6 +2,7 @@ package caddyiis
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,10 @@ import (
 
 // siteWords lists what a site accepts beside directives, in the order of the
 // documentation.
-var siteWords = []string{"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline", "log"}
+var siteWords = []string{
+	"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline",
+	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log",
+}
 
 // site parses a site block: siteWords are the site's own, all other words are
 // directives.
@@ -47,6 +51,15 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 	case "offline":
 		site.Offline = true
 		return bareWord(d)
+	case "require_ssl":
+		return parseRequireSSL(d, site)
+	case "require_client_certificate":
+		site.RequireClientCertificate = true
+		return bareWord(d)
+	case "hsts":
+		return parseHSTS(d, site)
+	case "misdirected":
+		return oneWord(d, &site.Misdirected, "secure", "allow", "strict")
 	case "log":
 		number := strconv.FormatUint(uint64(id), 10)
 		return bareLog(d, &site.AccessLog, "iis_site_"+number, accessLogger+"."+number)
@@ -121,25 +134,38 @@ func parseBinding(d *caddyfile.Dispenser, site *Site) error {
 	}
 	b := &SiteBinding{Protocol: strings.ToLower(strings.TrimSpace(args[0])), Binding: args[1]}
 	var number string
+	var options tlsOptions
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := parseBindingOption(d, b, &number); err != nil {
+		if err := parseBindingOption(d, b, &number, &options); err != nil {
 			return fmt.Errorf("binding %s %s: %w", b.Protocol, b.Binding, err)
 		}
+	}
+	var err error
+	if b.TLS, err = options.policy(); err != nil {
+		return fmt.Errorf("binding %s %s: %w", b.Protocol, b.Binding, err)
 	}
 	site.Bindings = append(site.Bindings, b)
 	return nil
 }
 
-func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string) error {
+func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, options *tlsOptions) error {
 	word := d.Val()
 	flag, isFlag := flagWords[word]
+	isTLS := slices.Contains(tlsWords, word)
 	switch {
-	case !isFlag && word != "certificate" && word != "flags":
-		return d.Errf("unknown word %q: expected certificate, flags, %s", word, strings.Join(sortedKeys(flagWords), ", "))
+	case !isFlag && !isTLS && word != "certificate" && word != "flags" && word != "legacy_tls":
+		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, %s",
+			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "))
 	case b.Protocol == "http":
 		return d.Errf("%s is for https bindings", word)
 	case isFlag:
 		b.Flags |= uint16(flag)
+		return bareWord(d)
+	case isTLS:
+		_, err := options.add(d)
+		return err
+	case word == "legacy_tls":
+		b.LegacyTLS = true
 		return bareWord(d)
 	case word == "certificate":
 		return parseCertificateName(d, &b.Certificate)

@@ -39,7 +39,7 @@ func init() {
 const separator = "\n----------\n"
 
 // TestCaddyfiles adapts the Caddyfiles of testdata/caddyfile. Behind the
-// separator, a good one has the whole JSON, a bad one a part of the error.
+// separator, a good one has the whole JSON, a bad one lines that the error contains.
 func TestCaddyfiles(t *testing.T) {
 	t.Setenv("CADDY_IIS_TEST_SITE", "17")
 	t.Setenv("CADDY_IIS_TEST_DOMAIN", "example.com")
@@ -150,10 +150,83 @@ func testBadCaddyfile(t *testing.T, input, expected string) {
 	switch {
 	case err == nil:
 		t.Errorf("adapted to %s, expected the error:\n%s", raw, expected)
-	case expected == "" || !strings.Contains(err.Error(), expected):
-		t.Errorf("got the error:\n%v\nexpected:\n%s", err, expected)
+	case expected == "":
+		t.Errorf("there is no expected error, got: %v", err)
 	case !fileAndLine.MatchString(err.Error()):
 		t.Errorf("no file and line in: %v", err)
+	}
+	for line := range strings.Lines(expected) {
+		if line = strings.TrimSuffix(line, "\n"); err != nil && !strings.Contains(err.Error(), line) {
+			t.Errorf("got the error:\n%v\nexpected in it:\n%s", err, line)
+		}
+	}
+}
+
+// TestDamagedCaddyfiles leaves out, doubles and cuts off the lines of the good
+// Caddyfiles, one at a time. Whatever comes of it, the parser does not panic,
+// and an error says where it is.
+func TestDamagedCaddyfiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("adapts some thousand Caddyfiles")
+	}
+	t.Setenv("CADDY_IIS_TEST_SITE", "17")
+	t.Setenv("CADDY_IIS_TEST_DOMAIN", "example.com")
+	files, err := filepath.Glob("testdata/caddyfile/good_*.caddyfiletest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, _, _ := strings.Cut(string(content), separator)
+		lines := strings.SplitAfter(input+"\n", "\n")
+		for i, line := range lines {
+			before, after := strings.Join(lines[:i], ""), strings.Join(lines[i+1:], "")
+			words := strings.Fields(line)
+			for _, damaged := range []string{
+				"", line + line, strings.Join(append(words, "{"), " ") + "\n",
+				strings.Join(words[:max(len(words)-1, 0)], " ") + "\n",
+				strings.Join(append(words, "surplus"), " ") + "\n",
+			} {
+				_, err := adapt(before + damaged + after)
+				if err != nil && !hasPlace(err) {
+					t.Errorf("%s: line %d changed to %q: no file and line in: %v", filepath.Base(file), i+1, damaged, err)
+				}
+			}
+		}
+	}
+}
+
+// hasPlace tells whether an error says where it is, or is one of Caddy's own
+// that have no place.
+func hasPlace(err error) bool {
+	text := err.Error()
+	return fileAndLine.MatchString(text) || !strings.Contains(text, "'iis'")
+}
+
+// TestHiddenCaddyfiles gives two sites the same directives in two files: each
+// site's file server hides the file that its directives come from.
+func TestHiddenCaddyfiles(t *testing.T) {
+	dir := t.TempDir()
+	input := "{\niis {\n"
+	for id := 1; id <= 2; id++ {
+		file := filepath.Join(dir, fmt.Sprintf("%d.caddy", id))
+		if err := os.WriteFile(file, []byte("root * /srv\nfile_server\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		input += fmt.Sprintf("site %d {\nimport %s\n}\n", id, file)
+	}
+	raw, err := adapt(input + "}\n}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := 1; id <= 2; id++ {
+		file, _ := json.Marshal(filepath.Join(dir, fmt.Sprintf("%d.caddy", id)))
+		if !bytes.Contains(raw, append([]byte(`"hide":[`), file...)) {
+			t.Errorf("site %d does not hide %s: %s", id, file, raw)
+		}
 	}
 }
 

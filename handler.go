@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -23,10 +24,14 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protocol := binding.HTTP
 	if r.TLS != nil {
 		protocol = binding.HTTPS
+		withdrawHTTP3(w, conn)
 	} else if certmagic.LooksLikeHTTPChallenge(r) && a.tls.HandleHTTPChallenge(w, r) {
 		return // on any host: the name need not have an http binding
 	}
 	host, valid := binding.Host(r.Host)
+	if r.Host == "" && r.ProtoAtLeast(1, 1) {
+		valid = false // only HTTP/1.0 knows requests without a host
+	}
 	match := a.siteMatch(conn.Local, protocol, host)
 	if len(a.ordinary) > 0 && !byHost(match.Rule) {
 		if ordinary := a.ordinaryAt(conn.Local, r.TLS != nil); ordinary != nil && ordinary.owns(host, match) {
@@ -40,7 +45,15 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case match.Site == nil:
 		a.answerUnknownHost(w, r, conn)
 	default:
-		a.serveSite(w, r, match)
+		a.serveSite(w, r, conn, match)
+	}
+}
+
+// withdrawHTTP3 takes the front's offer of HTTP/3 back on connections whose
+// record refuses it.
+func withdrawHTTP3(w http.ResponseWriter, conn *front.Conn) {
+	if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil && chosen.record.Flags&binding.FlagNoQUIC != 0 {
+		w.Header().Del("Alt-Svc")
 	}
 }
 
@@ -57,10 +70,19 @@ func (a *App) siteMatch(local netip.AddrPort, protocol binding.Protocol, host bi
 	return a.tables.Site(local, protocol, host)
 }
 
-func (a *App) serveSite(w http.ResponseWriter, r *http.Request, match binding.SiteMatch) {
+func (a *App) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
 	site := a.sites[match.Site.Index]
+	if site.metrics != nil {
+		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics}
+		// A handler that writes nothing answers with 200.
+		defer counted.count(http.StatusOK)
+		w = counted
+	}
 	if site.offline {
 		writePage(w, r, http.StatusServiceUnavailable, headingUnavailable)
+		return
+	}
+	if !a.admit(w, r, conn, site, match) {
 		return
 	}
 	ctx := context.WithValue(r.Context(), siteRequestKey{}, siteRequest{site, match.Binding})
@@ -69,6 +91,7 @@ func (a *App) serveSite(w http.ResponseWriter, r *http.Request, match binding.Si
 
 // answerUnknownHost answers a request for a host that no site has here.
 func (a *App) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
+	a.metrics.unknownHost(conn.Local.Port())
 	if c := a.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),

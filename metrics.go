@@ -1,49 +1,238 @@
 package caddyiis
 
 import (
-	"fmt"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-iis/caddy-iis/binding"
 )
 
-// shareMetrics shows the metrics of modules in a derived context at Caddy's
-// metrics endpoint, which only knows the registry of the configuration itself.
-func shareMetrics(parent, derived caddy.Context) error {
-	shared := sharedMetrics{parent: parent.GetMetricsRegistry(), derived: derived.GetMetricsRegistry()}
-	if err := shared.parent.Register(shared); err != nil {
-		return fmt.Errorf("sharing metrics: %w", err)
+// counters are the counters of the process: like all counters they go on while
+// configurations come and go. Each configuration shows them in its registry.
+// Labels come from configurations only, never from what clients send.
+var counters = struct {
+	handshakes, requests, unknownHosts, misdirected *prometheus.CounterVec
+}{
+	handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "handshakes_total",
+		Help: "TLS handshakes by port, by what the client's server name selects (matched, unmatched, missing), and by who serves them (site, ordinary, refused).",
+	}, []string{"port", "server_name", "result"}),
+	requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "requests_total",
+		Help: "Requests by site and class of status.",
+	}, []string{"site", "class"}),
+	unknownHosts: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "unknown_host_requests_total",
+		Help: "Requests for hosts that no site has, by port.",
+	}, []string{"port"}),
+	misdirected: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "misdirected_requests_total",
+		Help: "Requests answered with 421 since their connection was made for another host, by site.",
+	}, []string{"site"}),
+}
+
+// What a client's server name selects, and who serves its handshake.
+const (
+	nameMatched = iota
+	nameUnmatched
+	nameMissing
+	nameKinds
+)
+
+const (
+	resultSite = iota
+	resultOrdinary
+	resultRefused
+	resultKinds
+)
+
+var (
+	nameLabels   = [nameKinds]string{"matched", "unmatched", "missing"}
+	resultLabels = [resultKinds]string{"site", "ordinary", "refused"}
+)
+
+// portMetrics are the counters of a port, looked up when the configuration is
+// loaded.
+type portMetrics struct {
+	handshakes   [nameKinds][resultKinds]prometheus.Counter
+	unknownHosts prometheus.Counter
+}
+
+// siteMetrics are the counters of a site, if the configuration enables metrics
+// by site.
+type siteMetrics struct {
+	classes     [6]prometheus.Counter // by first digit of the status
+	misdirected prometheus.Counter
+}
+
+// appMetrics are the metrics of one configuration.
+type appMetrics struct {
+	app   *App
+	ports map[uint16]*portMetrics
+}
+
+var (
+	descSites = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
+	descDays  = prometheus.NewDesc("caddy_iis_certificate_expiry_days",
+		"Days until a certificate in use expires, by its name in the configuration; the first to expire if there are several.", []string{"certificate"}, nil)
+)
+
+// provisionMetrics registers the metrics of this configuration.
+func (a *App) provisionMetrics() error {
+	a.metrics = &appMetrics{app: a, ports: make(map[uint16]*portMetrics)}
+	registry := a.ctx.GetMetricsRegistry()
+	for _, collector := range []prometheus.Collector{
+		counters.handshakes, counters.requests, counters.unknownHosts, counters.misdirected, a.metrics,
+	} {
+		if err := registry.Register(collector); err != nil {
+			return err
+		}
+	}
+	for _, endpoint := range a.state.Endpoints {
+		port := endpoint.Addr.Port()
+		if a.metrics.ports[port] == nil {
+			a.metrics.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
+		}
 	}
 	return nil
 }
 
-// sharedMetrics collects what is registered in the derived registry only. Some
-// modules register one collector in every registry they meet.
-type sharedMetrics struct{ parent, derived *prometheus.Registry }
-
-// Describe implements prometheus.Collector. Handlers register their metrics
-// later, so that nothing is known here.
-func (sharedMetrics) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (s sharedMetrics) Collect(ch chan<- prometheus.Metric) {
-	known := make(map[string]struct{})
-	descs := make(chan *prometheus.Desc)
-	go func() {
-		s.parent.Describe(descs)
-		close(descs)
-	}()
-	for desc := range descs {
-		known[desc.String()] = struct{}{}
+func newPortMetrics(port string) *portMetrics {
+	m := &portMetrics{unknownHosts: counters.unknownHosts.WithLabelValues(port)}
+	for name := range m.handshakes {
+		for result := range m.handshakes[name] {
+			m.handshakes[name][result] = counters.handshakes.WithLabelValues(port, nameLabels[name], resultLabels[result])
+		}
 	}
-	metrics := make(chan prometheus.Metric)
-	go func() {
-		s.derived.Collect(metrics)
-		close(metrics)
-	}()
-	for metric := range metrics {
-		if _, ok := known[metric.Desc().String()]; !ok {
-			ch <- metric
+	return m
+}
+
+func newSiteMetrics(id uint32) *siteMetrics {
+	label := strconv.FormatUint(uint64(id), 10)
+	m := &siteMetrics{misdirected: counters.misdirected.WithLabelValues(label)}
+	for class := 1; class < len(m.classes); class++ {
+		m.classes[class] = counters.requests.WithLabelValues(label, strconv.Itoa(class)+"xx")
+	}
+	return m
+}
+
+// forgetRemoved drops the counters of ports and sites that the active
+// configuration has and this one, which takes its place, has not: labels must
+// not pile up over the years.
+func (m *appMetrics) forgetRemoved() {
+	active, err := caddy.ActiveContext().AppIfConfigured("iis")
+	if err != nil || active == m.app {
+		return
+	}
+	previous := active.(*App).metrics
+	for port := range previous.ports {
+		if m.ports[port] == nil {
+			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
+			counters.handshakes.DeletePartialMatch(labels)
+			counters.unknownHosts.DeletePartialMatch(labels)
+		}
+	}
+	for _, s := range previous.app.sites {
+		if s.metrics != nil && (m.app.tables.SiteByID(s.id) == nil || !m.app.Metrics) {
+			labels := prometheus.Labels{"site": strconv.FormatUint(uint64(s.id), 10)}
+			counters.requests.DeletePartialMatch(labels)
+			counters.misdirected.DeletePartialMatch(labels)
 		}
 	}
 }
+
+func (m *appMetrics) handshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
+	name := nameUnmatched
+	switch {
+	case serverName == "":
+		name = nameMissing
+	case match.Known || result == resultOrdinary:
+		name = nameMatched
+	}
+	if p := m.ports[port]; p != nil {
+		p.handshakes[name][result].Inc()
+	}
+}
+
+func (m *appMetrics) unknownHost(port uint16) {
+	if p := m.ports[port]; p != nil {
+		p.unknownHosts.Inc()
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descSites
+	ch <- descDays
+}
+
+// Collect implements prometheus.Collector.
+func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
+	states := map[string]int{"started": 0, "stopped": 0, "offline": 0}
+	entries := m.app.tables.Sites()
+	for i := range entries {
+		switch {
+		case !entries[i].State.Started:
+			states["stopped"]++
+		case m.app.sites[i].offline:
+			states["offline"]++
+		default:
+			states["started"]++
+		}
+	}
+	for state, n := range states {
+		ch <- prometheus.MustNewConstMetric(descSites, prometheus.GaugeValue, float64(n), state)
+	}
+	for name, source := range m.app.certificates {
+		var first time.Time
+		for _, cert := range source.Current() {
+			if leaf := cert.Leaf; leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
+				first = leaf.NotAfter
+			}
+		}
+		if !first.IsZero() {
+			ch <- prometheus.MustNewConstMetric(descDays, prometheus.GaugeValue, time.Until(first).Hours()/24, name)
+		}
+	}
+}
+
+// countedResponse counts a response by the class of its status.
+type countedResponse struct {
+	*caddyhttp.ResponseWriterWrapper
+	metrics *siteMetrics
+	counted bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (c *countedResponse) WriteHeader(status int) {
+	c.count(status)
+	c.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (c *countedResponse) Write(p []byte) (int, error) {
+	c.count(http.StatusOK)
+	return c.ResponseWriterWrapper.Write(p)
+}
+
+// count counts the final status once; informational ones precede it.
+func (c *countedResponse) count(status int) {
+	if c.counted || status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	c.counted = true
+	if class := status / 100; class > 0 && class < len(c.metrics.classes) {
+		c.metrics.classes[class].Inc()
+	}
+}
+
+// Interface guards
+var (
+	_ prometheus.Collector = (*appMetrics)(nil)
+	_ http.ResponseWriter  = (*countedResponse)(nil)
+)

@@ -80,6 +80,16 @@ type App struct {
 	// (default) or "any" number of them.
 	WildcardDepth string `json:"wildcard_depth,omitempty"`
 
+	// What happens to a request on a connection that was made for another
+	// host: "secure" answers 421 only if the site's own TLS settings would not
+	// have allowed the connection as it was negotiated (default), "strict"
+	// answers 421 unless the server name selects the site, "allow" never does.
+	Misdirected string `json:"misdirected,omitempty"`
+
+	// Whether answers such as 403.4 carry the sub-status in the header
+	// X-IIS-Substatus. Default: true.
+	SubStatusHeader *bool `json:"substatus_header,omitempty"`
+
 	// How long requests in flight may hold a configuration that was replaced,
 	// and how long Caddy waits for them when it exits. After a change nobody
 	// waits: the new configuration serves meanwhile. Default: 90s, as an IIS
@@ -89,6 +99,11 @@ type App struct {
 	// Enables the access log of all sites. A site's log is the logger
 	// iis.log.access.<site id>.
 	AccessLog bool `json:"access_log,omitempty"`
+
+	// Counts requests by site and class of status, at Caddy's metrics endpoint.
+	// Handshakes, unknown hosts, sites by state and days to expiry of
+	// certificates are there in any case.
+	Metrics bool `json:"metrics,omitempty"`
 
 	// What serves sites without routes of their own.
 	Defaults *Content `json:"defaults,omitempty"`
@@ -111,14 +126,15 @@ type App struct {
 	policies     *policySet
 	http         *httpServers
 	tls          *caddytls.TLS
+	metrics      *appMetrics
 	ordinary     []ordinaryAddr // addresses of ordinary servers on ports with bindings
 
 	serverConfigured bool // there are settings of the HTTP servers
-	state        *front.State
-	prepared     bool
-	settled      chan struct{} // closed when the configuration serves, or never will
-	settle       func()
-	unloaded     sync.Once
+	state            *front.State
+	prepared         bool
+	settled          chan struct{} // closed when the configuration serves, or never will
+	settle           func()
+	unloaded         sync.Once
 }
 
 // CaddyModule returns the Caddy module information.
@@ -164,6 +180,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := a.makeState(); err != nil {
+		return err
+	}
+	if err := a.provisionMetrics(); err != nil {
 		return err
 	}
 	return a.subscribe()
@@ -229,14 +248,13 @@ func (a *App) watchCommit() {
 func (a *App) commit() {
 	a.settle()
 	fronts.Commit(a.state)
-	for _, finding := range a.findings {
-		logFinding(a.logger, finding)
-	}
+	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
 		if starter, ok := source.(certsel.Starter); ok {
 			starter.Commit()
 		}
 	}
+	go a.logFindings() // examining thousands of certificates takes a moment
 }
 
 // Stop takes the configuration out of service. Requests in flight finish.

@@ -23,6 +23,7 @@ type options struct {
 	unknownHost              int // a status, or unknownHostAbort
 	firstWins                bool
 	wildcardAnyDepth         bool
+	misdirected              misdirection
 	drain                    time.Duration
 }
 
@@ -30,7 +31,7 @@ type options struct {
 const unknownHostAbort = -1
 
 func (a *App) parseOptions() error {
-	var errs [6]error
+	var errs [7]error
 	o := &a.options
 	o.listen, errs[0] = parseIPs(a.Listen)
 	o.sniMissing, errs[1] = parsePolicy("sni_missing", cmp.Or(a.SNIMissing, "fallback"))
@@ -41,6 +42,7 @@ func (a *App) parseOptions() error {
 	})
 	o.firstWins, errs[4] = parseWord("conflicts", cmp.Or(a.Conflicts, "reject"), map[string]bool{"reject": false, "first_wins": true})
 	o.wildcardAnyDepth, errs[5] = parseWord("wildcard_depth", cmp.Or(a.WildcardDepth, "one"), map[string]bool{"one": false, "any": true})
+	o.misdirected, errs[6] = parseMisdirected(cmp.Or(a.Misdirected, "secure"))
 	o.drain = time.Duration(cmp.Or(a.Drain, caddy.Duration(defaultDrain)))
 	if o.drain < 0 {
 		errs[0] = errors.Join(errs[0], errors.New("drain: a duration cannot be negative"))

@@ -17,13 +17,23 @@ const (
 // it, as HTTP.sys closes them; an HTTP/2 or HTTP/3 connection may carry
 // requests for other hosts, and stays.
 func writePage(w http.ResponseWriter, r *http.Request, status int, heading string) {
-	body := fmt.Sprintf("<!doctype html>\n<html lang=\"en\"><head><title>%[1]s</title></head>\n<body><h1>%[1]s</h1><p>HTTP error %[2]d.</p></body></html>\n", heading, status)
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	writeBody(w, r, status, heading, strconv.Itoa(status))
+}
+
+// writeSubStatusPage answers in the place of a site that was found, with the
+// sub-status that IIS shows, such as 403.4.
+func writeSubStatusPage(w http.ResponseWriter, r *http.Request, status, sub int, heading string) {
+	writeBody(w, r, status, heading, fmt.Sprintf("%d.%d", status, sub))
+}
+
+func writeBody(w http.ResponseWriter, r *http.Request, status int, heading, code string) {
+	body := fmt.Sprintf("<!doctype html>\n<html lang=\"en\"><head><title>%[1]s</title></head>\n<body><h1>%[1]s</h1><p>HTTP error %[2]s.</p></body></html>\n", heading, code)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=us-ascii")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if r.ProtoMajor == 1 {
-		h.Set("Connection", "close")
-	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write([]byte(body))

@@ -2,119 +2,149 @@ package caddyiis_test
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
-// twoPorts has sites on two ports, each with a certificate for all clients: D
-// on the first, Q on the second. On the first, www has a certificate of its
-// own and so have subdomains of wild.test; header.test and *.header.test share
-// that of the port.
-func twoPorts(t *testing.T, first, second int, options string) string {
+// Where clients connect to: two ports with a certificate each for all clients,
+// and an address that has another one on the first of them.
+const (
+	atFirst  = "first port"
+	atSecond = "second port"
+	atOne    = "one address"
+)
+
+// serverNames has certificate D on the first port, Q on the second, and E at
+// 127.0.0.2 on the first. On the first, www.test and the subdomains of wild.test
+// have certificates of their own; header.test and its subdomains have only host
+// header bindings, with the certificate of the port.
+func serverNames(t *testing.T, firstPort, secondPort int, options, secondOptions, oneOptions string) string {
 	t.Helper()
-	return certificates(t, "A", "D", "Q", "W", "E") + fmt.Sprintf(`
-		site 1 Default {
+	return certificates(t, "A", "D", "E", "Q", "W") + fmt.Sprintf(`
+		site 1 {
 			binding https *:%[1]d: {
 				certificate D
 			}
 		}
-		site 2 Www {
+		site 2 {
 			binding https *:%[1]d:www.test {
 				sni
 				certificate A
 			}
 		}
-		site 3 Header {
+		site 3 {
 			secure_bindings :%[1]d:header.test :%[1]d:*.header.test
 		}
-		site 4 Wild {
+		site 4 {
 			binding https *:%[1]d:*.wild.test {
 				sni
 				certificate W
 			}
 		}
-		site 5 Second {
-			binding https *:%[2]d: {
-				certificate Q
-			}
+		site 5 {
+			secure_bindings :%[2]d:
 		}
-		site 6 SecondNamed {
-			binding https *:%[2]d:second.test
+		site 6 {
+			secure_bindings :%[2]d:second.test
 		}
-		site 7 Stopped {
+		site 7 {
 			secure_bindings :%[1]d:stopped.test
 			autostart off
 		}
+		endpoint *:%[2]d {
+			certificate Q
+			%[4]s
+		}
+		endpoint 127.0.0.2:%[1]d {
+			certificate E
+			%[5]s
+		}
 		%[3]s
-	`, first, second, options) + exampleDefaults
+	`, firstPort, secondPort, options, secondOptions, oneOptions) + exampleDefaults
 }
 
-// handshake is a server name at one of two ports, and what it gets.
-type handshake struct {
-	ip     string // default 127.0.0.1
-	second bool   // the second port
-	sni    string
-	host   string // default: sni
-	cert   string // empty: refused
-	site   string
-}
-
-// named are the server names that twoPorts knows, however the others are
-// treated.
-var named = []handshake{
-	{sni: "www.test", cert: "A", site: "2"},
-	{sni: "WWW.Test", cert: "A", site: "2"},
-	{sni: "www.test", host: "header.test", cert: "A", site: "3"},
-	{sni: "header.test", cert: "D", site: "3"},
-	{sni: "a.header.test", cert: "D", site: "3"},
-	{sni: "a.wild.test", cert: "W", site: "4"},
-	{sni: "stopped.test", cert: "D", site: "1"},
-	{second: true, sni: "second.test", cert: "Q", site: "6"},
-	{ip: "::1", sni: "www.test", cert: "A", site: "2"},
-	{ip: "::1", sni: "header.test", cert: "D", site: "3"},
-}
-
+// TestServerNames: no server name, unknown ones and those of another port get
+// the certificate of the endpoint or, where that is rejected, a reset; and names
+// that bindings know work all the same.
 func TestServerNames(t *testing.T) {
-	first, second := ts.FreePort(t), ts.FreePort(t)
-	missing := []handshake{
-		{host: "www.test", cert: "D", site: "2"},
-		{host: "header.test", cert: "D", site: "3"},
-		{host: "a.wild.test", cert: "D", site: "4"},
-		{ip: "::1", host: "www.test", cert: "D", site: "2"},
-		{second: true, host: "www.test", cert: "Q", site: "5"},
-		{second: true, host: "second.test", cert: "Q", site: "6"},
-	}
-	unmatched := []handshake{
-		{sni: "unknown.test", cert: "D", site: "1"},
-		{sni: "unknown.test", host: "header.test", cert: "D", site: "3"},
-		{sni: "wild.test", cert: "D", site: "1"},     // a wildcard stands for a label
-		{sni: "b.a.wild.test", cert: "D", site: "1"}, // for one only
-		{sni: "second.test", cert: "D", site: "1"},   // of the other port
-		{second: true, sni: "unknown.test", cert: "Q", site: "5"},
-		{second: true, sni: "www.test", cert: "Q", site: "5"},
-		{second: true, sni: "header.test", cert: "Q", site: "5"},
-		{second: true, sni: "a.wild.test", cert: "Q", site: "5"},
-		{ip: "::1", sni: "unknown.test", cert: "D", site: "1"},
-	}
-	for name, set := range map[string]struct {
-		options    string
-		handshakes []handshake
+	firstPort, secondPort := ts.FreePort(t), ts.FreePort(t)
+	handshakes := []struct {
+		known      bool // a binding has the server name
+		where      string
+		sni, host  string
+		cert, site string
+		overIPv6   bool
 	}{
-		"fallback":                  {"", join(named, missing, unmatched)},
-		"sni_missing reject":        {"sni_missing reject", join(named, none(missing), unmatched)},
-		"sni_unmatched reject":      {"sni_unmatched reject", join(named, missing, none(unmatched))},
-		"both reject":               {"sni_missing reject\nsni_unmatched reject", join(named, none(missing), none(unmatched))},
-		"the second port rejects":   {endpoint("*", second, "Q", "sni_missing reject", "sni_unmatched reject"), join(named, none(missing, true), none(unmatched, true))},
-		"one address rejects":       {endpoint("127.0.0.2", first, "E", "sni_missing reject", "sni_unmatched reject"), join(named, missing, unmatched, other(first), none(other(first), false)[1:])},
-		"the second port does not":  {"sni_missing reject\nsni_unmatched reject\n" + endpoint("*", second, "Q", "sni_missing fallback", "sni_unmatched fallback"), join(named, none(missing, false), none(unmatched, false))},
-		"one address does not":      {"sni_missing reject\nsni_unmatched reject\n" + endpoint("127.0.0.2", first, "E", "sni_missing fallback", "sni_unmatched fallback"), join(named, none(missing), none(unmatched), other(first))},
-		"without names it may come": {"sni_unmatched reject\n" + endpoint("*", second, "Q", "sni_missing reject", "sni_unmatched fallback"), nil},
+		{known: true, where: atFirst, sni: "www.test", cert: "A", site: "2"},
+		{known: true, where: atFirst, sni: "WWW.Test", cert: "A", site: "2"},
+		{known: true, where: atFirst, sni: "www.test", host: "header.test", cert: "A", site: "3"},
+		{known: true, where: atFirst, sni: "header.test", cert: "D", site: "3"},
+		{known: true, where: atFirst, sni: "a.header.test", cert: "D", site: "3"},
+		{known: true, where: atFirst, sni: "a.wild.test", cert: "W", site: "4"},
+		{known: true, where: atFirst, sni: "stopped.test", cert: "D", site: "1"},
+		{known: true, where: atFirst, sni: "header.test", cert: "D", site: "3", overIPv6: true},
+		{known: true, where: atSecond, sni: "second.test", cert: "Q", site: "6"},
+		{known: true, where: atOne, sni: "www.test", cert: "E", site: "2"},
+		{known: true, where: atOne, sni: "header.test", cert: "E", site: "3"},
+
+		{where: atFirst, host: "www.test", cert: "D", site: "2"},
+		{where: atFirst, host: "a.wild.test", cert: "D", site: "4"},
+		{where: atFirst, host: "unknown.test", cert: "D", site: "1"},
+		{where: atFirst, host: "www.test", cert: "D", site: "2", overIPv6: true},
+		{where: atSecond, host: "www.test", cert: "Q", site: "5"},
+		{where: atSecond, host: "second.test", cert: "Q", site: "6"},
+		{where: atOne, host: "www.test", cert: "E", site: "2"},
+
+		{where: atFirst, sni: "unknown.test", cert: "D", site: "1"},
+		{where: atFirst, sni: "unknown.test", host: "header.test", cert: "D", site: "3"},
+		{where: atFirst, sni: "wild.test", cert: "D", site: "1"},
+		{where: atFirst, sni: "b.a.wild.test", cert: "D", site: "1"},
+		{where: atFirst, sni: "second.test", cert: "D", site: "1"},
+		{where: atFirst, sni: "unknown.test", cert: "D", site: "1", overIPv6: true},
+		{where: atSecond, sni: "unknown.test", cert: "Q", site: "5"},
+		{where: atSecond, sni: "www.test", cert: "Q", site: "5"},
+		{where: atSecond, sni: "header.test", cert: "Q", site: "5"},
+		{where: atSecond, sni: "a.wild.test", cert: "Q", site: "5"},
+		{where: atOne, sni: "unknown.test", cert: "E", site: "1"},
+		{where: atOne, sni: "second.test", cert: "E", site: "1"},
+	}
+	const bothReject, bothFallBack = "sni_missing reject\nsni_unmatched reject", "sni_missing fallback\nsni_unmatched fallback"
+	for _, set := range []struct {
+		name                               string
+		options, secondOptions, oneOptions string
+		missing, unmatched                 []string // where they are rejected
+	}{
+		{name: "fallback"},
+		{name: "missing", options: "sni_missing reject", missing: []string{atFirst, atSecond, atOne}},
+		{name: "unmatched", options: "sni_unmatched reject", unmatched: []string{atFirst, atSecond, atOne}},
+		{name: "both", options: bothReject, missing: []string{atFirst, atSecond, atOne}, unmatched: []string{atFirst, atSecond, atOne}},
+		{name: "only the second port", secondOptions: bothReject, missing: []string{atSecond}, unmatched: []string{atSecond}},
+		{name: "only one address", oneOptions: "sni_unmatched reject", unmatched: []string{atOne}},
+		{name: "not the second port", options: bothReject, secondOptions: bothFallBack, missing: []string{atFirst, atOne}, unmatched: []string{atFirst, atOne}},
+		{name: "not one address", options: bothReject, oneOptions: "sni_missing fallback", missing: []string{atFirst, atSecond}, unmatched: []string{atFirst, atSecond, atOne}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			_ = set
+		t.Run(set.name, func(t *testing.T) {
+			startIIS(t, serverNames(t, firstPort, secondPort, set.options, set.secondOptions, set.oneOptions))
+			addrs := map[string]string{atFirst: at("127.0.0.1", firstPort), atSecond: at("127.0.0.1", secondPort), atOne: at("127.0.0.2", firstPort)}
+			for _, h := range handshakes {
+				request := ts.Request{Addr: addrs[h.where], SNI: h.sni, Host: h.host}
+				if h.overIPv6 {
+					request.Addr = at("::1", firstPort)
+				}
+				rejected := set.unmatched
+				if h.sni == "" {
+					rejected = set.missing
+				}
+				if h.known || !slices.Contains(rejected, h.where) {
+					exchange{name: h.where, request: request, cert: h.cert, body: h.site}.checkAll(t)
+					continue
+				}
+				for _, request.Proto = range protocols {
+					refused(t, h.where, request)
+				}
+			}
 		})
 	}
-	_ = strings.TrimSpace
 }

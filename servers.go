@@ -52,7 +52,9 @@ type site struct {
 	server  *caddyhttp.Server
 	routes  caddyhttp.Handler // nil: the server's empty handler
 	errors  caddyhttp.Handler // nil: the server's default
-	logName []any             // for Caddy's access_logger_names variable
+	access  access
+	metrics *siteMetrics // nil unless enabled
+	logName []any        // for Caddy's access_logger_names variable
 }
 
 // refusedServerFields names the fields of the server settings that bindings,
@@ -208,6 +210,13 @@ func (a *App) provisionSites() error {
 			id: entry.ID, name: entry.Name, offline: cfg.Offline,
 			server:  a.http.app.Servers[class.String()],
 			logName: []any{fmt.Sprint(entry.ID)},
+		}
+		if a.Metrics {
+			s.metrics = newSiteMetrics(s.id)
+		}
+		var err error
+		if s.access, err = a.compileAccess(cfg, &entry); err != nil {
+			return fmt.Errorf("%s: %w", siteLabel(s.id, s.name), err)
 		}
 		content := a.contentOf(cfg)
 		if shared := defaults[s.server]; content == a.Defaults && shared != nil {

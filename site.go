@@ -2,7 +2,6 @@ package caddyiis
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,6 +44,8 @@ type Site struct {
 	// application pool is stopped.
 	Offline bool `json:"offline,omitempty"`
 
+	Access
+
 	// Enables the site's access log, the logger iis.log.access.<site id>.
 	AccessLog bool `json:"access_log,omitempty"`
 
@@ -81,6 +82,10 @@ type SiteBinding struct {
 	// TLS settings of the connections that this binding's certificate serves,
 	// as in a TLS connection policy of Caddy, without matchers.
 	TLS *caddytls.ConnectionPolicy `json:"tls,omitempty"`
+
+	// Turns on TLS 1.0 and 1.1, for devices that know nothing else, with old
+	// cipher suites as far as Go has them. Default: false.
+	LegacyTLS bool `json:"legacy_tls,omitempty"`
 }
 
 // Endpoint is the certificate of an IP address and port.
@@ -91,6 +96,9 @@ type Endpoint struct {
 	// TLS settings of the connections that this certificate serves, as in a
 	// TLS connection policy of Caddy, without matchers.
 	TLS *caddytls.ConnectionPolicy `json:"tls,omitempty"`
+
+	// Turns on TLS 1.0 and 1.1, for devices that know nothing else.
+	LegacyTLS bool `json:"legacy_tls,omitempty"`
 
 	// Overrides sni_missing at this endpoint.
 	SNIMissing string `json:"sni_missing,omitempty"`
@@ -182,7 +190,7 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 	}
 	sb := binding.SiteBinding{Binding: parsed, Flags: binding.Flags(b.Flags)}
 	if parsed.Protocol == binding.HTTP {
-		if b.Certificate != "" || b.TLS != nil || b.Flags != 0 {
+		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || b.Flags != 0 {
 			return sb, fmt.Errorf("http binding %s: certificate, flags and tls are for https bindings", parsed)
 		}
 		return sb, nil
@@ -197,7 +205,7 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 			return sb, fmt.Errorf("binding %s: %w", parsed, a.unknownCertificate(sb.Certificate))
 		}
 	}
-	sb.TLS, err = tlsKey(b.TLS)
+	sb.TLS, err = tlsKey(b.TLS, b.LegacyTLS)
 	if err != nil {
 		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
@@ -243,7 +251,7 @@ func (a *App) bindingEndpoint(key string, cfg *Endpoint) (binding.Endpoint, erro
 	if _, ok := a.CertificatesRaw[cfg.Certificate]; !ok {
 		return endpoint, a.unknownCertificate(cfg.Certificate)
 	}
-	if endpoint.TLS, err = tlsKey(cfg.TLS); err != nil {
+	if endpoint.TLS, err = tlsKey(cfg.TLS, cfg.LegacyTLS); err != nil {
 		return endpoint, err
 	}
 	if cfg.SNIMissing != "" {
@@ -263,25 +271,6 @@ func (a *App) bindingEndpoint(key string, cfg *Endpoint) (binding.Endpoint, erro
 	return endpoint, nil
 }
 
-// tlsKey is the canonical form of TLS settings: settings with equal keys share
-// one connection policy.
-func tlsKey(policy *caddytls.ConnectionPolicy) (string, error) {
-	if policy == nil {
-		return "", nil
-	}
-	if len(policy.MatchersRaw) > 0 || policy.CertSelection != nil || policy.DefaultSNI != "" || policy.FallbackSNI != "" {
-		return "", errors.New("tls: match, certificate_selection, default_sni and fallback_sni have no place here: bindings decide that")
-	}
-	raw, err := json.Marshal(policy)
-	if err != nil {
-		return "", fmt.Errorf("tls: %w", err)
-	}
-	if string(raw) == "{}" {
-		return "", nil
-	}
-	return string(raw), nil
-}
-
 func parseIPs(list []string) ([]netip.Addr, error) {
 	ips := make([]netip.Addr, 0, len(list))
 	for _, s := range list {
@@ -294,6 +283,6 @@ func parseIPs(list []string) ([]netip.Addr, error) {
 	return ips, nil
 }
 
-func sortedKeys[V any](m map[string]V) []string {
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
 }

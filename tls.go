@@ -2,13 +2,10 @@ package caddyiis
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
-	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/mholt/acmez/v3"
 	"go.uber.org/zap"
 
@@ -21,7 +18,7 @@ import (
 type record struct {
 	*binding.Record
 	source certsel.Source // nil: the record takes its certificate from a store
-	policy *tls.Config
+	policy *policy
 
 	// What a handshake leaves at its connection when this record serves it.
 	// Made at load, so that handshakes make nothing.
@@ -35,80 +32,26 @@ type handshake struct {
 	ordinary *ordinaryServer // else
 }
 
-// policySet holds one provisioned connection policy for each distinct set of
-// TLS settings, however many bindings have them.
-type policySet struct {
-	configs   map[policyKey]*tls.Config
-	challenge *tls.Config // ACME TLS-ALPN challenges
-}
-
-// policyKey is what makes TLS settings distinct: the settings themselves and
-// those sslFlags that change a connection.
-type policyKey struct {
-	settings string
-	flags    binding.Flags
-}
-
-const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
-
 var (
 	errNoCertificate = errors.New("no certificate for this address, port and server name")
 	errNoQUIC        = errors.New("HTTP/3 is disabled for this binding")
 )
 
-// provisionPolicies makes the connection policies of all records.
-func (a *App) provisionPolicies() error {
-	a.policies = &policySet{configs: make(map[policyKey]*tls.Config)}
-	challenge := new(caddytls.ConnectionPolicy)
-	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
-		return fmt.Errorf("tls: %w", err)
-	}
-	// Caddy's own function answers the challenges of every issuer in the
-	// process; only they reach it.
-	a.policies.challenge = challenge.TLSConfig
-
+// makeRecords puts a certificate and a connection policy to each record.
+func (a *App) makeRecords() error {
 	for _, rec := range a.tables.Records() {
 		live := &record{Record: rec}
 		if rec.Certificate != "" {
 			live.source = a.certificates[rec.Certificate]
 		}
 		live.handshake = &handshake{app: a, record: live}
-		config, err := a.policyFor(policyKey{rec.TLS, rec.Flags & policyFlags})
-		if err != nil {
+		var err error
+		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags}); err != nil {
 			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
 		}
-		live.policy = config
 		a.records = append(a.records, live)
 	}
 	return nil
-}
-
-func (a *App) policyFor(key policyKey) (*tls.Config, error) {
-	if config, ok := a.policies.configs[key]; ok {
-		return config, nil
-	}
-	policy := new(caddytls.ConnectionPolicy)
-	if key.settings != "" {
-		if err := json.Unmarshal([]byte(key.settings), policy); err != nil {
-			return nil, err
-		}
-	}
-	if policy.ALPN == nil {
-		policy.ALPN = a.alpn()
-	}
-	if key.flags&binding.FlagNoHTTP2 != 0 {
-		policy.ALPN = slices.DeleteFunc(slices.Clone(policy.ALPN), func(p string) bool { return p == "h2" })
-	}
-	if key.flags&binding.FlagNoTLS13 != 0 {
-		policy.ProtocolMax = "tls1.2"
-	}
-	if err := (caddytls.ConnectionPolicies{policy}).Provision(a.ctx); err != nil {
-		return nil, err
-	}
-	config := policy.TLSConfig
-	config.GetCertificate = certificateOf
-	a.policies.configs[key] = config
-	return config, nil
 }
 
 // configForClient is table D1 at work: it decides which certificate and which
@@ -124,22 +67,29 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 	match := a.certificateMatch(conn.Local, hello.ServerName)
 	ordinary := a.ordinaryAt(conn.Local, true)
 	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
 		return ordinary.configForClient(hello, conn)
 	}
 	live := a.serving(match, hello)
 	if live == nil {
 		if ordinary != nil && match.Reason == binding.ReasonNoRecord {
+			a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
 			return ordinary.configForClient(hello, conn)
 		}
+		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultRefused)
 		a.logRefused(hello, conn, match)
 		conn.Reset()
 		return nil, errNoCertificate
 	}
-	if live.Flags&binding.FlagNoQUIC != 0 && conn.QUIC {
+	if conn.QUIC && live.policy.quic == nil {
 		return nil, errNoQUIC
 	}
+	a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultSite)
 	conn.Handshake.Store(live.handshake)
-	return live.policy, nil
+	if conn.QUIC {
+		return live.policy.quic, nil
+	}
+	return live.policy.tcp, nil
 }
 
 // certificateMatch asks table D1, for addresses that the bindings cover: on a

@@ -122,14 +122,16 @@ func (q *certQuery) init(t *Tables, local netip.AddrPort, serverName string) {
 	}
 	if p := q.at.port; p != nil && q.size > 0 {
 		q.exact = p.names[string(q.name())]
-		q.wildcard = wildcardOf(p.wildcards, q.name(), t.opts.WildcardAnyDepth)
+		if q.exact == nil { // nobody asks for row 3 behind row 2
+			q.wildcard = wildcardOf(p.wildcards, q.name(), t.opts.WildcardAnyDepth)
+		}
 	}
 }
 
 // name is the server name in lower case.
 func (q *certQuery) name() []byte { return q.lower[:q.size] }
 
-// row returns the record that a row of table D1 finds, whatever other rows find.
+// row returns the record that a row of table D1 finds.
 func (q *certQuery) row(r Rule) *Record {
 	if q.at.port == nil {
 		return nil

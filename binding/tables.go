@@ -116,10 +116,10 @@ type State struct {
 const (
 	// CodeAlreadyExists is ERROR_ALREADY_EXISTS: another started site has the same
 	// binding.
-	CodeAlreadyExists = 0x800700B7
+	CodeAlreadyExists uint32 = 0x800700B7
 	// CodeSharingViolation is ERROR_SHARING_VIOLATION: the address and port are
 	// taken by the other protocol.
-	CodeSharingViolation = 0x80070020
+	CodeSharingViolation uint32 = 0x80070020
 )
 
 // portTable holds the bindings and records of one port and one protocol.

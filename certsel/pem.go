@@ -1,54 +1,52 @@
 package certsel
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 )
 
 func init() {
 	caddy.RegisterModule(PEM{})
 }
 
-// PEM provides certificates from PEM files. With several pairs, for instance
-// one RSA and one ECDSA, each client gets the first that it supports and that
-// is valid.
+// PEM provides certificates from PEM files. With several of them, for
+// instance one RSA and one ECDSA, each client gets the first that it supports
+// and that is valid.
 type PEM struct {
 	// The certificates. At least one is required.
 	Files []PEMFiles `json:"files,omitempty"`
 
-	certs []*tls.Certificate
-	keys  []pemKey
+	fromFiles
 }
 
-// PEMFiles names the files of one certificate.
+// PEMFiles names the files of one certificate. Placeholders such as
+// {env.CERT_DIR} are replaced. Relative paths start at the working directory.
 type PEMFiles struct {
-	// The certificate and its chain, leaf first. Placeholders such as
-	// {env.CERT_DIR} are replaced. Relative paths start at the working
-	// directory.
+	// The file with the certificate, and with its chain unless that has files
+	// of its own. The order in it does not matter: the certificate is the one
+	// that the private key belongs to.
 	Certificate string `json:"certificate"`
 
-	// The private key. Default: the certificate's file, which then holds both.
+	// The file with the private key. Default: the certificate's file, which
+	// then holds both.
 	Key string `json:"key,omitempty"`
+
+	// Further files with certificates of the chain.
+	Chain []string `json:"chain,omitempty"`
+
+	// The password of an encrypted private key. It should be a placeholder,
+	// such as {env.KEY_PASSWORD} or {file./run/secrets/key}: a password that
+	// is written here can be read wherever the configuration can.
+	// Default: none.
+	Password string `json:"password,omitempty"`
 }
-
-// pemKey identifies a parsed pair by content in the pool.
-type pemKey [sha256.Size]byte
-
-// parsedPEM is the pool's value: one certificate, parsed once however many
-// names, sites and configuration loads use it.
-type parsedPEM struct{ cert tls.Certificate }
-
-// Destruct implements caddy.Destructor; memory is all there is to free.
-func (*parsedPEM) Destruct() error { return nil }
-
-// pems holds parsed pairs by content, across configuration loads.
-var pems = caddy.NewUsagePool()
 
 // CaddyModule returns the Caddy module information.
 func (PEM) CaddyModule() caddy.ModuleInfo {
@@ -64,8 +62,8 @@ func (p *PEM) Provision(_ caddy.Context) error {
 		return errors.New("no files: name a certificate file and a key file")
 	}
 	repl := caddy.NewReplacer()
-	for i := range p.Files {
-		if err := p.load(repl, p.Files[i]); err != nil {
+	for _, files := range p.Files {
+		if err := p.load(repl, files); err != nil {
 			return err
 		}
 	}
@@ -73,97 +71,103 @@ func (p *PEM) Provision(_ caddy.Context) error {
 }
 
 func (p *PEM) load(repl *caddy.Replacer, files PEMFiles) error {
-	certFile, err := repl.ReplaceOrErr(files.Certificate, true, true)
-	if err != nil {
-		return fmt.Errorf("certificate file %q: %w", files.Certificate, err)
-	}
-	keyFile := certFile
-	if files.Key != "" {
-		if keyFile, err = repl.ReplaceOrErr(files.Key, true, true); err != nil {
-			return fmt.Errorf("key file %q: %w", files.Key, err)
-		}
-	}
-	certPEM, err := os.ReadFile(certFile)
-	if err != nil {
-		return fmt.Errorf("reading the certificate: %w", err)
-	}
-	keyPEM, err := os.ReadFile(keyFile)
-	if err != nil {
-		return fmt.Errorf("reading the private key: %w", err)
-	}
-	key := contentKey(certPEM, keyPEM)
-	val, _, err := pems.LoadOrNew(key, func() (caddy.Destructor, error) {
-		cert, err := tls.X509KeyPair(certPEM, keyPEM)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s with key %s: %w", certFile, keyFile, err)
-		}
-		return &parsedPEM{cert}, nil
-	})
+	certFile, certPEM, err := readPEM(repl, "certificate", files.Certificate)
 	if err != nil {
 		return err
 	}
-	p.keys = append(p.keys, key)
-	p.certs = append(p.certs, &val.(*parsedPEM).cert)
+	what := "certificate " + certFile
+	kind := "pem"
+	var keyPEM []byte // nil: the certificate's file holds the key
+	if files.Key != "" {
+		var keyFile string
+		if keyFile, keyPEM, err = readPEM(repl, "private key", files.Key); err != nil {
+			return err
+		}
+		what += " with key " + keyFile
+		kind = "pem with key"
+	}
+	for _, file := range files.Chain {
+		_, chainPEM, err := readPEM(repl, "chain", file)
+		if err != nil {
+			return err
+		}
+		certPEM = certfile.JoinPEM(certPEM, chainPEM)
+	}
+	password, err := resolvePassword(repl, files.Password)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	key := keyOf([]byte(kind), certPEM, keyPEM, []byte(password))
+	err = p.add(key, func() (*tls.Certificate, error) { return certfile.PEM(certPEM, keyPEM, password) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	return nil
 }
 
-func contentKey(certPEM, keyPEM []byte) (key pemKey) {
-	h := sha256.New()
-	certSum := sha256.Sum256(certPEM)
-	h.Write(certSum[:])
-	h.Write(keyPEM)
-	h.Sum(key[:0])
-	return key
-}
-
-// Cleanup releases the certificates.
-func (p *PEM) Cleanup() error {
-	var errs []error
-	for _, key := range p.keys {
-		_, err := pems.Delete(key)
-		errs = append(errs, err)
+// readPEM reads the file of a certificate, key or chain. Contents are not nil.
+func readPEM(repl *caddy.Replacer, what, file string) (name string, contents []byte, err error) {
+	if name, err = repl.ReplaceOrErr(file, true, true); err != nil {
+		return "", nil, fmt.Errorf("%s file %q: %w", what, file, err)
 	}
-	p.keys = nil
-	return errors.Join(errs...)
+	if contents, err = certfile.ReadFile(name); err != nil {
+		return "", nil, fmt.Errorf("reading the %s: %w", what, err)
+	}
+	return name, contents, nil
 }
 
-// Select implements Source.
-func (p *PEM) Select(hello *tls.ClientHelloInfo) *tls.Certificate { return Choose(hello, p.certs) }
-
-// Current implements Source.
-func (p *PEM) Current() []*tls.Certificate { return p.certs }
+// LiteralPassword reports whether a password stands in the configuration
+// itself, instead of a placeholder for it.
+func (p *PEM) LiteralPassword() bool {
+	return slices.ContainsFunc(p.Files, func(f PEMFiles) bool { return literalPassword(f.Password) })
+}
 
 // UnmarshalCaddyfile sets up the source from a certificate option. Syntax:
 //
 //	certificate <name> <certificate_file> [<key_file>]
+//	certificate <name> pem {
+//		certificate <certificate_file>
+//		key         <key_file>
+//		chain       <chain_files...>
+//		password    <password>
+//	}
 //
 // or, for several certificates under one name,
 //
 //	certificate <name> pem {
-//		<certificate_file> [<key_file>]
+//		<certificate_file> [<key_file>] {
+//			chain    <chain_files...>
+//			password <password>
+//		}
 //		...
 //	}
 //
-// The dispenser stands before the word pem, which stands for the name of the
-// certificate if the option leaves it out.
+// The blocks of files are optional. The dispenser stands before the word pem,
+// which stands for the name of the certificate if the option leaves it out.
 func (p *PEM) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the word pem
 	here := d.Token()
 	if args := d.RemainingArgs(); len(args) > 0 {
-		if err := p.addFiles(d, args); err != nil {
-			return err
-		}
-		return noBlock(d, "a certificate with files in its line")
+		return p.addFiles(d, args)
 	}
+	var single PEMFiles // in lines with words instead of one line with files
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := p.addFiles(d, append([]string{d.Val()}, d.RemainingArgs()...)); err != nil {
-			return err
+		var err error
+		if slices.Contains(pemOptions, d.Val()) {
+			err = single.option(d)
+		} else {
+			err = p.addFiles(d, append([]string{d.Val()}, d.RemainingArgs()...))
 		}
-		if err := noBlock(d, "a line with certificate files"); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	if len(p.Files) == 0 {
+	switch {
+	case single.Certificate != "":
+		p.Files = append(p.Files, single)
+	case single.Key != "" || single.Chain != nil || single.Password != "":
+		return atToken(here).Errf("expected certificate <certificate_file> beside key, chain and password")
+	case len(p.Files) == 0:
 		return atToken(here).Errf(expectedFiles)
 	}
 	return nil
@@ -171,6 +175,7 @@ func (p *PEM) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 const expectedFiles = "expected a certificate file and a key file, or one file with both"
 
+// addFiles parses a line with files, with a block or without.
 func (p *PEM) addFiles(d *caddyfile.Dispenser, args []string) error {
 	if len(args) > 2 {
 		return d.Errf("%s, not %q as well", expectedFiles, args[2])
@@ -179,8 +184,36 @@ func (p *PEM) addFiles(d *caddyfile.Dispenser, args []string) error {
 	if len(args) == 2 {
 		files.Key = args[1]
 	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := files.option(d); err != nil {
+			return err
+		}
+	}
 	p.Files = append(p.Files, files)
 	return nil
+}
+
+// pemOptions are the words of PEMFiles.
+var pemOptions = []string{"certificate", "key", "chain", "password"}
+
+func (f *PEMFiles) option(d *caddyfile.Dispenser) error {
+	switch word := d.Val(); word {
+	case "certificate":
+		return parseFile(d, &f.Certificate)
+	case "key":
+		return parseFile(d, &f.Key)
+	case "chain":
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.Errf("chain needs one file or more")
+		}
+		f.Chain = append(f.Chain, args...)
+		return noBlock(d, word)
+	case "password":
+		return parsePassword(d, &f.Password)
+	default:
+		return d.Errf("unknown word %q for a certificate: expected key, chain or password", word)
+	}
 }
 
 // Interface guards

@@ -1,3 +1,5 @@
+// Command caddy is Caddy with the caddy-iis module and all standard modules:
+// the program that xcaddy builds from this module.
 package main
 
 import (
@@ -7,4 +9,6 @@ import (
 	_ "github.com/caddy-iis/caddy-iis"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	caddycmd.Main()
+}

@@ -1,0 +1,217 @@
+package caddyiis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// Access is what a site demands of a connection before its routes see a
+// request, as IIS checks it after the site is chosen.
+type Access struct {
+	// What a request over http gets: "" is served (default), "on" is answered
+	// with 403.4 as IIS does, "redirect" is sent to https.
+	RequireSSL string `json:"require_ssl,omitempty"`
+
+	// If true, requests without a client certificate are answered with 403.7.
+	// The bindings' or the endpoint's tls settings must ask for it: they name
+	// the authorities.
+	RequireClientCertificate bool `json:"require_client_certificate,omitempty"`
+
+	// HTTP Strict Transport Security, as IIS 10 version 1709 has it.
+	HSTS *HSTS `json:"hsts,omitempty"`
+
+	// What happens to a request on a connection that was made for another
+	// host; overrides misdirected of the app.
+	Misdirected string `json:"misdirected,omitempty"`
+}
+
+// HSTS is HTTP Strict Transport Security (RFC 6797).
+type HSTS struct {
+	// For how long browsers shall use https only. Whole seconds; 0 makes them
+	// forget.
+	MaxAge caddy.Duration `json:"max_age"`
+
+	// Whether it holds for all subdomains as well.
+	IncludeSubdomains bool `json:"include_subdomains,omitempty"`
+
+	// Whether browsers may have the site on their built-in lists.
+	Preload bool `json:"preload,omitempty"`
+
+	// Whether requests over http are redirected to https. As in IIS, the
+	// target is always the standard port.
+	RedirectHTTP bool `json:"redirect_http,omitempty"`
+}
+
+// access is the compiled form of Access.
+type access struct {
+	requireSSL, redirectSSL bool
+	sslPort                 uint16 // of the redirect
+	requireCertificate      bool
+	hsts                    string // header value, empty for none
+	hstsRedirect            bool
+	misdirected             misdirection
+}
+
+const subStatusHeader = "X-IIS-Substatus"
+
+// compileAccess understands a site's demands; they must be possible to meet.
+func (a *App) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error) {
+	c := access{misdirected: a.options.misdirected, requireCertificate: cfg.RequireClientCertificate}
+	var err error
+	if cfg.Misdirected != "" {
+		if c.misdirected, err = parseMisdirected(cfg.Misdirected); err != nil {
+			return c, err
+		}
+	}
+	mode, err := parseWord("require_ssl", cfg.RequireSSL, map[string][2]bool{"": {}, "on": {true, false}, "redirect": {true, true}})
+	if err != nil {
+		return c, err
+	}
+	c.requireSSL, c.redirectSSL = mode[0], mode[1]
+	secure := 0
+	for i := range entry.Bindings {
+		if b := &entry.Bindings[i]; b.Protocol == binding.HTTPS {
+			if secure++; c.sslPort == 0 || b.Port == 443 {
+				c.sslPort = b.Port
+			}
+		}
+	}
+	if (c.requireSSL || c.requireCertificate) && secure == 0 {
+		return c, errors.New("require_ssl and require_client_certificate need an https binding")
+	}
+	if c.requireCertificate && !a.asksForCertificates(entry) {
+		return c, errors.New("require_client_certificate: no https binding of the site asks clients for a certificate: " +
+			"add client_auth to its SNI binding, or to the endpoint of its IP address and port, with a mode other than request")
+	}
+	if h := cfg.HSTS; h != nil {
+		c.hsts, c.hstsRedirect = h.header(), h.RedirectHTTP
+		if h.MaxAge < 0 {
+			return c, errors.New("hsts: max_age cannot be negative")
+		}
+	}
+	return c, nil
+}
+
+func (a *App) asksForCertificates(entry *binding.SiteEntry) bool {
+	for i := range entry.Bindings {
+		// Merely requested certificates are not verified by anybody.
+		if p := a.policyOf(&entry.Bindings[i]); p != nil && p.tcp.ClientAuth >= tls.RequireAnyClientCert {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *HSTS) header() string {
+	value := "max-age=" + strconv.FormatInt(int64(h.MaxAge)/1e9, 10)
+	if h.IncludeSubdomains {
+		value += "; includeSubDomains"
+	}
+	if h.Preload {
+		value += "; preload"
+	}
+	return value
+}
+
+// admit checks a request against its site's demands, in the order of IIS, and
+// answers it if it does not meet them.
+func (a *App) admit(w http.ResponseWriter, r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) bool {
+	if r.TLS == nil {
+		return a.admitPlain(w, r, s)
+	}
+	if err := a.misdirected(r, conn, s, match); err != nil {
+		if s.metrics != nil {
+			s.metrics.misdirected.Inc()
+		}
+		writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
+		return false
+	}
+	if s.access.requireCertificate && len(r.TLS.PeerCertificates) == 0 {
+		a.forbid(w, r, 7, "Client certificate required")
+		return false
+	}
+	if s.access.hsts != "" {
+		w.Header().Set("Strict-Transport-Security", s.access.hsts)
+	}
+	return true
+}
+
+func (a *App) admitPlain(w http.ResponseWriter, r *http.Request, s *site) bool {
+	switch {
+	case s.access.hstsRedirect:
+		redirectToHTTPS(w, r, 443)
+	case s.access.redirectSSL:
+		redirectToHTTPS(w, r, s.access.sslPort)
+	case s.access.requireSSL:
+		a.forbid(w, r, 4, "SSL required")
+	default:
+		return true
+	}
+	return false
+}
+
+// forbid answers with one of the sub-statuses of 403 that IIS has.
+func (a *App) forbid(w http.ResponseWriter, r *http.Request, sub int, heading string) {
+	if a.SubStatusHeader == nil || *a.SubStatusHeader {
+		w.Header().Set(subStatusHeader, strconv.Itoa(sub))
+	}
+	writeSubStatusPage(w, r, http.StatusForbidden, sub, heading)
+}
+
+// redirectToHTTPS keeps the method of requests that are more than a look.
+func redirectToHTTPS(w http.ResponseWriter, r *http.Request, port uint16) {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+	}
+	if port != 443 {
+		host = fmt.Sprintf("%s:%d", host, port)
+	}
+	status := http.StatusTemporaryRedirect
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		status = http.StatusMovedPermanently
+	}
+	w.Header().Set("Location", "https://"+host+r.URL.RequestURI())
+	w.WriteHeader(status)
+}
+
+// misdirected reports why a request must not be answered on its connection.
+//
+// Requests are routed by Host, as IIS does, so that a connection made for one
+// host can carry requests for another: HTTP/2 and HTTP/3 clients do so where
+// a certificate covers both. With secure, the default, that is refused only
+// where the connection, as it was negotiated, is not one that the site's own
+// TLS settings would have allowed; strict wants the server name to select the
+// site itself; allow refuses nothing.
+func (a *App) misdirected(r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) error {
+	switch s.access.misdirected {
+	case misdirectedAllow:
+		return nil
+	case misdirectedStrict:
+		name, ok := binding.Host(r.TLS.ServerName)
+		if !ok || r.TLS.ServerName == "" || a.siteMatch(conn.Local, binding.HTTPS, name).Site != match.Site {
+			return errors.New("the server name selects another site")
+		}
+	}
+	own := a.policyOf(match.Binding)
+	if own == nil {
+		return nil
+	}
+	if made, ok := conn.Handshake.Load().(*handshake); ok && made.app == a && made.record != nil && made.record.policy == own {
+		return nil
+	}
+	return own.allows(r.TLS, conn.QUIC)
+}

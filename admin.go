@@ -1,0 +1,206 @@
+package caddyiis
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// adminAPI is a module that shows what the iis app serves, through Caddy's
+// admin endpoint:
+//
+//	GET /iis/sites          all sites
+//	GET /iis/sites/{id}     one site
+//	GET /iis/endpoints      the addresses and ports
+//	GET /iis/certificates   the certificates
+//	GET /iis/explain        what a client would get, and why
+//	GET /iis/check          all findings
+//
+// It changes nothing: changes are made through Caddy's own /config/apps/iis.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.iis",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes returns the admin routes of the iis app.
+func (api adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{
+		Pattern: adminapi.Base,
+		Handler: caddy.AdminHandlerFunc(api.serve),
+	}}
+}
+
+// serve answers from the configuration that is active at this moment. It
+// takes no lock, so it answers while Caddy loads another one.
+func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return apiError(http.StatusMethodNotAllowed,
+			"method %s is not allowed: change sites through /config/apps/iis", r.Method)
+	}
+	view, name, err := route(strings.TrimPrefix(r.URL.Path, adminapi.Base))
+	if err != nil {
+		return err
+	}
+	q := query{r.URL.Query(), name}
+	if err := q.only(view.parameters); err != nil {
+		return err
+	}
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	answer, err := view.answer(app, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+// activeApp returns the app that serves now.
+func activeApp() (*App, error) {
+	val, err := caddy.ActiveContext().AppIfConfigured("iis")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, apiError(http.StatusNotFound, "no iis app is configured: add the iis option, or apps.iis, to the configuration")
+	}
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	}
+	return val.(*App), nil
+}
+
+// view is one resource of the API.
+type view struct {
+	parameters []string // those it knows
+	answer     func(*App, query) (any, error)
+}
+
+// route finds the view of a path, and the name of the one thing it is about.
+func route(path string) (view, string, error) {
+	paging := []string{"limit", "after"}
+	resource, name, one := strings.Cut(strings.TrimSuffix(path, "/"), "/")
+	switch {
+	case resource == "sites" && one:
+		return view{nil, (*App).siteView}, name, nil
+	case one:
+	case resource == "sites":
+		return view{paging, (*App).sitesView}, "", nil
+	case resource == "endpoints":
+		return view{paging, (*App).endpointsView}, "", nil
+	case resource == "certificates":
+		return view{paging, (*App).certificatesView}, "", nil
+	case resource == "explain":
+		return view{[]string{"local", "sni", "host", "scheme"}, (*App).explainView}, "", nil
+	case resource == "check":
+		return view{paging, (*App).checkView}, "", nil
+	}
+	return view{}, "", apiError(http.StatusNotFound,
+		"no resource %s: there are sites, sites/{id}, endpoints, certificates, explain and check below %s", path, adminapi.Base)
+}
+
+// query is what a request asks for.
+type query struct {
+	values map[string][]string
+	name   string // the rest of the path
+}
+
+// get returns a parameter, empty if it is missing.
+func (q query) get(name string) string {
+	if values := q.values[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// only refuses parameters that nobody would look at, such as mistyped ones.
+func (q query) only(known []string) error {
+	for _, name := range sortedKeys(q.values) {
+		switch {
+		case !slices.Contains(known, name) && len(known) == 0:
+			return apiError(http.StatusBadRequest, "unknown parameter %q: there are none here", name)
+		case !slices.Contains(known, name):
+			return apiError(http.StatusBadRequest, "unknown parameter %q: expected one of %s", name, strings.Join(known, ", "))
+		case len(q.values[name]) > 1:
+			return apiError(http.StatusBadRequest, "parameter %q is there %d times", name, len(q.values[name]))
+		}
+	}
+	return nil
+}
+
+// limit returns the size of a page.
+func (q query) limit() (int, error) {
+	text := q.get("limit")
+	if text == "" {
+		return adminapi.DefaultLimit, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > adminapi.MaxLimit {
+		return 0, apiError(http.StatusBadRequest, "limit: %q is not a number from 1 to %d", text, adminapi.MaxLimit)
+	}
+	return limit, nil
+}
+
+// page cuts the page out of a list that the query asks for. The list must be
+// sorted; start finds the first item behind the one that after names.
+func page[S, T any](q query, list []S, start func(after string) (int, error), show func(S) T, name func(S) string) (any, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
+	}
+	first := 0
+	if after := q.get("after"); after != "" {
+		if first, err = start(after); err != nil {
+			return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("after: %w", err)}
+		}
+	}
+	end := min(len(list), first+limit)
+	p := adminapi.Page[T]{Items: make([]T, 0, end-first), Total: len(list)}
+	for _, item := range list[first:end] {
+		p.Items = append(p.Items, show(item))
+	}
+	if end < len(list) {
+		p.Next = name(list[end-1])
+	}
+	return p, nil
+}
+
+// writeJSON encodes first and writes then, so that a failure is not half of an
+// answer.
+func writeJSON(w http.ResponseWriter, answer any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(answer); err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(buf.Bytes())
+	return nil
+}
+
+func apiError(status int, format string, args ...any) error {
+	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = adminAPI{}
+)

@@ -1,0 +1,169 @@
+// Package health examines certificates for what clients will complain about.
+package health
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Problem is one thing that is wrong with a certificate.
+type Problem struct {
+	Code    string // one of the codes below
+	Serious bool   // clients fail now, or soon
+	Message string // continues a sentence that begins with the certificate's name
+	Fix     string
+}
+
+// The codes of problems.
+const (
+	Expired      = "certificate-expired"
+	NotYetValid  = "certificate-not-yet-valid"
+	ExpiresSoon  = "certificate-expires-soon"
+	NoChain      = "certificate-chain-incomplete"
+	WeakKey      = "certificate-weak-key"
+	WeakSigned   = "certificate-weak-signature"
+	NotForServer = "certificate-not-for-servers"
+)
+
+// When a certificate is said to expire soon.
+const (
+	soon     = 30 * 24 * time.Hour
+	verySoon = 7 * 24 * time.Hour
+)
+
+// Examine returns the problems that a certificate has whatever name it is used
+// for. A short-lived certificate expires soon when less than a third of its
+// life is left: the usual time to renew.
+func Examine(cert *tls.Certificate, now time.Time) []Problem {
+	leaf := cert.Leaf
+	if leaf == nil {
+		return nil
+	}
+	var problems []Problem
+	add := func(code string, serious bool, fix, format string, args ...any) {
+		problems = append(problems, Problem{Code: code, Serious: serious, Message: fmt.Sprintf(format, args...), Fix: fix})
+	}
+	left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
+	switch {
+	case left <= 0:
+		add(Expired, true, "renew it", "has expired on %s; browsers refuse it", leaf.NotAfter.Format(time.DateOnly))
+	case now.Before(leaf.NotBefore):
+		add(NotYetValid, true, "check the clock of this machine, or wait", "is not valid before %s; browsers refuse it", leaf.NotBefore.Format(time.DateTime))
+	case left < verySoon && left < life/3:
+		add(ExpiresSoon, true, "renew it now", "expires on %s, in %s", leaf.NotAfter.Format(time.DateOnly), days(left))
+	case left < soon && left < life/3:
+		add(ExpiresSoon, false, "renew it", "expires on %s, in %s", leaf.NotAfter.Format(time.DateOnly), days(left))
+	}
+	if key := weakKey(leaf); key != "" {
+		add(WeakKey, true, "get a certificate with an ECDSA key or an RSA key of 2048 bits", "has %s; browsers refuse it", key)
+	}
+	switch leaf.SignatureAlgorithm {
+	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+		add(WeakSigned, true, "get a new one", "is signed with %s; browsers refuse it", leaf.SignatureAlgorithm)
+	}
+	if !forServers(leaf) {
+		add(NotForServer, true, "get one with the extended key usage TLS web server authentication", "is not meant for servers; browsers refuse it")
+	}
+	if incompleteChain(cert, now) {
+		add(NoChain, false, fmt.Sprintf("append the certificate of %q to the file", leaf.Issuer.CommonName),
+			"comes without the certificate of its issuer %q; clients that do not have that one refuse it", leaf.Issuer.CommonName)
+	}
+	return problems
+}
+
+func days(d time.Duration) string {
+	if n := int(d.Hours() / 24); n != 1 {
+		return fmt.Sprintf("%d days", n)
+	}
+	return "1 day"
+}
+
+func weakKey(leaf *x509.Certificate) string {
+	switch key := leaf.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < 2048 {
+			return fmt.Sprintf("an RSA key of %d bits", bits)
+		}
+	case *ecdsa.PublicKey:
+		if bits := key.Curve.Params().BitSize; bits < 256 {
+			return fmt.Sprintf("an ECDSA key of %d bits", bits)
+		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Sprintf("a key of the unusual kind %s", leaf.PublicKeyAlgorithm)
+	}
+	return ""
+}
+
+func forServers(leaf *x509.Certificate) bool {
+	if len(leaf.ExtKeyUsage) == 0 && len(leaf.UnknownExtKeyUsage) == 0 {
+		return true
+	}
+	for _, usage := range leaf.ExtKeyUsage {
+		if usage == x509.ExtKeyUsageServerAuth || usage == x509.ExtKeyUsageAny {
+			return true
+		}
+	}
+	return false
+}
+
+// incompleteChain reports whether a certificate stands alone that somebody
+// else has issued, and no root that the machine knows has. With a private
+// authority, whose roots clients have and this machine has not, a chain of two
+// or more is taken for complete.
+func incompleteChain(cert *tls.Certificate, now time.Time) bool {
+	leaf := cert.Leaf
+	if len(cert.Certificate) > 1 || leaf.Issuer.String() == leaf.Subject.String() {
+		return false
+	}
+	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return false // the dates are the problem
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err != nil
+}
+
+// Covers reports whether a certificate is valid for a host: a name, which may
+// be a wildcard such as *.example.com, or an IP address.
+func Covers(leaf *x509.Certificate, host string) bool {
+	if strings.HasPrefix(host, "*.") {
+		for _, name := range leaf.DNSNames {
+			if strings.EqualFold(name, host) {
+				return true
+			}
+		}
+		return false
+	}
+	if net.ParseIP(host) != nil {
+		host = "[" + host + "]"
+	}
+	return leaf.VerifyHostname(host) == nil
+}
+
+// Names lists what a certificate is valid for, for messages.
+func Names(leaf *x509.Certificate) string {
+	names := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const most = 5
+	more := len(names) - most
+	if more > 0 {
+		names = names[:most]
+	}
+	switch text := strings.Join(names, ", "); {
+	case text == "":
+		return "no name at all"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", text, more)
+	default:
+		return text + " only"
+	}
+}

@@ -1,0 +1,161 @@
+package caddyiis
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel/health"
+)
+
+// The codes of findings about certificates in their place.
+const (
+	codeNameMismatch    = "certificate-name-mismatch"
+	codeNotThereYet     = "certificate-not-there-yet"
+	codeLiteralPassword = "literal-password"
+	codeLegacyTLS       = "legacy-tls"
+)
+
+// findingsNow returns all that an administrator should know about the
+// configuration and its certificates at this moment, the severe first.
+func (a *App) findingsNow(now time.Time) []binding.Finding {
+	findings := slices.Clone(a.findings)
+	findings = append(findings, a.certificateFindings(now)...)
+	findings = append(findings, a.coverageFindings()...)
+	findings = append(findings, a.legacyFindings()...)
+	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
+	return findings
+}
+
+// certificateFindings examines each certificate in use once, whoever uses it.
+func (a *App) certificateFindings(now time.Time) []binding.Finding {
+	var findings []binding.Finding
+	for _, name := range sortedKeys(a.certificates) {
+		source := a.certificates[name]
+		if literal, ok := source.(interface{ LiteralPassword() bool }); ok && literal.LiteralPassword() {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Warning, Code: codeLiteralPassword,
+				Message: fmt.Sprintf("the password of certificate %q stands in the configuration, where GET /config/ and the saved configuration show it", name),
+				Fix:     "use {env.NAME} or {file./path} in its place",
+			})
+		}
+		certs := source.Current()
+		if len(certs) == 0 {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Warning, Code: codeNotThereYet,
+				Message: fmt.Sprintf("certificate %q is not there yet: until it is, clients get the certificate of the address and port", name),
+				Fix:     "see the log for why it could not be obtained",
+			})
+		}
+		for _, cert := range certs {
+			for _, problem := range health.Examine(cert, now) {
+				findings = append(findings, binding.Finding{
+					Severity: severityOf(problem), Code: problem.Code,
+					Message: fmt.Sprintf("certificate %q %s", name, problem.Message), Fix: problem.Fix,
+				})
+			}
+		}
+	}
+	return findings
+}
+
+func severityOf(p health.Problem) binding.Severity {
+	if p.Serious {
+		return binding.Warning
+	}
+	return binding.Info
+}
+
+// coverageFindings compares the host of each https binding with the
+// certificate that its clients get.
+func (a *App) coverageFindings() []binding.Finding {
+	var findings []binding.Finding
+	entries := a.tables.Bindings()
+	for i := range entries {
+		entry := &entries[i]
+		if entry.Protocol != binding.HTTPS || entry.Host == "" {
+			continue
+		}
+		name, names, ok := a.covered(entry)
+		if ok {
+			continue
+		}
+		findings = append(findings, binding.Finding{
+			Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
+			Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
+				entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, names),
+			Fix: "name a certificate that covers the host, or correct the host",
+		})
+	}
+	return findings
+}
+
+// covered asks table D1 which certificate the clients of a binding get that
+// send its host as server name, and compares.
+func (a *App) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
+	match := a.tables.Certificate(addressOf(entry.Binding), entry.Host)
+	if match.Record == nil || match.Record.Kind == binding.RecordStore {
+		return "", "", true // refused, or a matter of the store
+	}
+	source := a.records[match.Record.Index].source
+	if source == nil {
+		return "", "", true
+	}
+	certs := source.Current()
+	if len(certs) == 0 {
+		return "", "", true // said elsewhere
+	}
+	for _, cert := range certs {
+		if health.Covers(cert.Leaf, entry.Host) {
+			return "", "", true
+		}
+	}
+	return match.Record.Certificate, health.Names(certs[0].Leaf), false
+}
+
+// addressOf is an address at which a binding is found: its own or, if it is
+// for all addresses, one that no other binding is for.
+func addressOf(b binding.Binding) netip.AddrPort {
+	ip := b.IP
+	if !ip.IsValid() {
+		ip = netip.IPv4Unspecified()
+	}
+	return netip.AddrPortFrom(ip, b.Port)
+}
+
+func (a *App) legacyFindings() []binding.Finding {
+	var findings []binding.Finding
+	for _, rec := range a.records {
+		if rec.policy.tcp.MinVersion < 0x0303 { // TLS 1.2
+			findings = append(findings, binding.Finding{
+				Severity: binding.Warning, Code: codeLegacyTLS,
+				Message: fmt.Sprintf("TLS 1.0 and 1.1, which are broken, are on for %s (certificate %q)", rec.Key(), rec.Certificate),
+				Fix:     "remove legacy_tls when the last device that needs it is gone",
+			})
+		}
+	}
+	return findings
+}
+
+// maxLoggedFindings bounds what a load writes to the log; the rest is to be
+// had from the admin API.
+const maxLoggedFindings = 20
+
+// logFindings writes to the log what an administrator should know.
+func (a *App) logFindings() {
+	findings := a.findingsNow(time.Now())
+	for i, f := range findings {
+		if f.Severity == binding.Info {
+			continue
+		}
+		if i == maxLoggedFindings {
+			a.logger.Warn("there are more findings: see GET /iis/check", zap.Int("more", len(findings)-i))
+			return
+		}
+		logFinding(a.logger, f)
+	}
+}

@@ -1,0 +1,200 @@
+package iisconfig
+
+import (
+	"strings"
+)
+
+// configReader reads applicationHost.config and web.config, which have the same
+// form.
+type configReader struct {
+	b    *builder
+	x    *xmlReader
+	file string
+	// web is nil for applicationHost.config.
+	web *webPlace
+	// current collects the sections of the location that is being read.
+	current *layer
+	ctx     *context
+	// allow is the overrideMode of the current location: nil to inherit.
+	allow *bool
+}
+
+func (b *builder) applicationHost(name string, text []byte) error {
+	r := &configReader{b: b, x: b.reader(name, text), file: name}
+	return r.read()
+}
+
+func (r *configReader) read() error {
+	configPath := ""
+	if r.web != nil {
+		configPath = r.web.scope()
+	}
+	return r.at(configPath, false, nil, func() error {
+		return r.x.each(func(root *element) error {
+			if root.name == "configuration" {
+				return r.x.each(func(el *element) error { return r.section("", el) })
+			}
+			return r.section("", root)
+		})
+	})
+}
+
+// at reads sections that apply to a configuration path.
+func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func() error) error {
+	outer := *r
+	defer func() { r.current, r.ctx, r.allow = outer.current, outer.ctx, outer.allow }()
+	r.ctx = &context{rep: r.b.rep, scope: configPath}
+	r.current = &layer{appOnly: appOnly}
+	r.allow = allow
+	src := Source{File: r.file, Line: r.x.line, Scope: configPath}
+	if r.web != nil {
+		r.current.rank = r.web.rank()
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	if len(r.current.changes) > 0 {
+		site, path, _ := strings.Cut(configPath, "/")
+		r.b.placed = append(r.b.placed, placement{site: site, path: "/" + path, layer: r.current, source: src})
+	}
+	return nil
+}
+
+// section reads one section, or a group of them, whose full name is prefix and the
+// element's name.
+func (r *configReader) section(prefix string, el *element) error {
+	name := prefix + el.name
+	switch name {
+	case "location":
+		return r.location(el)
+	case "configSections":
+		return r.x.each(func(kid *element) error { return r.declaration("", kid) })
+	case "system.applicationHost/sites", "sites":
+		return r.sites(el)
+	case "site":
+		return r.site(el)
+	case "system.applicationHost/applicationPools", "applicationPools":
+		return r.pools(el)
+	case "webFarms":
+		return r.x.each(r.webFarm)
+	case "configurationRedirection":
+		return r.redirection(el)
+	}
+	if groups[name] {
+		r.ctx.attributes(el)
+		return r.x.each(func(kid *element) error { return r.section(name+"/", kid) })
+	}
+	if read := sectionReaders[name]; read != nil {
+		if err := r.x.tree(el); err != nil {
+			return err
+		}
+		r.emit(name, el, read(r.ctx, el))
+		return nil
+	}
+	return r.leaveOut(name, el)
+}
+
+// emit adds what a section sets to the current location.
+func (r *configReader) emit(name string, el *element, apply func(*Settings)) {
+	src := r.ctx.src(el)
+	if r.web != nil && r.b.locked(name, r.ctx.scope) {
+		r.b.rep.warn(CodeLocked, src, "check whether the web.config belongs to this server",
+			"the section %s is locked for web.config files; IIS answers 500.19 here", name)
+	}
+	if r.web == nil && r.allow != nil {
+		r.b.setLock(name, r.ctx.scope, *r.allow)
+	}
+	r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}, apply: apply})
+}
+
+// leaveOut skips a section that is not held by the model, and says why.
+func (r *configReader) leaveOut(name string, el *element) error {
+	src := r.ctx.src(el)
+	before := r.x.elements
+	source, moved := el.lookup("configSource")
+	if err := r.x.skip(); err != nil {
+		return err
+	}
+	empty := len(el.attrs) == 0 && r.x.elements == before
+	left, known := leftOut[name]
+	switch {
+	case known && empty:
+	case known && left.warn:
+		r.b.rep.warn(CodeUnsupported, src, left.fix, "the section %s is not translated: %s", name, left.why)
+	case known:
+		r.b.rep.info(CodeIgnored, src, "the section %s is not needed: %s", name, left.why)
+	case !strings.Contains(name, "/") && (r.web != nil || managedSections[name]):
+		// What is not of IIS itself is read by .NET or by the application.
+		r.emit(name, el, func(s *Settings) {
+			s.Managed = append(s.Managed[:len(s.Managed):len(s.Managed)], Section{Name: name, Source: src})
+		})
+	case moved:
+		r.b.rep.warn(CodeElsewhere, src, "", "the section %s is in the file %s", name, source)
+	default:
+		r.b.rep.warn(CodeUnknown, src, "", "the section %s is not understood", name)
+	}
+	return nil
+}
+
+// declaration reads configSections for the sections that files below may not have.
+func (r *configReader) declaration(prefix string, el *element) error {
+	name := prefix + el.str("name")
+	switch el.name {
+	case "sectionGroup":
+		return r.x.each(func(kid *element) error { return r.declaration(name+"/", kid) })
+	case "section":
+		if r.web == nil {
+			r.b.setLock(name, "", !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
+		}
+	}
+	return r.x.skip()
+}
+
+// location reads the element location: sections for a site or a path. IIS compares
+// paths without case.
+func (r *configReader) location(el *element) error {
+	at := strings.Trim(slashes(el.str("path")), "/")
+	if r.web == nil {
+		// appcmd writes paths from the root of the hierarchy.
+		if rest, ok := cutPrefixFold(at, "MACHINE/WEBROOT/APPHOST"); ok {
+			at = strings.Trim(rest, "/")
+		}
+	}
+	if at == "." {
+		at = ""
+	}
+	if r.ctx.scope != "" {
+		at = joinScope(r.ctx.scope, at)
+	}
+	appOnly := !r.ctx.boolean(el, "inheritInChildApplications", true)
+	var allow *bool
+	if mode, ok := el.lookup("overrideMode"); ok && !strings.EqualFold(mode, "Inherit") {
+		v := !strings.EqualFold(mode, "Deny")
+		allow = &v
+	} else if el.has("allowOverride") {
+		v := r.ctx.boolean(el, "allowOverride", true)
+		allow = &v
+	}
+	r.ctx.attributes(el)
+	return r.at(at, appOnly, allow, func() error {
+		return r.x.each(func(kid *element) error { return r.section("", kid) })
+	})
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
+		return s[len(prefix):], true
+	}
+	return s, false
+}
+
+// redirection reads redirection.config: IIS then takes applicationHost.config from
+// a share.
+func (r *configReader) redirection(el *element) error {
+	src := r.ctx.src(el)
+	if r.ctx.boolean(el, "enabled", false) {
+		r.b.rep.warn(CodeElsewhere, src, "copy applicationHost.config from there",
+			"the configuration of the server is redirected to %s; the applicationHost.config of the server itself does not count", el.str("path"))
+	}
+	return r.x.skip()
+}

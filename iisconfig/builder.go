@@ -1,0 +1,169 @@
+package iisconfig
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// builder puts the model together from all files.
+type builder struct {
+	opts   Options
+	items  []item
+	rep    *reporter
+	server Server
+
+	byID         map[uint32]*Site
+	byName       map[string]*Site // lower case; the first one of a name
+	poolByName   map[string]*ApplicationPool
+	indexed      *Site // whose bindings are in bindingIndex
+	bindingIndex map[string]*Binding
+
+	used       map[string]bool // files that a configSource has read
+	locks      map[string][]lock
+	serverRoot scope
+	placed     []placement
+	iis6       *metabase // nodes of all adsutil outputs
+	appcmd     appcmdObjects
+	others     int // files of no known kind that were found in a folder
+	// folderIndex is made when the first web.config is read, after all sites.
+	folderIndex map[string][]folder
+}
+
+// placement is a layer that waits until all sites are known.
+type placement struct {
+	site   string // "" for the whole server
+	path   string
+	layer  *layer
+	source Source
+}
+
+func newBuilder(opts Options, items []item) *builder {
+	return &builder{
+		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
+		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
+		used: make(map[string]bool), locks: make(map[string][]lock),
+		iis6: newMetabase(),
+	}
+}
+
+// listed notes a file that is not read: certificates, and files of no known kind.
+func (b *builder) listed(it *item) {
+	switch {
+	case it.kind != Unknown:
+		b.server.CertificateFiles = append(b.server.CertificateFiles, CertificateFile{Name: it.name, Kind: it.kind, Size: it.size})
+	case b.used[it.name]:
+	case it.walked:
+		b.others++
+	default:
+		b.rep.warn(CodeUnrecognised, Source{File: it.name},
+			"give applicationHost.config, MetaBase.xml, web.config, certificates, or the output of netsh, appcmd or adsutil",
+			"the content is of no kind that is known here")
+	}
+}
+
+func (b *builder) file(it *item, data []byte) error {
+	text, encoding := decode(data)
+	b.server.Inputs = append(b.server.Inputs, Input{Name: it.name, Kind: it.kind, Encoding: encoding})
+	if encoding == encodingLegacy {
+		b.rep.info(CodeEncoding, Source{File: it.name}, "the file is neither UTF-8 nor UTF-16; it is read as Windows-1252, so letters that are not ASCII may be wrong")
+	}
+	switch it.kind {
+	case ApplicationHost, Redirection:
+		return b.applicationHost(it.name, text)
+	case Metabase:
+		return b.metabase(it.name, text)
+	case Appcmd:
+		if xml, ok := xmlPart(text); ok {
+			return b.appcmdXML(it.name, xml)
+		}
+		b.appcmdText(it.name, text)
+	case Adsutil:
+		b.adsutil(it.name, text)
+	case Netsh:
+		b.netsh(it.name, text)
+	case Registry:
+		b.registry(it.name, text)
+	case WebConfig:
+		b.webConfig(it.name, text)
+	}
+	return nil
+}
+
+// reader returns an XML reader that reports stray text and can read the file that a
+// configSource names.
+func (b *builder) reader(name string, text []byte) *xmlReader {
+	x := newXMLReader(name, text, b.opts)
+	x.text = func(line int, s string) {
+		b.rep.warn(CodeUnknown, Source{File: name, Line: line}, "", "the text %q is not understood", s)
+	}
+	x.load = func(el *element, source string) *element { return b.loadSource(el, source) }
+	return x
+}
+
+// loadSource reads the root element of the file that configSource names.
+func (b *builder) loadSource(el *element, name string) *element {
+	src := Source{File: el.file, Line: el.line}
+	it := b.sibling(el.file, name)
+	if it == nil {
+		b.rep.warn(CodeElsewhere, src, "copy that file to the same place and import again",
+			"the section %s is in the file %s, which is not here", el.name, name)
+		return nil
+	}
+	data, err := it.read()
+	if err == nil {
+		text, _ := decode(data)
+		x := b.reader(it.name, text)
+		x.load = nil // IIS allows no chain of them
+		var root *element
+		err = x.each(func(found *element) error {
+			root = found
+			return x.tree(found)
+		})
+		if err == nil && root != nil && root.name == el.name {
+			b.used[it.name] = true
+			return root
+		}
+		if err == nil {
+			err = fmt.Errorf("%s: the root element is not %s", it.name, el.name)
+		}
+	}
+	b.rep.error(CodeElsewhere, src, "", "the section %s is in the file %s, which cannot be read: %v", el.name, name, err)
+	return nil
+}
+
+// lock is what an overrideMode says about a section at a configuration path.
+type lock struct {
+	path  string // lower case, "" for the server
+	allow bool
+}
+
+func (b *builder) setLock(section, configPath string, allow bool) {
+	b.locks[section] = append(b.locks[section], lock{path: strings.ToLower(configPath), allow: allow})
+}
+
+// locked reports whether IIS refuses a section in a web.config at a path: the
+// deepest location above it decides, else the section's overrideModeDefault.
+func (b *builder) locked(section, configPath string) bool {
+	configPath = strings.ToLower(configPath)
+	best, locked := -1, false
+	for _, l := range b.locks[section] {
+		if len(l.path) >= best && under(configPath, l.path) {
+			best, locked = len(l.path), !l.allow
+		}
+	}
+	return locked
+}
+
+// under reports whether the path p is dir or below it.
+func under(p, dir string) bool {
+	return dir == "" || p == dir || strings.HasPrefix(p, dir+"/")
+}
+
+// joinScope makes the configuration path of a path of a site.
+func joinScope(site, urlPath string) string {
+	if p := strings.Trim(path.Clean("/"+slashes(urlPath)), "/"); p != "" {
+		return site + "/" + p
+	}
+	return site
+}

@@ -1,0 +1,157 @@
+package iisconfig
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// element is one element of a section with what it contains.
+type element struct {
+	name  string
+	attrs []attribute
+	kids  []*element
+	file  string
+	line  int
+}
+
+// attribute remembers whether somebody read it, so that the others can be reported.
+type attribute struct {
+	name, value string
+	line        int
+	read        bool
+}
+
+func (el *element) lookup(name string) (string, bool) {
+	for i := range el.attrs {
+		if el.attrs[i].name == name {
+			el.attrs[i].read = true
+			return el.attrs[i].value, true
+		}
+	}
+	return "", false
+}
+
+func (el *element) str(name string) string {
+	s, _ := el.lookup(name)
+	return s
+}
+
+func (el *element) strOr(name, def string) string {
+	if s, ok := el.lookup(name); ok {
+		return s
+	}
+	return def
+}
+
+// context is what a section is read in: where it applies and who hears of oddities.
+type context struct {
+	rep   *reporter
+	scope string
+}
+
+func (c *context) src(el *element) Source {
+	return Source{File: el.file, Line: el.line, Scope: c.scope}
+}
+
+// boolean reads an attribute as IIS does: "true" and "false" in any case.
+func (c *context) boolean(el *element, name string, def bool) bool {
+	s, ok := el.lookup(name)
+	if !ok {
+		return def
+	}
+	switch strings.ToLower(s) {
+	case "true", "1":
+		return true
+	case "false", "0":
+		return false
+	}
+	c.badValue(el, name, s, "true or false")
+	return def
+}
+
+func (c *context) number(el *element, name string, def, lowest, highest int64) int64 {
+	s, ok := el.lookup(name)
+	if !ok {
+		return def
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n < lowest || n > highest {
+		c.badValue(el, name, s, "a number from "+strconv.FormatInt(lowest, 10)+" to "+strconv.FormatInt(highest, 10))
+		return def
+	}
+	return n
+}
+
+// word reads an attribute that has one of a few values and returns it as IIS
+// spells it.
+func (c *context) word(el *element, name string, values ...string) string {
+	s, ok := el.lookup(name)
+	if !ok {
+		return ""
+	}
+	for _, v := range values {
+		if strings.EqualFold(s, v) {
+			return v
+		}
+	}
+	c.badValue(el, name, s, strings.Join(values, ", "))
+	return s
+}
+
+func (c *context) badValue(el *element, name, value, accepted string) {
+	c.rep.warn(CodeBadValue, c.src(el), "accepted: "+accepted, "%s: the attribute %s has the value %q", el.name, name, shorten(value))
+}
+
+// lockAttributes say what files below may change. They change nothing themselves.
+var lockAttributes = []string{
+	"lockItem", "lockAttributes", "lockElements", "lockAllAttributesExcept", "lockAllElementsExcept",
+	"configSource", "overrideMode", "allowOverride",
+}
+
+// done reports the attributes that nobody read, and the children if the element
+// should have none.
+func (c *context) done(el *element) {
+	c.attributes(el)
+	for _, kid := range el.kids {
+		c.unknown(kid, "in "+el.name)
+	}
+}
+
+func (c *context) attributes(el *element) {
+	for _, a := range el.attrs {
+		if a.read || slices.Contains(lockAttributes, a.name) {
+			continue
+		}
+		src := c.src(el)
+		src.Line = a.line
+		if strings.HasPrefix(a.name, "xdt:") {
+			c.rep.warn(CodeUnsupported, src, "use the file that the transformation makes",
+				"%s: %s is a transformation, which is not carried out", el.name, a.name)
+			continue
+		}
+		c.rep.info(CodeUnknown, src, "%s: the attribute %s is not understood", el.name, a.name)
+	}
+}
+
+// ignore marks attributes as read that change nothing of what is served.
+func (el *element) ignore(names ...string) {
+	for _, n := range names {
+		el.lookup(n)
+	}
+}
+
+func (c *context) unknown(el *element, where string) {
+	c.rep.add(Finding{Severity: binding.Warning, Code: CodeUnknown, Source: c.src(el),
+		Message: "the element " + el.name + " " + where + " is not understood"})
+}
+
+// shorten keeps messages readable.
+func shorten(s string) string {
+	if len(s) <= 120 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:117], "") + "..."
+}

@@ -1,0 +1,114 @@
+package iisconfig
+
+import "strings"
+
+// The three things that a collection of a configuration file can say.
+const (
+	opAdd = iota
+	opRemove
+	opClear
+)
+
+type listOp[T any] struct {
+	op     int
+	key    string
+	item   T
+	source Source
+}
+
+// list is a collection at one level: what it does to the inherited one.
+type list[T any] struct {
+	name string // for findings
+	ops  []listOp[T]
+	// prepend puts entries before inherited ones, as the schema of IIS has it for
+	// handlers and default documents (mergeAppend="false").
+	prepend bool
+}
+
+// collection reads the children of el: add (or the name given), remove and clear.
+// The key of an entry is what remove names.
+func collection[T any](c *context, el *element, add string, key func(*element) string, item func(*element) T) list[T] {
+	l := list[T]{name: el.name}
+	for _, kid := range el.kids {
+		switch kid.name {
+		case add:
+			l.ops = append(l.ops, listOp[T]{op: opAdd, key: strings.ToLower(key(kid)), item: item(kid), source: c.src(kid)})
+			c.attributes(kid)
+		case "remove":
+			l.ops = append(l.ops, listOp[T]{op: opRemove, key: strings.ToLower(key(kid))})
+			c.attributes(kid)
+		case "clear":
+			l.ops = append(l.ops, listOp[T]{op: opClear})
+			c.attributes(kid)
+		default:
+			c.unknown(kid, "in "+el.name)
+		}
+	}
+	return l
+}
+
+func byAttr(name string) func(*element) string {
+	return func(el *element) string { return el.str(name) }
+}
+
+// apply merges the list into the inherited entries. It returns a new slice.
+func (l *list[T]) apply(s *Settings, base []T, key func(T) string) []T {
+	if len(l.ops) == 0 {
+		return base
+	}
+	var own []T
+	inherited := append([]T(nil), base...)
+	index := make(map[string]int, len(base)+len(l.ops)) // into inherited, or ^index into own
+	for i, item := range inherited {
+		index[strings.ToLower(key(item))] = i
+	}
+	gone, ownGone := map[int]bool{}, map[int]bool{}
+	remove := func(k string) bool {
+		i, ok := index[k]
+		if !ok {
+			return false
+		}
+		if i >= 0 {
+			gone[i] = true
+		} else {
+			ownGone[^i] = true
+		}
+		delete(index, k)
+		return true
+	}
+	for _, op := range l.ops {
+		switch op.op {
+		case opClear:
+			inherited, own = nil, nil
+			clear(index)
+			clear(gone)
+			clear(ownGone)
+		case opRemove:
+			remove(op.key)
+		case opAdd:
+			if remove(op.key) {
+				s.duplicate(l.name, op.key, op.source)
+			}
+			index[op.key] = ^len(own)
+			own = append(own, op.item)
+		}
+	}
+	inherited, own = without(inherited, gone), without(own, ownGone)
+	if l.prepend {
+		return append(own, inherited...)
+	}
+	return append(inherited, own...)
+}
+
+func without[T any](items []T, gone map[int]bool) []T {
+	if len(gone) == 0 {
+		return items
+	}
+	kept := items[:0]
+	for i, item := range items {
+		if !gone[i] {
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,127 @@
+package iisconfig
+
+// pools reads the section system.applicationHost/applicationPools.
+func (r *configReader) pools(el *element) error {
+	r.ctx.attributes(el)
+	var defaults *element
+	var adds []*element
+	err := r.x.each(func(kid *element) error {
+		if err := r.x.tree(kid); err != nil {
+			return err
+		}
+		switch kid.name {
+		case "add":
+			adds = append(adds, kid)
+		case "applicationPoolDefaults":
+			defaults = kid
+		case "clear", "remove":
+		default:
+			r.ctx.unknown(kid, "in applicationPools")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, add := range adds {
+		r.b.addPool(r.pool(add, defaults))
+	}
+	if defaults != nil {
+		r.poolDone(defaults)
+	}
+	return nil
+}
+
+func (r *configReader) pool(el, defaults *element) *ApplicationPool {
+	p := &ApplicationPool{
+		Name:        el.str("name"),
+		Enable32Bit: r.ctx.inheritBool("enable32BitAppOnWin64", false, el, defaults),
+		AutoStart:   r.ctx.inheritBool("autoStart", true, el, defaults),
+		Source:      r.ctx.src(el),
+	}
+	var from *element
+	from, p.RuntimeVersion = inherit("managedRuntimeVersion", el, defaults)
+	p.Unmanaged = from != nil && p.RuntimeVersion == ""
+	_, p.PipelineMode = inherit("managedPipelineMode", el, defaults)
+	var own, inherited *element
+	own = el.kid("processModel")
+	if defaults != nil {
+		inherited = defaults.kid("processModel")
+	}
+	_, p.Identity = inherit("identityType", own, inherited)
+	r.poolDone(el)
+	return p
+}
+
+// poolDone reports what is not understood. What concerns the worker process only is
+// of no use without one.
+func (r *configReader) poolDone(el *element) {
+	el.ignore("managedRuntimeVersion", "managedPipelineMode", "enable32BitAppOnWin64", "autoStart",
+		"queueLength", "startMode", "CLRConfigFile", "managedRuntimeLoader", "passAnonymousToken", "enableConfigurationOverride")
+	r.ctx.attributes(el)
+	for _, kid := range el.kids {
+		switch kid.name {
+		case "processModel", "recycling", "failure", "cpu", "environmentVariables":
+		default:
+			r.ctx.unknown(kid, "in an application pool")
+		}
+	}
+}
+
+func (b *builder) addPool(p *ApplicationPool) {
+	if have := b.poolByName[p.Name]; have != nil {
+		setNonEmpty(&have.State, p.State)
+		return
+	}
+	b.poolByName[p.Name] = p
+	b.server.ApplicationPools = append(b.server.ApplicationPools, p)
+}
+
+// webFarm reads a group of servers of Application Request Routing.
+func (r *configReader) webFarm(el *element) error {
+	if err := r.x.tree(el); err != nil {
+		return err
+	}
+	c := r.ctx
+	if el.name != "webFarm" {
+		if el.name != "applicationRequestRouting" {
+			c.unknown(el, "in webFarms")
+		}
+		return nil
+	}
+	farm := &WebFarm{Name: el.str("name"), Enabled: c.boolean(el, "enabled", true), Source: c.src(el)}
+	el.ignore("adminUserName", "adminPassword", "primaryServer")
+	for _, kid := range el.kids {
+		switch kid.name {
+		case "server":
+			farm.Servers = append(farm.Servers, c.farmServer(kid))
+		case "applicationRequestRouting":
+			c.rep.warn(CodeUnsupported, c.src(kid), "set load balancing, health checks and timeouts by hand",
+				"the routing settings of the web farm %s are not translated", farm.Name)
+		default:
+			c.unknown(kid, "in webFarm")
+		}
+	}
+	c.attributes(el)
+	r.b.server.WebFarms = append(r.b.server.WebFarms, farm)
+	return nil
+}
+
+func (c *context) farmServer(el *element) WebFarmServer {
+	s := WebFarmServer{
+		Address: el.str("address"), Enabled: c.boolean(el, "enabled", true),
+		HTTPPort: 80, HTTPSPort: 443, Weight: 100, Source: c.src(el),
+	}
+	for _, kid := range el.kids {
+		if kid.name != "applicationRequestRouting" {
+			c.unknown(kid, "in server")
+			continue
+		}
+		s.HTTPPort = int(c.number(kid, "httpPort", 80, 1, 65535))
+		s.HTTPSPort = int(c.number(kid, "httpsPort", 443, 1, 65535))
+		s.Weight = int(c.number(kid, "weight", 100, 0, 1<<31-1))
+		c.done(kid)
+	}
+	c.attributes(el)
+	return s
+}

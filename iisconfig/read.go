@@ -1,0 +1,217 @@
+package iisconfig
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Options bound what a hostile file can cost, and say where folders are.
+// The zero value has usable bounds.
+type Options struct {
+	// MaxBytes bounds each file; 0 means 64 MB.
+	MaxBytes int64
+	// MaxTotal bounds all files together, certificates not counted; 0 means 512 MB.
+	MaxTotal int64
+	// MaxElements, MaxDepth and MaxToken bound the XML of a file: its elements, how
+	// deep they are nested, and the bytes of one tag, text or comment. 0 means
+	// 1,000,000, 64 and 1 MB.
+	MaxElements, MaxDepth, MaxToken int
+	// MaxFindings bounds the findings of each code; 0 means 1,000.
+	MaxFindings int
+	// Folders translates folders of the IIS server to those of the files that are
+	// read: {`C:\inetpub`: "export/inetpub"}. The longest match counts. It finds the
+	// paths that web.config files belong to. Without an entry, a web.config belongs to
+	// the folder whose names, from the drive on, are the last ones of its own path.
+	Folders map[string]string
+}
+
+func (o Options) withDefaults() Options {
+	o.MaxBytes = cmp.Or(o.MaxBytes, 64<<20)
+	o.MaxTotal = cmp.Or(o.MaxTotal, 512<<20)
+	o.MaxElements = cmp.Or(o.MaxElements, 1_000_000)
+	o.MaxDepth = cmp.Or(o.MaxDepth, 64)
+	o.MaxToken = cmp.Or(o.MaxToken, 1<<20)
+	o.MaxFindings = cmp.Or(o.MaxFindings, 1000)
+	return o
+}
+
+// File is one file to read.
+type File struct {
+	// Name is for messages, and for web.config files it tells their folder. Slashes
+	// and backslashes are both good.
+	Name string
+	Data []byte
+}
+
+// errDecided ends a reading of which enough was seen.
+var errDecided = errors.New("decided")
+
+// headSize is how much of a file of a folder is read to recognise it.
+const headSize = 64 << 10
+
+// item is a file whose content is read when it is its turn, so that a folder is
+// never in memory as a whole.
+type item struct {
+	name string
+	kind Kind
+	size int64
+	// walked says that nobody named the file: it was found in a folder.
+	walked bool
+	read   func() ([]byte, error)
+}
+
+// Read reads files that are all of one server. The order of the files does not
+// matter, except that of two that have the same site the first counts.
+//
+// The error joins an *Error for every file that cannot be read, with its line, and
+// there is no Server then. A web.config is an exception: it makes a finding of the
+// severity Error, because IIS too serves everything but that path.
+func Read(files []File, opts Options) (*Server, error) {
+	opts = opts.withDefaults()
+	items := make([]item, 0, len(files))
+	var errs []error
+	for _, f := range files {
+		if int64(len(f.Data)) > opts.MaxBytes {
+			errs = append(errs, &Error{File: f.Name, Err: fmt.Errorf("larger than %d bytes", opts.MaxBytes)})
+			continue
+		}
+		items = append(items, item{
+			name: f.Name, kind: Detect(f.Data), size: int64(len(f.Data)),
+			read: func() ([]byte, error) { return f.Data, nil },
+		})
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	return read(items, opts)
+}
+
+// ReadDir reads everything in a folder and below it that is of a known kind; only
+// the beginning of other files is looked at. Links are not followed.
+func ReadDir(fsys fs.FS, opts Options) (*Server, error) {
+	return ReadFS(fsys, opts, ".")
+}
+
+// ReadFS is like ReadDir, for files and folders by name.
+func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
+	opts = opts.withDefaults()
+	var items []item
+	for _, name := range names {
+		err := fs.WalkDir(fsys, name, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return &Error{File: p, Err: err}
+			}
+			if !d.Type().IsRegular() {
+				return nil
+			}
+			it, err := look(fsys, p, opts)
+			it.walked = p != name
+			items = append(items, it)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return read(items, opts)
+}
+
+// look recognises a file. Of a large one that is not recognised, no more than the
+// beginning is read; one that is recognised may turn out to be of another kind as a
+// whole.
+func look(fsys fs.FS, name string, opts Options) (item, error) {
+	it := item{name: name, read: func() ([]byte, error) { return readFile(fsys, name, opts.MaxBytes) }}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return it, &Error{File: name, Err: err}
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil {
+		it.size = info.Size()
+	}
+	head, err := io.ReadAll(io.LimitReader(f, headSize))
+	if err != nil {
+		return it, &Error{File: name, Err: err}
+	}
+	it.kind = Detect(head)
+	if it.kind == WebConfig && it.size > int64(len(head)) {
+		// An applicationHost.config whose sites come late looks like this.
+		data, err := it.read()
+		if err != nil {
+			return it, &Error{File: name, Err: err}
+		}
+		it.kind = Detect(data)
+	}
+	return it, nil
+}
+
+// readFile reads a file that is not larger than limit, whatever its size says.
+func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	return data, nil
+}
+
+// read reads the items by kind: web.config files last, because the sites tell
+// where they belong.
+func read(items []item, opts Options) (*Server, error) {
+	b := newBuilder(opts, items)
+	slices.SortStableFunc(b.items, func(x, y item) int { return cmp.Compare(x.kind, y.kind) })
+	var errs []error
+	var total int64
+	for i := range b.items {
+		it := &b.items[i]
+		if it.kind == Unknown || it.kind == PFX || it.kind == PEM || it.kind == DER {
+			b.listed(it)
+			continue
+		}
+		data, err := it.read()
+		if err == nil {
+			total += int64(len(data))
+			if total > opts.MaxTotal {
+				return nil, &Error{File: it.name, Err: fmt.Errorf("with it, the files are larger than %d bytes together", opts.MaxTotal)}
+			}
+			err = b.file(it, data)
+		}
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) {
+				err = &Error{File: it.name, Err: err}
+			}
+			errs = append(errs, err)
+		}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	return b.finish(), nil
+}
+
+// sibling finds the file that a configSource names, beside the file that names it.
+func (b *builder) sibling(file, name string) *item {
+	want := path.Join(path.Dir(slashes(file)), slashes(name))
+	for i := range b.items {
+		if strings.EqualFold(slashes(b.items[i].name), want) {
+			return &b.items[i]
+		}
+	}
+	return nil
+}
+
+func slashes(s string) string { return strings.ReplaceAll(s, `\`, "/") }

@@ -1,0 +1,45 @@
+package iisconfig
+
+func readHandlers(c *context, el *element) func(*Settings) {
+	src, policy := c.src(el), el.str("accessPolicy")
+	entries := collection(c, el, "add", byAttr("name"), func(el *element) Handler {
+		h := Handler{
+			Name: el.str("name"), Path: el.str("path"), Verb: el.str("verb"), Type: el.str("type"),
+			Modules: el.str("modules"), ScriptProcessor: el.str("scriptProcessor"),
+			PreCondition: el.str("preCondition"), ResourceType: el.str("resourceType"), Source: c.src(el),
+		}
+		el.ignore("requireAccess", "responseBufferLimit", "allowPathInfo")
+		return h
+	})
+	entries.prepend = true
+	c.attributes(el)
+	return func(s *Settings) {
+		replace(&s.Handlers, Handlers{}, func(h *Handlers) {
+			setNonEmpty(&h.AccessPolicy, policy)
+			h.Entries = entries.apply(s, h.Entries, func(h Handler) string { return h.Name })
+			h.Source = src
+		})
+	}
+}
+
+// readAspNetCore reads how a program that answers by HTTP is started: aspNetCore, or
+// httpPlatform, its predecessor.
+func readAspNetCore(c *context, el *element) func(*Settings) {
+	v := &AspNetCore{
+		ProcessPath: el.str("processPath"), Arguments: el.str("arguments"),
+		HostingModel: el.str("hostingModel"), Source: c.src(el),
+	}
+	el.ignore("stdoutLogEnabled", "stdoutLogFile", "startupTimeLimit", "startupRetryCount", "requestTimeout",
+		"rapidFailsPerMinute", "processesPerApplication", "forwardWindowsAuthToken", "disableStartUpErrorPage",
+		"shutdownTimeLimit")
+	c.attributes(el)
+	for _, kid := range el.kids {
+		switch kid.name {
+		case "environmentVariables", "handlerSettings", "recycleOnFileChange":
+			c.rep.info(CodeIgnored, c.src(kid), "%s: %s concern the program itself", el.name, kid.name)
+		default:
+			c.unknown(kid, "in "+el.name)
+		}
+	}
+	return func(s *Settings) { s.AspNetCore = v }
+}

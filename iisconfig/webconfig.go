@@ -1,0 +1,145 @@
+package iisconfig
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strings"
+)
+
+// webPlace is a path of a site that a web.config belongs to.
+type webPlace struct {
+	site *Site
+	path string
+}
+
+func (w *webPlace) scope() string { return joinScope(w.site.Name, w.path) }
+
+// rank puts web.config files after applicationHost.config and inner ones after outer
+// ones.
+func (w *webPlace) rank() int { return 1 + len(segments(w.path)) }
+
+// webConfig reads a web.config for every path whose folder it is in. Two sites may
+// share a folder.
+//
+// One that is not well-formed makes a finding, no error: IIS answers 500.19 for its
+// path and serves the others.
+func (b *builder) webConfig(name string, text []byte) {
+	places := b.places(name)
+	src := Source{File: name}
+	if places == nil {
+		b.rep.warn(CodeNoSite, src, "give it under the folder of its site, or name the folders of the server with their translation",
+			"the web.config is in no folder of a site")
+		// It is read all the same, for what is wrong with it.
+		places = []webPlace{{site: &Site{Name: "?"}}}
+	}
+	for i := range places {
+		b.rep.muted = i > 0
+		before := len(b.placed)
+		r := &configReader{b: b, x: b.reader(name, text), file: name, web: &places[i]}
+		err := r.read()
+		if err != nil || places[i].site.Name == "?" {
+			b.placed = b.placed[:before]
+		}
+		if err != nil {
+			b.malformed(src, err)
+		}
+	}
+	b.rep.muted = false
+}
+
+func (b *builder) malformed(src Source, err error) {
+	var e *Error
+	if errors.As(err, &e) {
+		src.Line, err = e.Line, e.Err
+	}
+	b.rep.error(CodeMalformed, src, "", "the web.config is left out, as IIS answers 500.19 for its path: %v", err)
+}
+
+// folder is a virtual directory, for the web.config files in its folder.
+type folder struct {
+	place       webPlace
+	noSubConfig bool
+}
+
+// folders indexes all virtual directories by the names of their folder, as
+// folderNames has them.
+func (b *builder) folders() map[string][]folder {
+	out := make(map[string][]folder)
+	for _, s := range b.server.Sites {
+		for _, app := range s.Applications {
+			for _, dir := range app.VirtualDirectories {
+				key := strings.Join(b.folderNames(dir.PhysicalPath), "/")
+				if key == "" {
+					continue
+				}
+				out[key] = append(out[key], folder{
+					place:       webPlace{site: s, path: path.Join("/", app.Path, dir.Path)},
+					noSubConfig: dir.NoSubConfig,
+				})
+			}
+		}
+	}
+	return out
+}
+
+// folderNames splits a folder of the server into names. Options.Folders translates
+// it; else the drive, a share's host or a variable such as %SystemDrive% is dropped.
+func (b *builder) folderNames(physical string) []string {
+	p := strings.TrimRight(slashes(physical), "/")
+	best, to := "", ""
+	for from, target := range b.opts.Folders {
+		from = strings.TrimRight(slashes(from), "/")
+		if len(from) > len(best) && len(p) >= len(from) && strings.EqualFold(p[:len(from)], from) &&
+			(len(p) == len(from) || p[len(from)] == '/') {
+			best, to = from, target
+		}
+	}
+	if best != "" {
+		return lowerSegments(slashes(to) + p[len(best):])
+	}
+	names := lowerSegments(p)
+	if len(names) > 0 && (strings.HasSuffix(names[0], ":") || strings.HasPrefix(names[0], "%") || strings.HasPrefix(p, "//")) {
+		names = names[1:]
+	}
+	return names
+}
+
+func lowerSegments(p string) []string { return segments(strings.ToLower(p)) }
+
+// places finds the paths that the folder of a file has. The virtual directory with
+// the most names that are all in the file's own path tells where the copy of the
+// server's folders starts; others above it serve the same file by a longer path.
+func (b *builder) places(file string) []webPlace {
+	if b.folderIndex == nil {
+		b.folderIndex = b.folders()
+	}
+	parts := segments(path.Dir(slashes(file)))
+	lower := lowerSegments(path.Dir(slashes(file)))
+	for n := len(lower); n > 0; n-- {
+		for start := len(lower) - n; start >= 0; start-- {
+			if b.folderIndex[strings.Join(lower[start:start+n], "/")] == nil {
+				continue
+			}
+			return b.placesFrom(parts[start:], lower[start:], n)
+		}
+	}
+	return nil
+}
+
+func (b *builder) placesFrom(parts, lower []string, n int) []webPlace {
+	var out []webPlace
+	for ; n > 0; n-- {
+		for _, f := range b.folderIndex[strings.Join(lower[:n], "/")] {
+			rest := strings.Join(parts[n:], "/")
+			if f.noSubConfig && rest != "" {
+				continue
+			}
+			place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest)}
+			if !slices.Contains(out, place) {
+				out = append(out, place)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,115 @@
+package caddyiis
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// sitesView shows all sites in the order of their ids.
+func (a *App) sitesView(q query) (any, error) {
+	list := a.tables.Sites()
+	start := func(after string) (int, error) {
+		id, err := parseSiteID(after)
+		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
+	}
+	findings := make(map[uint32][]adminapi.Finding)
+	for _, f := range a.findings {
+		if f.Site != 0 {
+			findings[f.Site] = append(findings[f.Site], showFinding(f))
+		}
+	}
+	show := func(s binding.SiteEntry) adminapi.Site { return a.showSite(&s, findings[s.ID]) }
+	return page(q, list, start, show, func(s binding.SiteEntry) string { return fmt.Sprint(s.ID) })
+}
+
+// siteView shows one site.
+func (a *App) siteView(q query) (any, error) {
+	id, err := parseSiteID(q.name)
+	if err != nil {
+		return nil, apiError(http.StatusBadRequest, "%v", err)
+	}
+	entry := a.tables.SiteByID(id)
+	if entry == nil {
+		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
+	}
+	var findings []adminapi.Finding
+	for _, f := range a.findings {
+		if f.Site == id {
+			findings = append(findings, showFinding(f))
+		}
+	}
+	return a.showSite(entry, findings), nil
+}
+
+func (a *App) showSite(entry *binding.SiteEntry, findings []adminapi.Finding) adminapi.Site {
+	s := adminapi.Site{
+		ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted, Findings: findings,
+	}
+	if !entry.State.Started {
+		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
+		if entry.State.Code != 0 {
+			s.Code = fmt.Sprintf("0x%08X", entry.State.Code)
+		}
+	}
+	if cfg := a.Sites[strconv.FormatUint(uint64(entry.ID), 10)]; cfg != nil {
+		s.Offline, s.Certificate = cfg.Offline, cfg.Certificate
+	}
+	for i := range entry.Bindings {
+		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
+	}
+	return s
+}
+
+func showBinding(entry *binding.BindingEntry) adminapi.Binding {
+	b := adminapi.Binding{
+		Protocol: entry.Protocol.String(),
+		Binding:  entry.Binding.String(),
+		Flags:    uint16(entry.Flags),
+	}
+	if entry.Record != nil {
+		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
+	}
+	return b
+}
+
+// checkView shows all findings, the worst first.
+func (a *App) checkView(q query) (any, error) {
+	type numbered struct {
+		number int
+		binding.Finding
+	}
+	list := make([]numbered, 0, len(a.findings))
+	for _, f := range a.findings {
+		list = append(list, numbered{Finding: f})
+	}
+	slices.SortStableFunc(list, func(x, y numbered) int {
+		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(x.Site, y.Site))
+	})
+	for i := range list {
+		list[i].number = i + 1
+	}
+	start := func(after string) (int, error) {
+		number, err := strconv.ParseUint(after, 10, 31)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not the next of another page", after)
+		}
+		return min(int(number), len(list)), nil
+	}
+	return page(q, list, start,
+		func(f numbered) adminapi.Finding { return showFinding(f.Finding) },
+		func(f numbered) string { return strconv.Itoa(f.number) })
+}
+
+func showFinding(f binding.Finding) adminapi.Finding {
+	return adminapi.Finding{
+		Severity: f.Severity.String(), Code: f.Code,
+		Site: f.Site, Binding: f.Binding, Message: f.Message, Fix: f.Fix,
+	}
+}

@@ -1,0 +1,116 @@
+package caddyiis
+
+import (
+	"crypto/sha1" //nolint:gosec // Windows names certificates by it
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// maxUsers bounds how many users of a certificate are named.
+const maxUsers = 100
+
+// certificatesView shows all certificates by name.
+func (a *App) certificatesView(q query) (any, error) {
+	names := sortedKeys(a.certificates)
+	start := func(after string) (int, error) {
+		return sort.Search(len(names), func(i int) bool { return names[i] > after }), nil
+	}
+	records := make(map[string][]*binding.Record)
+	for _, rec := range a.tables.Records() {
+		if rec.Certificate != "" {
+			records[rec.Certificate] = append(records[rec.Certificate], rec)
+		}
+	}
+	show := func(name string) adminapi.Certificate {
+		return showCertificate(name, a.certificates[name], records[name])
+	}
+	return page(q, names, start, show, func(name string) string { return name })
+}
+
+func showCertificate(name string, source certsel.Source, records []*binding.Record) adminapi.Certificate {
+	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: usersOf(records)}
+	if mod, ok := source.(caddy.Module); ok {
+		c.Source = mod.CaddyModule().ID.Name()
+	}
+	for _, cert := range source.Current() {
+		if leaf := showLeaf(cert); leaf != nil {
+			c.Current = append(c.Current, *leaf)
+		}
+	}
+	return c
+}
+
+// usersOf lists the sites that share any of the records.
+func usersOf(records []*binding.Record) adminapi.UsedBy {
+	used := adminapi.UsedBy{RecordCount: len(records)}
+	sites := make(map[uint32]struct{})
+	for i, rec := range records {
+		if i < maxUsers {
+			used.Records = append(used.Records, rec.Key())
+		}
+		for _, id := range rec.Sites {
+			sites[id] = struct{}{}
+		}
+	}
+	ids := slices.Sorted(maps.Keys(sites))
+	used.SiteCount = len(ids)
+	used.Sites = ids[:min(len(ids), maxUsers)]
+	return used
+}
+
+// showLeaf describes a certificate, nil if it is none.
+func showLeaf(cert *tls.Certificate) *adminapi.Leaf {
+	leaf := leafOf(cert)
+	if leaf == nil {
+		return nil
+	}
+	sum1, sum256 := sha1.Sum(leaf.Raw), sha256.Sum256(leaf.Raw) //nolint:gosec // see above
+	return &adminapi.Leaf{
+		Subjects:  subjectsOf(leaf),
+		Issuer:    leaf.Issuer.String(),
+		SHA1:      strings.ToUpper(hex.EncodeToString(sum1[:])),
+		SHA256:    hex.EncodeToString(sum256[:]),
+		NotBefore: leaf.NotBefore.UTC(),
+		NotAfter:  leaf.NotAfter.UTC(),
+		Chain:     len(cert.Certificate),
+	}
+}
+
+func leafOf(cert *tls.Certificate) *x509.Certificate {
+	switch {
+	case cert == nil || len(cert.Certificate) == 0:
+		return nil
+	case cert.Leaf != nil:
+		return cert.Leaf
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return leaf
+}
+
+// subjectsOf lists what a certificate is valid for. The common name counts
+// only where there is nothing else: clients have stopped to look at it.
+func subjectsOf(leaf *x509.Certificate) []string {
+	subjects := append([]string{}, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		subjects = append(subjects, ip.String())
+	}
+	if len(subjects) == 0 && leaf.Subject.CommonName != "" {
+		subjects = append(subjects, leaf.Subject.CommonName)
+	}
+	return subjects
+}

@@ -1,0 +1,207 @@
+package caddyiis
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// endpointKey is an address and port that a binding, a certificate or the
+// listen option names. The zero IP stands for all addresses.
+type endpointKey struct {
+	ip       netip.Addr
+	port     uint16
+	protocol binding.Protocol
+}
+
+func (k endpointKey) String() string {
+	if !k.ip.IsValid() {
+		return "*:" + strconv.Itoa(int(k.port))
+	}
+	return netip.AddrPortFrom(k.ip, k.port).String()
+}
+
+// compare orders endpoints by port, all addresses before single ones.
+func (k endpointKey) compare(o endpointKey) int {
+	return cmp.Or(cmp.Compare(k.port, o.port), k.ip.Compare(o.ip), cmp.Compare(k.protocol, o.protocol))
+}
+
+// sample is the local address of a connection that only the endpoint's own
+// bindings and certificates are for, and those for all addresses.
+func (k endpointKey) sample() netip.AddrPort {
+	if !k.ip.IsValid() {
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), k.port)
+	}
+	return netip.AddrPortFrom(k.ip, k.port)
+}
+
+// endpointCounts is what bindings and records say about the endpoints.
+type endpointCounts struct {
+	bindings map[endpointKey]int // to exactly this address
+	started  map[endpointKey]int // those of started sites
+	names    map[uint16]int      // server names with a record, by port
+	stores   map[uint16]bool     // ports with a central store
+	own      map[endpointKey]bool
+}
+
+func (a *App) countEndpoints() *endpointCounts {
+	c := &endpointCounts{
+		bindings: make(map[endpointKey]int), started: make(map[endpointKey]int),
+		names: make(map[uint16]int), stores: make(map[uint16]bool),
+		own: make(map[endpointKey]bool),
+	}
+	for _, b := range a.tables.Bindings() {
+		key := endpointKey{b.IP, b.Port, b.Protocol}
+		c.bindings[key]++
+		if b.Site.State.Started {
+			c.started[key]++
+		}
+	}
+	for _, rec := range a.tables.Records() {
+		switch rec.Kind {
+		case binding.RecordHostnamePort:
+			c.names[rec.Port]++
+		case binding.RecordStore:
+			c.stores[rec.Port] = true
+		default:
+			c.own[endpointKey{rec.IP, rec.Port, binding.HTTPS}] = true
+		}
+	}
+	return c
+}
+
+// keys lists all endpoints in order.
+func (c *endpointCounts) keys(listen []binding.ListenEndpoint) []endpointKey {
+	keys := make([]endpointKey, 0, len(c.bindings)+len(c.own)+len(listen))
+	for key := range c.bindings {
+		keys = append(keys, key)
+	}
+	for key := range c.own {
+		keys = append(keys, key)
+	}
+	for _, l := range listen {
+		keys = append(keys, endpointKey{l.IP, l.Port, l.Protocol})
+	}
+	slices.SortFunc(keys, endpointKey.compare)
+	return slices.Compact(keys)
+}
+
+// endpointsView shows the addresses and ports by port.
+func (a *App) endpointsView(q query) (any, error) {
+	counts := a.countEndpoints()
+	keys := counts.keys(a.tables.Endpoints())
+	start := func(after string) (int, error) {
+		address, protocol, _ := strings.Cut(after, "/")
+		ip, port, err := binding.ParseEndpoint(address)
+		last := endpointKey{ip, port, binding.HTTPS}
+		if protocol == "http" {
+			last.protocol = binding.HTTP
+		}
+		return sort.Search(len(keys), func(i int) bool { return keys[i].compare(last) > 0 }), err
+	}
+	sockets := fronts.Listening()
+	show := func(key endpointKey) adminapi.Endpoint { return a.showEndpoint(key, counts, sockets) }
+	return page(q, keys, start, show, func(key endpointKey) string { return key.String() + "/" + key.protocol.String() })
+}
+
+func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
+	e := adminapi.Endpoint{
+		Address:  key.String(),
+		Protocol: key.protocol.String(),
+		Bindings: counts.bindings[key],
+	}
+	e.Listening, e.Reason = a.listens(key, counts)
+	if e.Listening {
+		e.Sockets = socketsOf(key, sockets)
+		if len(e.Sockets) == 0 {
+			e.Listening, e.Reason = false, "no socket is open for it"
+		}
+	}
+	if key.protocol == binding.HTTPS {
+		e.WithoutSNI = a.withoutSNI(key)
+		if !key.ip.IsValid() || !counts.own[key] || key.ip == netip.IPv6Unspecified() {
+			e.ServerNames, e.CentralStore = counts.names[key.port], counts.stores[key.port]
+		}
+	}
+	for i := range a.ordinary {
+		o := &a.ordinary[i]
+		if o.addr.Port() == key.port && o.secure == (key.protocol == binding.HTTPS) && overlap(o.addr.Addr(), key.ip) &&
+			!slices.Contains(e.SharedWith, o.server.name) {
+			e.SharedWith = append(e.SharedWith, o.server.name)
+		}
+	}
+	return e
+}
+
+// listens tells whether the configuration needs a socket for an endpoint, and
+// why not.
+func (a *App) listens(key endpointKey, counts *endpointCounts) (bool, string) {
+	for _, l := range a.tables.Endpoints() {
+		if l.Port != key.port {
+			continue
+		}
+		if !key.ip.IsValid() && l.Protocol == key.protocol {
+			return true, ""
+		}
+	}
+	spoken, ok := a.tables.Covers(key.sample())
+	switch {
+	case ok && spoken == key.protocol:
+		return true, ""
+	case ok:
+		return false, fmt.Sprintf("connections to this address are %s", spoken)
+	case counts.bindings[key] > 0 && counts.started[key] == 0:
+		return false, "no site with a binding to it is started"
+	case len(a.options.listen) > 0:
+		return false, "the listen option leaves this address out"
+	}
+	return false, "no binding of a started site needs it"
+}
+
+// withoutSNI is what table D1 has for a client who sends no server name.
+func (a *App) withoutSNI(key endpointKey) *adminapi.Default {
+	match := a.tables.Certificate(key.sample(), "")
+	d := &adminapi.Default{Rule: match.Rule.String()}
+	if match.Record == nil {
+		d.Reason = match.Reason.String()
+	} else {
+		d.Certificate = match.Record.Certificate
+	}
+	return d
+}
+
+// socketsOf returns the sockets that accept connections to an endpoint: those
+// for its address, else those for all addresses. Without an address of its own
+// it has all sockets of the port.
+func socketsOf(key endpointKey, sockets []front.SocketInfo) []adminapi.Socket {
+	all := ":" + strconv.Itoa(int(key.port))
+	var own, others []adminapi.Socket
+	for _, s := range sockets {
+		shown := adminapi.Socket{Network: s.Network, Address: s.Address, Status: s.Status}
+		addr, err := netip.ParseAddrPort(s.Address)
+		switch {
+		case s.Address == all:
+			others = append(others, shown)
+		case err != nil || addr.Port() != key.port:
+		case !key.ip.IsValid() || addr.Addr() == key.ip:
+			own = append(own, shown)
+		case key.ip == netip.IPv6Unspecified() && addr.Addr().Is6():
+			own = append(own, shown)
+		}
+	}
+	if !key.ip.IsValid() {
+		return append(others, own...)
+	}
+	if len(own) > 0 {
+		return own
+	}
+	return others
+}

@@ -1,0 +1,292 @@
+package caddyiis
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// probe is the connection and request that somebody asks about.
+type probe struct {
+	local    netip.AddrPort
+	protocol binding.Protocol
+	sni      string // empty: none is sent
+	host     string
+}
+
+// explainView tells what a client would get. Without host, the host is the
+// server name; without scheme, it is what the port speaks, else https.
+func (a *App) explainView(q query) (any, error) {
+	p := probe{sni: q.get("sni"), host: cmp.Or(q.get("host"), q.get("sni"))}
+	var err error
+	if p.local, err = parseLocal(q.get("local")); err != nil {
+		return nil, apiError(http.StatusBadRequest, "local: %v", err)
+	}
+	switch scheme := q.get("scheme"); scheme {
+	case "":
+		p.protocol = a.spoken(p.local)
+	case "http":
+		if p.sni != "" {
+			return nil, apiError(http.StatusBadRequest, "sni: there is no server name on http, only a host")
+		}
+	case "https":
+		p.protocol = binding.HTTPS
+	default:
+		return nil, apiError(http.StatusBadRequest, "scheme: unknown word %q: expected http or https", scheme)
+	}
+	return a.explain(p), nil
+}
+
+// parseLocal reads the address that a client connects to.
+func parseLocal(text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, fmt.Errorf("it is missing: name the address that a client connects to, such as 10.0.0.5:443")
+	}
+	local, err := netip.ParseAddrPort(text)
+	if err != nil || local.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address and port, such as 10.0.0.5:443 or [::1]:443", text)
+	}
+	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), nil
+}
+
+// spoken is the protocol of a local address, https if there is none.
+func (a *App) spoken(local netip.AddrPort) binding.Protocol {
+	if spoken, ok := a.tables.Covers(local); ok {
+		return spoken
+	}
+	if a.ordinaryAt(local, true) == nil && a.ordinaryAt(local, false) != nil {
+		return binding.HTTP
+	}
+	return binding.HTTPS
+}
+
+// explain asks the questions that a connection and its request would ask.
+func (a *App) explain(p probe) adminapi.Explanation {
+	e := adminapi.Explanation{Local: p.local.String(), Scheme: p.protocol.String(), SNI: p.sni, Host: p.host}
+	secure := p.protocol == binding.HTTPS
+	spoken, covered := a.tables.Covers(p.local)
+	e.Listening = covered && spoken == p.protocol || a.ordinaryAt(p.local, secure) != nil
+	switch {
+	case e.Listening:
+	case covered:
+		e.Reason = fmt.Sprintf("connections to %s are %s", p.local, spoken)
+	default:
+		_, e.Reason = a.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}, a.countEndpoints())
+	}
+	if !e.Listening {
+		e.Problems = append(e.Problems, adminapi.Problem{
+			Code:    adminapi.ProblemNotListening,
+			Message: fmt.Sprintf("nothing answers %s on %s: %s", p.protocol, p.local, e.Reason),
+		})
+	}
+	if secure {
+		var problems []adminapi.Problem
+		e.Handshake, problems = a.explainHandshake(p)
+		e.Problems = append(e.Problems, problems...)
+		if e.Handshake.Outcome == adminapi.OutcomeRefused {
+			return e
+		}
+	}
+	e.Request = a.explainRequest(p)
+	e.Problems = append(e.Problems, requestProblems(p, e.Request)...)
+	return e
+}
+
+// explainHandshake follows configForClient.
+func (a *App) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.Problem) {
+	explained := a.tables.ExplainCertificate(p.local, p.sni)
+	h := &adminapi.Handshake{
+		Outcome: adminapi.OutcomeCertificate,
+		Rule:    explained.Rule.String(), Steps: showSteps(explained.Steps),
+	}
+	match := a.certificateMatch(p.local, p.sni)
+	hello := p.hello()
+	ordinary := a.ordinaryAt(p.local, true)
+	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name
+		return h, nil
+	}
+	live := a.serving(match, hello)
+	switch {
+	case live != nil:
+	case ordinary != nil && match.Reason == binding.ReasonNoRecord:
+		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name
+		return h, nil
+	default:
+		return h, []adminapi.Problem{refuse(h, match)}
+	}
+	h.Record, h.Certificate = live.Key(), live.Certificate
+	if live.Record != match.Record {
+		h.Instead = match.Record.Certificate
+		if h.Instead == "" {
+			h.Instead = match.Record.Key()
+		}
+	}
+	cert := live.source.Select(hello)
+	h.Leaf = showLeaf(cert)
+	return h, certificateProblems(cert, p.name())
+}
+
+// refuse says why a handshake is refused.
+func refuse(h *adminapi.Handshake, match binding.CertificateMatch) adminapi.Problem {
+	h.Outcome, h.Reason = adminapi.OutcomeRefused, match.Reason.String()
+	if match.Record != nil {
+		h.Record, h.Certificate = match.Record.Key(), match.Record.Certificate
+		h.Reason = fmt.Sprintf("certificate %q is not available yet", h.Certificate)
+		if h.Certificate == "" {
+			h.Reason = "the central store has no certificate for the name"
+		}
+	}
+	return adminapi.Problem{
+		Code:    adminapi.ProblemRefused,
+		Message: "the connection is reset during the handshake: " + h.Reason,
+	}
+}
+
+// explainRequest follows ServeHTTP.
+func (a *App) explainRequest(p probe) *adminapi.Request {
+	explained := a.tables.ExplainSite(p.local, p.protocol, p.host)
+	r := &adminapi.Request{Rule: explained.Rule.String(), Steps: showSteps(explained.Steps)}
+	host, valid := binding.Host(p.host)
+	match := a.siteMatch(p.local, p.protocol, host)
+	if len(a.ordinary) > 0 && !byHost(match.Rule) {
+		if o := a.ordinaryAt(p.local, p.protocol == binding.HTTPS); o != nil && o.owns(host, match) {
+			r.Outcome, r.Server = adminapi.OutcomeServer, o.name
+			return r
+		}
+	}
+	switch {
+	case !valid:
+		r.Outcome, r.Status = adminapi.OutcomeInvalidHost, http.StatusBadRequest
+		return r
+	case match.Site == nil:
+		r.Outcome, r.Status = adminapi.OutcomeUnknownHost, max(a.options.unknownHost, 0)
+		return r
+	}
+	r.Outcome = adminapi.OutcomeSite
+	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
+	if a.sites[match.Site.Index].offline {
+		r.Outcome, r.Status = adminapi.OutcomeOffline, http.StatusServiceUnavailable
+	}
+	return r
+}
+
+func showSteps(steps []binding.Step) []adminapi.Step {
+	shown := make([]adminapi.Step, 0, len(steps))
+	for _, s := range steps {
+		shown = append(shown, adminapi.Step{Rule: s.Rule.String(), Key: s.Key, Hit: s.Hit, Reason: s.Reason})
+	}
+	return shown
+}
+
+func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
+	switch r.Outcome {
+	case adminapi.OutcomeInvalidHost:
+		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("the answer is 400, %s: %q is not a valid host", headingInvalidHostname, p.host)}}
+	case adminapi.OutcomeUnknownHost:
+		what := fmt.Sprintf("the answer is %d", r.Status)
+		if r.Status == 0 {
+			what = "the connection is closed without an answer"
+		}
+		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("%s: no started site has a binding for host %q here", what, p.host)}}
+	case adminapi.OutcomeOffline:
+		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", siteLabel(r.Site, r.Name))}}
+	}
+	return nil
+}
+
+// name is what a client compares the certificate with: the host of the URL.
+func (p probe) name() string {
+	host, ok := binding.Host(p.host)
+	if !ok {
+		return p.sni
+	}
+	return strings.Trim(host.String(), "[]")
+}
+
+// certificateProblems are what a browser would show instead of the site.
+func certificateProblems(cert *tls.Certificate, name string) []adminapi.Problem {
+	leaf := leafOf(cert)
+	if leaf == nil {
+		return nil
+	}
+	var problems []adminapi.Problem
+	add := func(code, format string, args ...any) {
+		problems = append(problems, adminapi.Problem{Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+	if name != "" && leaf.VerifyHostname(name) != nil {
+		add(adminapi.ProblemWrongName, "the certificate is not for %s, but for %s", name, strings.Join(subjectsOf(leaf), ", "))
+	}
+	now := time.Now()
+	switch {
+	case now.After(leaf.NotAfter):
+		add(adminapi.ProblemExpired, "the certificate expired on %s", leaf.NotAfter.UTC().Format(time.DateTime+" MST"))
+	case now.Before(leaf.NotBefore):
+		add(adminapi.ProblemNotYetValid, "the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.DateTime+" MST"))
+	case !trusted(cert, leaf):
+		add(adminapi.ProblemUntrusted, "clients must know the certificate's issuer, %s: this machine does not", leaf.Issuer)
+	}
+	return problems
+}
+
+// trusted tells whether the chain that is sent leads to an authority that this
+// machine trusts.
+func trusted(cert *tls.Certificate, leaf *x509.Certificate) bool {
+	intermediates := x509.NewCertPool()
+	for _, der := range cert.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			intermediates.AddCert(c)
+		}
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Intermediates: intermediates, CurrentTime: time.Now()})
+	return err == nil
+}
+
+// hello is the ClientHello of an ordinary client of today.
+func (p probe) hello() *tls.ClientHelloInfo {
+	var suites []uint16
+	for _, suite := range tls.CipherSuites() {
+		suites = append(suites, suite.ID)
+	}
+	return &tls.ClientHelloInfo{
+		ServerName:      p.sni,
+		CipherSuites:    suites,
+		SupportedCurves: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+		SupportedPoints: []uint8{0},
+		SignatureSchemes: []tls.SignatureScheme{
+			tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.ECDSAWithP521AndSHA512,
+			tls.PSSWithSHA256, tls.PSSWithSHA384, tls.PSSWithSHA512,
+			tls.PKCS1WithSHA256, tls.PKCS1WithSHA384, tls.PKCS1WithSHA512, tls.Ed25519,
+		},
+		SupportedProtos:   []string{"h2", "http/1.1"},
+		SupportedVersions: []uint16{tls.VersionTLS13, tls.VersionTLS12},
+		Conn:              probeConn{local: net.TCPAddrFromAddrPort(p.local)},
+	}
+}
+
+// probeConn is the connection of a ClientHello that nobody has sent. It has
+// addresses and nothing else.
+type probeConn struct {
+	net.Conn
+	local net.Addr
+}
+
+// LocalAddr implements net.Conn.
+func (c probeConn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements net.Conn. The client is unknown.
+func (probeConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }
+
+// Interface guards
+var (
+	_ net.Conn = probeConn{}
+)

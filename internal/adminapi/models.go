@@ -1,0 +1,310 @@
+// Package adminapi holds what the admin API of the iis app says, the types of
+// its answers, and a client for it and for the part of Caddy's configuration
+// that the app owns.
+package adminapi
+
+import "time"
+
+// Page is a part of a list.
+type Page[T any] struct {
+	// Items are those of this page, in the order of the list.
+	Items []T `json:"items"`
+
+	// Total counts the items of all pages.
+	Total int `json:"total"`
+
+	// Next is what the parameter after must be in order to get the next page.
+	// It is empty on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// The states of a site.
+const (
+	StateStarted = "started"
+	StateStopped = "stopped"
+)
+
+// Site is a site as it is served.
+type Site struct {
+	ID   uint32 `json:"id"`
+	Name string `json:"name,omitempty"`
+
+	// State is "started" or "stopped".
+	State string `json:"state"`
+
+	// Code is the error code with which IIS leaves such a site stopped, such
+	// as 0x800700B7. It is empty for a site that was told not to start.
+	Code string `json:"code,omitempty"`
+
+	// Reason says why the site is stopped.
+	Reason string `json:"reason,omitempty"`
+
+	// Offline tells that the site answers every request with 503.
+	Offline bool `json:"offline,omitempty"`
+
+	// Certificate is the name of the certificate of all https bindings that
+	// name none themselves.
+	Certificate string `json:"certificate,omitempty"`
+
+	Bindings []Binding `json:"bindings,omitempty"`
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Binding is a binding of a site.
+type Binding struct {
+	// Protocol is "http" or "https".
+	Protocol string `json:"protocol"`
+
+	// Binding is IP:port:host, where the IP is * for all addresses.
+	Binding string `json:"binding"`
+
+	// Flags are the sslFlags.
+	Flags uint16 `json:"flags,omitempty"`
+
+	// Certificate is the name of the certificate that a client gets who
+	// connects to the binding's address and sends its host as server name.
+	// It need not be the one that the binding names.
+	Certificate string `json:"certificate,omitempty"`
+
+	// Record is the key of the TLS record that holds the certificate, as
+	// netsh http show sslcert has it: 0.0.0.0:443, www.example.com:443 or
+	// ccs:443.
+	Record string `json:"record,omitempty"`
+}
+
+// Endpoint is an address and port at which there are bindings or certificates.
+type Endpoint struct {
+	// Address is IP:port, where the IP is * for all addresses.
+	Address string `json:"address"`
+
+	// Protocol is "http" or "https".
+	Protocol string `json:"protocol"`
+
+	// Listening tells whether connections to the address are accepted.
+	Listening bool `json:"listening"`
+
+	// Reason says why not.
+	Reason string `json:"reason,omitempty"`
+
+	// Sockets are those that accept the connections.
+	Sockets []Socket `json:"sockets,omitempty"`
+
+	// Bindings counts the bindings to exactly this address and port.
+	Bindings int `json:"bindings"`
+
+	// ServerNames counts the names for which a client who sends them gets
+	// another certificate than the default one.
+	ServerNames int `json:"server_names,omitempty"`
+
+	// CentralStore tells that names are looked up in the central store.
+	CentralStore bool `json:"central_store,omitempty"`
+
+	// WithoutSNI is what a client gets who sends no server name. It is
+	// missing on http.
+	WithoutSNI *Default `json:"without_sni,omitempty"`
+
+	// SharedWith names the ordinary HTTP servers that listen here too.
+	SharedWith []string `json:"shared_with,omitempty"`
+}
+
+// Default is what clients get who send no server name.
+type Default struct {
+	// Certificate is the name of the certificate, empty if there is none.
+	Certificate string `json:"certificate,omitempty"`
+
+	// Rule is the row of table D1 that decided.
+	Rule string `json:"rule"`
+
+	// Reason says why there is no certificate.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Socket is an open socket.
+type Socket struct {
+	Network string `json:"network"` // tcp or udp
+	Address string `json:"address"` // without IP, :443, for all addresses
+	Status  string `json:"status"`  // serving, prepared or closing
+}
+
+// Certificate is what stands behind the name of a certificate.
+type Certificate struct {
+	Name string `json:"name"`
+
+	// Source is the module it comes from, such as pem or managed.
+	Source string `json:"source"`
+
+	// Current are the certificates that clients can get at this moment.
+	Current []Leaf `json:"current"`
+
+	UsedBy UsedBy `json:"used_by"`
+
+	// LastReload is when the certificate was last read or obtained.
+	LastReload *time.Time `json:"last_reload,omitempty"`
+
+	// Error is why the last attempt to do so failed. The certificates from
+	// before still serve.
+	Error string `json:"error,omitempty"`
+}
+
+// Leaf is a certificate with its chain.
+type Leaf struct {
+	// Subjects are the names and addresses the certificate is valid for.
+	Subjects []string `json:"subjects"`
+
+	Issuer string `json:"issuer,omitempty"`
+
+	// SHA1 is the thumbprint as Windows shows it, in upper case.
+	SHA1 string `json:"sha1"`
+
+	// SHA256 is the thumbprint in lower case.
+	SHA256 string `json:"sha256"`
+
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+
+	// Chain counts the certificates that are sent, the leaf included.
+	Chain int `json:"chain"`
+}
+
+// UsedBy tells where a certificate serves. The lists are cut when they are
+// long; the counts are whole.
+type UsedBy struct {
+	Sites       []uint32 `json:"sites,omitempty"`
+	SiteCount   int      `json:"site_count"`
+	Records     []string `json:"records,omitempty"` // as Binding.Record
+	RecordCount int      `json:"record_count"`
+}
+
+// Finding is a remark about the configuration.
+type Finding struct {
+	// Severity is "error", "warning" or "info".
+	Severity string `json:"severity"`
+
+	// Code names the kind of finding.
+	Code string `json:"code"`
+
+	// Site is the id of the site, if it is about a single one.
+	Site    uint32 `json:"site,omitempty"`
+	Binding string `json:"binding,omitempty"`
+	Message string `json:"message"`
+
+	// Fix is the way out.
+	Fix string `json:"fix,omitempty"`
+}
+
+// The severities of findings.
+const (
+	SeverityError   = "error"
+	SeverityWarning = "warning"
+	SeverityInfo    = "info"
+)
+
+// Explanation tells what a client would get, and why.
+type Explanation struct {
+	Local  string `json:"local"`
+	Scheme string `json:"scheme"`
+	SNI    string `json:"sni,omitempty"`
+	Host   string `json:"host,omitempty"`
+
+	// Listening tells whether anything accepts such a connection.
+	Listening bool `json:"listening"`
+
+	// Reason says why not.
+	Reason string `json:"reason,omitempty"`
+
+	// Handshake is missing on http.
+	Handshake *Handshake `json:"handshake,omitempty"`
+
+	// Request is missing if the handshake is refused.
+	Request *Request `json:"request,omitempty"`
+
+	// Problems are what a browser or another careful client would find.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// The outcomes of a handshake and of a request.
+const (
+	OutcomeCertificate = "certificate"  // of a binding or an endpoint
+	OutcomeRefused     = "refused"      // no certificate, the connection is reset
+	OutcomeSite        = "site"         // a site answers
+	OutcomeOffline     = "offline"      // a site was found that is offline: 503
+	OutcomeServer      = "server"       // an ordinary HTTP server on the same port
+	OutcomeInvalidHost = "invalid_host" // the host is no host name: 400
+	OutcomeUnknownHost = "unknown_host" // no binding has the host
+)
+
+// Handshake is how a TLS handshake ends.
+type Handshake struct {
+	// Outcome is "certificate", "server" or "refused".
+	Outcome string `json:"outcome"`
+
+	// Rule is the row of table D1 that decided, Steps are all rows up to it.
+	Rule  string `json:"rule"`
+	Steps []Step `json:"steps"`
+
+	// Record and Certificate are the key of the TLS record and the name of
+	// the certificate.
+	Record      string `json:"record,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+
+	// Instead is the certificate that the rule chose, if it is not available
+	// and another one takes its place.
+	Instead string `json:"instead_of,omitempty"`
+
+	// Leaf is the certificate that would be sent. It is unknown for an
+	// ordinary server.
+	Leaf *Leaf `json:"leaf,omitempty"`
+
+	// Server is the name of the ordinary HTTP server.
+	Server string `json:"server,omitempty"`
+
+	// Reason says why the handshake is refused.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Request is who answers a request.
+type Request struct {
+	// Outcome is "site", "offline", "server", "invalid_host" or
+	// "unknown_host".
+	Outcome string `json:"outcome"`
+
+	// Rule is the row of table D2 that decided, Steps are all rows up to it.
+	Rule  string `json:"rule"`
+	Steps []Step `json:"steps"`
+
+	Site    uint32 `json:"site,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Binding string `json:"binding,omitempty"`
+	Server  string `json:"server,omitempty"`
+
+	// Status is that of an answer in the place of a site, 0 if the connection
+	// is closed without one.
+	Status int `json:"status,omitempty"`
+}
+
+// Step is one row of a table that was tried.
+type Step struct {
+	Rule   string `json:"rule"`
+	Key    string `json:"key,omitempty"`
+	Hit    bool   `json:"hit"`
+	Reason string `json:"reason"`
+}
+
+// Problem is something that a client would complain of.
+type Problem struct {
+	// Code names the kind of problem.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// The codes of problems.
+const (
+	ProblemNotListening = "not-listening"
+	ProblemRefused      = "handshake-refused"
+	ProblemWrongName    = "wrong-name"
+	ProblemExpired      = "expired"
+	ProblemNotYetValid  = "not-yet-valid"
+	ProblemUntrusted    = "untrusted"
+	ProblemNoSite       = "no-site"
+	ProblemOffline      = "offline"
+)

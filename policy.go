@@ -1,0 +1,217 @@
+package caddyiis
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// tlsSettings are the TLS settings of a binding or an endpoint in the form in
+// which they are compared.
+type tlsSettings struct {
+	Policy *caddytls.ConnectionPolicy `json:"policy,omitempty"`
+	Legacy bool                       `json:"legacy,omitempty"`
+}
+
+// tlsKey is the canonical form of TLS settings: settings with equal keys share
+// one connection policy.
+func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
+	if settings == nil && !legacy {
+		return "", nil
+	}
+	if p := settings; p != nil && (len(p.MatchersRaw) > 0 || p.CertSelection != nil || p.DefaultSNI != "" || p.FallbackSNI != "" || p.Drop) {
+		return "", errors.New("tls: match, certificate_selection, default_sni, fallback_sni and drop have no place here: bindings decide that")
+	}
+	raw, err := json.Marshal(tlsSettings{settings, legacy})
+	if err != nil {
+		return "", fmt.Errorf("tls: %w", err)
+	}
+	if string(raw) == `{"policy":{}}` {
+		return "", nil
+	}
+	return string(raw), nil
+}
+
+// policySet holds one provisioned connection policy for each distinct set of
+// TLS settings, however many bindings have them.
+type policySet struct {
+	ctx       caddy.Context
+	alpn      []string // of policies without one
+	policies  map[policyKey]*policy
+	challenge *tls.Config // ACME TLS-ALPN challenges
+}
+
+// policyKey is what makes TLS settings distinct: the settings themselves and
+// those sslFlags that change a connection.
+type policyKey struct {
+	settings string
+	flags    binding.Flags
+}
+
+const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
+
+// policy is a provisioned connection policy.
+type policy struct {
+	tcp  *tls.Config
+	quic *tls.Config // nil: HTTP/3 is off
+}
+
+func (a *App) provisionPolicies() error {
+	set := &policySet{ctx: a.ctx, alpn: a.alpn(), policies: make(map[policyKey]*policy)}
+	challenge := new(caddytls.ConnectionPolicy)
+	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	// Caddy's own function answers the challenges of every issuer in the
+	// process; only they reach it.
+	set.challenge = challenge.TLSConfig
+	a.policies = set
+	return a.makeRecords()
+}
+
+// get returns the policy for settings, provisioned once.
+func (s *policySet) get(key policyKey) (*policy, error) {
+	if p, ok := s.policies[key]; ok {
+		return p, nil
+	}
+	var settings tlsSettings
+	if key.settings != "" {
+		if err := json.Unmarshal([]byte(key.settings), &settings); err != nil {
+			return nil, err
+		}
+	}
+	cp := settings.Policy
+	if cp == nil {
+		cp = new(caddytls.ConnectionPolicy)
+	}
+	if cp.ALPN == nil {
+		cp.ALPN = s.alpn
+	}
+	if key.flags&binding.FlagNoHTTP2 != 0 {
+		cp.ALPN = slices.DeleteFunc(slices.Clone(cp.ALPN), func(p string) bool { return p == "h2" })
+	}
+	if err := (caddytls.ConnectionPolicies{cp}).Provision(s.ctx); err != nil {
+		return nil, err
+	}
+	config := cp.TLSConfig
+	config.GetCertificate = certificateOf
+	p := &policy{tcp: config}
+	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
+		allowLegacy(config)
+	}
+	if key.flags&binding.FlagNoQUIC == 0 {
+		p.quic = config
+	}
+	if key.flags&binding.FlagNoTLS13 != 0 {
+		// TLS 1.3 is off over TCP only: QUIC has no other version.
+		p.tcp = config.Clone()
+		p.tcp.MaxVersion = min(config.MaxVersion, tls.VersionTLS12)
+	}
+	s.policies[key] = p
+	return p, nil
+}
+
+// allowLegacy turns on TLS 1.0 and 1.1 with the cipher suites that devices of
+// their time know and Go still has: AES-CBC and 3DES with SHA-1, with and
+// without ECDHE. RC4, DES and export suites are not to be had.
+func allowLegacy(config *tls.Config) {
+	config.MinVersion = tls.VersionTLS10
+	for _, suite := range []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
+	} {
+		if !slices.Contains(config.CipherSuites, suite) {
+			config.CipherSuites = append(config.CipherSuites, suite)
+		}
+	}
+}
+
+// allows tells whether a connection, as it was negotiated, would have been
+// accepted under this policy. It is asked when a connection that was made
+// under another policy carries a request for a site with this one.
+func (p *policy) allows(state *tls.ConnectionState, quic bool) error {
+	config := p.tcp
+	if quic {
+		config = p.quic
+	}
+	switch {
+	case config == nil:
+		return errNoQUIC
+	case state.Version < config.MinVersion || state.Version > config.MaxVersion:
+		return fmt.Errorf("the connection has %s", tls.VersionName(state.Version))
+	case state.Version < tls.VersionTLS13 && !slices.Contains(config.CipherSuites, state.CipherSuite):
+		return fmt.Errorf("the connection has %s", tls.CipherSuiteName(state.CipherSuite))
+	case state.NegotiatedProtocol == "h2" && !slices.Contains(config.NextProtos, "h2"):
+		return errors.New("the connection has HTTP/2")
+	}
+	return allowsClient(config, state)
+}
+
+// allowsClient repeats the verification of the client certificate against
+// this policy's authorities and verifiers.
+func allowsClient(config *tls.Config, state *tls.ConnectionState) error {
+	given := len(state.PeerCertificates) > 0
+	required := config.ClientAuth == tls.RequireAnyClientCert || config.ClientAuth == tls.RequireAndVerifyClientCert
+	if required && !given {
+		return errors.New("the connection has no client certificate")
+	}
+	if !given || config.ClientAuth == tls.NoClientCert {
+		return nil
+	}
+	as := *state
+	as.VerifiedChains = nil
+	if config.ClientAuth >= tls.VerifyClientCertIfGiven {
+		chains, err := verifyClient(config.ClientCAs, state.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		as.VerifiedChains = chains
+	}
+	if config.VerifyConnection != nil {
+		return config.VerifyConnection(as)
+	}
+	return nil
+}
+
+func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Certificate, error) {
+	intermediates := x509.NewCertPool()
+	for _, cert := range certs[1:] {
+		intermediates.AddCert(cert)
+	}
+	return certs[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: intermediates,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// policyOf is the policy that the clients of a site should have met: that of
+// the record that the binding made or shares.
+func (a *App) policyOf(entry *binding.BindingEntry) *policy {
+	if entry.Record == nil {
+		return nil
+	}
+	return a.records[entry.Record.Index].policy
+}
+
+type misdirection string
+
+const (
+	misdirectedSecure misdirection = "secure"
+	misdirectedAllow  misdirection = "allow"
+	misdirectedStrict misdirection = "strict"
+)
+
+func parseMisdirected(word string) (misdirection, error) {
+	return parseWord("misdirected", word, map[string]misdirection{
+		"secure": misdirectedSecure, "allow": misdirectedAllow, "strict": misdirectedStrict,
+	})
+}
