@@ -62,7 +62,7 @@ type access struct {
 	misdirected             misdirection
 }
 
-const subStatusHeader = "X-IIS-Substatus"
+const subStatusHeader = "X-Iis-Substatus"
 
 // compileAccess understands a site's demands; they must be possible to meet.
 func (a *App) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error) {

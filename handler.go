@@ -64,10 +64,21 @@ func byHost(rule binding.Rule) bool { return rule >= binding.D2_2 && rule <= bin
 // siteMatch asks table D2, for addresses that the bindings cover: on a shared
 // port an ordinary server may listen at others.
 func (a *App) siteMatch(local netip.AddrPort, protocol binding.Protocol, host binding.HostName) binding.SiteMatch {
-	if covered, ok := a.tables.Covers(local); !ok || covered != protocol {
+	if !a.bindingsCover(local, protocol) {
 		return binding.SiteMatch{Rule: binding.D2_8}
 	}
 	return a.tables.Site(local, protocol, host)
+}
+
+// bindingsCover reports whether bindings serve an address that the front has
+// accepted a connection for. Where no ordinary server listens they do, even if
+// it is an address that only a PROXY header tells of.
+func (a *App) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
+	if a.ordinaryAt(local, protocol == binding.HTTPS) == nil {
+		return true
+	}
+	covered, ok := a.tables.Covers(local)
+	return ok && covered == protocol
 }
 
 func (a *App) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {

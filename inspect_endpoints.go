@@ -46,7 +46,6 @@ func (k endpointKey) sample() netip.AddrPort {
 // endpointCounts is what bindings and records say about the endpoints.
 type endpointCounts struct {
 	bindings map[endpointKey]int // to exactly this address
-	started  map[endpointKey]int // those of started sites
 	names    map[uint16]int      // server names with a record, by port
 	stores   map[uint16]bool     // ports with a central store
 	own      map[endpointKey]bool
@@ -54,16 +53,11 @@ type endpointCounts struct {
 
 func (a *App) countEndpoints() *endpointCounts {
 	c := &endpointCounts{
-		bindings: make(map[endpointKey]int), started: make(map[endpointKey]int),
+		bindings: make(map[endpointKey]int), own: make(map[endpointKey]bool),
 		names: make(map[uint16]int), stores: make(map[uint16]bool),
-		own: make(map[endpointKey]bool),
 	}
 	for _, b := range a.tables.Bindings() {
-		key := endpointKey{b.IP, b.Port, b.Protocol}
-		c.bindings[key]++
-		if b.Site.State.Started {
-			c.started[key]++
-		}
+		c.bindings[endpointKey{b.IP, b.Port, b.Protocol}]++
 	}
 	for _, rec := range a.tables.Records() {
 		switch rec.Kind {
@@ -118,7 +112,7 @@ func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []fr
 		Protocol: key.protocol.String(),
 		Bindings: counts.bindings[key],
 	}
-	e.Listening, e.Reason = a.listens(key, counts)
+	e.Listening, e.Reason = a.listens(key)
 	if e.Listening {
 		e.Sockets = socketsOf(key, sockets)
 		if len(e.Sockets) == 0 {
@@ -143,7 +137,7 @@ func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []fr
 
 // listens tells whether the configuration needs a socket for an endpoint, and
 // why not.
-func (a *App) listens(key endpointKey, counts *endpointCounts) (bool, string) {
+func (a *App) listens(key endpointKey) (bool, string) {
 	for _, l := range a.tables.Endpoints() {
 		if l.Port != key.port {
 			continue
@@ -158,12 +152,33 @@ func (a *App) listens(key endpointKey, counts *endpointCounts) (bool, string) {
 		return true, ""
 	case ok:
 		return false, fmt.Sprintf("connections to this address are %s", spoken)
-	case counts.bindings[key] > 0 && counts.started[key] == 0:
-		return false, "no site with a binding to it is started"
-	case len(a.options.listen) > 0:
+	}
+	if b := a.bindingAt(key); b != nil && !b.Site.State.Started {
+		return false, fmt.Sprintf("%s is stopped, and no started site needs it", siteLabel(b.Site.ID, b.Site.Name))
+	} else if b != nil {
 		return false, "the listen option leaves this address out"
 	}
-	return false, "no binding of a started site needs it"
+	return false, "no binding of a started site and no certificate has this address and port"
+}
+
+// bindingAt returns a binding for connections to an endpoint, of a started site
+// if there is any.
+func (a *App) bindingAt(key endpointKey) *binding.BindingEntry {
+	var found *binding.BindingEntry
+	bindings := a.tables.Bindings()
+	for i := range bindings {
+		b := &bindings[i]
+		if b.Port != key.port || b.Protocol != key.protocol || b.IP.IsValid() && b.IP != key.ip {
+			continue
+		}
+		if b.Site.State.Started {
+			return b
+		}
+		if found == nil {
+			found = b
+		}
+	}
+	return found
 }
 
 // withoutSNI is what table D1 has for a client who sends no server name.

@@ -35,13 +35,13 @@ func (a *App) explainView(q query) (any, error) {
 	case "":
 		p.protocol = a.spoken(p.local)
 	case "http":
-		if p.sni != "" {
-			return nil, apiError(http.StatusBadRequest, "sni: there is no server name on http, only a host")
-		}
 	case "https":
 		p.protocol = binding.HTTPS
 	default:
 		return nil, apiError(http.StatusBadRequest, "scheme: unknown word %q: expected http or https", scheme)
+	}
+	if p.protocol == binding.HTTP {
+		p.sni = "" // there is none on http
 	}
 	return a.explain(p), nil
 }
@@ -63,7 +63,12 @@ func (a *App) spoken(local netip.AddrPort) binding.Protocol {
 	if spoken, ok := a.tables.Covers(local); ok {
 		return spoken
 	}
-	if a.ordinaryAt(local, true) == nil && a.ordinaryAt(local, false) != nil {
+	secure, plain := a.ordinaryAt(local, true) != nil, a.ordinaryAt(local, false) != nil
+	if !secure && !plain { // what it would speak if the sites were started
+		secure = a.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTPS}) != nil
+		plain = a.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTP}) != nil
+	}
+	if plain && !secure {
 		return binding.HTTP
 	}
 	return binding.HTTPS
@@ -75,18 +80,16 @@ func (a *App) explain(p probe) adminapi.Explanation {
 	secure := p.protocol == binding.HTTPS
 	spoken, covered := a.tables.Covers(p.local)
 	e.Listening = covered && spoken == p.protocol || a.ordinaryAt(p.local, secure) != nil
-	switch {
-	case e.Listening:
-	case covered:
-		e.Reason = fmt.Sprintf("connections to %s are %s", p.local, spoken)
-	default:
-		_, e.Reason = a.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}, a.countEndpoints())
-	}
 	if !e.Listening {
-		e.Problems = append(e.Problems, adminapi.Problem{
-			Code:    adminapi.ProblemNotListening,
+		code := adminapi.ProblemNotListening
+		if _, e.Reason = a.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}); covered {
+			code = adminapi.ProblemWrongProtocol
+		}
+		e.Problems = []adminapi.Problem{{
+			Code:    code,
 			Message: fmt.Sprintf("nothing answers %s on %s: %s", p.protocol, p.local, e.Reason),
-		})
+		}}
+		return e
 	}
 	if secure {
 		var problems []adminapi.Problem
@@ -197,7 +200,11 @@ func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
 		if r.Status == 0 {
 			what = "the connection is closed without an answer"
 		}
-		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("%s: no started site has a binding for host %q here", what, p.host)}}
+		host := fmt.Sprintf("for host %q", p.host)
+		if p.host == "" {
+			host = "without host"
+		}
+		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("%s: no started site has a binding %s here", what, host)}}
 	case adminapi.OutcomeOffline:
 		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", siteLabel(r.Site, r.Name))}}
 	}

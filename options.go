@@ -104,7 +104,7 @@ func (a *App) loadCertificates() error {
 		a.certificates[name] = source
 	}
 	a.CertificatesRaw = nil // allow GC to deallocate
-	return nil
+	return certsel.CheckManaged(a.certificates)
 }
 
 // logFinding writes what an administrator should know about a configuration.

@@ -89,15 +89,15 @@ var endOfErrors caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWr
 //	{iis.sni}          the server name that the client sent, or none
 //
 // The last two are empty on http.
-func (req siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
+func (sr siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 	return func(key string) (any, bool) {
 		switch key {
 		case "iis.site.id":
-			return req.site.id, true
+			return sr.site.id, true
 		case "iis.site.name":
-			return req.site.name, true
+			return sr.site.name, true
 		case "iis.binding":
-			return req.binding.Binding.String(), true
+			return sr.binding.Binding.String(), true
 		case "iis.certificate":
 			return certificateName(r.TLS, front.ConnFrom(r.Context())), true
 		case "iis.sni":

@@ -84,9 +84,9 @@ func sameNames(t *testing.T, first, second int) string {
 	`, first, second) + exampleDefaults
 }
 
-// TestCertificatesStayOnTheirPorts: a certificate that is meant for one port is
+// TestServeCertificatesStayOnTheirPorts: a certificate that is meant for one port is
 // never served on another, though both have certificates for the same names.
-func TestCertificatesStayOnTheirPorts(t *testing.T) {
+func TestServeCertificatesStayOnTheirPorts(t *testing.T) {
 	firstPort, secondPort := ts.FreePort(t), ts.FreePort(t)
 	startIIS(t, sameNames(t, firstPort, secondPort), "pki {\nca other {\nname Other\n}\n}")
 	const local, other = "Caddy Local Authority", "Other"
@@ -146,9 +146,9 @@ func TestCertificatesStayOnTheirPorts(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCertificateOfEachKind: with an ECDSA and an RSA certificate under one
+// TestServeCertificateOfEachKind: with an ECDSA and an RSA certificate under one
 // name, clients that know only RSA get that one, whatever name they send.
-func TestCertificateOfEachKind(t *testing.T) {
+func TestServeCertificateOfEachKind(t *testing.T) {
 	firstPort, secondPort := ts.FreePort(t), ts.FreePort(t)
 	ecCert, ecKey := ts.PEM(t, "", "pair.test")
 	rsaCert, rsaKey := ts.RSAPEM(t, "", "pair.test")
@@ -193,35 +193,28 @@ func TestCertificateOfEachKind(t *testing.T) {
 	}
 }
 
-// TestManagedKeyTypes: certificates for one subject from one authority that
-// differ in the kind of key are two certificates.
-func TestManagedKeyTypes(t *testing.T) {
-	firstPort, secondPort := ts.FreePort(t), ts.FreePort(t)
-	startIIS(t, fmt.Sprintf(`
-		certificate ec {
-			subjects same.test
-			issuer internal
-		}
-		certificate rsa {
-			subjects same.test
-			issuer internal
-			key_type rsa2048
-		}
-		site 1 {
-			secure_bindings :%[1]d:
-			certificate ec
-		}
-		site 2 {
-			secure_bindings :%[2]d:
-			certificate rsa
-		}
-	`, firstPort, secondPort)+exampleDefaults)
-	for port, want := range map[int]x509.PublicKeyAlgorithm{firstPort: x509.ECDSA, secondPort: x509.RSA} {
-		for _, sni := range []string{"same.test", ""} {
-			cert, err := ts.Handshake(at("127.0.0.1", port), sni)
-			if err != nil || cert.PublicKeyAlgorithm != want || ts.Subject(cert) != "same.test" {
-				t.Errorf("port %d, SNI %q: got %v %s, %v; want %v same.test", port, sni, cert.PublicKeyAlgorithm, ts.Subject(cert), err, want)
+// TestServeManagedKeyTypes: storage has one place for the certificates of a
+// subject from an authority, so two kinds of key for it are refused.
+func TestServeManagedKeyTypes(t *testing.T) {
+	s := ts.Start(t, "{\n}\n")
+	err := s.Load(fmt.Sprintf(`{
+		iis {
+			certificate ec {
+				subjects same.test
+				issuer internal
+			}
+			certificate rsa {
+				subjects same.test
+				issuer internal
+				key_type rsa2048
+			}
+			site 1 {
+				secure_bindings :%d:
+				certificate ec
 			}
 		}
+	}`, ts.FreePort(t)))
+	if err == nil || !strings.Contains(err.Error(), `certificates "ec" and "rsa" both obtain same.test`) {
+		t.Errorf("got %v", err)
 	}
 }

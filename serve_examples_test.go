@@ -79,7 +79,7 @@ func onLoopback(text string, port int) string {
 	).Replace(text)
 }
 
-func TestExamplesOfRouting(t *testing.T) {
+func TestServeExamplesOfRouting(t *testing.T) {
 	port := ts.FreePort(t)
 	only2 := "site 2 {\nserver_bindings *:80:www.contoso.com\n}"
 	for _, set := range []struct {
@@ -141,7 +141,7 @@ func TestExamplesOfRouting(t *testing.T) {
 	}
 }
 
-func TestExamplesOfTLS(t *testing.T) {
+func TestServeExamplesOfTLS(t *testing.T) {
 	port := ts.FreePort(t)
 	setT := exampleT1 + exampleT2 + exampleT35
 	for _, set := range []struct {
@@ -211,9 +211,9 @@ func TestExamplesOfTLS(t *testing.T) {
 	})
 }
 
-// TestExamplesOfConflicts: what happens on loading bindings that contradict
+// TestServeExamplesOfConflicts: what happens on loading bindings that contradict
 // each other.
-func TestExamplesOfConflicts(t *testing.T) {
+func TestServeExamplesOfConflicts(t *testing.T) {
 	port := ts.FreePort(t)
 	oneCertificate := "site 1 {\nsecure_bindings :443:test.x\ncertificate W\n}\nsite 2 {\nsecure_bindings :443:other.x\ncertificate W\n}\n"
 	twoCertificates := strings.Replace(oneCertificate, "other.x\ncertificate W", "other.x\ncertificate Z", 1)

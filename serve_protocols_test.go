@@ -9,9 +9,9 @@ import (
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
-// TestProtocols: every protocol over IPv4 and IPv6, with Alt-Svc where it leads
+// TestServeProtocols: every protocol over IPv4 and IPv6, with Alt-Svc where it leads
 // to HTTP/3, and nowhere else.
-func TestProtocols(t *testing.T) {
+func TestServeProtocols(t *testing.T) {
 	httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
 	startIIS(t, certificates(t, "D")+fmt.Sprintf(`
 		site 1 {
@@ -56,9 +56,9 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// TestFlags: a binding's flags hold for the connections that its certificate
+// TestServeFlags: a binding's flags hold for the connections that its certificate
 // serves, and for no others.
-func TestFlags(t *testing.T) {
+func TestServeFlags(t *testing.T) {
 	port := ts.FreePort(t)
 	site := func(id, flags int, words string) string {
 		return fmt.Sprintf(`
@@ -133,9 +133,9 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestCoalescing: one connection carries requests for all sites of its port by
+// TestServeCoalescing: one connection carries requests for all sites of its port by
 // their authority, those that share its certificate and those that do not.
-func TestCoalescing(t *testing.T) {
+func TestServeCoalescing(t *testing.T) {
 	port := ts.FreePort(t)
 	startIIS(t, certificates(t, "W", "A")+fmt.Sprintf(`
 		site 1 {

@@ -65,10 +65,10 @@ func serverNames(t *testing.T, firstPort, secondPort int, options, secondOptions
 	`, firstPort, secondPort, options, secondOptions, oneOptions) + exampleDefaults
 }
 
-// TestServerNames: no server name, unknown ones and those of another port get
+// TestServeServerNames: no server name, unknown ones and those of another port get
 // the certificate of the endpoint or, where that is rejected, a reset; and names
 // that bindings know work all the same.
-func TestServerNames(t *testing.T) {
+func TestServeServerNames(t *testing.T) {
 	firstPort, secondPort := ts.FreePort(t), ts.FreePort(t)
 	handshakes := []struct {
 		known      bool // a binding has the server name

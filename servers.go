@@ -113,7 +113,13 @@ func (a *App) provisionHTTP() error {
 		}
 		h.app.Servers[class.String()] = srv
 	}
-	if err := h.app.Provision(h.ctx); err != nil {
+	// Loggers are named after the module that a context belongs to, and a
+	// context made by NewContext belongs to none. This one belongs to the iis
+	// app, and ends with the servers. Only what servers themselves load, their
+	// trusted proxies, is cleaned up with the configuration.
+	ctx := a.ctx
+	ctx.Context = h.ctx.Context
+	if err := h.app.Provision(ctx); err != nil {
 		return err
 	}
 	h.provisioned = true
@@ -157,11 +163,14 @@ func (a *App) loadListenerWrappers() error {
 	list, _ := mods.([]any)
 	for i, mod := range list {
 		if mod.(caddy.Module).CaddyModule().ID == "caddy.listeners.tls" {
+			switch {
+			case i == 0:
+				return errors.New("server: listener_wrappers: tls in first place changes nothing; leave it out")
+			case len(a.http.beforeTLS) > 0:
+				return errors.New("server: listener_wrappers: tls is there twice")
+			}
 			// Wrappers stand before TLS only where the tls wrapper follows.
 			a.http.beforeTLS, a.http.afterTLS = a.http.afterTLS, nil
-			if i == 0 {
-				return errors.New("server: listener_wrappers: tls in first place changes nothing; leave it out")
-			}
 			continue
 		}
 		wrapper, ok := mod.(caddy.ListenerWrapper)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/front"
@@ -25,8 +26,8 @@ func (a *App) makeState() error {
 			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
 			TLS:       secure,
 			Settings:  settingsOf(srv, srv.Protocols, secure),
-			BeforeTLS: a.http.beforeTLS,
-			AfterTLS:  a.http.afterTLS,
+			BeforeTLS: wrappersFor(secure, a.http.beforeTLS),
+			AfterTLS:  wrappersFor(secure, a.http.afterTLS),
 			Owner:     listen.Label,
 		})
 	}
@@ -41,6 +42,18 @@ func (a *App) makeState() error {
 		Logger:    a.logger,
 	}
 	return nil
+}
+
+// wrappersFor leaves http_redirect out where there is no TLS: it takes what is
+// not TLS for a client that should use https, which is everybody there.
+func wrappersFor(secure bool, wrappers []caddy.ListenerWrapper) []caddy.ListenerWrapper {
+	if secure {
+		return wrappers
+	}
+	return slices.DeleteFunc(slices.Clone(wrappers), func(w caddy.ListenerWrapper) bool {
+		_, ok := w.(*caddyhttp.HTTPRedirectListenerWrapper)
+		return ok
+	})
 }
 
 // alpn lists the protocols that a TLS connection can choose from.

@@ -95,7 +95,7 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 // certificateMatch asks table D1, for addresses that the bindings cover: on a
 // shared port an ordinary server may listen at others.
 func (a *App) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
-	if protocol, ok := a.tables.Covers(local); !ok || protocol != binding.HTTPS {
+	if !a.bindingsCover(local, binding.HTTPS) {
 		return binding.CertificateMatch{Rule: binding.D1_8, Reason: binding.ReasonNoRecord}
 	}
 	return a.tables.Certificate(local, serverName)

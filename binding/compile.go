@@ -202,7 +202,7 @@ func (c *compiler) checkRepeats(site *SiteEntry) {
 	}
 	for i := range site.Bindings {
 		b := &site.Bindings[i]
-		repeated := false
+		var repeated bool
 		if seen != nil {
 			repeated = seen[b.Binding]
 			seen[b.Binding] = true

@@ -45,12 +45,11 @@ type slot struct {
 	uses int // guarded by group.mu
 }
 
-func newGroup() *group {
+func newGroup(opts certmagic.CacheOptions) *group {
 	g := &group{slots: make(map[string]*slot), stop: make(chan struct{})}
-	g.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return g.current() },
-		Logger:           caddy.Log().Named("iis.certificates"),
-	})
+	opts.GetConfigForCert = func(certmagic.Certificate) (*certmagic.Config, error) { return g.current() }
+	opts.Logger = caddy.Log().Named("iis.certificates")
+	g.cache = certmagic.NewCache(opts)
 	go g.refreshRegularly()
 	return g
 }

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -99,7 +101,11 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting events app: %w", err)
 	}
-	val, _, err := groups.LoadOrNew(key, func() (caddy.Destructor, error) { return newGroup(), nil })
+	intervals, err := maintenance(ctx)
+	if err != nil {
+		return err
+	}
+	val, _, err := groups.LoadOrNew(key, func() (caddy.Destructor, error) { return newGroup(intervals), nil })
 	if err != nil {
 		return err
 	}
@@ -159,6 +165,21 @@ func (m *Managed) settingsKey(ctx caddy.Context) (string, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// maintenance takes over how often certificates are looked at from the tls
+// app, where the global options renew_interval and ocsp_interval set it.
+func maintenance(ctx caddy.Context) (certmagic.CacheOptions, error) {
+	var opts certmagic.CacheOptions
+	val, err := ctx.App("tls")
+	if err != nil {
+		return opts, fmt.Errorf("getting tls app: %w", err)
+	}
+	if automation := val.(*caddytls.TLS).Automation; automation != nil {
+		opts.RenewCheckInterval = time.Duration(automation.RenewCheckInterval)
+		opts.OCSPCheckInterval = time.Duration(automation.OCSPCheckInterval)
+	}
+	return opts, nil
 }
 
 // storageName tells storages apart. One that cannot say what it is differs
@@ -306,6 +327,34 @@ func (m *Managed) Current() []*tls.Certificate {
 		}
 	}
 	return certs
+}
+
+// CheckManaged refuses two managed certificates for one subject from the same
+// issuers that differ in the kind of key: storage has one place for both, and
+// each would find the other's.
+func CheckManaged(sources map[string]Source) error {
+	type claim struct{ name, keyType string }
+	claims := make(map[string]claim)
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		m, ok := sources[name].(*Managed)
+		if !ok {
+			continue
+		}
+		for _, subject := range m.subjects {
+			var keys []string
+			for _, issuer := range m.magic.Issuers {
+				keys = append(keys, issuer.IssuerKey())
+			}
+			place := strings.Join(append(keys, subject), " ")
+			other, taken := claims[place]
+			if taken && keyTypes[other.keyType] != keyTypes[m.KeyType] {
+				return fmt.Errorf("certificates %q and %q both obtain %s from the same issuer, but with different key_type: "+
+					"Caddy's storage has one place for both; use one key_type, or another issuer for one of them", other.name, name, subject)
+			}
+			claims[place] = claim{name, m.KeyType}
+		}
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the source from a certificate option. Syntax:

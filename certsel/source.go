@@ -33,7 +33,8 @@ type Starter interface {
 // Choose returns the certificate of a list that suits a client best: the
 // first that it supports and that is valid now, else the last that it
 // supports, else the first. These are the rules of certmagic's
-// DefaultCertificateSelector, without copying certificates.
+// DefaultCertificateSelector, without copying certificates and without regard
+// to the server name.
 func Choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certificate {
 	switch len(certs) {
 	case 0:
@@ -41,10 +42,14 @@ func Choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certifica
 	case 1:
 		return certs[0]
 	}
+	// What the client can verify matters here, not whether the certificate
+	// covers the name: bindings have decided that it serves.
+	client := *hello
+	client.ServerName = ""
 	now := time.Now()
 	best := certs[0]
 	for _, cert := range certs {
-		if err := hello.SupportsCertificate(cert); err != nil {
+		if err := client.SupportsCertificate(cert); err != nil {
 			continue
 		}
 		best = cert

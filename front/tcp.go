@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -50,8 +51,9 @@ func (t *tcpSocket) accept() {
 			t.dispatch(c)
 			continue
 		}
-		//nolint:staticcheck // there is no other way to tell a lack of descriptors from a closed listener
-		if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
+		var ne net.Error
+		//nolint:staticcheck // Temporary is the only way to tell a lack of descriptors from a closed listener
+		if !errors.As(err, &ne) || !ne.Temporary() {
 			return
 		}
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)

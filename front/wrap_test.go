@@ -2,6 +2,7 @@ package front
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -63,8 +64,8 @@ func (c *addressedConn) Read(p []byte) (int, error) {
 // addressedClient sends such a line.
 func addressedClient(t *testing.T, local string, proto string) *http.Client {
 	tr := &http.Transport{TLSClientConfig: clientTLS(proto), Protocols: new(http.Protocols)}
-	tr.Dial = func(network, addr string) (net.Conn, error) {
-		c, err := net.Dial(network, addr)
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil && local != "" {
 			_, err = io.WriteString(c, local+"\n")
 		}

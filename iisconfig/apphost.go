@@ -10,17 +10,23 @@ type configReader struct {
 	b    *builder
 	x    *xmlReader
 	file string
+	kind Kind
 	// web is nil for applicationHost.config.
 	web *webPlace
 	// current collects the sections of the location that is being read.
 	current *layer
 	ctx     *context
+	// second says that another applicationHost.config was read before.
+	second bool
 	// allow is the overrideMode of the current location: nil to inherit.
 	allow *bool
 }
 
-func (b *builder) applicationHost(name string, text []byte) error {
-	r := &configReader{b: b, x: b.reader(name, text), file: name}
+func (b *builder) applicationHost(name string, kind Kind, text []byte) error {
+	if xml, ok := xmlPart(text); ok {
+		text = xml // without the command that has printed it
+	}
+	r := &configReader{b: b, x: b.reader(name, text), file: name, kind: kind}
 	return r.read()
 }
 
@@ -53,9 +59,14 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 	if err := fn(); err != nil {
 		return err
 	}
-	if len(r.current.changes) > 0 {
-		site, path, _ := strings.Cut(configPath, "/")
-		r.b.placed = append(r.b.placed, placement{site: site, path: "/" + path, layer: r.current, source: src})
+	if len(r.current.changes) > 0 && !r.second {
+		p := placement{layer: r.current, source: src}
+		if r.web != nil {
+			p.owner, p.path = r.web.site, strings.TrimPrefix(configPath, r.web.site.Name)
+		} else {
+			p.site, p.path, _ = strings.Cut(configPath, "/")
+		}
+		r.b.placed = append(r.b.placed, p)
 	}
 	return nil
 }
@@ -68,6 +79,7 @@ func (r *configReader) section(prefix string, el *element) error {
 	case "location":
 		return r.location(el)
 	case "configSections":
+		r.whole(el)
 		return r.x.each(func(kid *element) error { return r.declaration("", kid) })
 	case "system.applicationHost/sites", "sites":
 		return r.sites(el)
@@ -75,6 +87,8 @@ func (r *configReader) section(prefix string, el *element) error {
 		return r.site(el)
 	case "system.applicationHost/applicationPools", "applicationPools":
 		return r.pools(el)
+	case "system.webServer/isapiFilters":
+		return r.x.each(r.isapiFilter)
 	case "webFarms":
 		return r.x.each(r.webFarm)
 	case "configurationRedirection":
@@ -92,6 +106,20 @@ func (r *configReader) section(prefix string, el *element) error {
 		return nil
 	}
 	return r.leaveOut(name, el)
+}
+
+// whole notes that the file is a whole applicationHost.config, which declares all
+// sections. A server has one; of others, such as old copies, only sites count.
+func (r *configReader) whole(el *element) {
+	switch {
+	case r.kind != ApplicationHost:
+	case r.b.whole == "":
+		r.b.whole = r.file
+	case r.b.whole != r.file:
+		r.second = true
+		r.b.rep.warn(CodeConflict, r.ctx.src(el), "import one server at a time",
+			"%s was read before; settings of this second applicationHost.config are left out", r.b.whole)
+	}
 }
 
 // emit adds what a section sets to the current location.

@@ -34,32 +34,25 @@ func (b *builder) newBinding(protocol, info string, src Source) *Binding {
 // addBinding adds a binding to a site. IIS does not load a configuration with the same
 // one twice in a site.
 func (b *builder) addBinding(s *Site, add *Binding) {
-	if b.findBinding(s, add) != nil {
+	if b.indexed != s || len(b.bindingIndex) != len(s.Bindings) {
+		b.indexed, b.bindingIndex = s, bindingsByKey(s)
+	}
+	key := bindingKey(add)
+	if b.bindingIndex[key] != nil {
 		b.rep.warn(CodeDuplicate, add.Source, "remove one of them",
 			"the site %s has the binding %s of %s twice; one is kept", s.Name, shorten(add.Information), shorten(add.Protocol))
 		return
 	}
+	b.bindingIndex[key] = add
 	s.Bindings = append(s.Bindings, add)
 }
 
-// findBinding returns the site's binding that is the same. Sites with many bindings
-// have an index.
-func (b *builder) findBinding(s *Site, like *Binding) *Binding {
-	key := bindingKey(like)
-	if b.indexed != s {
-		b.indexed, b.bindingIndex = s, make(map[string]*Binding, len(s.Bindings))
+func bindingsByKey(s *Site) map[string]*Binding {
+	index := make(map[string]*Binding, len(s.Bindings))
+	for _, b := range s.Bindings {
+		index[bindingKey(b)] = b
 	}
-	if len(b.bindingIndex) != len(s.Bindings) {
-		clear(b.bindingIndex)
-		for _, have := range s.Bindings {
-			b.bindingIndex[bindingKey(have)] = have
-		}
-	}
-	found := b.bindingIndex[key]
-	if found == nil {
-		b.bindingIndex[key] = like // the caller adds it
-	}
-	return found
+	return index
 }
 
 func bindingKey(b *Binding) string {

@@ -16,9 +16,11 @@ type builder struct {
 	byID         map[uint32]*Site
 	byName       map[string]*Site // lower case; the first one of a name
 	poolByName   map[string]*ApplicationPool
-	indexed      *Site // whose bindings are in bindingIndex
+	appIndex     map[appKey]*Application // of IIS 6
+	indexed      *Site                   // whose bindings are in bindingIndex
 	bindingIndex map[string]*Binding
 
+	whole      string          // the file that is a whole applicationHost.config
 	used       map[string]bool // files that a configSource has read
 	locks      map[string][]lock
 	serverRoot scope
@@ -32,7 +34,8 @@ type builder struct {
 
 // placement is a layer that waits until all sites are known.
 type placement struct {
-	site   string // "" for the whole server
+	owner  *Site  // nil if only the name is known
+	site   string // "" for the whole server, unless there is an owner
 	path   string
 	layer  *layer
 	source Source
@@ -42,24 +45,46 @@ func newBuilder(opts Options, items []item) *builder {
 	return &builder{
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
-		used: make(map[string]bool), locks: make(map[string][]lock),
+		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string][]lock),
 		iis6: newMetabase(),
 	}
 }
 
-// listed notes a file that is not read: certificates, and files of no known kind.
-func (b *builder) listed(it *item) {
+// listed notes a file that is not read: certificates, old copies, and files of no known
+// kind. One that was given by name and is XML may be of no known kind because it is not
+// well-formed.
+func (b *builder) listed(it *item) error {
 	switch {
+	case it.kind.read():
+		b.rep.info(CodeIgnored, Source{File: it.name}, "a former configuration that IIS has kept is not read")
 	case it.kind != Unknown:
 		b.server.CertificateFiles = append(b.server.CertificateFiles, CertificateFile{Name: it.name, Kind: it.kind, Size: it.size})
 	case b.used[it.name]:
 	case it.walked:
 		b.others++
 	default:
+		if err := b.wellFormed(it); err != nil {
+			return err
+		}
 		b.rep.warn(CodeUnrecognised, Source{File: it.name},
 			"give applicationHost.config, MetaBase.xml, web.config, certificates, or the output of netsh, appcmd or adsutil",
 			"the content is of no kind that is known here")
 	}
+	return nil
+}
+
+func (b *builder) wellFormed(it *item) error {
+	data, err := it.read()
+	if err != nil {
+		return &Error{File: it.name, Err: err}
+	}
+	text, _ := decode(data)
+	xml, ok := xmlPart(text)
+	if !ok {
+		return nil
+	}
+	x := newXMLReader(it.name, xml, b.opts)
+	return x.each(func(*element) error { return x.skip() })
 }
 
 func (b *builder) file(it *item, data []byte) error {
@@ -70,7 +95,7 @@ func (b *builder) file(it *item, data []byte) error {
 	}
 	switch it.kind {
 	case ApplicationHost, Redirection:
-		return b.applicationHost(it.name, text)
+		return b.applicationHost(it.name, it.kind, text)
 	case Metabase:
 		return b.metabase(it.name, text)
 	case Appcmd:

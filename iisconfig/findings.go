@@ -1,7 +1,9 @@
 package iisconfig
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -35,6 +37,7 @@ const (
 	CodeIgnored      = "ignored"           // understood, and without effect on what is served
 	CodeLocked       = "locked"            // IIS refuses the section at this place
 	CodeMalformed    = "malformed"         // a file of which nothing could be used
+	CodeNoFolder     = "no-folder"         // a site or application without content
 	CodeNoSite       = "no-site"           // settings that belong to no site
 	CodeNotHTTP      = "not-http"          // a binding of another service than the web server
 	CodeTooMany      = "more"              // findings that were left out
@@ -57,7 +60,10 @@ type Finding struct {
 
 // String writes the finding in one line, as compilers do.
 func (f Finding) String() string {
-	s := fmt.Sprintf("%s: %s: %s", f.Source, f.Severity, f.Message)
+	s := f.Severity.String() + ": " + f.Message
+	if f.Source.File != "" {
+		s = f.Source.String() + ": " + s
+	}
 	if f.Fix != "" {
 		s += "; " + f.Fix
 	}
@@ -102,8 +108,17 @@ func (r *reporter) add(f Finding) {
 	}
 }
 
-// all returns the findings and one more for each code of which some were left out.
-func (r *reporter) all() []Finding {
+// all returns the findings in the order of the inputs and their lines, those of no
+// file last, and one more for each code of which some were left out.
+func (r *reporter) all(inputs []Input) []Finding {
+	order := make(map[string]int, len(inputs))
+	for i, in := range inputs {
+		order[in.Name] = i - len(inputs)
+	}
+	slices.SortStableFunc(r.findings, func(x, y Finding) int {
+		return cmp.Or(cmp.Compare(order[x.Source.File], order[y.Source.File]),
+			cmp.Compare(x.Source.File, y.Source.File), cmp.Compare(x.Source.Line, y.Source.Line))
+	})
 	out := r.findings
 	for _, f := range r.findings {
 		if more := r.count[f.Code] - r.max; more > 0 {

@@ -46,7 +46,10 @@ type Site struct {
 	Configured []ConfiguredPath `json:"configured,omitempty"`
 	Source     Source           `json:"source"`
 
-	kind     Kind
+	kind Kind
+	// same is the site that has taken over what this one has, if another input had it
+	// before.
+	same     *Site
 	settings *scope
 	base     *Settings
 }

@@ -2,6 +2,7 @@ package iisconfig
 
 // pools reads the section system.applicationHost/applicationPools.
 func (r *configReader) pools(el *element) error {
+	r.moved(el)
 	r.ctx.attributes(el)
 	var defaults *element
 	var adds []*element

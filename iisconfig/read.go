@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -172,13 +173,15 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 // where they belong.
 func read(items []item, opts Options) (*Server, error) {
 	b := newBuilder(opts, items)
-	slices.SortStableFunc(b.items, func(x, y item) int { return cmp.Compare(x.kind, y.kind) })
+	slices.SortStableFunc(b.items, func(x, y item) int { return cmp.Compare(x.kind.order(), y.kind.order()) })
 	var errs []error
 	var total int64
 	for i := range b.items {
 		it := &b.items[i]
-		if it.kind == Unknown || it.kind == PFX || it.kind == PEM || it.kind == DER {
-			b.listed(it)
+		if !it.kind.read() || it.walked && it.oldCopy() {
+			if err := b.listed(it); err != nil {
+				errs = append(errs, err)
+			}
 			continue
 		}
 		data, err := it.read()
@@ -201,6 +204,31 @@ func read(items []item, opts Options) (*Server, error) {
 		return nil, errors.Join(errs...)
 	}
 	return b.finish(), nil
+}
+
+// order is the one in which kinds are read. Files of no known kind come last, because
+// another file may have named them.
+func (k Kind) order() int {
+	if k == Unknown {
+		return math.MaxInt
+	}
+	return int(k)
+}
+
+// read reports whether files of the kind are read, not only listed.
+func (k Kind) read() bool { return k != Unknown && k != PFX && k != PEM && k != DER }
+
+// oldCopy reports whether the item is in one of the folders where IIS keeps former
+// configurations: inetpub\history\CFGHISTORY_0000000001, inetsrv\backup,
+// inetsrv\History and inetsrv\MetaBack.
+func (it *item) oldCopy() bool {
+	if it.kind != ApplicationHost && it.kind != Metabase && it.kind != Redirection {
+		return false
+	}
+	return slices.ContainsFunc(segments(path.Dir(slashes(it.name))), func(dir string) bool {
+		_, numbered := cutPrefixFold(dir, "CFGHISTORY_")
+		return numbered || strings.EqualFold(dir, "history") || strings.EqualFold(dir, "backup") || strings.EqualFold(dir, "MetaBack")
+	})
 }
 
 // sibling finds the file that a configSource names, beside the file that names it.

@@ -62,7 +62,7 @@ func segments(path string) []string {
 		if part != "" && part != "." {
 			parts = append(parts, part)
 		}
-		if len(parts) == maxSegments {
+		if len(parts) > maxSegments {
 			break
 		}
 	}

@@ -1,5 +1,7 @@
 package iisconfig
 
+import "strings"
+
 func readHandlers(c *context, el *element) func(*Settings) {
 	src, policy := c.src(el), el.str("accessPolicy")
 	entries := collection(c, el, "add", byAttr("name"), func(el *element) Handler {
@@ -42,4 +44,13 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 		}
 	}
 	return func(s *Settings) { s.AspNetCore = v }
+}
+
+// isapiFilter reports a filter that sees every request. Those of ASP.NET are on every
+// server and do nothing for files.
+func (r *configReader) isapiFilter(el *element) error {
+	if dll := el.str("path"); el.name == "filter" && !strings.HasSuffix(strings.ToLower(dll), `\aspnet_filter.dll`) {
+		r.b.rep.warn(CodeUnsupported, r.ctx.src(el), "find out what the filter does", "the ISAPI filter %s runs inside IIS", shorten(dll))
+	}
+	return r.x.skip()
 }

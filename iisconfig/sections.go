@@ -75,8 +75,6 @@ var leftOut = map[string]left{
 	"system.webServer/validation":                {why: "it is about the check of this file"},
 	"system.webServer/webdav":                    {why: "it is about WebDAV, which authoringRules turn on"},
 
-	"system.webServer/isapiFilters": {warn: true, why: "ISAPI filters run inside IIS",
-		fix: "find out what the filters do"},
 	"system.webServer/security/applicationDependencies": {why: "it is about the IIS Manager"},
 	"system.webServer/security/isapiCgiRestriction":     {why: "it says which ISAPI and CGI programs may run"},
 	"system.webServer/security/dynamicIpSecurity": {warn: true, why: "limits per client address are not held",

@@ -21,7 +21,8 @@ type siteDraft struct {
 	apps     []appDraft
 	app, dir *element // applicationDefaults, virtualDirectoryDefaults of the site
 	hsts     *element
-	bound    bool // it has an element bindings
+	paths    map[string]bool // of applications, in lower case
+	bound    bool            // it has an element bindings
 }
 
 type appDraft struct {
@@ -34,9 +35,7 @@ type appDraft struct {
 // sites reads the section system.applicationHost/sites.
 func (r *configReader) sites(el *element) error {
 	r.ctx.attributes(el)
-	if source, ok := el.lookup("configSource"); ok {
-		r.b.rep.warn(CodeElsewhere, r.ctx.src(el), "give that file too", "the sites are in the file %s", source)
-	}
+	r.moved(el)
 	var defaults siteDefaults
 	var drafts []siteDraft
 	err := r.x.each(func(kid *element) error {
@@ -70,6 +69,14 @@ func (r *configReader) sites(el *element) error {
 		}
 	}
 	return nil
+}
+
+// moved reports a section that is in another file. If that file is here, it is read by
+// itself.
+func (r *configReader) moved(el *element) {
+	if source, ok := el.lookup("configSource"); ok && r.b.sibling(el.file, source) == nil {
+		r.b.rep.warn(CodeElsewhere, r.ctx.src(el), "give that file too", "the section %s is in the file %s, which is not here", el.name, source)
+	}
 }
 
 // site reads a site that stands alone, as appcmd prints it.
@@ -172,11 +179,13 @@ func (r *configReader) application(el *element, d *siteDraft) {
 			c.unknown(kid, "in application")
 		}
 	}
-	for _, have := range d.site.Applications {
-		if strings.EqualFold(have.Path, a.app.Path) {
-			c.rep.warn(CodeDuplicate, a.app.Source, "remove one of them", "the site %s has the application %s twice; the first is kept", d.site.Name, a.app.Path)
-			return
-		}
+	if key := strings.ToLower(a.app.Path); d.paths[key] {
+		c.rep.warn(CodeDuplicate, a.app.Source, "remove one of them", "the site %s has the application %s twice; the first is kept", d.site.Name, a.app.Path)
+		return
+	} else if d.paths == nil {
+		d.paths = map[string]bool{key: true}
+	} else {
+		d.paths[key] = true
 	}
 	d.site.Applications = append(d.site.Applications, a.app)
 	d.apps = append(d.apps, a)
@@ -233,7 +242,7 @@ func (r *configReader) finish(d *siteDraft, defaults siteDefaults) {
 		}
 	}
 	if len(s.Applications) == 0 {
-		c.rep.info(CodeBadValue, s.Source, "the site %q has no application, so no folder", shorten(s.Name))
+		c.rep.info(CodeNoFolder, s.Source, "the site %q has no application, so no folder", shorten(s.Name))
 	}
 	c.attributes(d.el)
 	r.b.addSite(s)

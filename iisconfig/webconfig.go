@@ -36,7 +36,7 @@ func (b *builder) webConfig(name string, text []byte) {
 	for i := range places {
 		b.rep.muted = i > 0
 		before := len(b.placed)
-		r := &configReader{b: b, x: b.reader(name, text), file: name, web: &places[i]}
+		r := &configReader{b: b, x: b.reader(name, text), file: name, kind: WebConfig, web: &places[i]}
 		err := r.read()
 		if err != nil || places[i].site.Name == "?" {
 			b.placed = b.placed[:before]

@@ -78,6 +78,5 @@ func (m *MatchSite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ caddy.Provisioner                 = (*MatchSite)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchSite)(nil)
-	_ caddyhttp.RequestMatcher          = (*MatchSite)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchSite)(nil)
 )

@@ -1,6 +1,8 @@
 package certfile
 
 import (
+	"bytes"
+	"crypto"
 	encodingasn1 "encoding/asn1"
 	"errors"
 	"fmt"
@@ -39,6 +41,9 @@ type keyBag struct {
 	localKeyID string
 	der        cryptobyte.String // PKCS #8, encrypted or not
 	encrypted  bool
+
+	key crypto.Signer // once parsed
+	err error         // of that
 }
 
 // open checks the password, and reads what is behind it.
@@ -163,7 +168,7 @@ func (b *bags) readBag(oid string, value cryptobyte.String, id string, depth int
 			b.addCertificate(der, id)
 		}
 	case oidKeyBag, oidShroudedKeyBag:
-		b.keys = append(b.keys, &keyBag{id, value, oid == oidShroudedKeyBag})
+		b.keys = append(b.keys, &keyBag{localKeyID: id, der: value, encrypted: oid == oidShroudedKeyBag})
 	case oidSafeContentsBag:
 		return b.readContents(value, depth-1)
 	}
@@ -183,7 +188,7 @@ func (b *bags) addCertificate(der []byte, id string) {
 			return
 		}
 	}
-	b.certs = append(b.certs, &certificate{der: der, localKeyID: id})
+	b.certs = append(b.certs, &certificate{der: bytes.Clone(der), localKeyID: id}) // not the rest of the file
 }
 
 // localKeyID finds the attribute that a private key and its certificate have

@@ -62,10 +62,13 @@ func (b *bags) leaves() (leaves []*certificate, err error) {
 		leaf := b.named(bag)
 		if leaf == nil {
 			key, err := b.key(bag)
-			if errors.Is(err, ErrPassword) || errors.Is(err, errWork) {
+			switch {
+			case errors.Is(err, ErrPassword):
 				return nil, err
-			}
-			if err != nil {
+			case errors.Is(err, errWork):
+				return nil, fmt.Errorf("the file holds %d private keys: name the certificate to use by its thumbprint, one of %s; or: %w",
+					len(b.keys), list(b.certs), err)
+			case err != nil:
 				continue
 			}
 			leaf, _ = leafOf(key, bag, b.certs)
@@ -150,16 +153,18 @@ func compareLeaves(bag *keyBag, a, b *certificate) int {
 	)
 }
 
-// key decrypts and parses a private key.
+// key decrypts and parses a private key, once.
 func (b *bags) key(bag *keyBag) (crypto.Signer, error) {
-	der := []byte(bag.der)
-	if bag.encrypted {
-		var err error
-		if der, err = b.decryptKey(bag.der); err != nil {
-			return nil, err
+	if bag.key == nil && bag.err == nil {
+		der := []byte(bag.der)
+		if bag.encrypted {
+			der, bag.err = b.decryptKey(bag.der)
+		}
+		if bag.err == nil {
+			bag.key, bag.err = parseKey(der)
 		}
 	}
-	return parseKey(der)
+	return bag.key, bag.err
 }
 
 // decryptKey decrypts an EncryptedPrivateKeyInfo.

@@ -138,14 +138,18 @@ func newFamily(t testing.TB) family {
 func certPEM(ids ...*identity) []byte {
 	var out []byte
 	for _, id := range ids {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.cert.Raw})...)
+		out = append(out, pemBlock("CERTIFICATE", id.cert.Raw)...)
 	}
 	return out
 }
 
 func keyPEM(t testing.TB, id *identity) []byte {
 	t.Helper()
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8(t, id.key)})
+	return pemBlock("PRIVATE KEY", pkcs8(t, id.key))
+}
+
+func pemBlock(kind string, data []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data})
 }
 
 func pkcs8(t testing.TB, key any) []byte {
@@ -184,7 +188,7 @@ func tagged(tag asn1.Tag, parts ...[]byte) []byte {
 	})
 }
 
-func oid(id string) []byte { return build(func(b *cryptobyte.Builder) { addOID(b, id) }) }
+func objectID(id string) []byte { return build(func(b *cryptobyte.Builder) { addOID(b, id) }) }
 
 func octets(data []byte) []byte { return tagged(asn1.OCTET_STRING, data) }
 
@@ -194,13 +198,13 @@ func number(n int64) []byte { return build(func(b *cryptobyte.Builder) { b.AddAS
 func bag(id string, value []byte, localKeyID string) []byte {
 	var attributes []byte
 	if localKeyID != "" {
-		attributes = tagged(asn1.SET, sequence(oid(oidLocalKeyID), tagged(asn1.SET, octets([]byte(localKeyID)))))
+		attributes = tagged(asn1.SET, sequence(objectID(oidLocalKeyID), tagged(asn1.SET, octets([]byte(localKeyID)))))
 	}
-	return sequence(oid(id), tagged(contextTag0.Constructed(), value), attributes)
+	return sequence(objectID(id), tagged(contextTag0.Constructed(), value), attributes)
 }
 
 func certBag(id *identity, localKeyID string) []byte {
-	return bag(oidCertBag, sequence(oid(oidX509Certificate), tagged(contextTag0.Constructed(), octets(id.cert.Raw))), localKeyID)
+	return bag(oidCertBag, sequence(objectID(oidX509Certificate), tagged(contextTag0.Constructed(), octets(id.cert.Raw))), localKeyID)
 }
 
 func plainKeyBag(t testing.TB, id *identity, localKeyID string) []byte {
@@ -209,12 +213,12 @@ func plainKeyBag(t testing.TB, id *identity, localKeyID string) []byte {
 
 // dataInfo makes an unencrypted part of a file.
 func dataInfo(entries ...[]byte) []byte {
-	return sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(sequence(entries...))))
+	return sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(sequence(entries...))))
 }
 
 // makePFX makes a file without MAC.
 func makePFX(infos ...[]byte) []byte {
-	return sequence(number(3), sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(sequence(infos...)))))
+	return sequence(number(3), sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(sequence(infos...)))))
 }
 
 // toBER writes DER with indefinite lengths, and octet strings in pieces.

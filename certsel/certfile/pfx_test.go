@@ -255,8 +255,8 @@ func TestPFXAsTheLibraryWritesIt(t *testing.T) {
 func TestPFXInBER(t *testing.T) {
 	f := newFamily(t)
 	entries := sequence(plainKeyBag(t, f.leaf, ""), certBag(f.leaf, ""), certBag(f.inter, ""))
-	safe := sequence(sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(toBER(entries)))))
-	data := sequence(number(3), sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(toBER(safe)))))
+	safe := sequence(sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(toBER(entries)))))
+	data := sequence(number(3), sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(toBER(safe)))))
 	cert, err := PFX(toBER(data), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +326,7 @@ func TestPFXChoice(t *testing.T) {
 func TestPFXNotOne(t *testing.T) {
 	f := newFamily(t)
 	good := makePFX(dataInfo(plainKeyBag(t, f.leaf, ""), certBag(f.leaf, "")))
-	key := sequence(number(0), sequence(oid("1.2.840.10040.4.1")), octets(nil))
+	key := sequence(number(0), sequence(objectID("1.2.840.10040.4.1")), octets(nil))
 	for _, tc := range []struct {
 		name, err string
 		data      []byte
@@ -338,12 +338,12 @@ func TestPFXNotOne(t *testing.T) {
 		{"cut off", fmt.Sprintf("ends after 100 of %d bytes", len(good)), good[:100]},
 		{"text", "the file is damaged", []byte("hello")},
 		{"certificate", "not a PFX file", f.leaf.cert.Raw},
-		{"signed", "by a signature instead of a password", sequence(number(3), sequence(oid(oidSignedData), tagged(contextTag0.Constructed(), octets(nil))))},
-		{"enveloped", "with a public key instead of a password", makePFX(sequence(oid(oidEnvelopedData), tagged(contextTag0.Constructed(), sequence())))},
+		{"signed", "by a signature instead of a password", sequence(number(3), sequence(objectID(oidSignedData), tagged(contextTag0.Constructed(), octets(nil))))},
+		{"enveloped", "with a public key instead of a password", makePFX(sequence(objectID(oidEnvelopedData), tagged(contextTag0.Constructed(), sequence())))},
 		{"large", "larger than 4 MiB", make([]byte, MaxFileSize+1)},
 		{"DSA", "unsupported private key: DSA", makePFX(dataInfo(bag(oidKeyBag, key, ""), certBag(f.leaf, "")))},
 		{"broken certificate", "certificate " + Thumbprint([]byte("0\x00")), makePFX(dataInfo(plainKeyBag(t, f.leaf, ""),
-			bag(oidCertBag, sequence(oid(oidX509Certificate), tagged(contextTag0.Constructed(), octets([]byte("0\x00")))), "")))},
+			bag(oidCertBag, sequence(objectID(oidX509Certificate), tagged(contextTag0.Constructed(), octets([]byte("0\x00")))), "")))},
 		{"large key", "larger than RSA with 16384 bits", makePFX(dataInfo(bag(oidKeyBag, sequence(octets(make([]byte, 20_000))), ""), certBag(f.leaf, "")))},
 		{"deep", "the file is damaged", bytes.Repeat([]byte{0x30, 0x80}, 100_000)},
 	} {
@@ -381,7 +381,7 @@ func encrypt(t testing.TB, plain []byte, password string, iterations int64) (alg
 	padding := 8 - len(plain)%8
 	data = append(bytes.Clone(plain), bytes.Repeat([]byte{byte(padding)}, padding)...)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data)
-	return sequence(oid("1.2.840.113549.1.12.1.3"), sequence(octets(salt), number(iterations))), data
+	return sequence(objectID("1.2.840.113549.1.12.1.3"), sequence(octets(salt), number(iterations))), data
 }
 
 func shroudedKeyBag(t testing.TB, id *identity, password, localKeyID string, iterations int64) []byte {
@@ -393,8 +393,8 @@ func shroudedKeyBag(t testing.TB, id *identity, password, localKeyID string, ite
 func encryptedInfo(t testing.TB, password string, iterations int64, entries ...[]byte) []byte {
 	t.Helper()
 	alg, data := encrypt(t, sequence(entries...), password, iterations)
-	return sequence(oid(oidEncryptedData), tagged(contextTag0.Constructed(),
-		sequence(number(0), sequence(oid(oidData), alg, tagged(contextTag0, data)))))
+	return sequence(objectID(oidEncryptedData), tagged(contextTag0.Constructed(),
+		sequence(number(0), sequence(objectID(oidData), alg, tagged(contextTag0, data)))))
 }
 
 // TestPFXIterations gives files that would keep a core busy for minutes.
@@ -406,23 +406,23 @@ func TestPFXIterations(t *testing.T) {
 		if length != 0 {
 			keyLength = number(length)
 		}
-		return sequence(oid(oidPBKDF2), sequence(octets([]byte("salt")), number(iterations), keyLength, sequence(oid(prf))))
+		return sequence(objectID(oidPBKDF2), sequence(octets([]byte("salt")), number(iterations), keyLength, sequence(objectID(prf))))
 	}
 	scrypt := func(n, r, p int64) []byte {
-		return sequence(oid(oidScrypt), sequence(octets([]byte("salt")), number(n), number(r), number(p), number(32)))
+		return sequence(objectID(oidScrypt), sequence(octets([]byte("salt")), number(n), number(r), number(p), number(32)))
 	}
 	pbes2 := func(kdf []byte) []byte {
-		alg := sequence(oid(oidPBES2), sequence(kdf, sequence(oid("2.16.840.1.101.3.4.1.42"), octets(make([]byte, 16)))))
+		alg := sequence(objectID(oidPBES2), sequence(kdf, sequence(objectID("2.16.840.1.101.3.4.1.42"), octets(make([]byte, 16)))))
 		return makePFX(dataInfo(bag(oidShroudedKeyBag, sequence(alg, octets(make([]byte, 160))), ""), certBag(f.leaf, "")))
 	}
 	withMAC := func(alg []byte, iterations int64) []byte {
 		mac := sequence(sequence(alg, octets(make([]byte, 20))), octets([]byte("salt")), number(iterations))
-		return sequence(number(3), sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(sequence()))), mac)
+		return sequence(number(3), sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(sequence()))), mac)
 	}
 	pbmac1 := func(kdf []byte) []byte {
-		return withMAC(sequence(oid(oidPBMAC1), sequence(kdf, sequence(oid("1.2.840.113549.2.9")))), 1)
+		return withMAC(sequence(objectID(oidPBMAC1), sequence(kdf, sequence(objectID("1.2.840.113549.2.9")))), 1)
 	}
-	sha := sequence(oid("1.3.14.3.2.26"))
+	sha := sequence(objectID("1.3.14.3.2.26"))
 	const hmac512 = "1.2.840.113549.2.11"
 	manyKeys := [][]byte{certBag(f.leaf, "")}
 	slow := shroudedKeyBag(t, f.root, "", "", 200_000)
@@ -449,7 +449,7 @@ func TestPFXIterations(t *testing.T) {
 		{"PBKDF2", "more iterations", pbes2(pbkdf2(many, 0, hmac512))},
 		{"PBKDF2, length", "the length of a derived key", pbes2(pbkdf2(1, many, hmac512))},
 		{"PBKDF2, unknown", "unsupported pseudo-random function: HMAC-SHA512/256", pbes2(pbkdf2(1, 0, "1.2.840.113549.2.13"))},
-		{"KDF, unknown", "unsupported key derivation: 1.2.3", pbes2(sequence(oid("1.2.3")))},
+		{"KDF, unknown", "unsupported key derivation: 1.2.3", pbes2(sequence(objectID("1.2.3")))},
 		{"scrypt, memory", "more than 64 MiB", pbes2(scrypt(1<<30, 8, 1))},
 		{"scrypt, blocks", "more than 64 MiB", pbes2(scrypt(2, 1<<30, 1))},
 		{"scrypt, parallel", "more than 64 MiB", pbes2(scrypt(2, 1, 1<<60))},
@@ -479,8 +479,8 @@ func TestPFXOtherPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := sequence(number(3), sequence(oid(oidData), tagged(contextTag0.Constructed(), octets(safe))),
-		sequence(sequence(sequence(oid(m.alg.oid), tagged(asn1.NULL)), octets(digest)), octets(m.salt)))
+	data := sequence(number(3), sequence(objectID(oidData), tagged(contextTag0.Constructed(), octets(safe))),
+		sequence(sequence(sequence(objectID(m.alg.oid), tagged(asn1.NULL)), octets(digest)), octets(m.salt)))
 	_, err = PFX(data, Options{Password: "store"})
 	wantError(t, err, "another password than the file itself")
 	_, err = PFX(data, Options{Password: "key"})
@@ -541,6 +541,25 @@ func TestThumbprint(t *testing.T) {
 	for _, s := range []string{" ", "71", want + "00", "Z" + want[1:]} {
 		if _, err := ParseThumbprint(s); err == nil {
 			t.Errorf("%q is a thumbprint", s)
+		}
+	}
+}
+
+// TestPFXEveryByte changes each byte of files that no MAC protects.
+func TestPFXEveryByte(t *testing.T) {
+	f := newFamily(t)
+	plain := makePFX(dataInfo(plainKeyBag(t, f.leaf, "1"), certBag(f.leaf, "1"), certBag(f.inter, "")))
+	encrypted := makePFX(dataInfo(shroudedKeyBag(t, f.leaf, "", "1", 1)), encryptedInfo(t, "", 1, certBag(f.leaf, "1")))
+	for _, data := range [][]byte{plain, toBER(plain), encrypted, toBER(encrypted)} {
+		for i := range data {
+			was := data[i]
+			for _, b := range []byte{0, 1, 0x7f, 0x80, 0x84, 0xff, was + 1, was ^ constructed, was ^ 0x80} {
+				data[i] = b
+				if cert, err := PFX(data, Options{}); err == nil {
+					sound(t, cert)
+				}
+			}
+			data[i] = was
 		}
 	}
 }

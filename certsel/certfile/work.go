@@ -6,13 +6,13 @@ import (
 )
 
 // maxWork bounds the work of key derivation for one file, in units of one
-// hashing of one short block with SHA-1 or SHA-256. It takes one to three
-// seconds of one core. Files made by common tools with their defaults need
-// between 10,000 and 1,000,000 units; one million iterations, which is more
-// than any tool takes by itself, fit as well.
+// hashing of one short block with SHA-1 or SHA-256. It keeps one core busy for
+// about a second. Files that common tools make with their defaults need
+// between 10,000 and 1,000,000 units; a million iterations of each derivation
+// with these hashes fit as well.
 const maxWork = 8_000_000
 
-var errWork = errors.New("its key derivation takes more iterations than a server should spend on a file: " +
+var errWork = errors.New("key derivation takes more iterations than a server should spend on a file: " +
 	"export it again with fewer, for instance 100000")
 
 // work is what is left of the work that a file may cause.

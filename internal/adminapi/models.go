@@ -212,10 +212,10 @@ type Explanation struct {
 	// Reason says why not.
 	Reason string `json:"reason,omitempty"`
 
-	// Handshake is missing on http.
+	// Handshake is missing on http, and if nothing listens.
 	Handshake *Handshake `json:"handshake,omitempty"`
 
-	// Request is missing if the handshake is refused.
+	// Request is missing if the handshake is refused, or nothing listens.
 	Request *Request `json:"request,omitempty"`
 
 	// Problems are what a browser or another careful client would find.
@@ -299,12 +299,13 @@ type Problem struct {
 
 // The codes of problems.
 const (
-	ProblemNotListening = "not-listening"
-	ProblemRefused      = "handshake-refused"
-	ProblemWrongName    = "wrong-name"
-	ProblemExpired      = "expired"
-	ProblemNotYetValid  = "not-yet-valid"
-	ProblemUntrusted    = "untrusted"
-	ProblemNoSite       = "no-site"
-	ProblemOffline      = "offline"
+	ProblemNotListening  = "not-listening"
+	ProblemWrongProtocol = "wrong-protocol"
+	ProblemRefused       = "handshake-refused"
+	ProblemWrongName     = "wrong-name"
+	ProblemExpired       = "expired"
+	ProblemNotYetValid   = "not-yet-valid"
+	ProblemUntrusted     = "untrusted"
+	ProblemNoSite        = "no-site"
+	ProblemOffline       = "offline"
 )

@@ -30,6 +30,7 @@ type Request struct {
 	Path   string // default: /
 	Proto  string // h1 (default), h2 or h3
 	Header http.Header
+	Prefix string // sent before all else on a TCP connection
 	TLS    *tls.Config
 }
 
@@ -99,7 +100,11 @@ func NewClient(r Request) *Client {
 	}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		c.dials.Add(1)
-		return (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", r.Addr)
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", r.Addr)
+		if err == nil {
+			_, err = io.WriteString(conn, r.Prefix)
+		}
+		return conn, err
 	}
 	transport := &http.Transport{
 		ForceAttemptHTTP2: r.Proto == "h2",
@@ -256,6 +261,10 @@ func Connect(r Request) (*tls.ConnectionState, error) {
 func DialTLS(r Request) (*tls.Conn, error) {
 	conn, err := Dial(r.Addr)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(conn, r.Prefix); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	tlsConn := tls.Client(conn, tcpConfig(r))

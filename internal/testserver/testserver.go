@@ -65,6 +65,15 @@ func (s *Server) Load(caddyfile string) error {
 	return s.LoadJSON(raw)
 }
 
+// Restart stops Caddy and runs it again with a Caddyfile, as a new process
+// with the same storage would.
+func (s *Server) Restart(caddyfile string) error {
+	if err := caddy.Stop(); err != nil {
+		return err
+	}
+	return s.Load(caddyfile)
+}
+
 // LoadJSON loads a configuration as POST /load does.
 func (s *Server) LoadJSON(raw []byte) error { return caddy.Load(raw, true) }
 

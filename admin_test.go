@@ -1,0 +1,236 @@
+package caddyiis_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+func init() {
+	caddy.RegisterModule(BlockingApp{})
+}
+
+// BlockingApp is an app that takes long to start.
+type BlockingApp struct{}
+
+// blocking tells the test that the app starts, and lets the test end that.
+var blocking = struct{ started, release chan struct{} }{make(chan struct{}), make(chan struct{})}
+
+func (BlockingApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "test_blocking", New: func() caddy.Module { return new(BlockingApp) }}
+}
+
+func (BlockingApp) Start() error {
+	close(blocking.started)
+	<-blocking.release
+	return nil
+}
+
+func (BlockingApp) Stop() error { return nil }
+
+func TestAdminErrors(t *testing.T) {
+	s := startSession(t, "main.caddyfile")
+	for _, c := range []struct {
+		method, path string
+		status       int
+		message      string
+	}{
+		{"GET", "/iis/sites", 200, ""},
+		{"HEAD", "/iis/sites", 200, ""},
+		{"GET", "/iis/sites/1", 200, ""},
+		{"GET", "/iis/sites/1/", 200, ""},
+		{"GET", "/iis/", 404, "there are sites"},
+		{"GET", "/iis/nothing", 404, "there are sites"},
+		{"GET", "/iis/endpoints/1", 404, "there are sites"},
+		{"GET", "/iis/sites/99", 404, "there is no site 99"},
+		{"GET", "/iis/sites/one", 400, `site id "one" is not a number`},
+		{"GET", "/iis/sites/1/bindings", 400, "is not a number"},
+		{"POST", "/iis/sites", 405, "/config/apps/iis"},
+		{"DELETE", "/iis/sites/1", 405, "/config/apps/iis"},
+		{"GET", "/iis/sites?limit=0", 400, "limit"},
+		{"GET", "/iis/sites?limit=1001", 400, "1 to 1000"},
+		{"GET", "/iis/sites?limit=many", 400, "limit"},
+		{"GET", "/iis/sites?limit=1&limit=2", 400, "2 times"},
+		{"GET", "/iis/sites?after=x", 400, "after"},
+		{"GET", "/iis/sites?page=2", 400, "limit, after"},
+		{"GET", "/iis/endpoints?after=x", 400, "after"},
+		{"GET", "/iis/check?after=x", 400, "after"},
+		{"GET", "/iis/explain", 400, "local: it is missing"},
+		{"GET", "/iis/explain?local=127.0.0.1", 400, "local"},
+		{"GET", "/iis/explain?local=127.0.0.1:0", 400, "local"},
+		{"GET", "/iis/explain?local=127.0.0.1:1&scheme=ftp", 400, "scheme"},
+		{"GET", "/iis/explain?local=127.0.0.1:1&hots=a", 400, "local, sni, host, scheme"},
+	} {
+		status, body := s.Admin(c.method, c.path, "")
+		if status != c.status || !strings.Contains(body, c.message) {
+			t.Errorf("%s %s: %d %s; want %d, %q", c.method, c.path, status, body, c.status, c.message)
+		}
+		var said struct{ Error string }
+		if c.status >= 400 && (json.Unmarshal([]byte(body), &said) != nil || said.Error == "") {
+			t.Errorf("%s %s: not an error of Caddy: %s", c.method, c.path, body)
+		}
+	}
+	req, err := http.NewRequest(http.MethodPut, "http://"+s.AdminAddr()+"/iis/check", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if allow := resp.Header.Get("Allow"); allow != "GET, HEAD" {
+		t.Errorf("Allow: %q", allow)
+	}
+}
+
+func TestAdminWithoutApp(t *testing.T) {
+	s := ts.Start(t, "{\n}")
+	if status, body := s.Admin("GET", "/iis/sites", ""); status != 404 || !strings.Contains(body, "no iis app is configured") {
+		t.Errorf("got %d %s", status, body)
+	}
+}
+
+// TestAdminPaging: pages of any size have all items once and in order.
+func TestAdminPaging(t *testing.T) {
+	s := startSession(t, "main.caddyfile")
+	for _, list := range []string{"sites", "endpoints", "certificates"} {
+		var whole adminapi.Page[map[string]any]
+		s.AdminJSON("/iis/"+list, &whole)
+		if whole.Next != "" || whole.Total != len(whole.Items) || whole.Total < 2 {
+			t.Errorf("%s: %d items of %d, next %q", list, len(whole.Items), whole.Total, whole.Next)
+		}
+		for size := 1; size <= whole.Total; size++ {
+			var items []map[string]any
+			after := ""
+			for {
+				var p adminapi.Page[map[string]any]
+				s.AdminJSON(fmt.Sprintf("/iis/%s?limit=%d&after=%s", list, size, after), &p)
+				items = append(items, p.Items...)
+				if after = p.Next; after == "" || len(items) > whole.Total {
+					break
+				}
+			}
+			if got, want := fmt.Sprint(items), fmt.Sprint(whole.Items); got != want {
+				t.Errorf("%s in pages of %d: %s; want %s", list, size, got, want)
+			}
+		}
+	}
+}
+
+// TestAdminWhileLoading: the API answers from the old configuration while
+// Caddy loads another one.
+func TestAdminWhileLoading(t *testing.T) {
+	s := startSession(t, "main.caddyfile")
+	_, raw := s.Admin("GET", "/config/", "")
+	var cfg map[string]any
+	if err := json.Unmarshal([]byte(raw), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	apps := cfg["apps"].(map[string]any)
+	apps["test_blocking"] = map[string]any{}
+	apps["iis"].(map[string]any)["sites"].(map[string]any)["1"].(map[string]any)["name"] = "Renamed"
+	changed, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- s.LoadJSON(changed) }()
+	<-blocking.started
+
+	for _, path := range []string{"/iis/sites", "/iis/endpoints", "/iis/certificates", "/iis/check", fmt.Sprintf("/iis/explain?local=127.0.0.1:%d", s.httpsPort)} {
+		began := time.Now()
+		var answer any
+		s.AdminJSON(path, &answer)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s took %v", path, took)
+		}
+	}
+	var site adminapi.Site
+	s.AdminJSON("/iis/sites/1", &site)
+	if site.Name != "Main" {
+		t.Errorf("the site is named %q while the configuration that names it so is not in force", site.Name)
+	}
+	close(blocking.release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s.AdminJSON("/iis/sites/1", &site)
+	if site.Name != "Renamed" {
+		t.Errorf("the site is named %q after the configuration was loaded", site.Name)
+	}
+}
+
+// TestAdminSharedPort: ordinary sites on a port with bindings are explained as
+// they are served.
+func TestAdminSharedPort(t *testing.T) {
+	port := ts.FreePort(t)
+	s := ts.Start(t, fmt.Sprintf(`{
+		auto_https disable_redirects
+		iis {
+			certificate wildcard {
+				subjects *.contoso.test
+				issuer internal
+			}
+			site 1 {
+				secure_bindings :%[1]d:www.contoso.test
+				certificate wildcard
+				respond "main"
+			}
+		}
+	}
+	https://ordinary.test:%[1]d {
+		tls internal
+		respond "ordinary"
+	}`, port))
+	for _, c := range []struct {
+		sni, handshake, request string
+	}{
+		{"www.contoso.test", adminapi.OutcomeCertificate, adminapi.OutcomeSite},
+		{"ordinary.test", adminapi.OutcomeServer, adminapi.OutcomeServer},
+		{"unknown.test", adminapi.OutcomeCertificate, adminapi.OutcomeUnknownHost},
+	} {
+		var x adminapi.Explanation
+		s.AdminJSON(fmt.Sprintf("/iis/explain?local=127.0.0.1:%d&sni=%s", port, c.sni), &x)
+		if x.Handshake.Outcome != c.handshake || x.Request.Outcome != c.request {
+			t.Errorf("%s: %s, %s; want %s, %s", c.sni, x.Handshake.Outcome, x.Request.Outcome, c.handshake, c.request)
+		}
+	}
+	var endpoints adminapi.Page[adminapi.Endpoint]
+	s.AdminJSON("/iis/endpoints", &endpoints)
+	if len(endpoints.Items) != 1 || len(endpoints.Items[0].SharedWith) != 1 {
+		t.Errorf("endpoints: %+v", endpoints.Items)
+	}
+}
+
+// TestAdminCertificates: what the API says of a certificate is what clients
+// get.
+func TestAdminCertificates(t *testing.T) {
+	s := startSession(t, "main.caddyfile")
+	leaf, err := ts.Handshake(fmt.Sprintf("127.0.0.1:%d", s.httpsPort), "shop.fabrikam.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var certificates adminapi.Page[adminapi.Certificate]
+	s.AdminJSON("/iis/certificates", &certificates)
+	shop := certificates.Items[0]
+	if shop.Name != "shop" || shop.Source != "managed" || len(shop.Current) != 1 {
+		t.Fatalf("got %+v", shop)
+	}
+	current := shop.Current[0]
+	if !current.NotAfter.Equal(leaf.NotAfter) || len(current.SHA1) != 40 || len(current.SHA256) != 64 || current.Chain != 2 ||
+		len(current.Subjects) != 1 || current.Subjects[0] != "shop.fabrikam.test" {
+		t.Errorf("got %+v", current)
+	}
+	if len(shop.UsedBy.Sites) != 1 || shop.UsedBy.Sites[0] != 2 || shop.UsedBy.Records[0] != fmt.Sprintf("shop.fabrikam.test:%d", s.httpsPort) {
+		t.Errorf("used by %+v", shop.UsedBy)
+	}
+}

@@ -1,0 +1,203 @@
+package caddyiis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/cli"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "iis",
+		Usage: "<command> [--address <listen>] [--config <path> [--adapter <name>]] [--json]",
+		Short: "Shows and changes the sites of the iis app",
+		Long: `
+Shows and changes the sites and bindings that the running Caddy serves by the
+rules of IIS, explains which certificate and site a client gets, and checks and
+verifies them.
+
+Changes are made to the running configuration: they are in force when the
+command returns, they are made wholly or not at all, and Caddy saves them. A
+configuration file is not changed; caddy run --resume starts with the saved
+configuration, and caddy reload replaces it by the file again.
+
+The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
+another one, or --config a configuration that does.`,
+		CobraFunc: func(cmd *cobra.Command) { (&commandLine{exit: exitThroughCaddy}).build(cmd) },
+	})
+}
+
+// commandLine builds the caddy iis command.
+type commandLine struct {
+	// exit turns an exit code into the error that a cobra command returns.
+	exit func(cmd *cobra.Command, code int) error
+}
+
+// task is what a command does.
+type task func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error
+
+// commandTimeout bounds a command that asks the admin endpoint. Loading a very
+// large configuration takes seconds.
+const commandTimeout = 5 * time.Minute
+
+// build adds flags and commands to the iis command.
+func (c *commandLine) build(iis *cobra.Command) {
+	flags := iis.PersistentFlags()
+	flags.String("address", "", "Address of the admin endpoint (if --config is not used)")
+	flags.StringP("config", "c", "", "Configuration file that has the address (if --address is not used)")
+	flags.StringP("adapter", "a", "", "Name of config adapter to apply (if --config is used)")
+	flags.Bool("json", false, "Write JSON")
+	iis.Example = `  $ caddy iis list
+  $ caddy iis show 1
+  $ caddy iis set /w3svc/1/SecureBindings ":443:www.example.com"
+  $ caddy iis explain 10.0.0.5:443 --sni www.example.com`
+	iis.RunE = func(cmd *cobra.Command, args []string) error { return c.noCommand(cmd, args) }
+	c.addShowing(iis)
+	c.addAdsutil(iis)
+	c.addEditing(iis)
+	c.addChecking(iis)
+}
+
+// noCommand helps with a command that is missing or unknown.
+func (c *commandLine) noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	message := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += ": did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return c.finish(cmd, cli.ExitUsage, &cli.ExitError{Code: cli.ExitUsage, Err: errors.New(message + " (" + cmd.CommandPath() + " --help shows all commands)")})
+}
+
+// command makes a command. Errors without an exit code of their own end it
+// with the code failed.
+func (c *commandLine) command(use, short, long, example string, args cobra.PositionalArgs, failed int, do task) *cobra.Command {
+	usage := cli.ExitUsage
+	if failed == cli.ExitNotAsked {
+		usage = failed
+	}
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: strings.TrimSpace(long), Example: strings.Trim(example, "\n"),
+		DisableFlagsInUseLine: true,
+		SilenceUsage:          true,
+	}
+	cmd.Args = func(cmd *cobra.Command, list []string) error {
+		if err := args(cmd, list); err != nil {
+			return c.finish(cmd, usage, fmt.Errorf("wrong number of arguments: expected %s %s", cmd.Parent().CommandPath(), cmd.Use))
+		}
+		return nil
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return c.finish(cmd, usage, fmt.Errorf("%w: %s --help shows the flags", err, cmd.CommandPath()))
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		if ctx == nil {
+			ctx = context.Background()
+		}
+		return c.finish(cmd, failed, do(ctx, newEnv(cmd), cmd, args))
+	}
+	return cmd
+}
+
+// asking is a task that needs the running Caddy.
+func asking(do task) task {
+	return func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+		if err := connect(e, cmd); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+		defer cancel()
+		return do(ctx, e, cmd, args)
+	}
+}
+
+// connect finds the admin endpoint by the flags.
+func connect(e *cli.Env, cmd *cobra.Command) error {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+	if err != nil {
+		return fmt.Errorf("cannot tell the address of the admin endpoint: %w", err)
+	}
+	e.Client, err = adminapi.New(address)
+	return err
+}
+
+// newEnv looks at what the command writes to.
+func newEnv(cmd *cobra.Command) *cli.Env {
+	e := &cli.Env{Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
+	e.JSON, _ = cmd.Flags().GetBool("json")
+	if file, ok := e.Out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		e.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			e.Width = width
+		}
+	}
+	if file, ok := e.Err.(*os.File); ok {
+		e.Progress = term.IsTerminal(int(file.Fd()))
+	}
+	return e
+}
+
+// finish says what went wrong and ends the command with its exit code.
+func (c *commandLine) finish(cmd *cobra.Command, failed int, err error) error {
+	if err == nil {
+		return nil
+	}
+	code := failed
+	var with *cli.ExitError
+	if errors.As(err, &with) {
+		code, err = with.Code, with.Err
+	}
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Error: %v\n", err)
+	}
+	return c.exit(cmd, code)
+}
+
+// errExit ends the process with exit code 1.
+var errExit = errors.New("exit code 1")
+
+// exitThroughCaddy has Caddy's main function exit with a code. All has been
+// said by now.
+func exitThroughCaddy(cmd *cobra.Command, code int) error {
+	cmd.SilenceErrors = true
+	switch code {
+	case 0:
+		return nil
+	case 1:
+		return errExit // for Caddy, 1 is any error, and no error of its own
+	}
+	quietly := func(caddycmd.Flags) (int, error) { return code, nil }
+	return caddycmd.WrapCommandFuncForCobra(quietly)(cmd, nil)
+}
+
+// completeSites completes the id of a site as the first argument.
+func completeSites(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	e := newEnv(cmd)
+	if len(args) > 0 || connect(e, cmd) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var ids []string
+	for site, err := range e.Client.Sites(ctx) {
+		if err != nil || len(ids) == adminapi.DefaultLimit {
+			break
+		}
+		ids = append(ids, fmt.Sprintf("%d\t%s", site.ID, site.Name))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

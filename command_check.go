@@ -1,0 +1,198 @@
+package caddyiis
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/certmagic"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/cli"
+)
+
+// addChecking adds the commands that explain, check and compare.
+func (c *commandLine) addChecking(iis *cobra.Command) {
+	iis.AddCommand(c.explainCommand(), c.checkCommand(), c.verifyCommand(), c.generateCommand())
+}
+
+func (c *commandLine) explainCommand() *cobra.Command {
+	cmd := c.command("explain <IP:port> [--sni <name> | --no-sni] [--host <name>] [--scheme <http|https>]",
+		"Explains which certificate and site a client gets", `
+Explains what a client gets that connects to an address: which certificate and
+why, which site and why, and what a browser would say. The rules are asked that
+live traffic uses.
+
+Without --host, the host is the server name; without --sni, the server name is
+the host, as browsers do it. *:443 is an address that no binding names.`, `
+  $ caddy iis explain 10.0.0.5:443 --sni www.example.com
+  $ caddy iis explain 10.0.0.5:443 --no-sni --host www.example.com
+  $ caddy iis explain *:80 --host www.example.com`,
+		cobra.ExactArgs(1), cli.ExitFailed,
+		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+			q := adminapi.Question{Local: args[0]}
+			q.SNI, _ = cmd.Flags().GetString("sni")
+			q.Host, _ = cmd.Flags().GetString("host")
+			q.Scheme, _ = cmd.Flags().GetString("scheme")
+			without, _ := cmd.Flags().GetBool("no-sni")
+			switch {
+			case without && q.SNI != "":
+				return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("a client sends a server name (--sni) or none (--no-sni), not both")}
+			case !without:
+				return cli.ExplainBrowser(ctx, e, q)
+			}
+			return cli.Explain(ctx, e, q)
+		}))
+	cmd.Flags().String("sni", "", "The server name that the client sends")
+	cmd.Flags().Bool("no-sni", false, "The client sends no server name")
+	cmd.Flags().String("host", "", "The host that the client asks for")
+	cmd.Flags().String("scheme", "", "http or https (default: what the port speaks)")
+	return cmd
+}
+
+func (c *commandLine) checkCommand() *cobra.Command {
+	return c.command("check [--config <path> [--adapter <name>]]",
+		"Shows the findings of a configuration", `
+Shows what is wrong or surprising in the running configuration or, with
+--config, in a configuration file. The file is loaded as caddy validate does: no
+socket is opened, nothing is started, and a running Caddy does not notice.
+
+Exit codes: 0 nothing but remarks, 1 warnings, 2 errors, 3 it could not be
+checked.`, `
+  $ caddy iis check
+  $ caddy iis check --config Caddyfile`,
+		cobra.NoArgs, cli.ExitNotAsked,
+		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+			flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+			config := flags.String("config")
+			if config == "" {
+				return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error {
+					return cli.CheckRunning(ctx, e)
+				})(ctx, e, cmd, args)
+			}
+			findings, err := checkFile(config, flags.String("adapter"))
+			if err != nil {
+				return err
+			}
+			return cli.Check(e, findings)
+		})
+}
+
+// codeRefused is the code of the finding for a configuration that is refused by
+// something else than its bindings.
+const codeRefused = "refused"
+
+// checkFile returns the findings of a configuration file.
+func checkFile(path, adapter string) ([]adminapi.Finding, error) {
+	if path != "-" {
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	raw, _, _, err := caddycmd.LoadConfig(path, adapter)
+	if err != nil {
+		return refusedFinding(err), nil
+	}
+	return checkConfig(raw)
+}
+
+func refusedFinding(err error) []adminapi.Finding {
+	return []adminapi.Finding{{Severity: adminapi.SeverityError, Code: codeRefused, Message: err.Error()}}
+}
+
+// checkConfig returns the findings of a configuration. Nothing is started.
+func checkConfig(raw []byte) ([]adminapi.Finding, error) {
+	var cfg *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
+		return refusedFinding(err), nil
+	}
+	if cfg == nil || cfg.AppsRaw["iis"] == nil {
+		return nil, errors.New("the configuration has no iis app: there is nothing to check")
+	}
+	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
+		return findings, nil
+	}
+	// Log files belong to the running Caddy, and messages among findings to
+	// nobody.
+	cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
+	storage := certmagic.Default.Storage
+	ctx, err := caddy.ProvisionContext(cfg)
+	certmagic.Default.Storage = storage
+	if err != nil {
+		return refusedFinding(err), nil
+	}
+	app, err := ctx.AppIfConfigured("iis")
+	if err != nil {
+		return refusedFinding(err), nil
+	}
+	defer func() { _ = app.(*App).Cleanup() }()
+	findings := []adminapi.Finding{}
+	for _, f := range app.(*App).findings {
+		findings = append(findings, showFinding(f))
+	}
+	return findings, nil
+}
+
+// conflicts returns the errors among the bindings, each as a finding of its
+// own: Caddy makes one text of them.
+func conflicts(raw json.RawMessage) []adminapi.Finding {
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON(raw, app); err != nil {
+		return nil // Caddy says it with more context
+	}
+	if err := app.parseOptions(); err != nil {
+		return nil
+	}
+	var conflict *binding.ConflictError
+	if err := app.compile(); !errors.As(err, &conflict) {
+		return nil
+	}
+	var findings []adminapi.Finding
+	for _, f := range conflict.Findings {
+		findings = append(findings, showFinding(f))
+	}
+	if conflict.More > 0 {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityError, Code: cmp.Or(findings[len(findings)-1].Code, codeRefused),
+			Message: fmt.Sprintf("and %d more errors", conflict.More),
+		})
+	}
+	return findings
+}
+
+func (c *commandLine) generateCommand() *cobra.Command {
+	cmd := c.command("commands [--for <tool>]... [--port <port>] [<id>=<host>[,<host>...]]...",
+		"Writes the command lines that set the same bindings", `
+Writes the command lines of adsutil.vbs, appcmd, netsh and caddy iis that set the
+bindings of the running sites or, with arguments, of a list of site ids and
+hosts. A host stands for an https binding at --port on all addresses; IP:port:host
+is taken as it is.`, `
+  $ caddy iis commands
+  $ caddy iis commands --for adsutil 1=www.example.com 2=shop.example.com,example.com
+  $ caddy iis commands --for appcmd --port 8443 1=www.example.com`,
+		cobra.ArbitraryArgs, cli.ExitFailed,
+		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+			tools, _ := cmd.Flags().GetStringSlice("for")
+			port, _ := cmd.Flags().GetUint16("port")
+			do := func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
+				return cli.Generate(ctx, e, tools, args, port)
+			}
+			if len(args) > 0 {
+				return do(ctx, e, cmd, args) // without a running Caddy
+			}
+			return asking(do)(ctx, e, cmd, args)
+		})
+	cmd.Flags().StringSlice("for", nil, "The tool: adsutil, appcmd, netsh or caddy (default: all)")
+	cmd.Flags().Uint16("port", 443, "The port of hosts in the list")
+	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(cli.Tools(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}

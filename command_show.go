@@ -1,0 +1,88 @@
+package caddyiis
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-iis/caddy-iis/internal/cli"
+)
+
+// addShowing adds the commands that only look.
+func (c *commandLine) addShowing(iis *cobra.Command) {
+	show := func(do func(context.Context, *cli.Env) error) task {
+		return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error { return do(ctx, e) })
+	}
+	one := c.command("show <site>", "Shows a site with its bindings and findings", `
+Shows the state of a site with its reason, its bindings with the certificates
+that clients get, and what is remarkable about it. A site is named by its id, by
+its metabase path or by its name.`, `
+  $ caddy iis show 1
+  $ caddy iis show "Default Web Site" --json`,
+		cobra.ExactArgs(1), cli.ExitFailed,
+		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
+			return cli.Show(ctx, e, args[0])
+		}))
+	one.ValidArgsFunction = completeSites
+	iis.AddCommand(
+		c.command("list", "Lists the sites", `
+Lists the sites with their states, bindings and certificates.`, `
+  $ caddy iis list
+  $ caddy iis list --json`,
+			cobra.NoArgs, cli.ExitFailed, show(cli.List)),
+		one,
+		c.command("endpoints", "Lists the addresses and ports", `
+Lists each address and port that a binding or a certificate names: whether it
+listens or why not, the certificate of clients without SNI, and for how many
+server names there are others.`, `
+  $ caddy iis endpoints`,
+			cobra.NoArgs, cli.ExitFailed, show(cli.Endpoints)),
+		c.command("certificates", "Lists the certificates", `
+Lists the certificates with their subjects, expiry, thumbprint and the number of
+sites that share them.`, `
+  $ caddy iis certificates`,
+			cobra.NoArgs, cli.ExitFailed, show(cli.Certificates)),
+	)
+}
+
+// addAdsutil adds the commands of adsutil.vbs.
+func (c *commandLine) addAdsutil(iis *cobra.Command) {
+	const properties = `
+
+The properties of a site are ServerBindings, SecureBindings, ServerComment,
+ServerState and ServerAutoStart. Paths may have slashes or backslashes, in any
+case, with or without one at the beginning and at the end.
+
+Output and exit codes are those of adsutil.vbs. On Unix an exit code has eight
+bits: of 0x80070003, "path not found", the 3 is left.`
+	for _, v := range []struct{ verb, use, short, long, example string }{
+		{"get", "get <path>/<property>", "Shows a property of a site, as adsutil.vbs does", `
+Shows a property of a site. Bindings in the form of IIS 7 are shown as well, as
+IP:port:host.`, `
+  $ caddy iis get /w3svc/1/SecureBindings`},
+		{"set", "set <path>/<property> <value>...", "Sets a property of a site, as adsutil.vbs does", `
+Sets a property of a site. A list is replaced as a whole; the change is in force
+when the command returns. Setting SecureBindings replaces all https bindings of
+the site, ServerBindings all http bindings; those that stay keep their sslFlags
+and certificate.`, `
+  $ caddy iis set /w3svc/1/SecureBindings ":443:www.example.com" ":443:example.com"
+  $ caddy iis set /w3svc/1/ServerComment "Shop"
+  $ caddy iis set /w3svc/1/ServerAutoStart False`},
+		{"delete", "delete <path>[/<property>]", "Deletes a property or a site, as adsutil.vbs does", `
+Deletes a property of a site, or the site.`, `
+  $ caddy iis delete /w3svc/1/SecureBindings
+  $ caddy iis delete /w3svc/5`},
+		{"enum", "enum <path>", "Shows all properties of a site, as adsutil.vbs does", `
+Shows all properties of a site, or all sites.`, `
+  $ caddy iis enum /w3svc/1
+  $ caddy iis enum /w3svc`},
+	} {
+		verb := v.verb
+		iis.AddCommand(c.command(v.use, v.short, strings.TrimSpace(v.long)+properties, v.example,
+			cobra.ArbitraryArgs, cli.ExitFailed,
+			asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
+				return cli.Adsutil(ctx, e, verb, args)
+			})))
+	}
+}

@@ -1,0 +1,293 @@
+package iisconfig
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// mbReader reads a property: the section of a later IIS that it has become, and what
+// it does to inherited settings. Lists of IIS 6 replace inherited ones.
+type mbReader func(rep *reporter, src Source, p mbProp) (section string, apply func(*Settings))
+
+// mbProperties are the properties that the model holds, by name in lower case.
+var mbProperties = map[string]mbReader{
+	"defaultdoc":        mbDefaultDoc,
+	"enabledefaultdoc":  mbToggleDoc,
+	"enabledirbrowsing": mbToggleBrowse,
+	"dirbrowseflags":    mbDirBrowse,
+	"httpredirect":      mbRedirect,
+	"httperrors":        mbErrors,
+	"httpcustomheaders": mbHeaders,
+	"mimemap":           mbMIME,
+	"scriptmaps":        mbScripts,
+	"accessflags":       mbAccess,
+	"accesssslflags":    mbSSL,
+	"authflags":         mbAuth,
+	"accessssl":         mbSSLBit("AccessSSL"),
+	"accessssl128":      mbSSLBit("AccessSSL128"),
+}
+
+// mbSiteProperties are read with the site or the folder itself.
+var mbSiteProperties = map[string]bool{
+	"keytype": true, "servercomment": true, "serverautostart": true, "serverstate": true, "serverbindings": true,
+	"securebindings": true, "sslcerthash": true, "sslstorename": true, "path": true, "approot": true,
+	"apppoolid": true, "uncusername": true, "uncpassword": true, "appfriendlyname": true, "appisolated": true,
+}
+
+// mbNoEffect are beginnings of names that are about logs, caches, worker processes,
+// accounts of the old server, or the tools of IIS.
+var mbNoEffect = []string{
+	"adminacl", "adminserver", "allowkeepalive", "allowpathinfo", "anonymous", "app", "asp", "authchange",
+	"authexpired", "authnotify", "authpersist", "cacheisapi", "passwordchange", "wamuser", "websvcext",
+	"cachecontrol", "cachi", "canonicalize", "centralbinary", "certcheck", "cgi", "connectiontimeout",
+	"contentindexed", "cpu", "createcgi", "createprocess", "custom", "defaultlogondomain", "demandstart",
+	"description", "dirbrowse", "disablesocketpooling", "disallow", "dontlog", "downlevel", "etagchangenumber",
+	"filter", "frontpage", "hc", "historymajor", "httppics", "idletimeout", "iis5isolation", "inprocessisapi",
+	"isapi", "load", "log", "managed", "max", "md_", "minfilebytes", "netlogon", "notdeletable", "notify",
+	"ntauthentication", "orphan", "passport", "periodicrestart", "ping", "pool", "processntcr", "rapidfail",
+	"realm", "revocation", "server", "sethostname", "shutdown", "smp", "ssi", "sslctl", "sslusedsmapper",
+	"startuptime", "unknownname", "uploadreadahead", "usehostname", "webdav", "webservice", "win32error",
+}
+
+func mbIgnored(key string) bool {
+	if mbSiteProperties[key] {
+		return true
+	}
+	for _, p := range mbNoEffect {
+		if strings.HasPrefix(key, p) {
+			return true
+		}
+	}
+	return false
+}
+
+const webServer = "system.webServer/"
+
+func mbDefaultDoc(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var files []Value
+	for f := range strings.SplitSeq(p.value, ",") {
+		if f = strings.TrimSpace(f); f != "" {
+			files = append(files, Value{Value: f, Source: src})
+		}
+	}
+	return webServer + "defaultDocument", func(s *Settings) {
+		replace(&s.DefaultDocument, DefaultDocument{Enabled: true}, func(d *DefaultDocument) { d.Files, d.Source = files, src })
+	}
+}
+
+func mbTrue(p mbProp) bool { return strings.EqualFold(p.value, "true") || p.value == "1" }
+
+// adsutil shows the bits of DirBrowseFlags as properties of their own.
+func mbToggleDoc(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	return webServer + "defaultDocument", func(s *Settings) {
+		replace(&s.DefaultDocument, DefaultDocument{}, func(d *DefaultDocument) { d.Enabled, d.Source = mbTrue(p), src })
+	}
+}
+
+func mbToggleBrowse(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	return webServer + "directoryBrowse", func(s *Settings) {
+		replace(&s.DirectoryBrowse, DirectoryBrowse{}, func(d *DirectoryBrowse) { d.Enabled, d.Source = mbTrue(p), src })
+	}
+}
+
+// mbFlags returns the words of a bit field as the XML has it, "A | B".
+func mbFlags(value string) map[string]bool {
+	out := make(map[string]bool)
+	for w := range strings.SplitSeq(value, "|") {
+		out[strings.ToLower(strings.TrimSpace(w))] = true
+	}
+	return out
+}
+
+// mbBit reports whether a bit field, in words or as a number, has a flag.
+func mbBit(value, word string, bit uint64) bool {
+	if n, err := strconv.ParseUint(strings.TrimSpace(value), 0, 64); err == nil {
+		return n&bit != 0
+	}
+	return mbFlags(value)[word]
+}
+
+func mbDirBrowse(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	browse, doc := mbBit(p.value, "enabledirbrowsing", 0x80000000), mbBit(p.value, "enabledefaultdoc", 0x40000000)
+	return webServer + "directoryBrowse", func(s *Settings) {
+		replace(&s.DirectoryBrowse, DirectoryBrowse{}, func(d *DirectoryBrowse) {
+			d.Enabled, d.ShowFlags, d.Source = browse, p.value, src
+		})
+		replace(&s.DefaultDocument, DefaultDocument{Source: src}, func(d *DefaultDocument) { d.Enabled = doc })
+	}
+}
+
+// mbRedirect reads "destination, FLAG, FLAG".
+func mbRedirect(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	r := &HTTPRedirect{Status: 302, Source: src}
+	for i, part := range strings.Split(p.value, ",") {
+		part = strings.TrimSpace(part)
+		switch flag := strings.ToUpper(part); {
+		case i == 0:
+			r.Destination, r.Enabled = part, part != ""
+		case flag == "EXACT_DESTINATION":
+			r.Exact = true
+		case flag == "CHILD_ONLY":
+			r.ChildOnly = true
+		case flag == "PERMANENT":
+			r.Status = 301
+		case flag == "TEMPORARY", flag == "":
+		default:
+			rep.warn(CodeUnknown, src, "", "HttpRedirect: %q is not understood", shorten(part))
+		}
+	}
+	return webServer + "httpRedirect", func(s *Settings) { s.HTTPRedirect = r }
+}
+
+var (
+	reErrorItem  = regexp.MustCompile(`^\d{3},`)
+	reMIMEItem   = regexp.MustCompile(`^[.*][^,]*,`)
+	reScriptItem = regexp.MustCompile(`^(?:\.[^,]*|\*),`)
+	reHeaderItem = regexp.MustCompile(`^[A-Za-z0-9_-]+:`)
+)
+
+// mbErrors reads items "404,*,URL,/missing.htm".
+func mbErrors(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	h := &HTTPErrors{Source: src}
+	modes := map[string]string{"FILE": "File", "URL": "ExecuteURL"}
+	for _, item := range p.list(reErrorItem.MatchString) {
+		parts := strings.SplitN(item.value, ",", 4)
+		at := Source{File: src.File, Line: item.line, Scope: src.Scope}
+		status, err := strconv.Atoi(parts[0])
+		if len(parts) < 4 || err != nil || modes[strings.ToUpper(parts[2])] == "" {
+			rep.warn(CodeUnknown, at, "", "HttpErrors: %q is not understood", shorten(item.value))
+			continue
+		}
+		page := ErrorPage{Status: status, SubStatus: -1, Path: parts[3], Mode: modes[strings.ToUpper(parts[2])], Source: at}
+		if n, err := strconv.Atoi(parts[1]); err == nil {
+			page.SubStatus = n
+		}
+		h.Errors = append(h.Errors, page)
+	}
+	return webServer + "httpErrors", func(s *Settings) { s.HTTPErrors = h }
+}
+
+func mbHeaders(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var headers []Header
+	for _, item := range p.list(reHeaderItem.MatchString) {
+		name, value, ok := strings.Cut(item.value, ":")
+		at := Source{File: src.File, Line: item.line, Scope: src.Scope}
+		if !ok {
+			rep.warn(CodeUnknown, at, "", "HttpCustomHeaders: %q is not understood", shorten(item.value))
+			continue
+		}
+		headers = append(headers, Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value), Source: at})
+	}
+	return webServer + "httpProtocol", func(s *Settings) {
+		replace(&s.HTTPProtocol, HTTPProtocol{}, func(h *HTTPProtocol) { h.CustomHeaders, h.Source = headers, src })
+	}
+}
+
+func mbMIME(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var maps []MIMEMap
+	for _, item := range p.list(reMIMEItem.MatchString) {
+		ext, typ, ok := strings.Cut(item.value, ",")
+		at := Source{File: src.File, Line: item.line, Scope: src.Scope}
+		if !ok {
+			rep.warn(CodeUnknown, at, "", "MimeMap: %q is not understood", shorten(item.value))
+			continue
+		}
+		maps = append(maps, MIMEMap{Extension: ext, Type: typ, Source: at})
+	}
+	return webServer + "staticContent", func(s *Settings) {
+		replace(&s.StaticContent, StaticContent{}, func(st *StaticContent) {
+			// Entries of a site come on top of the server's.
+			l := list[MIMEMap]{name: "MimeMap"}
+			for _, m := range maps {
+				key := strings.ToLower(m.Extension)
+				l.ops = append(l.ops, listOp[MIMEMap]{op: opRemove, key: key}, listOp[MIMEMap]{op: opAdd, key: key, item: m, source: m.Source})
+			}
+			st.MIMEMaps = l.apply(s, st.MIMEMaps, func(m MIMEMap) string { return m.Extension })
+			st.Source = src
+		})
+	}
+}
+
+// mbScripts reads items ".asp,C:\...\asp.dll,5,GET,HEAD,POST,TRACE".
+func mbScripts(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var entries []Handler
+	for _, item := range p.list(reScriptItem.MatchString) {
+		parts := strings.SplitN(item.value, ",", 4)
+		at := Source{File: src.File, Line: item.line, Scope: src.Scope}
+		if len(parts) < 3 {
+			rep.warn(CodeUnknown, at, "", "ScriptMaps: %q is not understood", shorten(item.value))
+			continue
+		}
+		h := Handler{Name: parts[0], Path: "*" + parts[0], Verb: "*", ScriptProcessor: parts[1], Source: at}
+		if parts[0] == "*" {
+			h.Path = "*"
+		}
+		if len(parts) == 4 && parts[3] != "" {
+			h.Verb = parts[3]
+		}
+		entries = append(entries, h)
+	}
+	return webServer + "handlers", func(s *Settings) {
+		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.Entries, h.Source = entries, src })
+	}
+}
+
+func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var words []string
+	for _, w := range []struct {
+		flag, word string
+		bit        uint64
+	}{{"accessread", "Read", 1}, {"accesswrite", "Write", 2}, {"accessexecute", "Execute", 4}, {"accesssource", "Source", 16}, {"accessscript", "Script", 512}} {
+		if mbBit(p.value, w.flag, w.bit) {
+			words = append(words, w.word)
+		}
+	}
+	policy := strings.Join(words, ", ")
+	if policy == "" {
+		policy = "None"
+	}
+	return webServer + "handlers", func(s *Settings) {
+		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.AccessPolicy, h.Source = policy, src })
+	}
+}
+
+func mbSSL(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var flags AccessFlags
+	if n, err := strconv.ParseUint(strings.TrimSpace(p.value), 0, 32); err == nil {
+		flags = AccessFlags(n)
+	} else {
+		var ok bool
+		if flags, ok = parseAccessFlags(p.value, "|", "Access"); !ok {
+			rep.warn(CodeBadValue, src, "", "AccessSSLFlags has the value %q", shorten(p.value))
+		}
+	}
+	return webServer + "security/access", func(s *Settings) { s.Access = &Access{SSLFlags: flags, Source: src} }
+}
+
+// mbSSLBit reads a bit of AccessSSLFlags that adsutil shows as a property of its own.
+func mbSSLBit(word string) mbReader {
+	bit, _ := parseAccessFlags(word, "|", "Access")
+	return func(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+		return webServer + "security/access", func(s *Settings) {
+			replace(&s.Access, Access{}, func(a *Access) {
+				a.SSLFlags &^= bit
+				if mbTrue(p) {
+					a.SSLFlags |= bit
+				}
+				a.Source = src
+			})
+		}
+	}
+}
+
+func mbAuth(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	var auths []Authentication
+	for _, m := range []struct {
+		flag, method string
+		bit          uint64
+	}{{"authanonymous", "anonymous", 1}, {"authbasic", "basic", 2}, {"authntlm", "windows", 4}, {"authmd5", "digest", 16}, {"authpassport", "passport", 64}} {
+		auths = append(auths, Authentication{Method: m.method, Enabled: mbBit(p.value, m.flag, m.bit), Source: src})
+	}
+	return webServer + "security/authentication", func(s *Settings) { s.Authentication = auths }
+}

@@ -1,0 +1,294 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// target is a site with the bindings that command lines are to set.
+type target struct {
+	id       uint32
+	name     string
+	bindings []targetBinding
+}
+
+type targetBinding struct {
+	binding.Binding
+	flags       binding.Flags
+	certificate string // its name
+	thumbprint  string // SHA-1
+}
+
+// Tools lists what Generate writes command lines for.
+func Tools() []string { return []string{"adsutil", "appcmd", "netsh", "caddy"} }
+
+// Generate writes the command lines that set bindings: those of the running
+// sites, or those of a list such as 1=www.example.com,example.com. A host of
+// the list stands for :port:host; a whole binding is taken as it is.
+func Generate(ctx context.Context, e *Env, tools, list []string, port uint16) error {
+	var targets []target
+	var err error
+	if len(list) > 0 {
+		targets, err = parseTargets(list, port)
+	} else {
+		targets, err = runningTargets(ctx, e)
+	}
+	if err != nil {
+		return err
+	}
+	if len(tools) == 0 {
+		tools = Tools()
+	}
+	lines := make(map[string][]string)
+	for _, tool := range tools {
+		generate, ok := map[string]func([]target) []string{
+			"adsutil": adsutilLines, "appcmd": appcmdLines, "netsh": netshLines, "caddy": caddyLines,
+		}[tool]
+		if !ok {
+			return &ExitError{ExitUsage, fmt.Errorf("no command lines for %q: expected one of %s", tool, strings.Join(Tools(), ", "))}
+		}
+		lines[tool] = generate(targets)
+	}
+	if e.JSON {
+		return e.json(lines)
+	}
+	for i, tool := range tools {
+		if len(tools) > 1 {
+			if i > 0 {
+				e.printf("\n")
+			}
+			e.printf("%s\n", toolHeading(tool))
+		}
+		for _, line := range lines[tool] {
+			e.printf("%s\n", line)
+		}
+	}
+	return nil
+}
+
+func toolHeading(tool string) string {
+	return map[string]string{
+		"adsutil": `rem adsutil.vbs, IIS 6: in C:\Inetpub\AdminScripts`,
+		"appcmd":  `rem appcmd, IIS 7 and later: in %windir%\system32\inetsrv`,
+		"netsh":   "rem netsh, the certificates of IIS 7 and later",
+		"caddy":   "# caddy iis",
+	}[tool]
+}
+
+// parseTargets reads items of the form id=host,host or id=IP:port:host.
+func parseTargets(list []string, port uint16) ([]target, error) {
+	var targets []target
+	for _, item := range list {
+		id, hosts, ok := strings.Cut(item, "=")
+		number, err := strconv.ParseUint(strings.TrimSpace(id), 10, 32)
+		if !ok || err != nil || number == 0 || hosts == "" {
+			return nil, &ExitError{ExitUsage, fmt.Errorf("%q: expected a site id and its hosts, such as 1=www.example.com,example.com", item)}
+		}
+		t := target{id: uint32(number)}
+		for host := range strings.SplitSeq(hosts, ",") {
+			if host = strings.TrimSpace(host); !strings.Contains(host, ":") {
+				host = fmt.Sprintf(":%d:%s", port, host)
+			}
+			parsed, err := binding.Parse("https", host)
+			if err != nil {
+				return nil, &ExitError{ExitUsage, fmt.Errorf("site %d: %w", number, err)}
+			}
+			t.bindings = append(t.bindings, targetBinding{Binding: parsed})
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// runningTargets are the sites of the running Caddy.
+func runningTargets(ctx context.Context, e *Env) ([]target, error) {
+	certificates, err := collect(e.Client.Certificates(ctx))
+	if err != nil {
+		return nil, err
+	}
+	current := make(map[string][]adminapi.Leaf)
+	for _, c := range certificates {
+		current[c.Name] = c.Current
+	}
+	var targets []target
+	for site, err := range e.Client.Sites(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		t := target{id: site.ID, name: site.Name}
+		for _, b := range site.Bindings {
+			parsed, err := binding.Parse(b.Protocol, b.Binding)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", siteLabel(site.ID, site.Name), err)
+			}
+			t.bindings = append(t.bindings, targetBinding{
+				Binding: parsed, flags: binding.Flags(b.Flags), certificate: b.Certificate,
+				thumbprint: thumbprintFor(current[b.Certificate], parsed.Host),
+			})
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// thumbprintFor returns the thumbprint of the certificate for a host, or of the
+// first one.
+func thumbprintFor(leaves []adminapi.Leaf, host string) string {
+	for _, leaf := range leaves {
+		if slices.Contains(leaf.Subjects, host) {
+			return leaf.SHA1
+		}
+	}
+	if len(leaves) > 0 {
+		return leaves[0].SHA1
+	}
+	return ""
+}
+
+// maxAdsutil is how many items SET of adsutil.vbs takes: the script host passes
+// it nine arguments with the command and the path.
+const maxAdsutil = 9
+
+func adsutilLines(targets []target) []string {
+	var lines []string
+	for _, t := range targets {
+		for _, list := range []struct {
+			property string
+			protocol binding.Protocol
+		}{{"ServerBindings", binding.HTTP}, {"SecureBindings", binding.HTTPS}} {
+			values := t.values(list.protocol)
+			if len(values) == 0 {
+				continue
+			}
+			if len(values) > maxAdsutil {
+				lines = append(lines, fmt.Sprintf("rem site %d: adsutil.vbs takes no more than %d bindings in one SET, and each SET replaces the list; these are %d",
+					t.id, maxAdsutil, len(values)))
+			}
+			lines = append(lines, fmt.Sprintf("cscript.exe adsutil.vbs set /w3svc/%d/%s %s", t.id, list.property, strings.Join(values, " ")))
+		}
+	}
+	return lines
+}
+
+// values are the bindings of a protocol in the form of IIS 6, quoted.
+func (t target) values(p binding.Protocol) []string {
+	var values []string
+	for _, b := range t.bindings {
+		if b.Protocol == p {
+			values = append(values, `"`+b.SecureString()+`"`)
+		}
+	}
+	return values
+}
+
+func appcmdLines(targets []target) []string {
+	var lines []string
+	for _, t := range targets {
+		for _, b := range t.bindings {
+			element := fmt.Sprintf("bindings.[protocol='%s',bindingInformation='%s'", b.Protocol, b.Binding)
+			if b.flags != 0 {
+				element += fmt.Sprintf(",sslFlags='%d'", b.flags)
+			}
+			element += "]"
+			if t.name == "" || strings.ContainsAny(t.name, `"'`) {
+				lines = append(lines, fmt.Sprintf(`appcmd.exe set config -section:system.applicationHost/sites "/+[id='%d'].%s" /commit:apphost`, t.id, element))
+				continue
+			}
+			lines = append(lines, fmt.Sprintf(`appcmd.exe set site "/site.name:%s" "/+%s"`, t.name, element))
+		}
+	}
+	return lines
+}
+
+// iisAppID is the application id that IIS writes into TLS records.
+const iisAppID = "{4dc3e181-e14b-4a21-b022-59fc669b0914}"
+
+func netshLines(targets []target) []string {
+	var lines []string
+	seen := make(map[string]bool)
+	for _, t := range targets {
+		for _, b := range t.bindings {
+			if b.Protocol != binding.HTTPS {
+				continue
+			}
+			key := b.netshKey()
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			line := "netsh http add sslcert " + key
+			if b.flags&binding.FlagCentralStore == 0 {
+				line += " certhash=" + cmp.Or(b.thumbprint, "THUMBPRINT") + " certstorename=MY"
+			}
+			line += " appid=" + iisAppID
+			for _, s := range []struct {
+				flag binding.Flags
+				word string
+			}{
+				{binding.FlagNoHTTP2, "disablehttp2"}, {binding.FlagNoOCSP, "disableocspstapling"},
+				{binding.FlagNoQUIC, "disablequic"}, {binding.FlagNoTLS13, "disabletls13"}, {binding.FlagNoLegacyTLS, "disablelegacytls"},
+			} {
+				if b.flags&s.flag != 0 {
+					line += " " + s.word + "=enable"
+				}
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func (b targetBinding) netshKey() string {
+	switch {
+	case b.flags&binding.FlagCentralStore != 0:
+		return fmt.Sprintf("ccs=%d", b.Port)
+	case b.flags&binding.FlagSNI != 0:
+		return fmt.Sprintf("hostnameport=%s:%d", b.Host, b.Port)
+	}
+	ip := "0.0.0.0"
+	if b.IP.IsValid() {
+		if ip = b.IP.String(); b.IP.Is6() {
+			ip = "[" + ip + "]"
+		}
+	}
+	return fmt.Sprintf("ipport=%s:%d", ip, b.Port)
+}
+
+// caddyLines sets what has the form of IIS 6 as a list, and adds the rest.
+func caddyLines(targets []target) []string {
+	var lines []string
+	for _, t := range targets {
+		if values := t.values(binding.HTTP); len(values) > 0 {
+			lines = append(lines, fmt.Sprintf("caddy iis set /w3svc/%d/ServerBindings %s", t.id, strings.Join(values, " ")))
+		}
+		var simple []string
+		var others []targetBinding
+		for _, b := range t.bindings {
+			switch {
+			case b.Protocol == binding.HTTP:
+			case b.flags == 0:
+				simple = append(simple, `"`+b.SecureString()+`"`)
+			default:
+				others = append(others, b)
+			}
+		}
+		if len(simple) > 0 {
+			lines = append(lines, fmt.Sprintf("caddy iis set /w3svc/%d/SecureBindings %s", t.id, strings.Join(simple, " ")))
+		}
+		for _, b := range others {
+			line := fmt.Sprintf(`caddy iis add binding %d https "%s" --flags %d`, t.id, b.Binding, b.flags)
+			if b.certificate != "" {
+				line += fmt.Sprintf(" --certificate %q", b.certificate)
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// List shows all sites.
+func List(ctx context.Context, e *Env) error {
+	sites, err := collect(e.Client.Sites(ctx))
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(sites)
+	}
+	if len(sites) == 0 {
+		e.printf("There are no sites.\n")
+		return nil
+	}
+	t := table{heads: []string{"ID", "NAME", "STATE", "BINDINGS", "CERTIFICATE"}, flex: []int{1, 3, 4}}
+	for _, site := range sites {
+		var bindings []string
+		for _, b := range site.Bindings {
+			bindings = append(bindings, b.Protocol+" "+b.Binding)
+		}
+		t.add(text(fmt.Sprint(site.ID)), text(site.Name), stateCell(site),
+			text(strings.Join(bindings, ", ")), text(strings.Join(certificatesOf(site), ", ")))
+	}
+	return e.write(&t)
+}
+
+// stateCell is a site's state in few words.
+func stateCell(site adminapi.Site) cell {
+	switch {
+	case site.State != adminapi.StateStarted && site.Code != "":
+		return cell{fmt.Sprintf("%s (%s)", site.State, site.Code), red}
+	case site.State != adminapi.StateStarted:
+		return cell{site.State, yellow}
+	case site.Offline:
+		return cell{"offline (503)", yellow}
+	}
+	return cell{site.State, green}
+}
+
+// certificatesOf lists the certificates of a site's bindings without repeating.
+func certificatesOf(site adminapi.Site) []string {
+	var names []string
+	seen := make(map[string]bool)
+	for _, b := range site.Bindings {
+		name := recordCertificate(b)
+		if name != "" && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func recordCertificate(b adminapi.Binding) string {
+	if b.Certificate == "" && b.Record != "" {
+		return "(central store)"
+	}
+	return b.Certificate
+}
+
+// Show shows one site.
+func Show(ctx context.Context, e *Env, name string) error {
+	site, err := e.FindSite(ctx, name)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(site)
+	}
+	state := stateCell(site)
+	e.printf("%s: %s\n", siteLabel(site.ID, site.Name), e.paint(state.color, state.text))
+	if site.Reason != "" {
+		e.printf("  %s\n", site.Reason)
+	}
+	if site.Offline {
+		e.printf("  every request is answered with 503 while offline is set\n")
+	}
+	if site.Certificate != "" {
+		e.printf("certificate: %s\n", site.Certificate)
+	}
+	e.printf("\n")
+	if len(site.Bindings) == 0 {
+		e.printf("The site has no bindings: no request reaches it.\n")
+	} else if err := e.write(bindingTable(site)); err != nil {
+		return err
+	}
+	if len(site.Findings) > 0 {
+		e.printf("\n")
+		e.writeFindings(site.Findings)
+	}
+	return nil
+}
+
+func bindingTable(site adminapi.Site) *table {
+	t := &table{heads: []string{"PROTOCOL", "BINDING", "SSLFLAGS", "CERTIFICATE", "TLS RECORD"}, flex: []int{1, 3, 4}}
+	for _, b := range site.Bindings {
+		flags := ""
+		if b.Protocol == "https" {
+			flags = binding.Flags(b.Flags).String()
+		}
+		t.add(text(b.Protocol), text(b.Binding), text(flags), text(recordCertificate(b)), text(b.Record))
+	}
+	return t
+}
+
+// Endpoints shows the addresses and ports.
+func Endpoints(ctx context.Context, e *Env) error {
+	endpoints, err := collect(e.Client.Endpoints(ctx))
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(endpoints)
+	}
+	if len(endpoints) == 0 {
+		e.printf("There are no bindings and no certificates by address.\n")
+		return nil
+	}
+	t := table{heads: []string{"ADDRESS", "PROTOCOL", "LISTENING", "BINDINGS", "WITHOUT SNI", "NAMES"}, flex: []int{2, 4}}
+	for _, p := range endpoints {
+		listening := cell{"yes", green}
+		if !p.Listening {
+			listening = cell{"no: " + p.Reason, yellow}
+		}
+		names, without := "", cell{}
+		if p.Protocol == "https" {
+			names = fmt.Sprint(p.ServerNames)
+			if p.CentralStore {
+				names += " and the store"
+			}
+		}
+		if d := p.WithoutSNI; d != nil {
+			without = text(d.Certificate)
+			if d.Certificate == "" {
+				without = cell{"refused: " + d.Reason, yellow}
+			}
+		}
+		t.add(text(p.Address), text(p.Protocol), listening, number(p.Bindings), without, text(names))
+	}
+	return e.write(&t)
+}
+
+// Certificates shows the certificates.
+func Certificates(ctx context.Context, e *Env) error {
+	certificates, err := collect(e.Client.Certificates(ctx))
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(certificates)
+	}
+	if len(certificates) == 0 {
+		e.printf("There are no certificates.\n")
+		return nil
+	}
+	t := table{heads: []string{"NAME", "SOURCE", "SUBJECTS", "EXPIRES", "SHA-1", "SITES"}, flex: []int{2}}
+	for _, c := range certificates {
+		if len(c.Current) == 0 {
+			t.add(text(c.Name), text(c.Source), cell{cmp.Or(c.Error, "not available yet"), yellow}, text(""), text(""), number(c.UsedBy.SiteCount))
+		}
+		for _, leaf := range c.Current {
+			t.add(text(c.Name), text(c.Source), text(strings.Join(leaf.Subjects, " ")),
+				text(leaf.NotAfter.Format("2006-01-02")), text(leaf.SHA1), number(c.UsedBy.SiteCount))
+		}
+	}
+	return e.write(&t)
+}
