@@ -70,12 +70,12 @@ func TestAdminErrors(t *testing.T) {
 		{"GET", "/iis/explain?local=127.0.0.1:1&hots=a", 400, "local, sni, host, scheme"},
 	} {
 		status, body := s.Admin(c.method, c.path, "")
-		if status != c.status || !strings.Contains(body, c.message) {
-			t.Errorf("%s %s: %d %s; want %d, %q", c.method, c.path, status, body, c.status, c.message)
-		}
 		var said struct{ Error string }
-		if c.status >= 400 && (json.Unmarshal([]byte(body), &said) != nil || said.Error == "") {
+		if status >= 400 && (json.Unmarshal([]byte(body), &said) != nil || said.Error == "") {
 			t.Errorf("%s %s: not an error of Caddy: %s", c.method, c.path, body)
+		}
+		if status != c.status || !strings.Contains(said.Error, c.message) {
+			t.Errorf("%s %s: %d %q; want %d, %q", c.method, c.path, status, said.Error, c.status, c.message)
 		}
 	}
 	req, err := http.NewRequest(http.MethodPut, "http://"+s.AdminAddr()+"/iis/check", nil)
@@ -191,6 +191,10 @@ func TestAdminSharedPort(t *testing.T) {
 		tls internal
 		respond "ordinary"
 	}`, port))
+	waitFor(t, "the ordinary site to have its certificate", func() bool {
+		_, err := ts.Handshake(fmt.Sprintf("127.0.0.1:%d", port), "ordinary.test")
+		return err == nil
+	})
 	for _, c := range []struct {
 		sni, handshake, request string
 	}{

@@ -127,7 +127,7 @@ func (s *session) run(t *testing.T, line string) string {
 	args := splitArgs(t, s.expand(line))
 	_, before := s.Admin("GET", "/config/", "")
 	var out, errOut bytes.Buffer
-	code := caddyiis.RunCommand(&out, &errOut, append(args, "--address", s.AdminAddr())...)
+	code := caddyiis.RunCommand(&out, &errOut, append([]string{"--address", s.AdminAddr()}, args...)...)
 	if _, after := s.Admin("GET", "/config/", ""); code != 0 && after != before {
 		t.Errorf("caddy iis %v failed with exit code %d, but the configuration was\n%s\nand is\n%s", args, code, before, after)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -104,7 +106,33 @@ func (a *App) loadCertificates() error {
 		a.certificates[name] = source
 	}
 	a.CertificatesRaw = nil // allow GC to deallocate
+	if err := a.readCertificates(); err != nil {
+		return err
+	}
 	return certsel.CheckManaged(a.certificates)
+}
+
+// readCertificates has the sources read their files, on all cores.
+func (a *App) readCertificates() error {
+	names := sortedKeys(a.certificates)
+	errs := make([]error, len(names))
+	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		loader, ok := a.certificates[name].(certsel.Loader)
+		if !ok {
+			continue
+		}
+		limit <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-limit }()
+			if err := loader.Load(a.ctx); err != nil {
+				errs[i] = fmt.Errorf("certificate %q: %w", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // logFinding writes what an administrator should know about a configuration.

@@ -65,13 +65,13 @@ func TestServeTimeouts(t *testing.T) {
 		{"half a header, https", secure("h1"), get, 300 * time.Millisecond, ""},
 	} {
 		wg.Go(func() {
+			began := time.Now()
 			conn, err := c.dial()
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
 				return
 			}
 			defer conn.Close()
-			began := time.Now()
 			if _, err := io.WriteString(conn, c.send); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -237,11 +237,19 @@ func TestServeProxyProtocol(t *testing.T) {
 // http bindings are left alone.
 func TestServeHTTPRedirect(t *testing.T) {
 	httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
-	startIIS(t, withServers(t, httpPort, httpsPort, "listener_wrappers {\nhttp_redirect\ntls\n}", "{iis.site.id}"))
+	s := startIIS(t, withServers(t, httpPort, httpsPort, "listener_wrappers {\nhttp_redirect\ntls\n}", "{iis.site.id}"))
 	exchange{name: "https", request: ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "www.test"}, cert: "D", body: "1"}.checkAll(t)
 	answer, err := ts.Raw(at("127.0.0.1", httpsPort), "GET /x HTTP/1.1\r\nHost: www.test:8443\r\n\r\n")
 	if err != nil || !strings.HasPrefix(answer, "HTTP/1.0 308 Permanent Redirect\r\n") || !strings.Contains(answer, "\r\nLocation: https://www.test:8443/x\r\n") {
 		t.Errorf("http at the https binding: got %q, %v; want a redirect to https", answer, err)
 	}
 	exchange{name: "http", request: ts.Request{Addr: at("127.0.0.1", httpPort), Plain: true, Host: "www.test"}, body: "1"}.check(t)
+
+	for wrappers, reason := range map[string]string{
+		"tls\nhttp_redirect":                      "tls in first place",
+		"http_redirect\ntls\nproxy_protocol\ntls": "tls is there twice",
+	} {
+		config := iisConfig(withServers(t, httpPort, httpsPort, "listener_wrappers {\n"+wrappers+"\n}", "{iis.site.id}"))
+		refusedLoad(t, s, wrappers, config, "listener_wrappers", reason)
+	}
 }

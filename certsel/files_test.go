@@ -2,6 +2,7 @@ package certsel
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -111,6 +112,7 @@ func writeFile(t testing.TB, dir, name string, parts ...[]byte) string {
 // fileSource is what the sources with certificates from files have in common.
 type fileSource interface {
 	Source
+	Loader
 	caddy.Provisioner
 	caddy.CleanerUpper
 	caddyfile.Unmarshaler
@@ -125,7 +127,7 @@ var (
 // provision provisions a source until the test ends.
 func provision(t testing.TB, source fileSource) {
 	t.Helper()
-	if err := source.Provision(caddy.Context{}); err != nil {
+	if err := loadSource(source); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -189,4 +191,16 @@ func serve(t testing.TB, source Source, client *tls.Config) *x509.Certificate {
 // rsaOnly is a client of the time before ECDSA.
 func rsaOnly() *tls.Config {
 	return &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+}
+
+// loadSource does what a configuration load does with a source.
+func loadSource(source interface {
+	caddy.Provisioner
+	Loader
+},
+) error {
+	if err := source.Provision(caddy.Context{}); err != nil {
+		return err
+	}
+	return source.Load(context.Background())
 }

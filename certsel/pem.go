@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -22,6 +23,10 @@ func init() {
 type PEM struct {
 	// The certificates. At least one is required.
 	Files []PEMFiles `json:"files,omitempty"`
+
+	// How often to look whether files have changed, where the operating
+	// system does not tell. Default: 5s.
+	Poll caddy.Duration `json:"poll,omitempty"`
 
 	fromFiles
 }
@@ -56,64 +61,56 @@ func (PEM) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision loads the files.
+// Provision resolves the names of the files and the passwords.
 func (p *PEM) Provision(_ caddy.Context) error {
 	if len(p.Files) == 0 {
 		return errors.New("no files: name a certificate file and a key file")
 	}
 	repl := caddy.NewReplacer()
 	for _, files := range p.Files {
-		if err := p.load(repl, files); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *PEM) load(repl *caddy.Replacer, files PEMFiles) error {
-	certFile, certPEM, err := readPEM(repl, "certificate", files.Certificate)
-	if err != nil {
-		return err
-	}
-	what := "certificate " + certFile
-	kind := "pem"
-	var keyPEM []byte // nil: the certificate's file holds the key
-	if files.Key != "" {
-		var keyFile string
-		if keyFile, keyPEM, err = readPEM(repl, "private key", files.Key); err != nil {
-			return err
-		}
-		what += " with key " + keyFile
-		kind = "pem with key"
-	}
-	for _, file := range files.Chain {
-		_, chainPEM, err := readPEM(repl, "chain", file)
+		r, err := files.recipe(repl, time.Duration(p.Poll))
 		if err != nil {
 			return err
 		}
-		certPEM = certfile.JoinPEM(certPEM, chainPEM)
-	}
-	password, err := resolvePassword(repl, files.Password)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	key := keyOf([]byte(kind), certPEM, keyPEM, []byte(password))
-	err = p.add(key, func() (*tls.Certificate, error) { return certfile.PEM(certPEM, keyPEM, password) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		p.recipes = append(p.recipes, r)
 	}
 	return nil
 }
 
-// readPEM reads the file of a certificate, key or chain. Contents are not nil.
-func readPEM(repl *caddy.Replacer, what, file string) (name string, contents []byte, err error) {
-	if name, err = repl.ReplaceOrErr(file, true, true); err != nil {
-		return "", nil, fmt.Errorf("%s file %q: %w", what, file, err)
+// recipe says how to make the certificate. Its files are the certificate, the
+// chain, and last the key if that has a file of its own.
+func (f *PEMFiles) recipe(repl *caddy.Replacer, poll time.Duration) (recipe, error) {
+	r := recipe{kind: "pem", poll: poll}
+	for _, file := range append([]string{f.Certificate}, f.Chain...) {
+		path, err := repl.ReplaceOrErr(file, true, true)
+		if err != nil {
+			return r, fmt.Errorf("certificate file %q: %w", file, err)
+		}
+		r.paths = append(r.paths, path)
 	}
-	if contents, err = certfile.ReadFile(name); err != nil {
-		return "", nil, fmt.Errorf("reading the %s: %w", what, err)
+	r.label = "certificate " + r.paths[0]
+	if f.Key != "" {
+		path, err := repl.ReplaceOrErr(f.Key, true, true)
+		if err != nil {
+			return r, fmt.Errorf("private key file %q: %w", f.Key, err)
+		}
+		r.kind = "pem with key"
+		r.paths = append(r.paths, path)
+		r.label += " with key " + path
 	}
-	return name, contents, nil
+	password, err := resolvePassword(repl, f.Password)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", r.label, err)
+	}
+	r.secret = password
+	r.decode = func(contents [][]byte) (*tls.Certificate, error) {
+		if r.kind == "pem" {
+			return certfile.PEM(certfile.JoinPEM(contents...), nil, password)
+		}
+		key := len(contents) - 1
+		return certfile.PEM(certfile.JoinPEM(contents[:key]...), contents[key], password)
+	}
+	return r, nil
 }
 
 // LiteralPassword reports whether a password stands in the configuration

@@ -6,8 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 func TestPEMServes(t *testing.T) {
@@ -62,7 +60,7 @@ func TestPEMPassword(t *testing.T) {
 		"not tell-nobody":                  "wrong password",
 		"tell-nobody{env.CERTSEL_NOWHERE}": "{env.CERTSEL_NOWHERE} has no value",
 	} {
-		err := (&PEM{Files: []PEMFiles{{Certificate: file, Password: raw}}}).Provision(caddy.Context{})
+		err := loadSource(&PEM{Files: []PEMFiles{{Certificate: file, Password: raw}}})
 		wantError(t, err, want)
 		if err != nil && strings.Contains(err.Error(), "tell-nobody") {
 			t.Errorf("the password is in the error: %v", err)
@@ -81,12 +79,12 @@ func TestPEMErrors(t *testing.T) {
 	}{
 		{PEM{}, "no files"},
 		{PEM{Files: []PEMFiles{{Certificate: "{env.CERTSEL_NOWHERE}"}}}, `certificate file "{env.CERTSEL_NOWHERE}"`},
-		{PEM{Files: []PEMFiles{{Certificate: cert, Key: dir + "/missing"}}}, "reading the private key: stat " + dir + "/missing"},
-		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key, Chain: []string{dir + "/missing"}}}}, "reading the chain"},
+		{PEM{Files: []PEMFiles{{Certificate: cert, Key: dir + "/missing"}}}, "certificate " + cert + " with key " + dir + "/missing: read " + dir + "/missing: no such file"},
+		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key, Chain: []string{dir + "/missing"}}}}, "read " + dir + "/missing: no such file"},
 		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key}}}, "certificate " + cert + " with key " + key + ": the private key does not match"},
 		{PEM{Files: []PEMFiles{{Certificate: cert}}}, "certificate " + cert + ": the file holds no private key"},
 	} {
-		wantError(t, tc.source.Provision(caddy.Context{}), tc.err)
+		wantError(t, loadSource(&tc.source), tc.err)
 	}
 }
 

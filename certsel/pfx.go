@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -24,6 +25,10 @@ func init() {
 type PFX struct {
 	// The files. At least one is required.
 	Files []PFXFile `json:"files,omitempty"`
+
+	// How often to look whether files have changed, where the operating
+	// system does not tell. Default: 5s.
+	Poll caddy.Duration `json:"poll,omitempty"`
 
 	fromFiles
 }
@@ -52,41 +57,37 @@ func (PFX) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision loads the files.
+// Provision resolves the names of the files and the passwords.
 func (p *PFX) Provision(_ caddy.Context) error {
 	if len(p.Files) == 0 {
 		return errors.New("no files: name a PFX file")
 	}
 	repl := caddy.NewReplacer()
 	for _, file := range p.Files {
-		if err := p.load(repl, file); err != nil {
+		r, err := file.recipe(repl, time.Duration(p.Poll))
+		if err != nil {
 			return err
 		}
+		p.recipes = append(p.recipes, r)
 	}
 	return nil
 }
 
-func (p *PFX) load(repl *caddy.Replacer, file PFXFile) error {
-	name, err := repl.ReplaceOrErr(file.File, true, true)
+// recipe says how to make the certificate.
+func (f *PFXFile) recipe(repl *caddy.Replacer, poll time.Duration) (recipe, error) {
+	r := recipe{kind: "pfx", extra: f.Thumbprint, poll: poll}
+	path, err := repl.ReplaceOrErr(f.File, true, true)
 	if err != nil {
-		return fmt.Errorf("PFX file %q: %w", file.File, err)
+		return r, fmt.Errorf("PFX file %q: %w", f.File, err)
 	}
-	password, err := resolvePassword(repl, file.Password)
-	if err != nil {
-		return fmt.Errorf("PFX file %s: %w", name, err)
+	r.paths = []string{path}
+	r.label = "PFX file " + path
+	if r.secret, err = resolvePassword(repl, f.Password); err != nil {
+		return r, fmt.Errorf("%s: %w", r.label, err)
 	}
-	data, err := certfile.ReadFile(name)
-	if err != nil {
-		return fmt.Errorf("reading the PFX file: %w", err)
-	}
-	key := keyOf([]byte("pfx"), data, []byte(password), []byte(file.Thumbprint))
-	err = p.add(key, func() (*tls.Certificate, error) {
-		return certfile.PFX(data, certfile.Options{Password: password, Thumbprint: file.Thumbprint})
-	})
-	if err != nil {
-		return fmt.Errorf("PFX file %s: %w", name, err)
-	}
-	return nil
+	options := certfile.Options{Password: r.secret, Thumbprint: f.Thumbprint}
+	r.decode = func(contents [][]byte) (*tls.Certificate, error) { return certfile.PFX(contents[0], options) }
+	return r, nil
 }
 
 // LiteralPassword reports whether a password stands in the configuration

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 )
 
@@ -68,8 +66,8 @@ func TestPFXErrors(t *testing.T) {
 	}{
 		{PFX{}, "no files"},
 		{PFX{Files: []PFXFile{{File: "{env.CERTSEL_NOWHERE}/p.pfx"}}}, "{env.CERTSEL_NOWHERE}"},
-		{PFX{Files: []PFXFile{{File: dir + "/missing.pfx"}}}, "reading the PFX file: stat " + dir + "/missing.pfx"},
-		{PFX{Files: []PFXFile{{File: dir}}}, "is not a regular file"},
+		{PFX{Files: []PFXFile{{File: dir + "/missing.pfx"}}}, "PFX file " + dir + "/missing.pfx: read " + dir + "/missing.pfx: no such file"},
+		{PFX{Files: []PFXFile{{File: dir}}}, "not a regular file"},
 		{PFX{Files: []PFXFile{{File: file}}}, "PFX file " + file + ": wrong password: the file has a password, and none is given"},
 		{PFX{Files: []PFXFile{{File: file, Password: password}}}, "PFX file " + file + ": wrong password, or the file is damaged"},
 		{PFX{Files: []PFXFile{{File: file, Password: "{" + password + "}"}}}, "wrong password"},
@@ -77,7 +75,7 @@ func TestPFXErrors(t *testing.T) {
 		{PFX{Files: []PFXFile{{File: file, Password: password + "{file." + dir + "/nowhere}"}}}, "{file." + dir + "/nowhere} has no value"},
 		{PFX{Files: []PFXFile{{File: file, Password: "another", Thumbprint: "12"}}}, "40 hexadecimal digits"},
 	} {
-		err := tc.source.Provision(caddy.Context{})
+		err := loadSource(&tc.source)
 		wantError(t, err, tc.err)
 		if err != nil && strings.Contains(err.Error(), password) {
 			t.Errorf("the password is in the error: %v", err)
@@ -86,7 +84,7 @@ func TestPFXErrors(t *testing.T) {
 			t.Error("a certificate in spite of an error")
 		}
 	}
-	err := (&PFX{Files: []PFXFile{{File: file}}}).Provision(caddy.Context{})
+	err := loadSource(&PFX{Files: []PFXFile{{File: file}}})
 	if !errors.Is(err, certfile.ErrPassword) {
 		t.Errorf("%v is not ErrPassword", err)
 	}
@@ -135,7 +133,7 @@ func TestUnchangedFilesAreDecodedOnce(t *testing.T) {
 	load := func() (sources []*PFX) {
 		for i := range files {
 			source := &PFX{Files: []PFXFile{{File: fmt.Sprintf("%s/%d.pfx", dir, i), Password: "secret"}}}
-			if err := source.Provision(caddy.Context{}); err != nil {
+			if err := loadSource(source); err != nil {
 				t.Fatal(err)
 			}
 			sources = append(sources, source)
@@ -189,7 +187,7 @@ func TestPoolTellsApart(t *testing.T) {
 		&PFX{Files: []PFXFile{{File: file, Password: "secret", Thumbprint: strings.Repeat("0", 40)}}},
 		&PEM{Files: []PEMFiles{{Certificate: both, Key: empty}}},
 	} {
-		if err := source.Provision(caddy.Context{}); err == nil {
+		if err := loadSource(source); err == nil {
 			t.Errorf("%+v took what another one had decoded", source)
 		}
 	}
@@ -210,7 +208,7 @@ func TestFilesConcurrently(t *testing.T) {
 					&PFX{Files: []PFXFile{{File: pfx, Password: "secret"}, {File: pfx, Password: "secret"}}},
 					&PEM{Files: []PEMFiles{{Certificate: both}}},
 				} {
-					if err := source.Provision(caddy.Context{}); err != nil {
+					if err := loadSource(source); err != nil {
 						t.Error(err)
 					}
 					for _, cert := range source.Current() {

@@ -1,6 +1,7 @@
 package certsel
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
@@ -8,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
 
 // decoded holds certificates from files by content, across configuration
@@ -41,40 +44,84 @@ func (pooled) Destruct() error { return nil }
 
 // fromFiles is the part of a source whose certificates come from files.
 type fromFiles struct {
-	certs []*tls.Certificate
-	keys  []contentKey
+	recipes []recipe
+	certs   []*fileCert
 }
 
-// add takes a certificate from the pool, or decodes it.
-func (f *fromFiles) add(key contentKey, decode func() (*tls.Certificate, error)) error {
-	val, _, err := decoded.LoadOrNew(key, func() (caddy.Destructor, error) {
-		decodes.Add(1)
-		cert, err := decode()
-		return pooled{cert}, err
-	})
-	if err != nil {
-		return err
+// Load loads the certificates. A file that cannot be read is an error, unless
+// the certificate is known from before: then that one stays in use.
+func (f *fromFiles) Load(ctx context.Context) error {
+	for _, r := range f.recipes {
+		val, known, err := fileCerts.LoadOrNew(r.identity(), func() (caddy.Destructor, error) {
+			return newFileCert(ctx, r)
+		})
+		if err != nil {
+			return err
+		}
+		cert := val.(*fileCert)
+		f.certs = append(f.certs, cert)
+		if known {
+			cert.refresh(ctx)
+		}
 	}
-	f.keys = append(f.keys, key)
-	f.certs = append(f.certs, val.(pooled).cert)
 	return nil
+}
+
+// OnReload has a function called when a certificate was reloaded.
+func (f *fromFiles) OnReload(reloaded func()) {
+	for _, cert := range f.certs {
+		cert.listen(f, reloaded)
+	}
 }
 
 // Cleanup releases the certificates.
 func (f *fromFiles) Cleanup() error {
 	var errs []error
-	for _, key := range f.keys {
-		_, err := decoded.Delete(key)
+	for _, cert := range f.certs {
+		cert.listen(f, nil)
+		_, err := fileCerts.Delete(cert.recipe.identity())
 		errs = append(errs, err)
 	}
-	f.keys = nil
+	f.certs = nil
 	return errors.Join(errs...)
 }
 
 // Select implements Source.
 func (f *fromFiles) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
-	return Choose(hello, f.certs)
+	if len(f.certs) == 1 {
+		return f.certs[0].serves.Load()
+	}
+	var buf [8]*tls.Certificate
+	certs := buf[:0]
+	for _, cert := range f.certs {
+		certs = append(certs, cert.serves.Load())
+	}
+	return Choose(hello, certs)
 }
 
 // Current implements Source.
-func (f *fromFiles) Current() []*tls.Certificate { return f.certs }
+func (f *fromFiles) Current() []*tls.Certificate {
+	certs := make([]*tls.Certificate, 0, len(f.certs))
+	for _, cert := range f.certs {
+		certs = append(certs, cert.serves.Load())
+	}
+	return certs
+}
+
+// Status returns how loading the files went: the worst of them.
+func (f *fromFiles) Status() files.Status {
+	var worst files.Status
+	for i, cert := range f.certs {
+		status := cert.slot.Status()
+		if i == 0 || status.LastError != nil && worst.LastError == nil {
+			worst = status
+		}
+	}
+	return worst
+}
+
+// Interface guards
+var (
+	_ Loader   = (*fromFiles)(nil)
+	_ Reloader = (*fromFiles)(nil)
+)

@@ -1,8 +1,11 @@
 package certsel
 
 import (
+	"context"
 	"crypto/tls"
 	"time"
+
+	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
 
 // Source provides the certificates that stand behind one name of the
@@ -16,6 +19,24 @@ type Source interface {
 	// Current lists what Select chooses from at this moment, for checks and
 	// for the admin API.
 	Current() []*tls.Certificate
+}
+
+// Loader is implemented by sources that read something when the configuration
+// is loaded. Load is called after the module was provisioned; the sources of a
+// configuration are loaded concurrently.
+type Loader interface {
+	Load(ctx context.Context) error
+}
+
+// Reloader is implemented by sources whose certificates change while a
+// configuration serves.
+type Reloader interface {
+	// OnReload has a function called after each change, until the source is
+	// cleaned up.
+	OnReload(reloaded func())
+
+	// Status says how loading went.
+	Status() files.Status
 }
 
 // Starter is implemented by sources with work to do once the configuration

@@ -20,9 +20,12 @@ type builder struct {
 	indexed      *Site                   // whose bindings are in bindingIndex
 	bindingIndex map[string]*Binding
 
-	whole      string          // the file that is a whole applicationHost.config
-	used       map[string]bool // files that a configSource has read
-	locks      map[string][]lock
+	whole string          // the file that is a whole applicationHost.config
+	used  map[string]bool // files that a configSource has read
+	// locks say whether files below may have a section: by section, then by path in lower
+	// case.
+	locks      map[string]map[string]bool
+	total      int64 // bytes that were read
 	serverRoot scope
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
@@ -45,7 +48,7 @@ func newBuilder(opts Options, items []item) *builder {
 	return &builder{
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
-		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string][]lock),
+		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string]bool),
 		iis6: newMetabase(),
 	}
 }
@@ -137,6 +140,9 @@ func (b *builder) loadSource(el *element, name string) *element {
 	}
 	data, err := it.read()
 	if err == nil {
+		err = b.charge(len(data))
+	}
+	if err == nil {
 		text, _ := decode(data)
 		x := b.reader(it.name, text)
 		x.load = nil // IIS allows no chain of them
@@ -157,33 +163,41 @@ func (b *builder) loadSource(el *element, name string) *element {
 	return nil
 }
 
-// lock is what an overrideMode says about a section at a configuration path.
-type lock struct {
-	path  string // lower case, "" for the server
-	allow bool
-}
-
+// setLock notes what an overrideMode says about a section at a configuration path.
 func (b *builder) setLock(section, configPath string, allow bool) {
-	b.locks[section] = append(b.locks[section], lock{path: strings.ToLower(configPath), allow: allow})
+	if b.locks[section] == nil {
+		b.locks[section] = make(map[string]bool)
+	}
+	b.locks[section][strings.ToLower(configPath)] = allow
 }
 
 // locked reports whether IIS refuses a section in a web.config at a path: the
 // deepest location above it decides, else the section's overrideModeDefault.
 func (b *builder) locked(section, configPath string) bool {
-	configPath = strings.ToLower(configPath)
-	best, locked := -1, false
-	for _, l := range b.locks[section] {
-		if len(l.path) >= best && under(configPath, l.path) {
-			best, locked = len(l.path), !l.allow
+	locks := b.locks[section]
+	for p := strings.ToLower(configPath); len(locks) > 0; {
+		if allow, ok := locks[p]; ok {
+			return !allow
 		}
+		if p == "" {
+			break
+		}
+		p = p[:max(strings.LastIndexByte(p, '/'), 0)]
 	}
-	return locked
+	return false
+}
+
+// charge counts bytes that are read against the bound of all files together.
+func (b *builder) charge(n int) error {
+	b.total += int64(n)
+	if b.total > b.opts.MaxTotal {
+		return fmt.Errorf("with it, the files are larger than %d bytes together", b.opts.MaxTotal)
+	}
+	return nil
 }
 
 // under reports whether the path p is dir or below it.
-func under(p, dir string) bool {
-	return dir == "" || p == dir || strings.HasPrefix(p, dir+"/")
-}
+func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
 // joinScope makes the configuration path of a path of a site.
 func joinScope(site, urlPath string) string {

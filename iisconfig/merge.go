@@ -91,7 +91,7 @@ func (b *builder) place() {
 	for _, p := range b.placed {
 		s := p.owner
 		if s == nil && p.site == "" {
-			b.serverRoot.add(p.layer)
+			b.serverRoot.layers = append(b.serverRoot.layers, p.layer)
 			continue
 		}
 		if s == nil {
@@ -110,8 +110,10 @@ func (b *builder) place() {
 		if s.settings == nil {
 			s.settings = &scope{}
 		}
-		s.settings.at(p.path).add(p.layer)
+		node := s.settings.at(p.path)
+		node.layers = append(node.layers, p.layer)
 	}
+	b.serverRoot.sort()
 	base := merge(nil, b.serverRoot.layers, true)
 	b.server.Settings = base
 	for _, c := range b.serverRoot.configured("", nil) {
@@ -125,6 +127,7 @@ func (b *builder) place() {
 		if s.settings == nil {
 			continue
 		}
+		s.settings.sort()
 		for _, app := range s.Applications {
 			if app.Path != "/" {
 				s.settings.at(app.Path).app = true

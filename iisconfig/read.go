@@ -175,7 +175,6 @@ func read(items []item, opts Options) (*Server, error) {
 	b := newBuilder(opts, items)
 	slices.SortStableFunc(b.items, func(x, y item) int { return cmp.Compare(x.kind.order(), y.kind.order()) })
 	var errs []error
-	var total int64
 	for i := range b.items {
 		it := &b.items[i]
 		if !it.kind.read() || it.walked && it.oldCopy() {
@@ -186,9 +185,8 @@ func read(items []item, opts Options) (*Server, error) {
 		}
 		data, err := it.read()
 		if err == nil {
-			total += int64(len(data))
-			if total > opts.MaxTotal {
-				return nil, &Error{File: it.name, Err: fmt.Errorf("with it, the files are larger than %d bytes together", opts.MaxTotal)}
+			if err = b.charge(len(data)); err != nil {
+				return nil, &Error{File: it.name, Err: err}
 			}
 			err = b.file(it, data)
 		}

@@ -69,9 +69,12 @@ func segments(path string) []string {
 	return parts
 }
 
-func (s *scope) add(l *layer) {
-	s.layers = append(s.layers, l)
+// sort orders the layers of the node and of those below it.
+func (s *scope) sort() {
 	slices.SortStableFunc(s.layers, func(a, b *layer) int { return cmp.Compare(a.rank, b.rank) })
+	for _, kid := range s.kids {
+		kid.sort()
+	}
 }
 
 // merge applies the layers to the inherited settings.

@@ -34,7 +34,14 @@ func (b *builder) webConfig(name string, text []byte) {
 		places = []webPlace{{site: &Site{Name: "?"}}}
 	}
 	for i := range places {
-		b.rep.muted = i > 0
+		if i > 0 {
+			b.rep.muted = true
+			if err := b.charge(len(text)); err != nil {
+				b.rep.muted = false
+				b.malformed(src, err)
+				return
+			}
+		}
 		before := len(b.placed)
 		r := &configReader{b: b, x: b.reader(name, text), file: name, kind: WebConfig, web: &places[i]}
 		err := r.read()

@@ -62,14 +62,25 @@ func New(address string) (*Client, error) {
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, c.network.Network, c.network.JoinHostPort(0))
-			if err != nil {
-				return nil, &unreachableError{address: c.address, err: err}
-			}
-			return conn, nil
+			return c.dial(ctx)
 		},
 	}
 	return c, nil
+}
+
+// dial connects to the admin endpoint. While it is restarted, a connection can
+// even be reset before it is established, so it is tried more than once.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		conn, err := new(net.Dialer).DialContext(ctx, c.network.Network, c.network.JoinHostPort(0))
+		if err == nil {
+			return conn, nil
+		}
+		if attempt == attempts || pause(ctx, attempt) != nil {
+			return nil, &unreachableError{address: c.address, err: err}
+		}
+	}
 }
 
 // Host is the host of the admin endpoint, empty if it is no TCP address.

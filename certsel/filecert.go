@@ -1,0 +1,229 @@
+package certsel
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/certsel/files"
+)
+
+// fileCerts holds the certificates that configurations have from files, by
+// what they were loaded from. A configuration load reads and watches nothing
+// again that is there already, and finds the last good certificate when a file
+// cannot be read at the moment.
+var fileCerts = caddy.NewUsagePool()
+
+// fileCert is a certificate from files that is loaded again when they change.
+type fileCert struct {
+	recipe recipe
+	slot   files.Slot[*tls.Certificate]
+	serves atomic.Pointer[tls.Certificate] // that of slot, with its OCSP staple
+	access *fileAccess
+	watch  *files.Watch
+	unload func() // from the stapler
+
+	key contentKey // of slot's certificate in the pool of decoded ones; guarded by slot
+
+	mu        sync.Mutex
+	stamps    []files.Stamp // of the files when they were read last
+	listeners map[*fromFiles]func()
+}
+
+// recipe says how a certificate is made of files.
+type recipe struct {
+	label  string // for messages, such as: certificate a.pem with key a.key
+	kind   string
+	paths  []string
+	secret string // a password
+	extra  string // whatever else decode depends on
+	poll   time.Duration
+	decode func(contents [][]byte) (*tls.Certificate, error)
+}
+
+// identity tells recipes apart without showing their password.
+func (r *recipe) identity() contentKey {
+	return keyOf([]byte(r.kind), []byte(strings.Join(r.paths, "\x00")), []byte(r.secret), []byte(r.extra), []byte(r.poll.String()))
+}
+
+// fileAccess is what all certificates from files share: workers that may hang
+// in a dead file system, and the watcher.
+type fileAccess struct {
+	reader  *files.Reader
+	watcher *files.Watcher
+}
+
+// Destruct ends watching.
+func (a *fileAccess) Destruct() error {
+	a.watcher.Close()
+	return nil
+}
+
+const accessKey = "file access"
+
+func newFileAccess() (caddy.Destructor, error) {
+	reader := files.NewReader(files.WorkerOptions{})
+	return &fileAccess{reader: reader, watcher: files.NewWatcher(reader, files.WatcherOptions{})}, nil
+}
+
+// loadTimeout bounds how long a configuration waits for a file.
+const loadTimeout = 10 * time.Second
+
+// newFileCert loads a certificate for the first time.
+func newFileCert(ctx context.Context, r recipe) (*fileCert, error) {
+	val, _, err := fileCerts.LoadOrNew(accessKey, newFileAccess)
+	if err != nil {
+		return nil, err
+	}
+	c := &fileCert{recipe: r, access: val.(*fileAccess), listeners: make(map[*fromFiles]func())}
+	c.slot.Load = c.load
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	if err := c.slot.Reload(ctx); err != nil {
+		_, _ = fileCerts.Delete(accessKey)
+		return nil, err
+	}
+	c.slot.OnError, c.slot.OnRecover = c.logError, c.logRecovery
+	c.publish()
+	c.watch = c.access.watcher.Add(files.Group{
+		Files: r.paths, Stamps: c.stamps, Interval: r.poll, Changed: c.changed,
+	})
+	return c, nil
+}
+
+// load reads the files and decodes them, unless their content is known.
+func (c *fileCert) load(ctx context.Context) (*tls.Certificate, error) {
+	contents := make([][]byte, len(c.recipe.paths))
+	stamps := make([]files.Stamp, len(c.recipe.paths))
+	parts := [][]byte{[]byte(c.recipe.kind), []byte(c.recipe.secret), []byte(c.recipe.extra)}
+	for i, path := range c.recipe.paths {
+		var err error
+		if contents[i], stamps[i], err = c.access.reader.Read(ctx, path, 0); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.recipe.label, err)
+		}
+		parts = append(parts, contents[i])
+	}
+	c.mu.Lock()
+	c.stamps = stamps
+	c.mu.Unlock()
+	key := keyOf(parts...)
+	if cert, ok := c.slot.Get(); ok && key == c.key {
+		return cert, nil
+	}
+	val, _, err := decoded.LoadOrNew(key, func() (caddy.Destructor, error) {
+		decodes.Add(1)
+		cert, err := c.recipe.decode(contents)
+		return pooled{cert}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.recipe.label, err)
+	}
+	c.forget()
+	c.key = key
+	return val.(pooled).cert, nil
+}
+
+// forget gives back the decoded certificate in use.
+func (c *fileCert) forget() {
+	if c.key != (contentKey{}) {
+		_, _ = decoded.Delete(c.key)
+	}
+}
+
+// refresh loads the certificate again if its files have changed, for a
+// configuration load that finds it there: whoever loads may have changed them
+// right before. Should they be unreadable, the certificate stays as it is.
+func (c *fileCert) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	c.mu.Lock()
+	stamps := c.stamps
+	c.mu.Unlock()
+	for i, path := range c.recipe.paths {
+		if now, err := c.access.reader.Stat(ctx, path); err != nil || now != stamps[i] {
+			_ = c.changed(ctx) // logged
+			return
+		}
+	}
+}
+
+// changed is called when the files have changed.
+func (c *fileCert) changed(ctx context.Context) error {
+	before, _ := c.slot.Get()
+	if err := c.slot.Reload(ctx); err != nil {
+		return err
+	}
+	if after, _ := c.slot.Get(); after != before {
+		c.publish()
+		certLog().Info("certificate reloaded",
+			zap.Strings("files", c.recipe.paths), zap.Time("not_after", after.Leaf.NotAfter), zap.Strings("subjects", after.Leaf.DNSNames))
+		c.notify()
+	}
+	return nil
+}
+
+// publish serves the certificate of the slot, and has it stapled.
+func (c *fileCert) publish() {
+	cert, _ := c.slot.Get()
+	c.serves.Store(cert)
+	if c.unload != nil {
+		c.unload()
+	}
+	last := cert
+	c.unload = staple(cert, func(stapled *tls.Certificate) {
+		if c.serves.CompareAndSwap(last, stapled) {
+			last = stapled
+		}
+	})
+}
+
+func (c *fileCert) notify() {
+	c.mu.Lock()
+	listeners := make([]func(), 0, len(c.listeners))
+	for _, listener := range c.listeners {
+		listeners = append(listeners, listener)
+	}
+	c.mu.Unlock()
+	for _, listener := range listeners {
+		listener()
+	}
+}
+
+func (c *fileCert) listen(f *fromFiles, listener func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if listener == nil {
+		delete(c.listeners, f)
+		return
+	}
+	c.listeners[f] = listener
+}
+
+func (c *fileCert) logError(err error) {
+	certLog().Error("cannot reload a certificate; the one loaded before stays in use",
+		zap.Strings("files", c.recipe.paths), zap.Error(err))
+}
+
+func (c *fileCert) logRecovery() {
+	certLog().Info("the certificate's files are good again", zap.Strings("files", c.recipe.paths))
+}
+
+func certLog() *zap.Logger { return caddy.Log().Named("iis.certificates") }
+
+// Destruct implements caddy.Destructor.
+func (c *fileCert) Destruct() error {
+	c.watch.Close()
+	if c.unload != nil {
+		c.unload()
+	}
+	c.forget()
+	_, err := fileCerts.Delete(accessKey)
+	return err
+}
