@@ -41,10 +41,10 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 }
 
 // Routes returns the admin routes of the iis app.
-func (api adminAPI) Routes() []caddy.AdminRoute {
+func (a adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{
 		Pattern: adminapi.Base,
-		Handler: caddy.AdminHandlerFunc(api.serve),
+		Handler: caddy.AdminHandlerFunc(a.serve),
 	}}
 }
 

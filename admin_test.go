@@ -22,7 +22,7 @@ func init() {
 type BlockingApp struct{}
 
 // blocking tells the test that the app starts, and lets the test end that.
-var blocking = struct{ started, release chan struct{} }{make(chan struct{}), make(chan struct{})}
+var blocking struct{ started, release chan struct{} }
 
 func (BlockingApp) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "test_blocking", New: func() caddy.Module { return new(BlockingApp) }}
@@ -142,6 +142,7 @@ func TestAdminWhileLoading(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	blocking.started, blocking.release = make(chan struct{}), make(chan struct{})
 	done := make(chan error)
 	go func() { done <- s.LoadJSON(changed) }()
 	<-blocking.started

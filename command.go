@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -140,7 +141,7 @@ func newEnv(cmd *cobra.Command) *cli.Env {
 	e := &cli.Env{Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
 	e.JSON, _ = cmd.Flags().GetBool("json")
 	if file, ok := e.Out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		e.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		e.Color = os.Getenv("NO_COLOR") == "" && colorTerminal(os.Getenv("TERM"))
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
 			e.Width = width
 		}
@@ -151,14 +152,23 @@ func newEnv(cmd *cobra.Command) *cli.Env {
 	return e
 }
 
+// colorTerminal tells whether a terminal of this name has colours. On Windows,
+// a console has none unless somebody has turned them on, and one with a name
+// has them.
+func colorTerminal(name string) bool {
+	if runtime.GOOS == "windows" {
+		return name != "" && name != "dumb"
+	}
+	return name != "dumb"
+}
+
 // finish says what went wrong and ends the command with its exit code.
 func (c *commandLine) finish(cmd *cobra.Command, failed int, err error) error {
 	if err == nil {
 		return nil
 	}
 	code := failed
-	var with *cli.ExitError
-	if errors.As(err, &with) {
+	if with, ok := errors.AsType[*cli.ExitError](err); ok {
 		code, err = with.Code, with.Err
 	}
 	if err != nil {

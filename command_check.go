@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -136,8 +137,11 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 	}
 	defer func() { _ = app.(*App).Cleanup() }()
 	findings := []adminapi.Finding{}
-	for _, f := range app.(*App).findings {
-		findings = append(findings, showFinding(f))
+	for _, f := range app.(*App).findingsNow(time.Now()) {
+		// What Caddy obtains is there only when it runs.
+		if f.Code != codeNotThereYet {
+			findings = append(findings, showFinding(f))
+		}
 	}
 	return findings, nil
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// exitCode is an exit code as an error.
-type exitCode int
+// exitError is an exit code as an error.
+type exitError int
 
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // RunCommand runs caddy iis in this process and returns its exit code.
 func RunCommand(out, errOut io.Writer, args ...string) int {
@@ -19,7 +19,7 @@ func RunCommand(out, errOut io.Writer, args ...string) int {
 	iis := &cobra.Command{Use: "iis"}
 	line := &commandLine{exit: func(cmd *cobra.Command, code int) error {
 		cmd.SilenceErrors = true
-		return exitCode(code)
+		return exitError(code)
 	}}
 	line.build(iis)
 	root.AddCommand(iis)
@@ -27,7 +27,7 @@ func RunCommand(out, errOut io.Writer, args ...string) int {
 	root.SetErr(errOut)
 	root.SetArgs(append([]string{"iis"}, args...))
 	err := root.Execute()
-	var code exitCode
+	var code exitError
 	switch {
 	case err == nil:
 		return 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -137,5 +138,78 @@ func TestVerifyRefusal(t *testing.T) {
 	}
 	if r, _ = verify(t, s, "--server", otherServer(t)); !strings.Contains(strings.Join(differencesAt(r, port), "\n"), "was to be refused") {
 		t.Errorf("got %q", differencesAt(r, port))
+	}
+}
+
+// TestVerifyDemands: what sites demand of a connection is known beforehand.
+func TestVerifyDemands(t *testing.T) {
+	httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
+	s := &session{httpPort: httpPort, httpsPort: httpsPort, Server: ts.Start(t, fmt.Sprintf(`{
+		iis {
+			certificate wildcard {
+				subjects *.contoso.test
+				issuer internal
+			}
+			site 1 {
+				server_bindings :%[1]d:redirect.contoso.test
+				secure_bindings :%[2]d:redirect.contoso.test
+				certificate wildcard
+				require_ssl redirect
+				misdirected strict
+				respond "redirect"
+			}
+			site 2 {
+				server_bindings :%[1]d:only.contoso.test
+				binding https *:%[2]d:only.contoso.test {
+					sni
+					client_auth {
+						mode require
+					}
+				}
+				certificate wildcard
+				require_ssl
+				respond "only"
+			}
+		}
+	}`, httpPort, httpsPort))}
+	r, code := verify(t, s)
+	if code != cli.ExitOK || r.Total != 7 {
+		t.Errorf("exit code %d, %d connections, %q", code, r.Total, differencesAt(r, httpsPort))
+	}
+	statuses := make(map[string]int)
+	for _, c := range r.Comparisons {
+		statuses[c.Scheme+" "+c.SNI+" "+c.Host] = c.Got.Status
+		if len(c.Differences) > 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	for request, want := range map[string]int{
+		"http  redirect.contoso.test":                       301,
+		"http  only.contoso.test":                           403,
+		"https redirect.contoso.test redirect.contoso.test": 200,
+		"https only.contoso.test only.contoso.test":         0,
+	} {
+		if got := statuses[request]; got != want {
+			t.Errorf("%s: %d, want %d", request, got, want)
+		}
+	}
+	for _, c := range []struct {
+		query  string
+		status int
+		code   string
+	}{
+		{"sni=redirect.contoso.test", 0, ""},
+		{"host=redirect.contoso.test", 421, adminapi.ProblemDemand},
+		{"sni=only.contoso.test", 0, ""},
+	} {
+		var x adminapi.Explanation
+		s.AdminJSON(fmt.Sprintf("/iis/explain?local=127.0.0.1:%d&%s", httpsPort, c.query), &x)
+		found := c.code == ""
+		for _, p := range x.Problems {
+			found = found || p.Code == c.code
+		}
+		if x.Request.Status != c.status || !found {
+			t.Errorf("%s: %+v, %+v", c.query, x.Request, x.Problems)
+		}
 	}
 }

@@ -76,22 +76,28 @@ func (a *App) coverageFindings() []binding.Finding {
 	var findings []binding.Finding
 	entries := a.tables.Bindings()
 	for i := range entries {
-		entry := &entries[i]
-		if entry.Protocol != binding.HTTPS || entry.Host == "" {
-			continue
+		if finding, ok := a.coverageFinding(&entries[i]); ok {
+			findings = append(findings, finding)
 		}
-		name, names, ok := a.covered(entry)
-		if ok {
-			continue
-		}
-		findings = append(findings, binding.Finding{
-			Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
-			Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
-				entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, names),
-			Fix: "name a certificate that covers the host, or correct the host",
-		})
 	}
 	return findings
+}
+
+// coverageFinding is the finding about one binding, if there is any.
+func (a *App) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
+	if entry.Protocol != binding.HTTPS || entry.Host == "" {
+		return binding.Finding{}, false
+	}
+	name, names, ok := a.covered(entry)
+	if ok {
+		return binding.Finding{}, false
+	}
+	return binding.Finding{
+		Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
+		Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
+			entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, names),
+		Fix: "name a certificate that covers the host, or correct the host",
+	}, true
 }
 
 // covered asks table D1 which certificate the clients of a binding get that
@@ -145,8 +151,14 @@ func (a *App) legacyFindings() []binding.Finding {
 // had from the admin API.
 const maxLoggedFindings = 20
 
-// logFindings writes to the log what an administrator should know.
+// logFindings writes to the log what an administrator should know, when the
+// configuration begins to serve and when a certificate was reloaded.
 func (a *App) logFindings() {
+	select {
+	case <-a.settled: // it serves
+	default:
+		return
+	}
 	findings := a.findingsNow(time.Now())
 	for i, f := range findings {
 		if f.Severity == binding.Info {

@@ -1,12 +1,11 @@
 package caddyiis
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
-	"slices"
 	"sort"
 	"strconv"
+	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -19,11 +18,9 @@ func (a *App) sitesView(q query) (any, error) {
 		id, err := parseSiteID(after)
 		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
 	}
-	findings := make(map[uint32][]adminapi.Finding)
+	findings := make(map[uint32][]binding.Finding)
 	for _, f := range a.findings {
-		if f.Site != 0 {
-			findings[f.Site] = append(findings[f.Site], showFinding(f))
-		}
+		findings[f.Site] = append(findings[f.Site], f)
 	}
 	show := func(s binding.SiteEntry) adminapi.Site { return a.showSite(&s, findings[s.ID]) }
 	return page(q, list, start, show, func(s binding.SiteEntry) string { return fmt.Sprint(s.ID) })
@@ -39,19 +36,19 @@ func (a *App) siteView(q query) (any, error) {
 	if entry == nil {
 		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
 	}
-	var findings []adminapi.Finding
+	var findings []binding.Finding
 	for _, f := range a.findings {
 		if f.Site == id {
-			findings = append(findings, showFinding(f))
+			findings = append(findings, f)
 		}
 	}
 	return a.showSite(entry, findings), nil
 }
 
-func (a *App) showSite(entry *binding.SiteEntry, findings []adminapi.Finding) adminapi.Site {
-	s := adminapi.Site{
-		ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted, Findings: findings,
-	}
+// showSite shows a site with the findings about its bindings, to which those
+// about the certificates of its bindings are added.
+func (a *App) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
+	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
 	if !entry.State.Started {
 		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
 		if entry.State.Code != 0 {
@@ -61,8 +58,14 @@ func (a *App) showSite(entry *binding.SiteEntry, findings []adminapi.Finding) ad
 	if cfg := a.Sites[strconv.FormatUint(uint64(entry.ID), 10)]; cfg != nil {
 		s.Offline, s.Certificate = cfg.Offline, cfg.Certificate
 	}
+	for _, f := range findings {
+		s.Findings = append(s.Findings, showFinding(f))
+	}
 	for i := range entry.Bindings {
 		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
+		if f, ok := a.coverageFinding(&entry.Bindings[i]); ok {
+			s.Findings = append(s.Findings, showFinding(f))
+		}
 	}
 	return s
 }
@@ -82,18 +85,12 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 // checkView shows all findings, the worst first.
 func (a *App) checkView(q query) (any, error) {
 	type numbered struct {
-		number int
 		binding.Finding
+		number int
 	}
-	list := make([]numbered, 0, len(a.findings))
-	for _, f := range a.findings {
-		list = append(list, numbered{Finding: f})
-	}
-	slices.SortStableFunc(list, func(x, y numbered) int {
-		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(x.Site, y.Site))
-	})
-	for i := range list {
-		list[i].number = i + 1
+	var list []numbered
+	for i, f := range a.findingsNow(time.Now()) {
+		list = append(list, numbered{f, i + 1})
 	}
 	start := func(after string) (int, error) {
 		number, err := strconv.ParseUint(after, 10, 31)

@@ -49,6 +49,16 @@ func showCertificate(name string, source certsel.Source, records []*binding.Reco
 			c.Current = append(c.Current, *leaf)
 		}
 	}
+	if reloader, ok := source.(certsel.Reloader); ok {
+		status := reloader.Status()
+		if !status.LastReload.IsZero() {
+			last := status.LastReload.UTC()
+			c.LastReload = &last
+		}
+		if status.LastError != nil {
+			c.Error = status.LastError.Error()
+		}
+	}
 	return c
 }
 

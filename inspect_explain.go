@@ -134,6 +134,15 @@ func (a *App) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.Problem
 			h.Instead = match.Record.Key()
 		}
 	}
+	switch auth := live.policy.tcp.ClientAuth; {
+	case auth == tls.RequireAnyClientCert || auth == tls.RequireAndVerifyClientCert:
+		h.ClientCertificate = adminapi.CertificateRequired
+	case auth != tls.NoClientCert:
+		h.ClientCertificate = adminapi.CertificateRequested
+	}
+	if live.source == nil {
+		return h, nil
+	}
 	cert := live.source.Select(hello)
 	h.Leaf = showLeaf(cert)
 	return h, certificateProblems(cert, p.name())
@@ -177,10 +186,37 @@ func (a *App) explainRequest(p probe) *adminapi.Request {
 	}
 	r.Outcome = adminapi.OutcomeSite
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
-	if a.sites[match.Site.Index].offline {
+	if site := a.sites[match.Site.Index]; site.offline {
 		r.Outcome, r.Status = adminapi.OutcomeOffline, http.StatusServiceUnavailable
+	} else {
+		r.Status, r.Reason = a.demanded(p, site, match)
 	}
 	return r
+}
+
+// demanded follows admit: it tells the answer of a site that does not show the
+// request to its routes, as far as it does not depend on what the connection
+// has negotiated.
+func (a *App) demanded(p probe, s *site, match binding.SiteMatch) (status int, reason string) {
+	if p.protocol == binding.HTTP {
+		switch {
+		case s.access.hstsRedirect, s.access.redirectSSL:
+			return http.StatusMovedPermanently, "the site redirects http to https"
+		case s.access.requireSSL:
+			return http.StatusForbidden, "the site demands https (403.4)"
+		}
+		return 0, ""
+	}
+	if s.access.misdirected == misdirectedStrict {
+		name, ok := binding.Host(p.sni)
+		if !ok || p.sni == "" || a.siteMatch(p.local, binding.HTTPS, name).Site != match.Site {
+			return http.StatusMisdirectedRequest, "the server name does not select the site, and misdirected is strict"
+		}
+	}
+	if s.access.requireCertificate {
+		return http.StatusForbidden, "the site demands a client certificate (403.7)"
+	}
+	return 0, ""
 }
 
 func showSteps(steps []binding.Step) []adminapi.Step {
@@ -205,6 +241,10 @@ func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
 			host = "without host"
 		}
 		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("%s: no started site has a binding %s here", what, host)}}
+	case adminapi.OutcomeSite:
+		if r.Status >= http.StatusBadRequest {
+			return []adminapi.Problem{{Code: adminapi.ProblemDemand, Message: fmt.Sprintf("the answer is %d: %s", r.Status, r.Reason)}}
+		}
 	case adminapi.OutcomeOffline:
 		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", siteLabel(r.Site, r.Name))}}
 	}

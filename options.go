@@ -128,6 +128,8 @@ func (a *App) readCertificates() error {
 			defer func() { <-limit }()
 			if err := loader.Load(a.ctx); err != nil {
 				errs[i] = fmt.Errorf("certificate %q: %w", name, err)
+			} else if reloader, ok := loader.(certsel.Reloader); ok {
+				reloader.OnReload(a.logFindings)
 			}
 		})
 	}

@@ -128,21 +128,21 @@ func TestServePlaceholders(t *testing.T) {
 			respond "{iis.site.id}|{iis.site.name}|{iis.binding}|{iis.certificate}|{iis.sni}"
 		}
 	`, httpPort, httpsPort))
-	const max = "4294967295"
+	const largest = "4294967295"
 	for _, c := range []struct {
 		request ts.Request
 		cert    string
 		body    string
 	}{
-		{ts.Request{Addr: at("127.0.0.1", httpPort), Host: "www.test"}, "", fmt.Sprintf("%s|A Name|*:%d:www.test||", max, httpPort)},
-		{ts.Request{Addr: at("127.0.0.2", httpPort), Host: "WWW.test:99"}, "", fmt.Sprintf("%s|A Name|127.0.0.2:%d:www.test||", max, httpPort)},
-		{ts.Request{Addr: at("127.0.0.1", httpPort), Host: "x.test"}, "", fmt.Sprintf("%s|A Name|*:%d:||", max, httpPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpPort), Host: "www.test"}, "", fmt.Sprintf("%s|A Name|*:%d:www.test||", largest, httpPort)},
+		{ts.Request{Addr: at("127.0.0.2", httpPort), Host: "WWW.test:99"}, "", fmt.Sprintf("%s|A Name|127.0.0.2:%d:www.test||", largest, httpPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpPort), Host: "x.test"}, "", fmt.Sprintf("%s|A Name|*:%d:||", largest, httpPort)},
 		{ts.Request{Addr: at("127.0.0.1", httpPort), Host: "two.test"}, "", fmt.Sprintf("2||*:%d:two.test||", httpPort)},
-		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "www.test"}, "port", fmt.Sprintf("%s|A Name|*:%d:www.test|port|www.test", max, httpsPort)},
-		{ts.Request{Addr: at("127.0.0.1", httpsPort), Host: "www.test"}, "port", fmt.Sprintf("%s|A Name|*:%d:www.test|port|none", max, httpsPort)},
-		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "a.sub.test"}, "named", fmt.Sprintf("%s|A Name|*:%d:*.sub.test|named|a.sub.test", max, httpsPort)},
-		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "a.sub.test", Host: "www.test"}, "named", fmt.Sprintf("%s|A Name|*:%d:www.test|named|a.sub.test", max, httpsPort)},
-		{ts.Request{Addr: at("::1", httpsPort), Host: "x.test"}, "port", fmt.Sprintf("%s|A Name|[::1]:%d:|port|none", max, httpsPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "www.test"}, "port", fmt.Sprintf("%s|A Name|*:%d:www.test|port|www.test", largest, httpsPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpsPort), Host: "www.test"}, "port", fmt.Sprintf("%s|A Name|*:%d:www.test|port|none", largest, httpsPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "a.sub.test"}, "named", fmt.Sprintf("%s|A Name|*:%d:*.sub.test|named|a.sub.test", largest, httpsPort)},
+		{ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "a.sub.test", Host: "www.test"}, "named", fmt.Sprintf("%s|A Name|*:%d:www.test|named|a.sub.test", largest, httpsPort)},
+		{ts.Request{Addr: at("::1", httpsPort), Host: "x.test"}, "port", fmt.Sprintf("%s|A Name|[::1]:%d:|port|none", largest, httpsPort)},
 	} {
 		for _, c.request.Proto = range protocols {
 			c.request.Plain = c.cert == ""
@@ -155,7 +155,7 @@ func TestServePlaceholders(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			wantID, wantNamed := max, "yes"
+			wantID, wantNamed := largest, "yes"
 			if c.body[0] == '2' {
 				wantID, wantNamed = "2", ""
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/mholt/acmez/v3"
 	"go.uber.org/zap"
@@ -23,6 +24,30 @@ type record struct {
 	// What a handshake leaves at its connection when this record serves it.
 	// Made at load, so that handshakes make nothing.
 	handshake *handshake
+
+	// The certificate without its OCSP staple, if the binding's flags say so.
+	unstapled atomic.Pointer[unstapledCertificate]
+}
+
+// unstapledCertificate is a copy of a certificate, made once.
+type unstapledCertificate struct {
+	of *tls.Certificate
+	tls.Certificate
+}
+
+// certificate returns the certificate for a handshake, nil if there is none.
+func (r *record) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
+	cert := r.source.Select(hello)
+	if cert == nil || cert.OCSPStaple == nil || r.Flags&binding.FlagNoOCSP == 0 {
+		return cert
+	}
+	bare := r.unstapled.Load()
+	if bare == nil || bare.of != cert {
+		bare = &unstapledCertificate{cert, *cert}
+		bare.OCSPStaple = nil
+		r.unstapled.Store(bare)
+	}
+	return &bare.Certificate
 }
 
 // handshake is what a connection remembers of its handshake: who owned it.
@@ -121,7 +146,7 @@ func (a *App) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo
 func certificateOf(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if conn := front.ConnFrom(hello.Context()); conn != nil {
 		if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil {
-			if cert := chosen.record.source.Select(hello); cert != nil {
+			if cert := chosen.record.certificate(hello); cert != nil {
 				return cert, nil
 			}
 		}

@@ -58,11 +58,13 @@ func newBuilder(opts Options, items []item) *builder {
 // well-formed.
 func (b *builder) listed(it *item) error {
 	switch {
+	case b.used[it.name]:
+	case it.otherConfig():
+		b.others++
 	case it.kind.read():
 		b.rep.info(CodeIgnored, Source{File: it.name}, "a former configuration that IIS has kept is not read")
 	case it.kind != Unknown:
 		b.server.CertificateFiles = append(b.server.CertificateFiles, CertificateFile{Name: it.name, Kind: it.kind, Size: it.size})
-	case b.used[it.name]:
 	case it.walked:
 		b.others++
 	default:

@@ -134,7 +134,7 @@ func detectXML(text []byte) Kind {
 	stop := &Error{Err: errDecided}
 	decide := func(k Kind) error { kind = k; return stop }
 	_ = r.each(func(root *element) error {
-		if k, ok := fragmentRoots[root.name]; ok {
+		if k, ok := fragmentRoots[root.name]; ok && looksRight(r, root) {
 			return decide(k)
 		}
 		if strings.HasPrefix(strings.ToLower(root.name), "iis") && root.has("Location") {
@@ -164,6 +164,32 @@ func detectXML(text []byte) Kind {
 		})
 	})
 	return kind
+}
+
+// looksRight tells a fragment from other XML with a root element of the same name,
+// which a folder of web content may have.
+func looksRight(r *xmlReader, root *element) bool {
+	switch root.name {
+	case "site":
+		return root.has("name")
+	case "location":
+		return root.has("path")
+	case "sites":
+		right := true
+		stop := &Error{Err: errDecided}
+		_ = r.each(func(kid *element) error {
+			switch kid.name {
+			case "site":
+				right = kid.has("name")
+			case "siteDefaults", "applicationDefaults", "virtualDirectoryDefaults":
+			default:
+				right = false
+			}
+			return stop
+		})
+		return right
+	}
+	return true
 }
 
 func (el *element) has(name string) bool {

@@ -2,7 +2,9 @@
 // one neutral model. It makes no configuration of its own: it tells what the
 // server was told to do, and on which line.
 //
-// Inputs are recognised by their content, never by their name:
+// Inputs are recognised by their content. Their names are for messages, and for
+// web.config files, which IIS reads by their name and whose folder says where they
+// belong:
 //
 //   - applicationHost.config of IIS 7 to 10 and of IIS Express, and fragments of
 //     it (roots configuration, location, system.applicationHost, sites, site), as

@@ -27,8 +27,8 @@ type Options struct {
 	MaxFindings int
 	// Folders translates folders of the IIS server to those of the files that are
 	// read: {`C:\inetpub`: "export/inetpub"}. The longest match counts. It finds the
-	// paths that web.config files belong to. Without an entry, a web.config belongs to
-	// the folder whose names, from the drive on, are the last ones of its own path.
+	// paths that web.config files belong to. Without an entry, a web.config belongs to the
+	// folder whose names, from the drive on, follow one another in its own path.
 	Folders map[string]string
 }
 
@@ -177,7 +177,7 @@ func read(items []item, opts Options) (*Server, error) {
 	var errs []error
 	for i := range b.items {
 		it := &b.items[i]
-		if !it.kind.read() || it.walked && it.oldCopy() {
+		if !it.kind.read() || it.walked && (it.oldCopy() || it.otherConfig()) {
 			if err := b.listed(it); err != nil {
 				errs = append(errs, err)
 			}
@@ -227,6 +227,13 @@ func (it *item) oldCopy() bool {
 		_, numbered := cutPrefixFold(dir, "CFGHISTORY_")
 		return numbered || strings.EqualFold(dir, "history") || strings.EqualFold(dir, "backup") || strings.EqualFold(dir, "MetaBack")
 	})
+}
+
+// otherConfig reports whether the item has the form of a web.config without being one:
+// IIS reads the file of that name only, not Web.Release.config or the .config of a
+// program.
+func (it *item) otherConfig() bool {
+	return it.kind == WebConfig && !strings.EqualFold(path.Base(slashes(it.name)), "web.config")
 }
 
 // sibling finds the file that a configSource names, beside the file that names it.

@@ -76,10 +76,11 @@ func (b *builder) folders() map[string][]folder {
 	for _, s := range b.server.Sites {
 		for _, app := range s.Applications {
 			for _, dir := range app.VirtualDirectories {
-				key := strings.Join(b.folderNames(dir.PhysicalPath), "/")
-				if key == "" {
-					continue
+				names, translated := b.folderNames(dir.PhysicalPath)
+				if len(names) == 0 && !translated {
+					continue // a whole drive: any file might be in it
 				}
+				key := strings.Join(names, "/")
 				out[key] = append(out[key], folder{
 					place:       webPlace{site: s, path: path.Join("/", app.Path, dir.Path)},
 					noSubConfig: dir.NoSubConfig,
@@ -92,7 +93,7 @@ func (b *builder) folders() map[string][]folder {
 
 // folderNames splits a folder of the server into names. Options.Folders translates
 // it; else the drive, a share's host or a variable such as %SystemDrive% is dropped.
-func (b *builder) folderNames(physical string) []string {
+func (b *builder) folderNames(physical string) (names []string, translated bool) {
 	p := strings.TrimRight(slashes(physical), "/")
 	best, to := "", ""
 	for from, target := range b.opts.Folders {
@@ -103,13 +104,13 @@ func (b *builder) folderNames(physical string) []string {
 		}
 	}
 	if best != "" {
-		return lowerSegments(slashes(to) + p[len(best):])
+		return lowerSegments(slashes(to) + p[len(best):]), true
 	}
-	names := lowerSegments(p)
+	names = lowerSegments(p)
 	if len(names) > 0 && (strings.HasSuffix(names[0], ":") || strings.HasPrefix(names[0], "%") || strings.HasPrefix(p, "//")) {
 		names = names[1:]
 	}
-	return names
+	return names, false
 }
 
 func lowerSegments(p string) []string { return segments(strings.ToLower(p)) }
@@ -128,15 +129,17 @@ func (b *builder) places(file string) []webPlace {
 			if b.folderIndex[strings.Join(lower[start:start+n], "/")] == nil {
 				continue
 			}
-			return b.placesFrom(parts[start:], lower[start:], n)
+			return b.placesFrom(parts[start:], lower[start:], n, 1)
 		}
 	}
-	return nil
+	return b.placesFrom(parts, lower, 0, 0)
 }
 
-func (b *builder) placesFrom(parts, lower []string, n int) []webPlace {
+// placesFrom returns the places of all folders that the first parts name: at most n of
+// them, and at least so many.
+func (b *builder) placesFrom(parts, lower []string, n, least int) []webPlace {
 	var out []webPlace
-	for ; n > 0; n-- {
+	for ; n >= least; n-- {
 		for _, f := range b.folderIndex[strings.Join(lower[:n], "/")] {
 			rest := strings.Join(parts[n:], "/")
 			if f.noSubConfig && rest != "" {

@@ -38,7 +38,7 @@ func (s *Store) remember(stem string, l loaded, now time.Time) {
 	s.evictMisses()
 	s.misses[stem] = &miss{
 		kind:    l.kind,
-		until:   now.Add(s.ttl(l, now)).UnixNano(),
+		until:   now.Add(s.ttl(l, now)),
 		version: l.version,
 		err:     l.err,
 	}
@@ -99,7 +99,7 @@ func (m *miss) before(other *miss) bool {
 	if a, b := m.kind == broken, other.kind == broken; a != b {
 		return b
 	}
-	return m.until < other.until
+	return m.until.Before(other.until)
 }
 
 // know remembers that a stem has served: it is looked for again without

@@ -1,6 +1,7 @@
 package centralstore
 
 import (
+	"context"
 	"hash/maphash"
 	"time"
 )
@@ -12,21 +13,69 @@ type flight struct {
 	answer answer // once done
 }
 
-// pass lets one request look for names, at the cost of one token for all.
+// pass is what one request may do: look for names at the cost of one token
+// for all, and wait until the time-out for all.
 type pass struct {
 	store   *Store
+	ctx     context.Context // of the request
+	timer   *time.Timer
 	asked   bool
 	granted bool
 }
 
+// token reports whether the rate allows for another name. The caller holds
+// store.mu.
 func (p *pass) token(now time.Time) bool {
 	if !p.asked {
-		p.asked, p.granted = true, p.store.limiter.AllowN(now, 1)
+		p.asked, p.granted = true, p.store.bucket.take(now)
 		if !p.granted {
 			p.store.stats.limited.Add(1)
 		}
 	}
 	return p.granted
+}
+
+// wait waits for a flight, and reports whether it has ended.
+func (p *pass) wait(f *flight) bool {
+	if p.timer == nil {
+		p.timer = time.NewTimer(p.store.opts.Timeout)
+	}
+	select {
+	case <-f.done:
+		return true
+	case <-p.timer.C:
+		p.timer.Reset(0) // for the next one
+		return false
+	case <-p.ctx.Done():
+		return false
+	}
+}
+
+func (p *pass) end() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// bucket holds tokens, of which there are rate more every second, but never
+// more than its size.
+type bucket struct {
+	rate, size, tokens float64
+	last               time.Time
+}
+
+// take takes a token. Requests come in the order of their locks, not of their
+// times: time that was paid for is not paid for again.
+func (b *bucket) take(now time.Time) bool {
+	if elapsed := now.Sub(b.last); elapsed > 0 {
+		b.tokens = min(b.size, b.tokens+elapsed.Seconds()*b.rate)
+		b.last = now
+	}
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
 }
 
 // begin returns what is known of a stem, or the flight that will tell. There
@@ -78,6 +127,6 @@ func (s *Store) fly(stem string, f *flight, old *miss) {
 	s.remember(stem, l, now)
 	delete(s.flights, stem)
 	s.mu.Unlock()
-	close(f.done)
 	s.reportLoad(l, old)
+	close(f.done)
 }

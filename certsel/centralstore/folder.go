@@ -69,8 +69,11 @@ func (f *folder) Ping(context.Context) error {
 			return err
 		}
 		defer dir.Close()
-		if _, err := dir.Readdirnames(1); errors.Is(err, io.EOF) {
+		switch _, err := dir.Readdirnames(1); {
+		case errors.Is(err, io.EOF):
 			return fmt.Errorf("%w: %s is empty", ErrStore, f.path)
+		case err != nil: // such as that the folder was deleted
+			return fmt.Errorf("%w: %v", ErrStore, err) //nolint:errorlint // no file is missing, the store is
 		}
 		return nil
 	})

@@ -2,10 +2,12 @@ package centralstore
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,4 +160,46 @@ func TestNoRegularFiles(t *testing.T) {
 			t.Errorf("error %q", text)
 		}
 	}
+}
+
+func TestReplacedUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.pfx")
+	write(t, dir, "a.pfx", "ok 0")
+	o := fast(nil)
+	o.Poll, o.Settle = 10*time.Millisecond, 5*time.Millisecond
+	s := open(t, Folder(dir), o)
+	expect(t, s, "a", "ok 0")
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if !strings.HasPrefix(get(s, "a"), "ok ") {
+					t.Error("no certificate")
+					return
+				}
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+	}
+	for i := range 20 {
+		switch i % 3 {
+		case 0:
+			os.WriteFile(path, []byte("hal"), 0o600)
+		case 1:
+			os.Remove(path)
+		}
+		time.Sleep(7 * time.Millisecond)
+		write(t, dir, "a.pfx", fmt.Sprintf("ok %d", i))
+		time.Sleep(5 * time.Millisecond)
+	}
+	eventually(t, "the last one serves", func() bool { return get(s, "a") == "ok 19" })
+	close(stop)
+	group.Wait()
 }

@@ -31,7 +31,7 @@ func (s *Store) GetContext(ctx context.Context, name string, now time.Time) (*tl
 	case renew:
 		// The wildcard serves; should the host have got a file of its own,
 		// that is for the next handshake.
-		s.begin(strings.ToLower(name), now, &pass{store: s})
+		s.begin(strings.ToLower(name), now, &pass{store: s, ctx: ctx})
 	case serve:
 	}
 	if cert == nil {
@@ -99,16 +99,15 @@ func (m *miss) state(now time.Time) (kind, bool) {
 	if m == nil {
 		return unknown, false
 	}
-	return m.kind, now.UnixNano() < m.until
+	return m.kind, now.Before(m.until)
 }
 
 // resolve looks for a name in the store, within the time-out.
 func (s *Store) resolve(ctx context.Context, name string, device bool, now time.Time) *tls.Certificate {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	defer cancel()
-	p := &pass{store: s}
+	p := pass{store: s, ctx: ctx}
+	defer p.end()
 	if !device {
-		switch a := s.obtain(ctx, name, now, p); a.kind {
+		switch a := s.obtain(&p, name, now); a.kind {
 		case found:
 			return a.cert
 		case broken:
@@ -119,7 +118,7 @@ func (s *Store) resolve(ctx context.Context, name string, device bool, now time.
 		}
 	}
 	if _, rest, ok := strings.Cut(name, "."); ok {
-		return s.obtain(ctx, "_."+rest, now, p).cert
+		return s.obtain(&p, "_."+rest, now).cert
 	}
 	return nil
 }
@@ -131,16 +130,14 @@ type answer struct {
 }
 
 // obtain returns the answer for a stem, and waits for it if need be.
-func (s *Store) obtain(ctx context.Context, stem string, now time.Time, p *pass) answer {
+func (s *Store) obtain(p *pass, stem string, now time.Time) answer {
 	a, f := s.begin(stem, now, p)
 	if f == nil {
 		return a
 	}
-	select {
-	case <-f.done:
+	if p.wait(f) {
 		return f.answer
-	case <-ctx.Done():
-		s.stats.timeouts.Add(1)
-		return answer{kind: unavailable}
 	}
+	s.stats.timeouts.Add(1)
+	return answer{kind: unavailable}
 }

@@ -2,6 +2,7 @@ package centralstore
 
 import (
 	"crypto/tls"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -217,8 +218,15 @@ func (s *Store) refreshGone(e *entry, now time.Time) (answered bool) {
 		e.mu.Unlock()
 		return true
 	}
+	e.later(now.Add(s.opts.Retry))
 	if err := s.Ping(s.ctx); err != nil {
-		e.later(now.Add(s.opts.Retry))
+		if errors.Is(err, ErrStore) {
+			s.lose(err)
+		}
+		return kindOf(err) != unavailable
+	}
+	// Again, since the store may have come back in between.
+	if _, _, err := s.stat(s.ctx, e.stem, e.version); kindOf(err) != absent {
 		return kindOf(err) != unavailable
 	}
 	s.mu.Lock()
@@ -227,7 +235,6 @@ func (s *Store) refreshGone(e *entry, now time.Time) (answered bool) {
 		s.remember(e.stem, loaded{kind: absent}, now)
 	}
 	s.mu.Unlock()
-	e.later(now.Add(s.opts.Poll))
 	s.opts.Report(Event{Kind: Removed, File: s.file(e)})
 	return true
 }

@@ -68,9 +68,36 @@ type Event struct {
 // health is whether the store answers.
 type health struct {
 	mu     sync.Mutex
-	silent int // accesses in a row without answer
+	silent int  // accesses in a row without answer
+	lost   bool // the store is gone, so that absent files say nothing
 	since  time.Time
 	err    error
+}
+
+// fail counts accesses without answer, and reports whether they are enough
+// now to count as unreachable.
+func (h *health) fail(err error, n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.silent
+	if h.silent += n; before == 0 {
+		h.since = time.Now()
+	}
+	h.err = err
+	return before < silence && h.silent >= silence
+}
+
+// answer takes note of an answer, and reports whether the store was
+// unreachable until now.
+func (h *health) answer(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost && err != nil {
+		return false
+	}
+	was := h.silent >= silence
+	h.silent, h.lost, h.err = 0, false, nil
+	return was
 }
 
 // note takes note of how an access to the store ended.
@@ -78,26 +105,24 @@ func (s *Store) note(err error) {
 	if errors.Is(err, context.Canceled) {
 		return // by us
 	}
-	h := &s.health
-	h.mu.Lock()
-	var event Event
-	if kindOf(err) == unavailable {
-		if h.silent++; h.silent == 1 {
-			h.since = time.Now()
+	if kindOf(err) != unavailable {
+		if s.health.answer(err) {
+			s.opts.Report(Event{Kind: Reachable})
 		}
-		h.err = err
-		if h.silent == silence {
-			event = Event{Kind: Unreachable, Err: err}
-		}
-	} else {
-		if h.silent >= silence {
-			event = Event{Kind: Reachable}
-		}
-		h.silent, h.err = 0, nil
+	} else if s.health.fail(err, 1) {
+		s.opts.Report(Event{Kind: Unreachable, Err: err})
 	}
-	h.mu.Unlock()
-	if event.Kind != 0 {
-		s.opts.Report(event)
+}
+
+// lose takes note that the store is gone, as it is when a share is not
+// mounted: its files are absent, but nobody deleted them.
+func (s *Store) lose(err error) {
+	report := s.health.fail(err, silence)
+	s.health.mu.Lock()
+	s.health.lost = true
+	s.health.mu.Unlock()
+	if report {
+		s.opts.Report(Event{Kind: Unreachable, Err: err})
 	}
 }
 
@@ -106,7 +131,7 @@ func (s *Store) note(err error) {
 func (s *Store) reportLoad(l loaded, old *miss) {
 	wasBroken := old != nil && old.kind == broken
 	switch {
-	case l.kind == broken && !(wasBroken && old.err.Error() == l.err.Error()):
+	case l.kind == broken && (!wasBroken || old.err.Error() != l.err.Error()):
 		s.opts.Report(Event{Kind: Failed, File: l.file, Err: l.err})
 	case l.kind == found && wasBroken:
 		s.opts.Report(Event{Kind: Recovered, File: l.file})

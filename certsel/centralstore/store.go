@@ -6,8 +6,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/time/rate"
+	"time"
 
 	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
@@ -21,7 +20,6 @@ type Store struct {
 	decode  Decode
 	opts    Options
 	workers *files.Workers
-	limiter *rate.Limiter
 	decodes chan struct{}
 	seed    maphash.Seed
 	ctx     context.Context
@@ -31,6 +29,7 @@ type Store struct {
 	health  health
 
 	mu      sync.RWMutex
+	bucket  bucket
 	entries map[string]*entry   // stems that serve
 	misses  map[string]*miss    // stems that do not
 	flights map[string]*flight  // stems that are being looked for
@@ -49,9 +48,9 @@ type entry struct {
 // miss is a stem for which there is no certificate.
 type miss struct {
 	kind    kind
-	until   int64   // when to look again, in nanoseconds
-	version version // of the files that do not serve
-	err     error   // that they do not serve for
+	until   time.Time // when to look again
+	version version   // of the files that do not serve
+	err     error     // that they do not serve for
 }
 
 // version tells states of the files of a certificate apart.
@@ -70,7 +69,7 @@ func New(backend Backend, decode Decode, o Options) *Store {
 		decode:  decode,
 		opts:    o,
 		workers: files.NewWorkers(files.WorkerOptions{Workers: o.Workers, Timeout: o.Timeout, Stuck: o.Timeout}),
-		limiter: rate.NewLimiter(rate.Limit(o.Rate), o.Burst),
+		bucket:  bucket{rate: float64(o.Rate), size: float64(o.Burst), tokens: float64(o.Burst)},
 		decodes: make(chan struct{}, o.Decodes),
 		seed:    maphash.MakeSeed(),
 		done:    make(chan struct{}),

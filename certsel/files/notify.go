@@ -88,15 +88,6 @@ func (w *Watcher) subscribed(path string, err error) {
 	if dir.subscribed = err == nil; !dir.subscribed {
 		dir.asked = false
 		dir.askAgain = time.Now().Add(resubscribe)
-		return
-	}
-	for _, watches := range dir.watches { // for what happened before
-		for h := range watches {
-			w.hasten(h, time.Now())
-		}
-		if len(dir.watches) > 16 {
-			break // polling finds it
-		}
 	}
 }
 

@@ -169,19 +169,17 @@ func (c *Client) do(ctx context.Context, method, path, ifMatch string, body []by
 	if resp.StatusCode >= http.StatusBadRequest {
 		return nil, refusal(resp.StatusCode, content)
 	}
-	return &answer{etag: resp.Header.Get("Etag"), body: content}, nil
+	return &answer{etag: resp.Header.Get("ETag"), body: content}, nil
 }
 
 func transportError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("the admin endpoint did not answer in time: %w", ctx.Err())
 	}
-	var unreachable *unreachableError
-	if errors.As(err, &unreachable) {
+	if unreachable, ok := errors.AsType[*unreachableError](err); ok {
 		return unreachable
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	return &interruptedError{err}
@@ -230,7 +228,7 @@ const maxAttempts = 10
 // pause waits a little, longer each time.
 func pause(ctx context.Context, attempt int) error {
 	limit := min(10*time.Millisecond<<min(attempt, 10), time.Second)
-	timer := time.NewTimer(limit/2 + rand.N(limit/2))
+	timer := time.NewTimer(limit/2 + rand.N(limit/2)) //nolint:gosec // so that two who wait do not meet again
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -342,17 +342,17 @@ var errAgain = errors.New("somebody else was faster")
 // leaves in asked what it has asked the server for.
 func (c *Client) repeat(ctx context.Context, try func(asked *SiteConfig) error) error {
 	var asked SiteConfig
-	lost := false
+	lost := 0
 	for attempt := 1; ; attempt++ {
 		err := try(&asked)
 		var interrupted *interruptedError
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, ErrDone) && lost:
+		case errors.Is(err, ErrDone) && lost > 0:
 			return nil
-		case errors.As(err, &interrupted):
-			lost = true
+		case errors.As(err, &interrupted) && lost < maxAttempts:
+			lost++
 		case hasStatus(err, http.StatusPreconditionFailed), errors.Is(err, errAgain):
 			asked = SiteConfig{}
 		default:

@@ -255,6 +255,10 @@ type Handshake struct {
 	// ordinary server.
 	Leaf *Leaf `json:"leaf,omitempty"`
 
+	// ClientCertificate is "requested" or "required" if the server asks for
+	// one.
+	ClientCertificate string `json:"client_certificate,omitempty"`
+
 	// Server is the name of the ordinary HTTP server.
 	Server string `json:"server,omitempty"`
 
@@ -277,10 +281,20 @@ type Request struct {
 	Binding string `json:"binding,omitempty"`
 	Server  string `json:"server,omitempty"`
 
-	// Status is that of an answer in the place of a site, 0 if the connection
-	// is closed without one.
+	// Status is that of an answer in the place of a site or before its routes
+	// see the request. It is 0 if the routes answer, or if the connection is
+	// closed without an answer.
 	Status int `json:"status,omitempty"`
+
+	// Reason says why there is such an answer although a site was found.
+	Reason string `json:"reason,omitempty"`
 }
+
+// The values of Handshake.ClientCertificate.
+const (
+	CertificateRequested = "requested"
+	CertificateRequired  = "required"
+)
 
 // Step is one row of a table that was tried.
 type Step struct {
@@ -308,4 +322,5 @@ const (
 	ProblemUntrusted     = "untrusted"
 	ProblemNoSite        = "no-site"
 	ProblemOffline       = "offline"
+	ProblemDemand        = "demand"
 )

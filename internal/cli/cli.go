@@ -114,7 +114,7 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 	}
 	if id, err := strconv.ParseUint(path, 10, 32); err == nil {
 		site, err := e.Client.Site(ctx, uint32(id))
-		if adminapi.IsNotFound(err) {
+		if adminapi.IsNotFound(err) && strings.Contains(err.Error(), "no site") {
 			err = fmt.Errorf("%w: caddy iis list shows the sites", err)
 		}
 		return site, err

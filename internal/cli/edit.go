@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -268,7 +269,7 @@ func SetStarted(ctx context.Context, e *Env, name string, started bool) error {
 	}
 	label := siteLabel(site.ID, site.Name)
 	if started && site.State != adminapi.StateStarted {
-		return fmt.Errorf("%s does not start: %s (%s)", label, site.Reason, site.Code)
+		return fmt.Errorf("%s does not start: %s (%s)", label, site.Reason, cmp.Or(site.Code, site.State))
 	}
 	e.printf("%s: %s\n", label, site.State)
 	return nil

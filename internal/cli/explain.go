@@ -74,6 +74,9 @@ func (e *Env) explainHandshake(h *adminapi.Handshake) {
 			e.printf("  It stands in for %q, which is not available.\n", h.Instead)
 		}
 	}
+	if h.ClientCertificate != "" {
+		e.printf("  A client certificate is %s.\n", h.ClientCertificate)
+	}
 	e.explainSteps(h.Steps)
 }
 
@@ -89,6 +92,9 @@ func (e *Env) explainRequest(r *adminapi.Request) {
 		return
 	case adminapi.OutcomeSite:
 		e.printf("%s answers, by its binding %s.\n", e.paint(green, title(siteLabel(r.Site, r.Name))), r.Binding)
+		if r.Status != 0 {
+			e.printf("  Its answer is %d: %s.\n", r.Status, r.Reason)
+		}
 	case adminapi.OutcomeOffline:
 		e.printf("%s has the request, by its binding %s, but it is offline: %s.\n", title(siteLabel(r.Site, r.Name)), r.Binding, answer)
 	case adminapi.OutcomeInvalidHost:

@@ -223,26 +223,33 @@ func netshLines(targets []target) []string {
 				continue
 			}
 			seen[key] = true
-			line := "netsh http add sslcert " + key
-			if b.flags&binding.FlagCentralStore == 0 {
-				line += " certhash=" + cmp.Or(b.thumbprint, "THUMBPRINT") + " certstorename=MY"
-			}
-			line += " appid=" + iisAppID
-			for _, s := range []struct {
-				flag binding.Flags
-				word string
-			}{
-				{binding.FlagNoHTTP2, "disablehttp2"}, {binding.FlagNoOCSP, "disableocspstapling"},
-				{binding.FlagNoQUIC, "disablequic"}, {binding.FlagNoTLS13, "disabletls13"}, {binding.FlagNoLegacyTLS, "disablelegacytls"},
-			} {
-				if b.flags&s.flag != 0 {
-					line += " " + s.word + "=enable"
-				}
-			}
-			lines = append(lines, line)
+			lines = append(lines, b.netshLine(key))
 		}
 	}
 	return lines
+}
+
+func (b targetBinding) netshLine(key string) string {
+	words := []string{"netsh http add sslcert", key}
+	if b.flags&binding.FlagCentralStore == 0 {
+		words = append(words, "certhash="+cmp.Or(b.thumbprint, "THUMBPRINT"), "certstorename=MY")
+	}
+	words = append(words, "appid="+iisAppID)
+	for _, s := range []struct {
+		flag binding.Flags
+		word string
+	}{
+		{binding.FlagNoHTTP2, "disablehttp2"},
+		{binding.FlagNoOCSP, "disableocspstapling"},
+		{binding.FlagNoQUIC, "disablequic"},
+		{binding.FlagNoTLS13, "disabletls13"},
+		{binding.FlagNoLegacyTLS, "disablelegacytls"},
+	} {
+		if b.flags&s.flag != 0 {
+			words = append(words, s.word+"=enable")
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func (b targetBinding) netshKey() string {

@@ -1,0 +1,100 @@
+package iisconfig
+
+import (
+	"slices"
+	"testing"
+)
+
+const twoSites = `<sites>
+ <site name="A" id="1">
+  <application path="/">
+   <virtualDirectory path="/" physicalPath="%SystemDrive%\inetpub\wwwroot" />
+   <virtualDirectory path="/img" physicalPath="\\files\share\pictures\" />
+  </application>
+  <application path="/shop"><virtualDirectory path="/" physicalPath="D:\web\Shop" allowSubDirConfig="false" /></application>
+ </site>
+ <site name="B" id="2">
+  <application path="/"><virtualDirectory path="/" physicalPath="C:\inetpub\wwwroot\b" /></application>
+ </site>
+ <site name="C" id="3">
+  <application path="/"><virtualDirectory path="/" physicalPath="C:\inetpub\wwwroot\b" /></application>
+ </site>
+ <site name="D" id="4">
+  <application path="/"><virtualDirectory path="/" physicalPath="E:\" /></application>
+ </site>
+</sites>`
+
+// TestPlaces asks to which paths a web.config belongs.
+func TestPlaces(t *testing.T) {
+	const content = `<configuration><system.webServer><directoryBrowse enabled="true"/></system.webServer></configuration>`
+	for _, test := range []struct {
+		file    string
+		folders map[string]string
+		want    []string
+	}{
+		{`C:\inetpub\wwwroot\web.config`, nil, []string{"A"}},
+		{"export/InetPub/WWWRoot/Web.config", nil, []string{"A"}},
+		{"inetpub/wwwroot/Some/deep/web.config", nil, []string{"A/Some/deep"}},
+		{"inetpub/wwwroot/b/web.config", nil, []string{"A/b", "B", "C"}},
+		{"inetpub/wwwroot/b/x/web.config", nil, []string{"A/b/x", "B/x", "C/x"}},
+		{"backup/inetpub/wwwroot/inetpub/wwwroot/web.config", nil, []string{"A"}},
+		{"share/pictures/web.config", nil, []string{"A/img"}},
+		{"web/shop/web.config", nil, []string{"A/shop"}},
+		{"web/shop/sub/web.config", nil, nil}, // allowSubDirConfig
+		{"elsewhere/web.config", nil, nil},
+		{"web.config", nil, nil},
+		{"srv/one/web.config", map[string]string{`C:\inetpub`: "/srv", `%systemdrive%\inetpub\wwwroot`: "srv/one"}, []string{"A"}},
+		{"srv/wwwroot/b/web.config", map[string]string{`c:\InetPub\`: "srv", `C:\inet`: "nowhere"}, []string{"B", "C"}},
+		{"web.config", map[string]string{`E:\`: "."}, []string{"D"}},
+		{"sub/web.config", map[string]string{`E:\`: ""}, []string{"D/sub"}},
+	} {
+		s, err := Read([]File{{Name: test.file, Data: []byte(content)}, {Name: "sites.config", Data: []byte(twoSites)}}, Options{Folders: test.folders})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, site := range s.Sites {
+			for _, c := range site.Configured {
+				got = append(got, joinScope(site.Name, c.Path))
+				if !site.At(c.Path).DirectoryBrowse.Enabled {
+					t.Errorf("%s: no browsing at %s", test.file, c.Path)
+				}
+				if c.Sections[0].Source.Scope != joinScope(site.Name, c.Path) {
+					t.Errorf("%s: the scope of %s is %s", test.file, c.Path, c.Sections[0].Source.Scope)
+				}
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s belongs to %q, want %q", test.file, got, test.want)
+		}
+		noSite := slices.ContainsFunc(s.Findings, func(f Finding) bool { return f.Code == CodeNoSite })
+		if noSite != (test.want == nil) {
+			t.Errorf("%s: findings %v", test.file, s.Findings)
+		}
+	}
+}
+
+func TestOtherConfigFiles(t *testing.T) {
+	const content = `<configuration><system.webServer><directoryBrowse enabled="true"/></system.webServer></configuration>`
+	fsys := mapFS(map[string]string{
+		"applicationHost.config":                                              twoSites,
+		"inetpub/wwwroot/Web.Release.config":                                  content,
+		"inetpub/wwwroot/bin/app.dll.config":                                  content,
+		"inetpub/wwwroot/site.xml":                                            "<site><title/></site>",
+		"inetpub/wwwroot/sites.xml":                                           "<sites><place/></sites>",
+		"inetpub/history/CFGHISTORY_0000000007/applicationHost.config":        `<sites><site name="old" id="9"/></sites>`,
+		"Windows/System32/inetsrv/backup/monday/applicationHost.config":       `<sites><site name="old" id="9"/></sites>`,
+		"Windows/System32/inetsrv/History/MetaBase_0000000769_0000000000.xml": `<MBProperty><IIsWebServer Location="/LM/W3SVC/9"/></MBProperty>`,
+	})
+	s, err := ReadDir(fsys, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Sites) != 4 || s.Sites[0].Configured != nil {
+		t.Errorf("%d sites, configured: %v", len(s.Sites), s.Sites[0].Configured)
+	}
+	if len(s.Findings) != 4 {
+		t.Errorf("findings: %v", s.Findings)
+	}
+}
