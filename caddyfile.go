@@ -46,6 +46,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //		certificate <name> <source> [...]
 //
+//		central_store <folder>|storage <prefix> {
+//			password <password>
+//			poll     <duration>
+//		}
+//
 //		endpoint <ip>:<port> {
 //			certificate   <name>
 //			sni_missing   fallback|reject
@@ -150,7 +155,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
-	"certificate", "endpoint", "site", "defaults", "listen", "sni_missing", "sni_unmatched",
+	"certificate", "central_store", "endpoint", "site", "defaults", "listen", "sni_missing", "sni_unmatched",
 	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "metrics", "order", "servers",
 }
 
@@ -159,6 +164,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 	switch word := d.Val(); word {
 	case "certificate":
 		return p.certificate(d)
+	case "central_store":
+		return parseCentralStore(d, &a.CentralStore)
 	case "endpoint":
 		return p.endpoint(d)
 	case "site":

@@ -49,6 +49,9 @@ type App struct {
 	// use for them.
 	CertificatesRaw map[string]json.RawMessage `json:"certificates,omitempty" caddy:"namespace=iis.certificates inline_key=source"`
 
+	// The central certificate store, for bindings with flag 2.
+	CentralStore *certsel.CentralStore `json:"central_store,omitempty"`
+
 	// Certificates by IP address and port, keyed as in "10.0.0.5:8443",
 	// "*:8443" or "[::]:8443", like netsh http add sslcert ipport=. They
 	// serve clients whose server name selects nothing, or who send none.
@@ -280,6 +283,9 @@ func (a *App) unload() {
 		if err := fronts.Shutdown(ctx); err != nil {
 			a.logger.Error("waiting for requests in flight", zap.Error(err))
 		}
+	}
+	if a.CentralStore != nil {
+		_ = a.CentralStore.Cleanup()
 	}
 	switch {
 	case a.http == nil:

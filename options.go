@@ -78,6 +78,7 @@ func (a *App) compile() error {
 		FirstWins:        a.options.firstWins,
 		WildcardAnyDepth: a.options.wildcardAnyDepth,
 		Listen:           a.options.listen,
+		CentralStore:     a.CentralStore != nil,
 	})
 	if err != nil {
 		return err
@@ -88,6 +89,11 @@ func (a *App) compile() error {
 
 // loadCertificates loads each certificate once, whoever uses it.
 func (a *App) loadCertificates() error {
+	if a.CentralStore != nil {
+		if err := a.CentralStore.Provision(a.ctx); err != nil {
+			return err
+		}
+	}
 	a.certificates = make(map[string]certsel.Source, len(a.CertificatesRaw))
 	for _, name := range sortedKeys(a.CertificatesRaw) {
 		// One at a time, since Caddy's error for a map of modules names the

@@ -69,6 +69,9 @@ func (a *App) makeRecords() error {
 		if rec.Certificate != "" {
 			live.source = a.certificates[rec.Certificate]
 		}
+		if rec.Kind == binding.RecordStore {
+			live.source = a.CentralStore
+		}
 		live.handshake = &handshake{app: a, record: live}
 		var err error
 		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags}); err != nil {

@@ -65,7 +65,11 @@ func (e *Env) explainHandshake(h *adminapi.Handshake) {
 		e.printf("The ordinary HTTP server %q of Caddy makes the handshake: the port is shared, and no binding has the name.\n", h.Server)
 		return
 	default:
-		e.printf("It gets certificate %s.\n", e.paint(green, fmt.Sprintf("%q", h.Certificate)))
+		if h.Certificate == "" {
+			e.printf("It gets the certificate that the central store has for the name.\n")
+		} else {
+			e.printf("It gets certificate %s.\n", e.paint(green, fmt.Sprintf("%q", h.Certificate)))
+		}
 		if h.Leaf != nil {
 			e.printf("  It is for %s, is valid until %s, and has the thumbprint %s.\n",
 				strings.Join(h.Leaf.Subjects, ", "), h.Leaf.NotAfter.Format("2006-01-02"), h.Leaf.SHA1)

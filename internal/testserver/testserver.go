@@ -147,6 +147,9 @@ func (s *Server) AdminJSON(path string, into any) {
 	}
 }
 
+// Storage is the folder of Caddy's storage.
+func (s *Server) Storage() string { return s.storage }
+
 // AdminAddr is the address of the admin endpoint.
 func (s *Server) AdminAddr() string { return s.admin }
 
