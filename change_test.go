@@ -60,9 +60,7 @@ type load struct {
 
 func startLoad(request ts.Request, clients int, kept bool, want string, l *load) {
 	for range clients {
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
+		l.wg.Go(func() {
 			client := ts.NewClient(request)
 			defer func() { client.Close() }()
 			for {
@@ -90,7 +88,7 @@ func startLoad(request ts.Request, clients int, kept bool, want string, l *load)
 				}
 				time.Sleep(time.Millisecond)
 			}
-		}()
+		})
 	}
 }
 

@@ -77,9 +77,9 @@ type appMetrics struct {
 }
 
 var (
-	descSites = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
-	descDays  = prometheus.NewDesc("caddy_iis_certificate_expiry_days",
-		"Days until a certificate in use expires, by its name in the configuration; the first to expire if there are several.", []string{"certificate"}, nil)
+	descSites  = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
+	descExpiry = prometheus.NewDesc("caddy_iis_certificate_expiry_timestamp_seconds",
+		"When a certificate expires, by its name in the configuration; the first to expire if there are several.", []string{"certificate"}, nil)
 )
 
 // provisionMetrics registers the metrics of this configuration.
@@ -168,7 +168,7 @@ func (m *appMetrics) unknownHost(port uint16) {
 // Describe implements prometheus.Collector.
 func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSites
-	ch <- descDays
+	ch <- descExpiry
 }
 
 // Collect implements prometheus.Collector.
@@ -196,7 +196,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 		if !first.IsZero() {
-			ch <- prometheus.MustNewConstMetric(descDays, prometheus.GaugeValue, time.Until(first).Hours()/24, name)
+			ch <- prometheus.MustNewConstMetric(descExpiry, prometheus.GaugeValue, float64(first.Unix()), name)
 		}
 	}
 }

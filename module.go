@@ -22,7 +22,6 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/front"
-
 	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
 )
 
@@ -104,7 +103,7 @@ type App struct {
 	AccessLog bool `json:"access_log,omitempty"`
 
 	// Counts requests by site and class of status, at Caddy's metrics endpoint.
-	// Handshakes, unknown hosts, sites by state and days to expiry of
+	// Handshakes, unknown hosts, sites by state and the expiry of
 	// certificates are there in any case.
 	Metrics bool `json:"metrics,omitempty"`
 

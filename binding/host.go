@@ -122,11 +122,11 @@ func Host(header string) (HostName, bool) {
 		return hostIPv6(header)
 	}
 	name := header
-	if colon := strings.IndexByte(header, ':'); colon >= 0 {
-		if !validHostPort(header[colon+1:]) {
+	if before, after, ok := strings.Cut(header, ":"); ok {
+		if !validHostPort(after) {
 			return HostName{}, false
 		}
-		name = header[:colon]
+		name = before
 	}
 	scan := scanName(name)
 	switch {

@@ -87,8 +87,14 @@ func TestParseHost(t *testing.T) {
 func TestCaseInsensitive(t *testing.T) {
 	// Upper case matters nowhere: the same eight rows that win-acme compares.
 	for _, pair := range [][2]string{
-		{"example.com", "example.com"}, {"EXAMPLE.COM", "example.com"}, {"example.com", "EXAMPLE.COM"}, {"Example.Com", "eXAMPLE.cOM"},
-		{"*.example.com", "a.example.com"}, {"*.EXAMPLE.com", "A.example.COM"}, {"*.example.com", "A.EXAMPLE.COM"}, {"*.Example.Com", "a.eXAMPLE.cOM"},
+		{"example.com", "example.com"},
+		{"EXAMPLE.COM", "example.com"},
+		{"example.com", "EXAMPLE.COM"},
+		{"Example.Com", "eXAMPLE.cOM"},
+		{"*.example.com", "a.example.com"},
+		{"*.EXAMPLE.com", "A.example.COM"},
+		{"*.example.com", "A.EXAMPLE.COM"},
+		{"*.Example.Com", "a.eXAMPLE.cOM"},
 	} {
 		tables := compile(t, []Site{site(1, "http *:80:"+pair[0], "https *:443:"+pair[0]+" flags=1 cert=A")}, nil, Options{})
 		name, ok := Host(pair[1])

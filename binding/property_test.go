@@ -11,7 +11,10 @@ import (
 // A universe small enough that bindings meet all the time.
 var (
 	someIPs = []netip.Addr{
-		{}, {}, {}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.IPv6Unspecified(),
+		{},
+		{},
+		{},
+		netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.IPv6Unspecified(),
 		netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::1%e0"),
 	}
 	someHosts  = []string{"", "", "x", "a.x", "b.x", "a.b.x", "*.x", "*.b.x", "*.a.b.x"}

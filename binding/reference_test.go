@@ -170,15 +170,15 @@ func refKey(b SiteBinding) string {
 
 // refRecord is a record by its key.
 type refRecord struct {
-	key, certificate    string
-	kind                Flags
-	ip                  netip.Addr
-	port                uint16
-	host                string
-	missing, unmatched  Policy
-	tlsValues, flagUses []string
-	hasEndpoint         bool
-	endpointTLS         string
+	key, certificate   string
+	kind               Flags
+	ip                 netip.Addr
+	port               uint16
+	host               string
+	missing, unmatched Policy
+	flagUses           []string
+	hasEndpoint        bool
+	endpointTLS        string
 }
 
 // records builds all records: the first certificate of a key stays.
@@ -212,8 +212,10 @@ func (r *reference) records() []*refRecord {
 		rec := find(refKey(b.SiteBinding))
 		switch {
 		case rec == nil:
-			rec = &refRecord{key: refKey(b.SiteBinding), certificate: b.Certificate, kind: b.Flags & 3, port: b.Port,
-				missing: r.opts.SNIMissing, unmatched: r.opts.SNIUnmatched}
+			rec = &refRecord{
+				key: refKey(b.SiteBinding), certificate: b.Certificate, kind: b.Flags & 3, port: b.Port,
+				missing: r.opts.SNIMissing, unmatched: r.opts.SNIUnmatched,
+			}
 			switch b.Flags & 3 {
 			case 0:
 				rec.ip = b.IP

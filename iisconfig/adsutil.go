@@ -18,12 +18,11 @@ var (
 
 // adsutilReader reads the output of "adsutil.vbs ENUM" and "GET".
 type adsutilReader struct {
-	b      *builder
-	name   string
-	lines  []string
-	at     int // index of the next line
-	node   *mbNode
-	parent string // of the node, as its children tell
+	b     *builder
+	name  string
+	lines []string
+	at    int // index of the next line
+	node  *mbNode
 	// commanded says that the command line has named the node.
 	commanded bool
 	// pending are properties of a node whose path is not known yet.

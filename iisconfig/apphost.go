@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -154,7 +155,7 @@ func (r *configReader) leaveOut(name string, el *element) error {
 	case !strings.Contains(name, "/") && (r.web != nil || managedSections[name]):
 		// What is not of IIS itself is read by .NET or by the application.
 		r.emit(name, el, func(s *Settings) {
-			s.Managed = append(s.Managed[:len(s.Managed):len(s.Managed)], Section{Name: name, Source: src})
+			s.Managed = append(slices.Clip(s.Managed), Section{Name: name, Source: src})
 		})
 	case moved:
 		r.b.rep.warn(CodeElsewhere, src, "", "the section %s is in the file %s", name, source)

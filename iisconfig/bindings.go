@@ -19,8 +19,7 @@ func (b *builder) newBinding(protocol, info string, src Source) *Binding {
 	if err != nil {
 		out.Problem = err.Error()
 		fix := ""
-		var e *binding.ParseError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*binding.ParseError](err); ok {
 			out.Problem = e.Part + " " + e.Reason
 			fix = "accepted: " + e.Accepted
 		}

@@ -39,13 +39,6 @@ func (el *element) str(name string) string {
 	return s
 }
 
-func (el *element) strOr(name, def string) string {
-	if s, ok := el.lookup(name); ok {
-		return s
-	}
-	return def
-}
-
 // context is what a section is read in: where it applies and who hears of oddities.
 type context struct {
 	rep   *reporter
@@ -144,8 +137,10 @@ func (el *element) ignore(names ...string) {
 }
 
 func (c *context) unknown(el *element, where string) {
-	c.rep.add(Finding{Severity: binding.Warning, Code: CodeUnknown, Source: c.src(el),
-		Message: "the element " + el.name + " " + where + " is not understood"})
+	c.rep.add(Finding{
+		Severity: binding.Warning, Code: CodeUnknown, Source: c.src(el),
+		Message: "the element " + el.name + " " + where + " is not understood",
+	})
 }
 
 // shorten keeps messages readable.

@@ -115,7 +115,7 @@ func wideColon(a, b byte) bool {
 	return a == 0xA3 && b == 0xBA || a == 0x81 && b == 0x46 || a == 0xA1 && b == 0x47
 }
 
-// newlines makes LF of CR LF, of CR CR LF (a text file that was converted twice)
+// newlines makes LF of CR LF, of CR twice and LF (a text file that was converted twice)
 // and, in a file without any LF, of CR.
 func newlines(data []byte) []byte {
 	if bytes.IndexByte(data, '\r') < 0 {

@@ -94,8 +94,8 @@ type reporter struct {
 	muted    bool // a file is read again for another place
 }
 
-func newReporter(max int) *reporter {
-	return &reporter{max: max, count: make(map[string]int)}
+func newReporter(limit int) *reporter {
+	return &reporter{max: limit, count: make(map[string]int)}
 }
 
 func (r *reporter) add(f Finding) {
@@ -123,8 +123,10 @@ func (r *reporter) all(inputs []Input) []Finding {
 	for _, f := range r.findings {
 		if more := r.count[f.Code] - r.max; more > 0 {
 			r.count[f.Code] = 0
-			out = append(out, Finding{Severity: f.Severity, Code: CodeTooMany,
-				Message: fmt.Sprintf("%d more findings of the code %s are not shown", more, f.Code)})
+			out = append(out, Finding{
+				Severity: f.Severity, Code: CodeTooMany,
+				Message: fmt.Sprintf("%d more findings of the code %s are not shown", more, f.Code),
+			})
 		}
 	}
 	return out

@@ -191,8 +191,7 @@ func read(items []item, opts Options) (*Server, error) {
 			err = b.file(it, data)
 		}
 		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				err = &Error{File: it.name, Err: err}
 			}
 			errs = append(errs, err)

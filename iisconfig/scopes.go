@@ -108,9 +108,11 @@ func (s *Settings) clone() *Settings {
 }
 
 func (s *Settings) duplicate(list, key string, src Source) {
-	s.Findings = append(s.Findings, Finding{Severity: binding.Warning, Code: CodeDuplicate, Source: src,
+	s.Findings = append(s.Findings, Finding{
+		Severity: binding.Warning, Code: CodeDuplicate, Source: src,
 		Message: list + " has an entry " + key + " already, for which IIS answers 500.19; the later one is used",
-		Fix:     "remove one of them"})
+		Fix:     "remove one of them",
+	})
 }
 
 // At returns the settings that are in force at a path of the site, such as "/" or

@@ -77,8 +77,10 @@ var leftOut = map[string]left{
 
 	"system.webServer/security/applicationDependencies": {why: "it is about the IIS Manager"},
 	"system.webServer/security/isapiCgiRestriction":     {why: "it says which ISAPI and CGI programs may run"},
-	"system.webServer/security/dynamicIpSecurity": {warn: true, why: "limits per client address are not held",
-		fix: "set rate limits by hand"},
+	"system.webServer/security/dynamicIpSecurity": {
+		warn: true, why: "limits per client address are not held",
+		fix: "set rate limits by hand",
+	},
 }
 
 // managedSections are the sections of .NET. In a web.config, every section outside

@@ -56,8 +56,7 @@ func (b *builder) webConfig(name string, text []byte) {
 }
 
 func (b *builder) malformed(src Source, err error) {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		src.Line, err = e.Line, e.Err
 	}
 	b.rep.error(CodeMalformed, src, "", "the web.config is left out, as IIS answers 500.19 for its path: %v", err)

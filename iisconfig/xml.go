@@ -92,11 +92,10 @@ func (r *xmlReader) next() (xml.Token, error) {
 }
 
 func (r *xmlReader) wrap(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return err
 	}
-	var syntax *xml.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*xml.SyntaxError](err); ok {
 		return &Error{File: r.name, Line: syntax.Line, Err: errors.New("not well-formed: " + strings.TrimPrefix(syntax.Msg, "xml: "))}
 	}
 	line, _ := r.dec.InputPos()
@@ -109,7 +108,7 @@ func (r *xmlReader) wrap(err error) error {
 func (r *xmlReader) each(fn func(*element) error) error {
 	for {
 		tok, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil // the decoder has checked that nothing is open
 		}
 		if err != nil {

@@ -31,10 +31,10 @@ func readAlgorithm(s *cryptobyte.String) (alg algorithm, ok bool) {
 }
 
 // unsupported is the error for an algorithm that cannot be used as kind.
-func (alg algorithm) unsupported(kind string) error {
-	name := alg.oid
-	if known, ok := algorithmNames[alg.oid]; ok {
-		name = known + " (" + alg.oid + ")"
+func (a algorithm) unsupported(kind string) error {
+	name := a.oid
+	if known, ok := algorithmNames[a.oid]; ok {
+		name = known + " (" + a.oid + ")"
 	}
 	return fmt.Errorf("unsupported %s: %s", kind, name)
 }

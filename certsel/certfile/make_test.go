@@ -84,7 +84,7 @@ func issue(t testing.TB, name string, parent *identity, key crypto.Signer, lifet
 		BasicConstraintsValid: true,
 	}
 	id := &identity{key: key}
-	signer, signerCert := crypto.Signer(key), template
+	signer, signerCert := key, template
 	if parent != nil {
 		signer, signerCert = parent.key, parent.cert
 	}
@@ -170,7 +170,7 @@ func build(add func(b *cryptobyte.Builder)) []byte {
 
 func addOID(b *cryptobyte.Builder, oid string) {
 	var id encodingasn1.ObjectIdentifier
-	for _, arc := range strings.Split(oid, ".") {
+	for arc := range strings.SplitSeq(oid, ".") {
 		n, err := strconv.Atoi(arc)
 		if err != nil {
 			panic(err)
