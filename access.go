@@ -123,49 +123,74 @@ func (h *HSTS) header() string {
 	return value
 }
 
+// verdict answers a request in place of the site's routes.
+type verdict func(w http.ResponseWriter, r *http.Request)
+
 // admit checks a request against its site's demands, in the order of IIS, and
-// answers it if it does not meet them.
-func (a *App) admit(w http.ResponseWriter, r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) bool {
+// returns what answers it if it does not meet them.
+func (a *App) admit(w http.ResponseWriter, r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) verdict {
 	if r.TLS == nil {
-		return a.admitPlain(w, r, s)
+		return a.admitPlain(s)
 	}
 	if err := a.misdirected(r, conn, s, match); err != nil {
 		if s.metrics != nil {
 			s.metrics.misdirected.Inc()
 		}
-		writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
-		return false
+		return func(w http.ResponseWriter, r *http.Request) {
+			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
+		}
 	}
-	if s.access.requireCertificate && len(r.TLS.PeerCertificates) == 0 {
-		a.forbid(w, r, 7, "Client certificate required")
-		return false
+	if s.access.requireCertificate && !a.certified(r, conn, match) {
+		return a.forbidden(7, "Client certificate required")
 	}
 	if s.access.hsts != "" {
 		w.Header().Set("Strict-Transport-Security", s.access.hsts)
 	}
-	return true
+	return nil
 }
 
-func (a *App) admitPlain(w http.ResponseWriter, r *http.Request, s *site) bool {
+// certified reports whether the connection has a client certificate that the
+// site's own authorities vouch for, whichever site's settings it was made
+// under and whatever misdirected allows.
+func (a *App) certified(r *http.Request, conn *front.Conn, match binding.SiteMatch) bool {
+	if len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	own := a.policyOf(match.Binding)
+	return own == nil || a.madeUnder(own, conn) || allowsClient(own.tcp, r.TLS) == nil
+}
+
+// madeUnder reports whether a connection was made under this policy, as it is
+// in this configuration.
+func (a *App) madeUnder(own *policy, conn *front.Conn) bool {
+	made, ok := conn.Handshake.Load().(*handshake)
+	return ok && made.app == a && made.record != nil && made.record.policy == own
+}
+
+func (a *App) admitPlain(s *site) verdict {
 	switch {
 	case s.access.hstsRedirect:
-		redirectToHTTPS(w, r, 443)
+		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, 443) }
 	case s.access.redirectSSL:
-		redirectToHTTPS(w, r, s.access.sslPort)
+		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, s.access.sslPort) }
 	case s.access.requireSSL:
-		a.forbid(w, r, 4, "SSL required")
-	default:
-		return true
+		return a.forbidden(4, "SSL required")
 	}
-	return false
+	return nil
 }
 
-// forbid answers with one of the sub-statuses of 403 that IIS has.
-func (a *App) forbid(w http.ResponseWriter, r *http.Request, sub int, heading string) {
-	if a.SubStatusHeader == nil || *a.SubStatusHeader {
-		w.Header().Set(subStatusHeader, strconv.Itoa(sub))
+// forbidden answers with one of the sub-statuses of 403 that IIS has.
+func (a *App) forbidden(sub int, heading string) verdict {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if a.SubStatusHeader == nil || *a.SubStatusHeader {
+			w.Header().Set(subStatusHeader, strconv.Itoa(sub))
+		}
+		writeSubStatusPage(w, r, http.StatusForbidden, sub, heading)
 	}
-	writeSubStatusPage(w, r, http.StatusForbidden, sub, heading)
+}
+
+func unavailable(w http.ResponseWriter, r *http.Request) {
+	writePage(w, r, http.StatusServiceUnavailable, headingUnavailable)
 }
 
 // redirectToHTTPS keeps the method of requests that are more than a look.
@@ -207,10 +232,7 @@ func (a *App) misdirected(r *http.Request, conn *front.Conn, s *site, match bind
 		}
 	}
 	own := a.policyOf(match.Binding)
-	if own == nil {
-		return nil
-	}
-	if made, ok := conn.Handshake.Load().(*handshake); ok && made.app == a && made.record != nil && made.record.policy == own {
+	if own == nil || a.madeUnder(own, conn) {
 		return nil
 	}
 	return own.allows(r.TLS, conn.QUIC)

@@ -399,6 +399,31 @@ func TestMisdirectedWords(t *testing.T) {
 	}
 }
 
+// TestCertificateOfAnotherAuthority: a certificate that another site asked for
+// and verified is none for this site, even where misdirected allows all.
+func TestCertificateOfAnotherAuthority(t *testing.T) {
+	g := startGuarded(t)
+	other := newAuthority(t, "other")
+	for _, word := range []string{"allow", "secure"} {
+		raw := editJSON(t, g.json, func(cfg map[string]any) {
+			iis := cfg["apps"].(map[string]any)["iis"].(map[string]any)
+			iis["misdirected"] = word
+			site := iis["sites"].(map[string]any)["4"].(map[string]any)
+			site["bindings"].([]any)[0].(map[string]any)["tls"] = map[string]any{"client_authentication": other.clientAuth("require_and_verify")}
+		})
+		if err := g.LoadJSON(raw); err != nil {
+			t.Fatal(err)
+		}
+		config := with(other.client(t))
+		answer, err := ts.Do(ts.Request{Addr: g.addr, SNI: "noh2.contoso.test", TLS: config})
+		if err != nil || answer.Body != "noh2" {
+			t.Fatalf("the other site: %+v, %v", answer, err)
+		}
+		answer, err = ts.Do(ts.Request{Addr: g.addr, SNI: "noh2.contoso.test", Host: "guarded.contoso.test", TLS: config})
+		keptOut(t, word, answer, err)
+	}
+}
+
 // TestChallengeOnGuardedBinding: an authority that validates a name by
 // TLS-ALPN-01 has no client certificate.
 func TestChallengeOnGuardedBinding(t *testing.T) {

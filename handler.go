@@ -89,14 +89,11 @@ func (a *App) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn
 		defer counted.count(http.StatusOK)
 		w = counted
 	}
-	if site.offline {
-		writePage(w, r, http.StatusServiceUnavailable, headingUnavailable)
-		return
+	req := siteRequest{site: site, binding: match.Binding, verdict: unavailable}
+	if !site.offline {
+		req.verdict = a.admit(w, r, conn, site, match)
 	}
-	if !a.admit(w, r, conn, site, match) {
-		return
-	}
-	ctx := context.WithValue(r.Context(), siteRequestKey{}, siteRequest{site, match.Binding})
+	ctx := context.WithValue(r.Context(), siteRequestKey{}, req)
 	site.server.ServeHTTP(w, r.WithContext(ctx))
 }
 

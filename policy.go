@@ -120,13 +120,15 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 }
 
 // allowLegacy turns on TLS 1.0 and 1.1 with the cipher suites that devices of
-// their time know and Go still has: AES-CBC and 3DES with SHA-1, with and
-// without ECDHE. RC4, DES and export suites are not to be had.
+// their time know and Go still has: AES and 3DES with RSA key exchange, and
+// AES-CBC with ECDHE. RC4, which Go has too, stays off; DES and export suites
+// are not to be had.
 func allowLegacy(config *tls.Config) {
 	config.MinVersion = tls.VersionTLS10
 	for _, suite := range []uint16{
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
 		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
 		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
 	} {
 		if !slices.Contains(config.CipherSuites, suite) {

@@ -17,6 +17,7 @@ import (
 type siteRequest struct {
 	site    *site
 	binding *binding.BindingEntry
+	verdict verdict // answers instead of the routes; nil if they are to
 }
 
 type siteRequestKey struct{}
@@ -45,6 +46,10 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			extra.Add(zap.Uint32("site", req.site.id))
 			extra.Add(zap.Stringer("binding", req.binding.Binding))
 		}
+	}
+	if req.verdict != nil {
+		req.verdict(w, r)
+		return nil
 	}
 	if req.site.routes == nil {
 		return next.ServeHTTP(w, r)
