@@ -145,7 +145,11 @@ func TestAdminWhileLoading(t *testing.T) {
 	blocking.started, blocking.release = make(chan struct{}), make(chan struct{})
 	done := make(chan error)
 	go func() { done <- s.LoadJSON(changed) }()
-	<-blocking.started
+	select {
+	case <-blocking.started:
+	case err := <-done:
+		t.Fatalf("loading ended before the app was started: %v", err)
+	}
 
 	for _, path := range []string{"/iis/sites", "/iis/endpoints", "/iis/certificates", "/iis/check", fmt.Sprintf("/iis/explain?local=127.0.0.1:%d", s.httpsPort)} {
 		began := time.Now()
