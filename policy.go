@@ -41,9 +41,10 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 }
 
 // policySet holds one provisioned connection policy for each distinct set of
-// TLS settings, however many bindings have them.
+// TLS settings and port, however many bindings have them.
 type policySet struct {
 	ctx       caddy.Context
+	tls       *caddytls.TLS
 	alpn      []string // of policies without one
 	policies  map[policyKey]*policy
 	challenge *tls.Config // ACME TLS-ALPN challenges
@@ -54,6 +55,7 @@ type policySet struct {
 type policyKey struct {
 	settings string
 	flags    binding.Flags
+	port     uint16 // session tickets are for one port
 }
 
 const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
@@ -65,7 +67,7 @@ type policy struct {
 }
 
 func (a *App) provisionPolicies() error {
-	set := &policySet{ctx: a.ctx, alpn: a.alpn(), policies: make(map[policyKey]*policy)}
+	set := &policySet{ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy)}
 	challenge := new(caddytls.ConnectionPolicy)
 	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
 		return fmt.Errorf("tls: %w", err)
@@ -103,6 +105,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	config := cp.TLSConfig
 	config.GetCertificate = certificateOf
+	bindTickets(config, ticketKeys(s.tls, config), key.port)
 	p := &policy{tcp: config}
 	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
 		allowLegacy(config)

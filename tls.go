@@ -74,7 +74,7 @@ func (a *App) makeRecords() error {
 		}
 		live.handshake = &handshake{app: a, record: live}
 		var err error
-		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags}); err != nil {
+		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port}); err != nil {
 			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
 		}
 		a.records = append(a.records, live)

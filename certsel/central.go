@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 	"weak"
 
@@ -38,8 +39,9 @@ type CentralStore struct {
 	// in IIS.
 	Poll caddy.Duration `json:"poll,omitempty"`
 
-	store *sharedStore
-	key   contentKey
+	store    *sharedStore
+	key      contentKey
+	released atomic.Bool
 }
 
 // centralStores holds the stores with their caches across configuration loads.
@@ -90,12 +92,12 @@ func (c *CentralStore) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Cleanup releases the store.
+// Cleanup releases the store, which answers handshakes that are still under
+// way from memory.
 func (c *CentralStore) Cleanup() error {
-	if c.store == nil {
+	if c.store == nil || c.released.Swap(true) {
 		return nil
 	}
-	c.store = nil
 	_, err := centralStores.Delete(c.key)
 	return err
 }

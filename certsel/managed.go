@@ -273,7 +273,7 @@ func (m *Managed) Cleanup() error {
 	}
 	m.group.release(m.subjects[:len(m.slots)])
 	m.group.leave(m.magic)
-	m.group = nil
+	m.group = nil // the slots keep their certificates for handshakes under way
 	_, err := groups.Delete(m.groupKey)
 	return err
 }

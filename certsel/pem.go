@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(PEM{})
+	caddy.RegisterModule(new(PEM))
 }
 
 // PEM provides certificates from PEM files. With several of them, for
@@ -54,7 +54,7 @@ type PEMFiles struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (PEM) CaddyModule() caddy.ModuleInfo {
+func (*PEM) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "iis.certificates.pem",
 		New: func() caddy.Module { return new(PEM) },

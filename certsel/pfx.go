@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(PFX{})
+	caddy.RegisterModule(new(PFX))
 }
 
 // PFX provides certificates from PFX files (PKCS #12), the form in which
@@ -50,7 +50,7 @@ type PFXFile struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (PFX) CaddyModule() caddy.ModuleInfo {
+func (*PFX) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "iis.certificates.pfx",
 		New: func() caddy.Module { return new(PFX) },

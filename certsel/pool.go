@@ -44,8 +44,9 @@ func (pooled) Destruct() error { return nil }
 
 // fromFiles is the part of a source whose certificates come from files.
 type fromFiles struct {
-	recipes []recipe
-	certs   []*fileCert
+	recipes  []recipe
+	certs    []*fileCert
+	released bool
 }
 
 // Load loads the certificates. A file that cannot be read is an error, unless
@@ -74,15 +75,19 @@ func (f *fromFiles) OnReload(reloaded func()) {
 	}
 }
 
-// Cleanup releases the certificates.
+// Cleanup releases the certificates. They stay where they are: a handshake of
+// the configuration may still be under way.
 func (f *fromFiles) Cleanup() error {
+	if f.released {
+		return nil
+	}
+	f.released = true
 	var errs []error
 	for _, cert := range f.certs {
 		cert.listen(f, nil)
 		_, err := fileCerts.Delete(cert.recipe.identity())
 		errs = append(errs, err)
 	}
-	f.certs = nil
 	return errors.Join(errs...)
 }
 

@@ -8,7 +8,15 @@ func (c *Conn) Reset() {
 	if c.nc == nil {
 		return
 	}
-	if tcp, ok := c.nc.(*net.TCPConn); ok {
+	below := c.nc
+	for {
+		wrapped, ok := below.(interface{ Raw() net.Conn }) // as the PROXY protocol's
+		if !ok {
+			break
+		}
+		below = wrapped.Raw()
+	}
+	if tcp, ok := below.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.nc.Close()
