@@ -424,6 +424,48 @@ func TestCertificateOfAnotherAuthority(t *testing.T) {
 	}
 }
 
+// TestLegacyTLS: old versions are off unless a binding turns them on, and that
+// is a finding.
+func TestLegacyTLS(t *testing.T) {
+	modern, legacy := ts.FreePort(t), ts.FreePort(t)
+	ts.Start(t, fmt.Sprintf(`{
+		iis {
+			certificate rsa {
+				subjects any.test
+				issuer internal
+				key_type rsa2048
+			}
+			site 1 {
+				binding https *:%[1]d: {
+					certificate rsa
+				}
+				respond "modern"
+			}
+			site 2 {
+				binding https *:%[2]d: {
+					certificate rsa
+					legacy_tls
+				}
+				respond "legacy"
+			}
+		}
+	}`, modern, legacy))
+	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
+		for _, suite := range []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA} {
+			config := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version, CipherSuites: []uint16{suite}}
+			answer, err := ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", legacy), TLS: config})
+			if err != nil || answer.Body != "legacy" {
+				t.Errorf("%s, %s with legacy_tls: %+v, %v", tls.VersionName(version), tls.CipherSuiteName(suite), answer, err)
+			}
+			_, err = ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", modern), TLS: config})
+			if (err == nil) != (version == tls.VersionTLS13) {
+				t.Errorf("%s, %s without legacy_tls: %v", tls.VersionName(version), tls.CipherSuiteName(suite), err)
+			}
+		}
+	}
+	waitFor(t, "the finding", func() bool { return len(ts.Logs.Lines("TLS 1.0 and 1.1, which are broken, are on")) == 1 })
+}
+
 // TestChallengeOnGuardedBinding: an authority that validates a name by
 // TLS-ALPN-01 has no client certificate.
 func TestChallengeOnGuardedBinding(t *testing.T) {

@@ -30,6 +30,9 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 	if p := settings; p != nil && (len(p.MatchersRaw) > 0 || p.CertSelection != nil || p.DefaultSNI != "" || p.FallbackSNI != "" || p.Drop) {
 		return "", errors.New("tls: match, certificate_selection, default_sni, fallback_sni and drop have no place here: bindings decide that")
 	}
+	if legacy && settings != nil && settings.ProtocolMin != "" {
+		return "", fmt.Errorf("legacy_tls means TLS 1.0 and later, but the lowest version is set to %s: remove one of them", settings.ProtocolMin)
+	}
 	raw, err := json.Marshal(tlsSettings{settings, legacy})
 	if err != nil {
 		return "", fmt.Errorf("tls: %w", err)

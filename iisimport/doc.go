@@ -1,0 +1,98 @@
+// Package iisimport turns what iisconfig has read off an IIS server into a
+// Caddyfile that serves the same bindings, and a report of what became of each
+// line of the source.
+//
+// Only what has an exact form in Caddy is translated. Everything else is a line
+// of the report and a comment at the place where it belongs; where leaving it
+// out would open what IIS protects, the place is closed until somebody decides.
+package iisimport
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// Options say how to translate.
+type Options struct {
+	// Folders translates folders of the IIS server to those of this machine.
+	Folders []Folder
+
+	// Upstream is the address that stands in for the worker processes of IIS
+	// unless the environment variable IIS_UPSTREAM names one. Default:
+	// 127.0.0.1:8080.
+	Upstream string
+
+	// CertificateFolder is where certificates are looked for that Certificates
+	// does not have. Default: certificates.
+	CertificateFolder string
+
+	// Certificates are the files that were found, by FindCertificates.
+	Certificates *Certificates
+}
+
+// Folder translates a folder of the IIS server.
+type Folder struct{ From, To string }
+
+// ParseFolder reads a translation such as "C:\inetpub=/srv/www".
+func ParseFolder(text string) (Folder, error) {
+	from, to, ok := strings.Cut(text, "=")
+	if !ok || from == "" || to == "" {
+		return Folder{}, fmt.Errorf(`%q is no translation of a folder, such as C:\inetpub=/srv/www`, text)
+	}
+	if strings.Contains(to, envVariable) {
+		return Folder{}, errors.New("a folder must not have an environment variable of a Caddyfile in it")
+	}
+	return Folder{from, to}, nil
+}
+
+// FolderMap returns the translations in the form that iisconfig takes.
+func FolderMap(folders []Folder) map[string]string {
+	out := make(map[string]string, len(folders))
+	for _, f := range folders {
+		out[f.From] = f.To
+	}
+	return out
+}
+
+func (o Options) withDefaults() Options {
+	o.Upstream = cmp.Or(o.Upstream, "127.0.0.1:8080")
+	o.CertificateFolder = cmp.Or(strings.TrimRight(strings.ReplaceAll(o.CertificateFolder, `\`, "/"), "/"), "certificates")
+	return o
+}
+
+// Plan is the translation of a server.
+type Plan struct {
+	Certificates []*Certificate
+	CentralStore *CentralStore
+	Endpoints    []*Endpoint
+	Sites        []*Site
+	// Workers says that some site sends requests to the address that stands in for
+	// the worker processes.
+	Workers bool
+	Report  *Report
+
+	opts Options
+}
+
+// Import translates a server.
+func Import(server *iisconfig.Server, opts Options) *Plan {
+	p := &Plan{Report: new(Report), opts: opts.withDefaults()}
+	b := &builder{plan: p, server: server, records: make(map[string]*record), used: make(map[string]bool)}
+	b.findings()
+	b.sites()
+	b.settleRecords()
+	b.endpoints()
+	b.centralStore()
+	b.nameCertificates()
+	b.check()
+	for _, s := range p.Sites {
+		b.content(s)
+	}
+	b.serverSettings()
+	p.Report.finish(p)
+	return p
+}

@@ -1,0 +1,174 @@
+package iisimport
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// Outcome is what became of a line of the source.
+type Outcome string
+
+// The outcomes.
+const (
+	Translated Outcome = "translated"
+	Dropped    Outcome = "dropped" // it needs nothing, or there is no equivalent
+	Decide     Outcome = "decide"  // somebody has to decide, or to do something
+)
+
+// Line is what became of one line of the source.
+type Line struct {
+	Outcome Outcome          `json:"outcome"`
+	Source  iisconfig.Source `json:"source"`
+	What    string           `json:"what"`          // as it was in IIS
+	Message string           `json:"message"`       // what it is now, or why not
+	Fix     string           `json:"fix,omitempty"` // what to do about it
+}
+
+// String writes the line as compilers do.
+func (l Line) String() string {
+	s := string(l.Outcome) + ": " + l.What + ": " + l.Message
+	if l.Source.File != "" {
+		s = l.Source.String() + ": " + s
+	}
+	if l.Fix != "" {
+		s += "; " + l.Fix
+	}
+	return s
+}
+
+// Summary counts what was translated.
+type Summary struct {
+	Sites           int      `json:"sites"`
+	Bindings        int      `json:"bindings"`
+	Certificates    int      `json:"certificates"`
+	MissingFiles    []string `json:"missing_files,omitempty"`
+	WorkerSites     []string `json:"worker_sites,omitempty"`
+	Translated      int      `json:"translated"`
+	Dropped         int      `json:"dropped"`
+	ToDecide        int      `json:"to_decide"`
+	UpstreamAddress string   `json:"upstream_address,omitempty"`
+}
+
+// Report says what became of the source, and what check says of the result.
+type Report struct {
+	Summary  Summary           `json:"summary"`
+	Lines    []Line            `json:"lines"`
+	Findings []binding.Finding `json:"findings,omitempty"`
+
+	workers []string
+}
+
+func (r *Report) add(outcome Outcome, src iisconfig.Source, what, fix, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	r.Lines = append(r.Lines, Line{outcome, src, oneLine(what), oneLine(message), oneLine(fix)})
+}
+
+func (r *Report) translated(src iisconfig.Source, what, format string, args ...any) {
+	r.add(Translated, src, what, "", format, args...)
+}
+
+func (r *Report) dropped(src iisconfig.Source, what, format string, args ...any) {
+	r.add(Dropped, src, what, "", format, args...)
+}
+
+func (r *Report) decide(src iisconfig.Source, what, fix, format string, args ...any) {
+	r.add(Decide, src, what, fix, format, args...)
+}
+
+func (r *Report) worker(name string) {
+	if !slices.Contains(r.workers, name) {
+		r.workers = append(r.workers, name)
+	}
+}
+
+// finish sorts the lines as the source has them and counts. The same line of the
+// source, inherited by many sites, is reported once.
+func (r *Report) finish(p *Plan) {
+	slices.SortStableFunc(r.Lines, func(x, y Line) int {
+		return cmp.Or(cmp.Compare(x.Source.File, y.Source.File), cmp.Compare(x.Source.Line, y.Source.Line))
+	})
+	seen := make(map[Line]bool, len(r.Lines))
+	r.Lines = slices.DeleteFunc(r.Lines, func(l Line) bool {
+		l.Source.Scope = ""
+		double := seen[l]
+		seen[l] = true
+		return double
+	})
+	s := &r.Summary
+	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers
+	for _, site := range p.Sites {
+		s.Bindings += len(site.Bindings)
+	}
+	for _, c := range p.Certificates {
+		if c.Missing {
+			s.MissingFiles = append(s.MissingFiles, c.File)
+		}
+	}
+	if p.Workers {
+		s.UpstreamAddress = p.opts.Upstream
+	}
+	for _, l := range r.Lines {
+		switch l.Outcome {
+		case Translated:
+			s.Translated++
+		case Dropped:
+			s.Dropped++
+		case Decide:
+			s.ToDecide++
+		}
+	}
+}
+
+// WriteJSON writes the report for programs.
+func (r *Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// WriteText writes the report for people: what must be decided first.
+func (r *Report) WriteText(w io.Writer) error {
+	var sb strings.Builder
+	s := r.Summary
+	fmt.Fprintf(&sb, "%d sites, %d bindings, %d certificates; %d lines translated, %d dropped, %d to decide\n",
+		s.Sites, s.Bindings, s.Certificates, s.Translated, s.Dropped, s.ToDecide)
+	list(&sb, "\nMissing certificate files:\n", s.MissingFiles)
+	list(&sb, "\nSent to the address in IIS_UPSTREAM (default "+s.UpstreamAddress+"), because a worker process of IIS answered:\n", s.WorkerSites)
+	for _, part := range []struct {
+		outcome Outcome
+		title   string
+	}{{Decide, "To decide by hand"}, {Dropped, "Dropped"}, {Translated, "Translated"}} {
+		var lines []string
+		for _, l := range r.Lines {
+			if l.Outcome == part.outcome {
+				lines = append(lines, strings.Replace(l.String(), string(l.Outcome)+": ", "", 1))
+			}
+		}
+		list(&sb, "\n"+part.title+":\n", lines)
+	}
+	var findings []string
+	for _, f := range r.Findings {
+		findings = append(findings, f.Severity.String()+" ["+f.Code+"] "+f.String())
+	}
+	list(&sb, "\nWhat check says of the result:\n", findings)
+	_, err := io.WriteString(w, sb.String())
+	return err
+}
+
+func list(sb *strings.Builder, title string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	sb.WriteString(title)
+	for _, line := range lines {
+		sb.WriteString("  " + line + "\n")
+	}
+}
