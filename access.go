@@ -89,9 +89,10 @@ func (a *App) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error)
 	if (c.requireSSL || c.requireCertificate) && secure == 0 {
 		return c, errors.New("require_ssl and require_client_certificate need an https binding")
 	}
-	if c.requireCertificate && !a.asksForCertificates(entry) {
-		return c, errors.New("require_client_certificate: no https binding of the site asks clients for a certificate: " +
-			"add client_auth to its SNI binding, or to the endpoint of its IP address and port, with a mode other than request")
+	if c.requireCertificate {
+		if err := a.asksForCertificates(entry); err != nil {
+			return c, err
+		}
 	}
 	if h := cfg.HSTS; h != nil {
 		c.hsts, c.hstsRedirect = h.header(), h.RedirectHTTP
@@ -102,14 +103,21 @@ func (a *App) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error)
 	return c, nil
 }
 
-func (a *App) asksForCertificates(entry *binding.SiteEntry) bool {
+// asksForCertificates makes sure that each https binding of a site that
+// requires client certificates has authorities to verify them. Certificates
+// that are merely requested are verified by nobody.
+func (a *App) asksForCertificates(entry *binding.SiteEntry) error {
 	for i := range entry.Bindings {
-		// Merely requested certificates are not verified by anybody.
-		if p := a.policyOf(&entry.Bindings[i]); p != nil && p.tcp.ClientAuth >= tls.RequireAnyClientCert {
-			return true
+		b := &entry.Bindings[i]
+		if b.Protocol != binding.HTTPS {
+			continue
+		}
+		if p := a.policyOf(b); p == nil || p.tcp.ClientAuth < tls.RequireAnyClientCert {
+			return fmt.Errorf("require_client_certificate: binding %s does not ask clients for a certificate: "+
+				"add client_auth to it if it has sni, else to the endpoint of its IP address and port, with a mode other than request", b.Binding)
 		}
 	}
-	return false
+	return nil
 }
 
 func (h *HSTS) header() string {
@@ -157,15 +165,29 @@ func (a *App) certified(r *http.Request, conn *front.Conn, match binding.SiteMat
 		return false
 	}
 	own := a.policyOf(match.Binding)
-	return own == nil || a.madeUnder(own, conn) || allowsClient(own.tcp, r.TLS) == nil
+	return own == nil || a.trusts(own, r, conn)
 }
 
-// madeUnder reports whether a connection was made under this policy, as it is
-// in this configuration.
-func (a *App) madeUnder(own *policy, conn *front.Conn) bool {
-	made, ok := conn.Handshake.Load().(*handshake)
-	return ok && made.app == a && made.record != nil && made.record.policy == own
+// trusts reports whether a connection has the client certificate, if any, that
+// a policy demands: it was made under this policy, or it is verified again.
+func (a *App) trusts(own *policy, r *http.Request, conn *front.Conn) bool {
+	if made := handshakeOf(conn); made != nil && made.in == a.identity && made.served != nil && made.served.policy == own {
+		return true
+	}
+	if known, ok := conn.Verified.Load().(*verified); ok && known.policy == own {
+		return true
+	}
+	if allowsClient(own.tcp, r.TLS) != nil {
+		return false
+	}
+	conn.Verified.Store(&verified{own})
+	return true
 }
+
+// verified remembers the last policy, other than that of its handshake, whose
+// authorities a connection's client certificate has satisfied: verifying a
+// chain costs more than most requests.
+type verified struct{ policy *policy }
 
 func (a *App) admitPlain(s *site) verdict {
 	switch {
@@ -173,8 +195,8 @@ func (a *App) admitPlain(s *site) verdict {
 		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, 443) }
 	case s.access.redirectSSL:
 		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, s.access.sslPort) }
-	case s.access.requireSSL:
-		return a.forbidden(4, "SSL required")
+	case s.access.requireSSL, s.access.requireCertificate:
+		return a.forbidden(4, "SSL required") // without TLS there is no certificate
 	}
 	return nil
 }
@@ -196,6 +218,10 @@ func unavailable(w http.ResponseWriter, r *http.Request) {
 // redirectToHTTPS keeps the method of requests that are more than a look.
 func redirectToHTTPS(w http.ResponseWriter, r *http.Request, port uint16) {
 	host := r.Host
+	if host == "" { // HTTP/1.0
+		writeSubStatusPage(w, r, http.StatusForbidden, 4, "SSL required")
+		return
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 		if strings.Contains(host, ":") {
@@ -231,9 +257,34 @@ func (a *App) misdirected(r *http.Request, conn *front.Conn, s *site, match bind
 			return errors.New("the server name selects another site")
 		}
 	}
-	own := a.policyOf(match.Binding)
-	if own == nil || a.madeUnder(own, conn) {
+	return a.wouldAllow(r, conn, match)
+}
+
+// wouldAllow compares a connection with the settings that a client of this
+// host has to meet at this address: those of the record that table D1 selects
+// and, as to client certificates, those of the binding that has routed the
+// request, if that made another record.
+func (a *App) wouldAllow(r *http.Request, conn *front.Conn, match binding.SiteMatch) error {
+	bound := a.policyOf(match.Binding)
+	here := bound
+	name, _ := binding.Host(r.Host)
+	if rec := a.certificateMatch(conn.Local, name.String()).Record; rec != nil {
+		here = a.records[rec.Index].policy
+	}
+	if here == nil {
 		return nil
 	}
-	return own.allows(r.TLS, conn.QUIC)
+	made := handshakeOf(conn)
+	if made == nil || made.in != a.identity || made.served == nil || made.served.policy != here {
+		if err := here.allows(r.TLS, conn.QUIC); err != nil {
+			return err
+		}
+		if !a.trusts(here, r, conn) {
+			return errors.New("the connection's client certificate is not one for this address")
+		}
+	}
+	if bound != nil && bound != here && !a.trusts(bound, r, conn) {
+		return errors.New("the connection's client certificate is not one for this site")
+	}
+	return nil
 }

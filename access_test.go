@@ -466,6 +466,69 @@ func TestLegacyTLS(t *testing.T) {
 	waitFor(t, "the finding", func() bool { return len(ts.Logs.Lines("TLS 1.0 and 1.1, which are broken, are on")) == 1 })
 }
 
+// TestEveryBindingAsks: a site that requires certificates must ask for them on
+// each https binding, and gives nothing away over http.
+func TestEveryBindingAsks(t *testing.T) {
+	g := startGuarded(t)
+	site := func(cfg map[string]any) map[string]any {
+		return cfg["apps"].(map[string]any)["iis"].(map[string]any)["sites"].(map[string]any)["2"].(map[string]any)
+	}
+	_, port, _ := net.SplitHostPort(g.addr)
+	err := g.LoadJSON(editJSON(t, g.json, func(cfg map[string]any) {
+		site(cfg)["secure_bindings"] = []string{":" + port + ":second.contoso.test"}
+		site(cfg)["certificate"] = "wildcard"
+	}))
+	if err == nil || !strings.Contains(err.Error(), "second.contoso.test does not ask clients for a certificate") {
+		t.Errorf("a second way in without asking: %v", err)
+	}
+	if err := g.LoadJSON(editJSON(t, g.json, func(cfg map[string]any) { delete(site(cfg), "require_ssl") })); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ts.Do(ts.Request{Addr: g.plain, Host: "guarded.contoso.test", Plain: true})
+	if err != nil || answer.Status != 403 {
+		t.Errorf("over http: %+v, %v", answer, err)
+	}
+}
+
+// TestGuardedAddress: client authentication of the endpoint of one address
+// holds for every request that comes there, whatever its connection was made
+// for, and before or after it was configured.
+func TestGuardedAddress(t *testing.T) {
+	g := startGuarded(t)
+	_, port, _ := net.SplitHostPort(g.addr)
+	open := ts.Request{Addr: g.addr, SNI: "open.contoso.test"}
+	kept := ts.NewClient(open)
+	defer kept.Close()
+	if answer, err := kept.Do(open); err != nil || answer.Body != "open" {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	err := g.LoadJSON(editJSON(t, g.json, func(cfg map[string]any) {
+		endpoints := cfg["apps"].(map[string]any)["iis"].(map[string]any)["endpoints"].(map[string]any)
+		endpoints["127.0.0.1:"+port] = map[string]any{"certificate": "wildcard", "tls": map[string]any{"client_authentication": g.ca.clientAuth("require_and_verify")}}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deny := func(what string, answer *ts.Answer, err error) {
+		t.Helper()
+		if err == nil && answer.Body == "open" {
+			t.Errorf("%s: got in", what)
+		}
+	}
+	answer, err := kept.Do(open)
+	deny("a connection from before", answer, err)
+	answer, err = ts.Do(ts.Request{Addr: g.addr, SNI: "ordinary.test", Host: "open.contoso.test"})
+	deny("a connection for an ordinary site", answer, err)
+	answer, err = ts.Do(ts.Request{Addr: g.addr, SNI: "open.contoso.test", TLS: with(g.good)})
+	if err != nil || answer.Body != "open" {
+		t.Errorf("with a certificate: %+v, %v", answer, err)
+	}
+	answer, err = ts.Do(ts.Request{Addr: "127.0.0.2:" + port, SNI: "open.contoso.test"})
+	if err != nil || answer.Body != "open" {
+		t.Errorf("at another address: %+v, %v", answer, err)
+	}
+}
+
 // TestChallengeOnGuardedBinding: an authority that validates a name by
 // TLS-ALPN-01 has no client certificate.
 func TestChallengeOnGuardedBinding(t *testing.T) {

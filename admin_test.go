@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,7 +144,9 @@ func TestAdminWhileLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocking.started, blocking.release = make(chan struct{}), make(chan struct{})
-	done := make(chan error)
+	release := sync.OnceFunc(func() { close(blocking.release) })
+	t.Cleanup(release) // Caddy cannot be stopped while it loads
+	done := make(chan error, 1)
 	go func() { done <- s.LoadJSON(changed) }()
 	select {
 	case <-blocking.started:
@@ -151,26 +154,26 @@ func TestAdminWhileLoading(t *testing.T) {
 		t.Fatalf("loading ended before the app was started: %v", err)
 	}
 
-	for _, path := range []string{"/iis/sites", "/iis/endpoints", "/iis/certificates", "/iis/check", fmt.Sprintf("/iis/explain?local=127.0.0.1:%d", s.httpsPort)} {
+	client := client(t, s.Server)
+	for _, path := range []string{"sites", "endpoints", "certificates", "check", fmt.Sprintf("explain?local=127.0.0.1:%d", s.httpsPort)} {
 		began := time.Now()
 		var answer any
-		s.AdminJSON(path, &answer)
+		if err := client.GetJSON(t.Context(), adminapi.Base+path, nil, &answer); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("%s took %v", path, took)
 		}
 	}
-	var site adminapi.Site
-	s.AdminJSON("/iis/sites/1", &site)
-	if site.Name != "Main" {
-		t.Errorf("the site is named %q while the configuration that names it so is not in force", site.Name)
+	if site, err := client.Site(t.Context(), 1); err != nil || site.Name != "Main" {
+		t.Errorf("the site is named %q, %v while the configuration that names it otherwise is not in force", site.Name, err)
 	}
-	close(blocking.release)
+	release()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	s.AdminJSON("/iis/sites/1", &site)
-	if site.Name != "Renamed" {
-		t.Errorf("the site is named %q after the configuration was loaded", site.Name)
+	if site, err := client.Site(t.Context(), 1); err != nil || site.Name != "Renamed" {
+		t.Errorf("the site is named %q, %v after the configuration was loaded", site.Name, err)
 	}
 }
 
@@ -178,6 +181,7 @@ func TestAdminWhileLoading(t *testing.T) {
 // they are served.
 func TestAdminSharedPort(t *testing.T) {
 	port := ts.FreePort(t)
+	certFile, keyFile := ts.PEM(t, "ordinary.test", "ordinary.test")
 	s := ts.Start(t, fmt.Sprintf(`{
 		auto_https disable_redirects
 		iis {
@@ -193,13 +197,9 @@ func TestAdminSharedPort(t *testing.T) {
 		}
 	}
 	https://ordinary.test:%[1]d {
-		tls internal
+		tls %[2]q %[3]q
 		respond "ordinary"
-	}`, port))
-	waitFor(t, "the ordinary site to have its certificate", func() bool {
-		_, err := ts.Handshake(fmt.Sprintf("127.0.0.1:%d", port), "ordinary.test")
-		return err == nil
-	})
+	}`, port, certFile, keyFile))
 	for _, c := range []struct {
 		sni, handshake, request string
 	}{

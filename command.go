@@ -67,6 +67,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addAdsutil(iis)
 	c.addEditing(iis)
 	c.addChecking(iis)
+	iis.AddCommand(c.importCommand())
 }
 
 // noCommand helps with a command that is missing or unknown.

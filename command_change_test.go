@@ -61,8 +61,10 @@ func TestSetLosesNothing(t *testing.T) {
 	wg.Wait()
 	l.finish(t)
 
-	var site adminapi.Site
-	s.AdminJSON("/iis/sites/2", &site)
+	site, err := client(t, s).Site(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(site.Bindings) != changes+1 {
 		t.Errorf("the site has %d bindings, want %d", len(site.Bindings), changes+1)
 	}

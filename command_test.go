@@ -2,6 +2,7 @@ package caddyiis_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -102,6 +104,7 @@ func (s *session) expand(text string) string {
 }
 
 var (
+	numbers     = regexp.MustCompile(`\b[0-9]{5}\b`)
 	thumbprints = regexp.MustCompile(`\b[0-9A-F]{40}\b`)
 	dates       = regexp.MustCompile(`\b20\d\d-\d\d-\d\d\b`)
 	timestamps  = regexp.MustCompile(`DATE[T ][0-9:.]+Z?`)
@@ -110,11 +113,12 @@ var (
 
 // collapse is the reverse of expand, and hides what nobody can know before.
 func (s *session) collapse(text string) string {
-	text = strings.NewReplacer(
-		strconv.Itoa(s.httpPort), "HTTP5", strconv.Itoa(s.httpsPort), "TLS55",
-		strconv.Itoa(s.otherPort), "ALT55", strconv.Itoa(s.freePort), "FREE5",
-		s.dir, "TEMPDIR", s.AdminAddr(), "ADMIN",
-	).Replace(text)
+	text = strings.NewReplacer(s.dir, "TEMPDIR", s.AdminAddr(), "ADMIN").Replace(text)
+	names := map[int]string{s.httpPort: "HTTP5", s.httpsPort: "TLS55", s.otherPort: "ALT55", s.freePort: "FREE5"}
+	text = numbers.ReplaceAllStringFunc(text, func(digits string) string {
+		port, _ := strconv.Atoi(digits)
+		return cmp.Or(names[port], digits)
+	})
 	text = thumbprints.ReplaceAllString(text, strings.Repeat("0", 36)+"SHA1")
 	text = hashes.ReplaceAllString(text, "SHA256")
 	text = dates.ReplaceAllString(text, "YYYY-MM-DD")
@@ -125,10 +129,10 @@ func (s *session) collapse(text string) string {
 // standard error has a mark.
 func (s *session) run(t *testing.T, line string) string {
 	args := splitArgs(t, s.expand(line))
-	_, before := s.Admin("GET", "/config/", "")
+	before := s.config(t)
 	var out, errOut bytes.Buffer
 	code := caddyiis.RunCommand(&out, &errOut, append([]string{"--address", s.AdminAddr()}, args...)...)
-	if _, after := s.Admin("GET", "/config/", ""); code != 0 && after != before {
+	if after := s.config(t); code != 0 && after != before {
 		t.Errorf("caddy iis %v failed with exit code %d, but the configuration was\n%s\nand is\n%s", args, code, before, after)
 	}
 	var sb strings.Builder
@@ -138,6 +142,26 @@ func (s *session) run(t *testing.T, line string) string {
 	}
 	fmt.Fprintf(&sb, "=> %d\n", code)
 	return s.collapse(sb.String())
+}
+
+// config returns the running configuration. The admin endpoint may be about to
+// restart, which the client is made for.
+func (s *session) config(t *testing.T) string {
+	t.Helper()
+	var raw json.RawMessage
+	if err := client(t, s.Server).GetJSON(t.Context(), "/config/", nil, &raw); err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func client(t *testing.T, s *ts.Server) *adminapi.Client {
+	t.Helper()
+	c, err := adminapi.New(s.AdminAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // splitArgs splits a command line as a shell does: quotes hold blanks together.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -220,23 +221,67 @@ func (a *App) legacyFindings() []binding.Finding {
 // had from the admin API.
 const maxLoggedFindings = 20
 
-// logFindings writes to the log what an administrator should know, when the
-// configuration begins to serve and when a certificate was reloaded.
-func (a *App) logFindings() {
-	select {
-	case <-a.settled: // it serves
+// findingsDelay is how long after the last change of a certificate the
+// findings are looked at again: many files may change at the same time.
+const findingsDelay = 2 * time.Second
+
+// findingsLog remembers which findings were logged.
+type findingsLog struct {
+	mu     sync.Mutex
+	timer  *time.Timer
+	logged map[string]struct{}
+	ended  bool
+}
+
+// reloaded has the findings looked at again a little later.
+func (a *App) reloaded() {
+	l := &a.findingsLog
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.ended:
+	case l.timer == nil:
+		l.timer = time.AfterFunc(findingsDelay, a.logFindings)
 	default:
+		l.timer.Reset(findingsDelay)
+	}
+}
+
+func (l *findingsLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// logFindings writes to the log what an administrator should know and has not
+// been told yet, when the configuration begins to serve and when certificates
+// were reloaded.
+func (a *App) logFindings() {
+	l := &a.findingsLog
+	if !a.committed.Load() {
 		return
 	}
 	findings := a.findingsNow(time.Now())
-	for i, f := range findings {
-		if f.Severity == binding.Info {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	now, written := make(map[string]struct{}, len(findings)), 0
+	for _, f := range findings {
+		now[f.Message] = struct{}{}
+		if _, old := l.logged[f.Message]; old || f.Severity == binding.Info {
 			continue
 		}
-		if i == maxLoggedFindings {
-			a.logger.Warn("there are more findings: see GET /iis/check", zap.Int("more", len(findings)-i))
-			return
+		if written++; written <= maxLoggedFindings {
+			logFinding(a.logger, f)
 		}
-		logFinding(a.logger, f)
 	}
+	if written > maxLoggedFindings {
+		a.logger.Warn("there are more findings: see GET /iis/check", zap.Int("more", written-maxLoggedFindings))
+	}
+	l.logged = now // what is mended and comes again is news
 }

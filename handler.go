@@ -35,7 +35,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	match := a.siteMatch(conn.Local, protocol, host)
 	if len(a.ordinary) > 0 && !byHost(match.Rule) {
 		if ordinary := a.ordinaryAt(conn.Local, r.TLS != nil); ordinary != nil && ordinary.owns(host, match) {
-			ordinary.serve(w, r, a, conn)
+			ordinary.serve(w, r, conn)
 			return
 		}
 	}
@@ -52,7 +52,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // withdrawHTTP3 takes the front's offer of HTTP/3 back on connections whose
 // record refuses it.
 func withdrawHTTP3(w http.ResponseWriter, conn *front.Conn) {
-	if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil && chosen.record.Flags&binding.FlagNoQUIC != 0 {
+	if made := handshakeOf(conn); made != nil && made.served != nil && made.served.flags&binding.FlagNoQUIC != 0 {
 		w.Header().Del("Alt-Svc")
 	}
 }

@@ -125,20 +125,38 @@ func newSiteMetrics(id uint32) *siteMetrics {
 // configuration has and this one, which takes its place, has not: labels must
 // not pile up over the years.
 func (m *appMetrics) forgetRemoved() {
-	active, err := caddy.ActiveContext().AppIfConfigured("iis")
-	if err != nil || active == m.app {
-		return
+	if active := activeMetrics(); active != nil && active != m {
+		active.forgetBut(m)
 	}
-	previous := active.(*App).metrics
-	for port := range previous.ports {
-		if m.ports[port] == nil {
+}
+
+// forgetRefused drops what this configuration, which never served, has and the
+// active one has not.
+func (m *appMetrics) forgetRefused() {
+	if active := activeMetrics(); active != m {
+		m.forgetBut(active)
+	}
+}
+
+func activeMetrics() *appMetrics {
+	active, err := caddy.ActiveContext().AppIfConfigured("iis")
+	if err != nil {
+		return nil
+	}
+	return active.(*App).metrics
+}
+
+// forgetBut drops the counters of ports and sites that the others have not.
+func (m *appMetrics) forgetBut(other *appMetrics) {
+	for port := range m.ports {
+		if other == nil || other.ports[port] == nil {
 			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
 			counters.handshakes.DeletePartialMatch(labels)
 			counters.unknownHosts.DeletePartialMatch(labels)
 		}
 	}
-	for _, s := range previous.app.sites {
-		if s.metrics != nil && (m.app.tables.SiteByID(s.id) == nil || !m.app.Metrics) {
+	for _, s := range m.app.sites {
+		if s.metrics != nil && (other == nil || !other.app.Metrics || other.app.tables.SiteByID(s.id) == nil) {
 			labels := prometheus.Labels{"site": strconv.FormatUint(uint64(s.id), 10)}
 			counters.requests.DeletePartialMatch(labels)
 			counters.misdirected.DeletePartialMatch(labels)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -119,6 +120,7 @@ type App struct {
 	ctx    caddy.Context
 	logger *zap.Logger
 
+	identity     *identity
 	options      options
 	sites        []*site // by index in the tables
 	certificates map[string]certsel.Source
@@ -137,6 +139,8 @@ type App struct {
 	settled          chan struct{} // closed when the configuration serves, or never will
 	settle           func()
 	unloaded         sync.Once
+	committed        atomic.Bool
+	findingsLog      findingsLog
 }
 
 // CaddyModule returns the Caddy module information.
@@ -152,6 +156,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
+	a.identity = new(identity)
 	a.settled = make(chan struct{})
 	a.settle = sync.OnceFunc(func() { close(a.settled) })
 	if err := a.parseOptions(); err != nil {
@@ -250,6 +255,7 @@ func (a *App) watchCommit() {
 func (a *App) commit() {
 	a.settle()
 	fronts.Commit(a.state)
+	a.committed.Store(true)
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
 		if starter, ok := source.(certsel.Starter); ok {
@@ -270,6 +276,10 @@ func (a *App) Stop() error {
 func (a *App) Cleanup() error { return a.Stop() }
 
 func (a *App) unload() {
+	a.findingsLog.end()
+	if a.metrics != nil && !a.committed.Load() {
+		a.metrics.forgetRefused()
+	}
 	if a.settle != nil {
 		a.settle()
 	}

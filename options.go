@@ -135,7 +135,7 @@ func (a *App) readCertificates() error {
 			if err := loader.Load(a.ctx); err != nil {
 				errs[i] = fmt.Errorf("certificate %q: %w", name, err)
 			} else if reloader, ok := loader.(certsel.Reloader); ok {
-				reloader.OnReload(a.logFindings)
+				reloader.OnReload(a.reloaded)
 			}
 		})
 	}

@@ -125,7 +125,7 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 	}
 	srv.Listen, srv.ListenProtocols = listen, listenProtocols
 	ordinary := newOrdinaryServer(a.ctx, name, srv)
-	ordinary.handshake = &handshake{app: a, ordinary: ordinary}
+	ordinary.handshake = &handshake{in: a.identity, ordinary: new(identity)}
 	for i := range taken {
 		taken[i].server = ordinary
 		a.ordinary = append(a.ordinary, taken[i])
@@ -173,22 +173,23 @@ func httpPort(app *caddyhttp.App) int {
 	return caddyhttp.DefaultHTTPPort
 }
 
-// refuseWrappers refuses a server with listener wrappers on a shared port.
-// They are provisioned already, and only the server itself could apply them;
-// that there are some is all that can be seen from here.
+// refuseWrappers refuses a server with listener wrappers, or handlers that hook
+// into its connections, on a shared port. Only the server itself could apply
+// them; that there are some is all that can be seen from here.
 func refuseWrappers(srv *caddyhttp.Server) error {
-	for _, field := range []struct{ name, option string }{
-		{"listenerWrappers", "listener_wrappers"},
-		{"packetConnWrappers", "packet_conn_wrappers"},
+	for _, field := range []struct{ name, what, fix string }{
+		{"listenerWrappers", "listener_wrappers", "move them into the servers option of iis, where they apply to both, or give the server another port"},
+		{"packetConnWrappers", "packet_conn_wrappers", "give the server another port"},
+		{"connContextFuncs", "handlers that register for its connections", "give the server another port"},
+		{"connStateFuncs", "handlers that register for its connections", "give the server another port"},
 	} {
 		value := reflect.ValueOf(srv).Elem().FieldByName(field.name)
 		if !value.IsValid() || value.Kind() != reflect.Slice {
 			return fmt.Errorf("this version of Caddy does not show whether the server has %s, "+
-				"so it cannot share a port with bindings: give the server another port", field.option)
+				"so it cannot share a port with bindings: give the server another port", field.what)
 		}
 		if value.Len() > 0 {
-			return fmt.Errorf("it has %[1]s and shares a port with bindings: "+
-				"move %[1]s into the servers option of iis, where they apply to both, or give the server another port", field.option)
+			return fmt.Errorf("it has %s and shares a port with bindings, where they cannot be applied: %s", field.what, field.fix)
 		}
 	}
 	return nil
@@ -300,9 +301,9 @@ func (o *ordinaryServer) owns(host binding.HostName, match binding.SiteMatch) bo
 // serve hands a request to the server. Where client certificates are asked
 // for, the connection must have been made under this server's policies, as
 // they are now: the server itself only compares Host and server name.
-func (o *ordinaryServer) serve(w http.ResponseWriter, r *http.Request, a *App, conn *front.Conn) {
+func (o *ordinaryServer) serve(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
 	if o.clientAuth && r.TLS != nil {
-		if made, ok := conn.Handshake.Load().(*handshake); !ok || made.app != a || made.ordinary != o {
+		if handshakeOf(conn) == nil || *handshakeOf(conn) != *o.handshake {
 			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
 			return
 		}

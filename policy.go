@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -44,7 +45,7 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 }
 
 // policySet holds one provisioned connection policy for each distinct set of
-// TLS settings and port, however many bindings have them.
+// TLS settings and endpoint, however many bindings have them.
 type policySet struct {
 	ctx       caddy.Context
 	tls       *caddytls.TLS
@@ -58,7 +59,8 @@ type policySet struct {
 type policyKey struct {
 	settings string
 	flags    binding.Flags
-	port     uint16 // session tickets are for one port
+	port     uint16     // session tickets are for one endpoint
+	ip       netip.Addr // likewise
 }
 
 const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
@@ -108,7 +110,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	config := cp.TLSConfig
 	config.GetCertificate = certificateOf
-	bindTickets(config, ticketKeys(s.tls, config), key.port)
+	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
 	p := &policy{tcp: config}
 	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
 		allowLegacy(config)
@@ -144,7 +146,7 @@ func allowLegacy(config *tls.Config) {
 }
 
 // allows tells whether a connection, as it was negotiated, would have been
-// accepted under this policy. It is asked when a connection that was made
+// accepted under this policy, client certificates left aside. It is asked when a connection that was made
 // under another policy carries a request for a site with this one.
 func (p *policy) allows(state *tls.ConnectionState, quic bool) error {
 	config := p.tcp
@@ -161,7 +163,7 @@ func (p *policy) allows(state *tls.ConnectionState, quic bool) error {
 	case state.NegotiatedProtocol == "h2" && !slices.Contains(config.NextProtos, "h2"):
 		return errors.New("the connection has HTTP/2")
 	}
-	return allowsClient(config, state)
+	return nil
 }
 
 // allowsClient repeats the verification of the client certificate against

@@ -126,8 +126,8 @@ func certificateName(state *tls.ConnectionState, conn *front.Conn) string {
 	if state == nil || conn == nil {
 		return ""
 	}
-	if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil {
-		return chosen.record.Certificate
+	if made := handshakeOf(conn); made != nil && made.served != nil {
+		return made.served.name
 	}
 	return ""
 }

@@ -3,22 +3,26 @@ package caddyiis
 import (
 	"bytes"
 	"crypto/tls"
-	"encoding/binary"
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 )
 
 // ticketTag begins the mark that session tickets bear.
-const ticketTag = "caddy-iis port "
+const ticketTag = "caddy-iis "
 
-// bindTickets makes session tickets valid at one port only. A resumed session
-// shows no certificate: without this, a client that offers its ticket at
-// another port would go on with the identity of the first.
-func bindTickets(config *tls.Config, keys *tls.Config, port uint16) {
-	mark := binary.BigEndian.AppendUint16([]byte(ticketTag), port)
+// bindTickets makes session tickets valid only at the endpoint and for the
+// server name that they were issued for. A resumed session shows no
+// certificate: without this, a client that offers its ticket elsewhere would
+// go on with another identity than the one it is served.
+func bindTickets(config, keys *tls.Config, ip netip.Addr, port uint16) {
+	at := fmt.Sprintf("%s%s port %d ", ticketTag, ip, port)
+	mark := func(state tls.ConnectionState) []byte { return []byte(at + strings.ToLower(state.ServerName)) }
 	config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
-		session.Extra = append(session.Extra, mark)
+		session.Extra = append(session.Extra, mark(state))
 		return keys.EncryptTicket(state, session)
 	}
 	config.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
@@ -26,7 +30,8 @@ func bindTickets(config *tls.Config, keys *tls.Config, port uint16) {
 		if err != nil || session == nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, mark) }) {
+		own := mark(state)
+		if !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return bytes.Equal(extra, own) }) {
 			return nil, nil // a full handshake follows
 		}
 		return session, nil

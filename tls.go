@@ -18,12 +18,20 @@ import (
 // record is a TLS record of the tables with what serves it.
 type record struct {
 	*binding.Record
-	source certsel.Source // nil: the record takes its certificate from a store
-	policy *policy
+	*served
 
 	// What a handshake leaves at its connection when this record serves it.
 	// Made at load, so that handshakes make nothing.
 	handshake *handshake
+}
+
+// served is the part of a record that a connection remembers. It refers to
+// little: connections outlive configurations, and must not hold them.
+type served struct {
+	name   string // of the certificate, empty with a store
+	flags  binding.Flags
+	source certsel.Source // nil: nothing serves
+	policy *policy
 
 	// The certificate without its OCSP staple, if the binding's flags say so.
 	unstapled atomic.Pointer[unstapledCertificate]
@@ -36,25 +44,35 @@ type unstapledCertificate struct {
 }
 
 // certificate returns the certificate for a handshake, nil if there is none.
-func (r *record) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
-	cert := r.source.Select(hello)
-	if cert == nil || cert.OCSPStaple == nil || r.Flags&binding.FlagNoOCSP == 0 {
+func (s *served) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
+	cert := s.source.Select(hello)
+	if cert == nil || cert.OCSPStaple == nil || s.flags&binding.FlagNoOCSP == 0 {
 		return cert
 	}
-	bare := r.unstapled.Load()
+	bare := s.unstapled.Load()
 	if bare == nil || bare.of != cert {
 		bare = &unstapledCertificate{cert, *cert}
 		bare.OCSPStaple = nil
-		r.unstapled.Store(bare)
+		s.unstapled.Store(bare)
 	}
 	return &bare.Certificate
 }
 
-// handshake is what a connection remembers of its handshake: who owned it.
+// handshake is what a connection remembers of its handshake: who owned it, in
+// which configuration.
 type handshake struct {
-	app      *App
-	record   *record         // of a binding or an endpoint
-	ordinary *ordinaryServer // else
+	in       *identity
+	served   *served   // by a binding or an endpoint
+	ordinary *identity // else the ordinary server
+}
+
+// identity stands for a configuration or a server without holding it.
+type identity struct{ _ byte }
+
+// handshakeOf returns what a connection remembers, nil if nothing.
+func handshakeOf(conn *front.Conn) *handshake {
+	made, _ := conn.Handshake.Load().(*handshake)
+	return made
 }
 
 var (
@@ -65,16 +83,16 @@ var (
 // makeRecords puts a certificate and a connection policy to each record.
 func (a *App) makeRecords() error {
 	for _, rec := range a.tables.Records() {
-		live := &record{Record: rec}
+		live := &record{Record: rec, served: &served{name: rec.Certificate, flags: rec.Flags}}
 		if rec.Certificate != "" {
 			live.source = a.certificates[rec.Certificate]
 		}
 		if rec.Kind == binding.RecordStore {
 			live.source = a.CentralStore
 		}
-		live.handshake = &handshake{app: a, record: live}
+		live.handshake = &handshake{in: a.identity, served: live.served}
 		var err error
-		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port}); err != nil {
+		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port, rec.IP}); err != nil {
 			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
 		}
 		a.records = append(a.records, live)
@@ -147,9 +165,9 @@ func (a *App) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo
 // certificateOf hands crypto/tls the certificate of the record that
 // configForClient chose for the connection.
 func certificateOf(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if conn := front.ConnFrom(hello.Context()); conn != nil {
-		if chosen, ok := conn.Handshake.Load().(*handshake); ok && chosen.record != nil {
-			if cert := chosen.record.certificate(hello); cert != nil {
+	if conn := front.ConnOf(hello); conn != nil {
+		if made := handshakeOf(conn); made != nil && made.served != nil {
+			if cert := made.served.certificate(hello); cert != nil {
 				return cert, nil
 			}
 		}

@@ -23,12 +23,14 @@ var fileCerts = caddy.NewUsagePool()
 
 // fileCert is a certificate from files that is loaded again when they change.
 type fileCert struct {
-	recipe recipe
-	slot   files.Slot[*tls.Certificate]
-	serves atomic.Pointer[tls.Certificate] // that of slot, with its OCSP staple
-	access *fileAccess
-	watch  *files.Watch
-	unload func() // from the stapler
+	recipe   recipe
+	slot     files.Slot[*tls.Certificate]
+	serves   atomic.Pointer[tls.Certificate] // that of slot, with its OCSP staple
+	access   *fileAccess
+	watch    *files.Watch
+	changing sync.Mutex // one change at a time, from loading to publishing
+	unload   func()     // from the stapler; guarded by changing
+	gone     bool       // nobody uses it any more; guarded by changing
 
 	key contentKey // of slot's certificate in the pool of decoded ones; guarded by slot
 
@@ -157,6 +159,11 @@ func (c *fileCert) refresh(ctx context.Context) {
 
 // changed is called when the files have changed.
 func (c *fileCert) changed(ctx context.Context) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if c.gone {
+		return nil
+	}
 	before, _ := c.slot.Get()
 	if err := c.slot.Reload(ctx); err != nil {
 		return err
@@ -177,10 +184,11 @@ func (c *fileCert) publish() {
 	if c.unload != nil {
 		c.unload()
 	}
-	last := cert
+	var last atomic.Pointer[tls.Certificate]
+	last.Store(cert)
 	c.unload = staple(cert, func(stapled *tls.Certificate) {
-		if c.serves.CompareAndSwap(last, stapled) {
-			last = stapled
+		if c.serves.CompareAndSwap(last.Load(), stapled) {
+			last.Store(stapled)
 		}
 	})
 }
@@ -221,6 +229,9 @@ func certLog() *zap.Logger { return caddy.Log().Named("iis.certificates") }
 // Destruct implements caddy.Destructor.
 func (c *fileCert) Destruct() error {
 	c.watch.Close()
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	c.gone = true
 	if c.unload != nil {
 		c.unload()
 	}

@@ -1,6 +1,7 @@
 package certsel
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"sync"
@@ -105,15 +106,24 @@ func (s *stapler) add(entry *stapled) {
 
 // refresh hands out a staple that is new.
 func (s *stapler) refresh(entry *stapled) {
-	names := entry.cert.Leaf.DNSNames
-	if len(names) == 0 {
-		names = []string{entry.cert.Leaf.Subject.CommonName}
+	s.mu.Lock()
+	cert, hash := entry.cert, entry.hash
+	s.mu.Unlock()
+	name := cert.Leaf.Subject.CommonName
+	if len(cert.Leaf.DNSNames) > 0 {
+		name = cert.Leaf.DNSNames[0]
 	}
-	for _, cached := range s.cache.AllMatchingCertificates(names[0]) {
-		if cached.Hash() != entry.hash {
+	for _, cached := range s.cache.AllMatchingCertificates(name) {
+		if cached.Hash() != hash {
 			continue
 		}
-		if fresh := cached.Certificate; len(fresh.OCSPStaple) > 0 && string(fresh.OCSPStaple) != string(entry.cert.OCSPStaple) {
+		fresh := cached.Certificate
+		if len(fresh.OCSPStaple) == 0 || bytes.Equal(fresh.OCSPStaple, cert.OCSPStaple) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, wanted := s.entries[entry]; wanted && entry.cert == cert {
 			entry.cert = &fresh
 			entry.update(&fresh)
 		}

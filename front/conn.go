@@ -26,6 +26,11 @@ type Conn struct {
 	// in the TLS handshake. It must always store values of one type.
 	Handshake atomic.Value
 
+	// Verified is for the application as well: here it can keep what it
+	// found out about the connection later. As with Handshake, it must always
+	// store values of one type.
+	Verified atomic.Value
+
 	once  sync.Once
 	nc    net.Conn              // as seen below TLS, or by the HTTP server; nil for QUIC
 	srv   *server               // nil for QUIC

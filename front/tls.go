@@ -5,9 +5,10 @@ import (
 	"fmt"
 )
 
-// connOf returns the connection that a handshake belongs to, with its local
-// address filled in.
-func connOf(hello *tls.ClientHelloInfo) *Conn {
+// ConnOf returns the connection that a handshake belongs to, with its local
+// address filled in; nil if it belongs to none of a [Manager]. Unlike ConnFrom it
+// also finds it if a listener wrapper has begun the handshake.
+func ConnOf(hello *tls.ClientHelloInfo) *Conn {
 	if c, ok := hello.Conn.(*carrier); ok {
 		return c.conn.settle()
 	}
@@ -21,7 +22,7 @@ func connOf(hello *tls.ClientHelloInfo) *Conn {
 
 // configForClient asks the current State for the configuration of a handshake.
 func (m *Manager) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	conn := connOf(hello)
+	conn := ConnOf(hello)
 	s := m.acquire()
 	if s == nil || conn == nil {
 		return nil, fmt.Errorf("no configuration is being served")

@@ -1,0 +1,118 @@
+package caddyiis_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+const importedSite = `<configuration><system.applicationHost><sites><site name="Main" id="7">
+<application path="/"><virtualDirectory path="/" physicalPath="C:\inetpub\main" /></application>
+<bindings><binding protocol="https" bindingInformation="*:443:www.example.com" sslFlags="1" />
+<binding protocol="net.pipe" bindingInformation="*" /></bindings></site></sites></system.applicationHost></configuration>`
+
+// exportFolder is what an administrator copied off a server.
+func exportFolder(t *testing.T) (dir, thumbprint string) {
+	dir = t.TempDir()
+	certFile, keyFile := ts.PEM(t, "www", "www.example.com")
+	certPEM, _ := os.ReadFile(certFile)
+	keyPEM, _ := os.ReadFile(keyFile)
+	cert, err := certfile.PEM(certPEM, keyPEM, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	thumbprint = certfile.Thumbprint(cert.Certificate[0])
+	netsh := "\n    Hostname:port                : www.example.com:443\n    Certificate Hash             : " + strings.ToLower(thumbprint) +
+		"\n    Application ID               : {4dc3e181-e14b-4a21-b022-59fc669b0914}\n    Certificate Store Name       : My\n"
+	for name, data := range map[string][]byte{
+		"applicationHost.config": []byte(importedSite), "sslcert.txt": []byte(netsh), "www.pem": certPEM, "www.key": keyPEM,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, thumbprint
+}
+
+// TestImport: a folder is imported with its certificate, as a Caddyfile and as
+// JSON, with a report.
+func TestImport(t *testing.T) {
+	dir, thumbprint := exportFolder(t)
+	report := filepath.Join(t.TempDir(), "report.json")
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, "import", "--map", `C:\inetpub=/srv/www`, "--report", report, dir); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errOut.String())
+	}
+	for _, want := range []string{thumbprint, "/www.pem " + filepath.ToSlash(dir) + "/www.key", "root * /srv/www/main", "site 7 Main", "sni"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	var r struct {
+		Summary struct {
+			Sites, Bindings, Certificates int
+		}
+		Lines []struct{ Outcome string }
+	}
+	if data, err := os.ReadFile(report); err != nil || json.Unmarshal(data, &r) != nil || r.Summary.Bindings != 1 || len(r.Lines) == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	out.Reset()
+	if code := caddyiis.RunCommand(&out, &errOut, "import", "--format", "json", "--report", "-", dir); code != 0 || !json.Valid(out.Bytes()) {
+		t.Errorf("exit code %d, %s", code, out.String())
+	}
+	if !strings.Contains(errOut.String(), "Translated:") {
+		t.Errorf("got %s", errOut.String())
+	}
+}
+
+// TestImportErrors: what is wrong is said, and nothing is written.
+func TestImportErrors(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.config")
+	if err := os.WriteFile(broken, []byte("<configuration><system.applicationHost>\n<sites><site name='a' id='1'>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"import"}, 2, "wrong number of arguments"},
+		{[]string{"import", "--format", "yaml", dir}, 2, "unknown format"},
+		{[]string{"import", "--map", "x", dir}, 2, "no translation of a folder"},
+		{[]string{"import", "--upstream", "{x}", dir}, 2, "is not an address"},
+		{[]string{"import", filepath.Join(dir, "missing")}, 1, "no such file"},
+		{[]string{"import", broken}, 1, "broken.config:2: "},
+	} {
+		var out, errOut bytes.Buffer
+		if code := caddyiis.RunCommand(&out, &errOut, c.args...); code != c.code || !strings.Contains(errOut.String(), c.want) || out.Len() > 0 {
+			t.Errorf("%v: exit code %d, %q, %q", c.args, code, errOut.String(), out.String())
+		}
+	}
+}
+
+// TestImportAdapter: the adapter makes the configuration, with a warning for each
+// line that is not simply translated.
+func TestImportAdapter(t *testing.T) {
+	raw, warnings, err := caddyconfig.GetAdapter("iis").Adapt([]byte(importedSite), map[string]any{"filename": "applicationHost.config"})
+	if err != nil || !bytes.Contains(raw, []byte(`"certificates/www.example.com.pfx"`)) {
+		t.Fatalf("%s, %v", raw, err)
+	}
+	found := false
+	for _, w := range warnings {
+		found = found || w.File == "applicationHost.config" && w.Line == 4
+	}
+	if !found {
+		t.Errorf("no warning for line 4: %v", warnings)
+	}
+}
