@@ -3,6 +3,7 @@ package caddyiis_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	httpcaddyfile.RegisterHandlerDirective("test_slow", parseSlow)
 	httpcaddyfile.RegisterDirectiveOrder("test_slow", httpcaddyfile.Before, "respond")
 	caddy.RegisterModule(FailingApp{})
+	caddy.RegisterModule(OpaqueWrapper{})
 	if config := os.Getenv(secondCaddy); config != "" {
 		if err := caddy.Load([]byte(config), true); err != nil {
 			fmt.Println(err)
@@ -104,6 +106,34 @@ func (FailingApp) Start() error {
 
 // Stop implements caddy.App.
 func (FailingApp) Stop() error { return nil }
+
+// OpaqueWrapper is a listener wrapper that shows nothing of the connections it
+// wraps but net.Conn.
+type OpaqueWrapper struct{}
+
+// CaddyModule returns the Caddy module information.
+func (OpaqueWrapper) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.test_opaque", New: func() caddy.Module { return new(OpaqueWrapper) }}
+}
+
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler.
+func (*OpaqueWrapper) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	return nil
+}
+
+// WrapListener implements caddy.ListenerWrapper.
+func (OpaqueWrapper) WrapListener(ln net.Listener) net.Listener { return opaqueListener{ln} }
+
+type opaqueListener struct{ net.Listener }
+
+func (l opaqueListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &struct{ net.Conn }{conn}, nil
+}
 
 // Interface guards
 var (

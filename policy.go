@@ -52,6 +52,7 @@ type policySet struct {
 	alpn      []string // of policies without one
 	policies  map[policyKey]*policy
 	challenge *tls.Config // ACME TLS-ALPN challenges
+	echKeys   func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
 }
 
 // policyKey is what makes TLS settings distinct: the settings themselves and
@@ -80,6 +81,9 @@ func (a *App) provisionPolicies() error {
 	// Caddy's own function answers the challenges of every issuer in the
 	// process; only they reach it.
 	set.challenge = challenge.TLSConfig
+	// Keys of Encrypted Client Hello, if Caddy's tls app has any: Caddy gives
+	// them to the configuration that chooses among policies.
+	set.echKeys = (caddytls.ConnectionPolicies{challenge}).TLSConfig(a.ctx).GetEncryptedClientHelloKeys
 	a.policies = set
 	return a.makeRecords()
 }
@@ -110,6 +114,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	config := cp.TLSConfig
 	config.GetCertificate = certificateOf
+	config.GetEncryptedClientHelloKeys = s.echKeys // for clients with outdated ones
 	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
 	p := &policy{tcp: config}
 	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {

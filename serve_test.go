@@ -83,3 +83,31 @@ func TestTwoPorts(t *testing.T) {
 		}
 	}
 }
+
+// TestWrapperAboveTLS: a listener wrapper in Caddy's default place, above TLS,
+// may hide everything of the connections it wraps.
+func TestWrapperAboveTLS(t *testing.T) {
+	port := ts.FreePort(t)
+	ts.Start(t, fmt.Sprintf(`{
+		iis {
+			servers {
+				listener_wrappers {
+					test_opaque
+				}
+			}
+			certificate wildcard {
+				subjects *.contoso.test
+				issuer internal
+			}
+			site 1 Main {
+				secure_bindings :%d:www.contoso.test
+				certificate wildcard
+				respond "{iis.site.id} {iis.certificate}"
+			}
+		}
+	}`, port))
+	answer, err := ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", port), SNI: "www.contoso.test"})
+	if err != nil || answer.Body != "1 wildcard" || answer.Subject() != "*.contoso.test" {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -35,11 +36,16 @@ func (a *App) makeState() error {
 	if err != nil {
 		return err
 	}
+	if !quicKnowsAddress(runtime.GOOS) {
+		a.withoutQUIC(endpoints)
+	}
 	a.state = &front.State{
 		Endpoints: endpoints,
 		TLS:       a.configForClient,
 		Handler:   a,
 		Logger:    a.logger,
+
+		EncryptedClientHelloKeys: a.policies.echKeys,
 	}
 	return nil
 }
@@ -54,6 +60,35 @@ func wrappersFor(secure bool, wrappers []caddy.ListenerWrapper) []caddy.Listener
 		_, ok := w.(*caddyhttp.HTTPRedirectListenerWrapper)
 		return ok
 	})
+}
+
+// quicKnowsAddress reports whether QUIC connections to a socket for all
+// addresses tell their local address. On Windows they do not.
+func quicKnowsAddress(goos string) bool { return goos != "windows" }
+
+// withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
+// clients would get the certificate and the site of another address.
+func (a *App) withoutQUIC(endpoints []front.Endpoint) {
+	byAddress := make(map[uint16]bool)
+	entries := a.tables.Bindings()
+	for i := range entries {
+		byAddress[entries[i].Port] = byAddress[entries[i].Port] || entries[i].IP.IsValid()
+	}
+	for _, rec := range a.records {
+		byAddress[rec.Port] = byAddress[rec.Port] || rec.IP.IsValid()
+	}
+	for _, o := range a.ordinary {
+		byAddress[o.addr.Port()] = byAddress[o.addr.Port()] || o.addr.Addr().IsValid()
+	}
+	for i := range endpoints {
+		if port := endpoints[i].Addr.Port(); byAddress[port] && endpoints[i].Settings.H3 {
+			endpoints[i].Settings.H3 = false
+			a.findings = append(a.findings, binding.Finding{
+				Severity: binding.Info, Code: "no-quic-by-address",
+				Message: fmt.Sprintf("HTTP/3 is off on port %d: on this operating system it does not tell to which address a client came, and bindings there depend on it", port),
+			})
+		}
+	}
 }
 
 // alpn lists the protocols that a TLS connection can choose from.
