@@ -8,11 +8,11 @@ import (
 )
 
 // PasswordVariable is the environment variable with the password of PFX files.
-const PasswordVariable = "IIS_PFX_PASSWORD" //nolint:gosec // the name of a variable
+const PasswordVariable = "IIS_PFX_PASSWORD"
 
 const (
 	pfxPassword   = "{env." + PasswordVariable + "}"
-	storePassword = "{env.IIS_CENTRAL_STORE_PASSWORD}"
+	storePassword = "{env.IIS_CENTRAL_STORE_PASSWORD}" //nolint:gosec // a placeholder
 )
 
 // Caddyfile writes the plan.
@@ -36,10 +36,7 @@ func (p *Plan) Caddyfile() []byte {
 		sb.WriteString("# Requests that a worker process of IIS answered go to the address in the environment\n" +
 			"# variable IIS_UPSTREAM, or else to " + commentText(p.opts.Upstream) + ".\n")
 	}
-	writeDirectives(&sb, []*Directive{{Words: []string{"{"}}}, 0)
-	out := strings.Replace(sb.String(), "`{`\n", "{\n", 1)
-	sb.Reset()
-	sb.WriteString(out)
+	sb.WriteString("{\n")
 	writeDirectives(&sb, []*Directive{block(kids, "iis")}, 1)
 	sb.WriteString("}\n")
 	return []byte(sb.String())
@@ -49,16 +46,23 @@ func (c *Certificate) directive() *Directive {
 	d := directive("certificate", c.Name, c.File)
 	d.Comments = c.Comments
 	switch {
+	case c.encrypted:
+		d.Words, d.hasBlock = []string{"certificate", c.Name, "pem"}, true
+		d.Block = []*Directive{directive("certificate", c.File)}
+		if c.KeyFile != "" {
+			d.Block = append(d.Block, directive("key", c.KeyFile))
+		}
+		d.Block = append(d.Block, directive("password", pfxPassword))
 	case c.KeyFile != "":
 		d.Words = append(d.Words, c.KeyFile)
 	case c.PFX:
-		d.hasBlock = true
 		if !c.noPassword {
 			d.Block = append(d.Block, directive("password", pfxPassword))
 		}
 		if c.Thumbprint != "" {
 			d.Block = append(d.Block, directive("thumbprint", c.Thumbprint))
 		}
+		d.hasBlock = d.Block != nil
 	}
 	return d
 }

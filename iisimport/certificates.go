@@ -21,6 +21,7 @@ type CertificateFile struct {
 	PFX           bool
 	Subject       string
 	noPassword    bool
+	encrypted     bool // the key in PEM
 }
 
 // Certificates are files by the SHA-1 thumbprint of their certificate.
@@ -193,6 +194,7 @@ func (c *Certificates) pair(folder, name string, keys []string, contents map[str
 			continue
 		}
 		f := CertificateFile{File: path.Join(folder, name), Subject: cmp.Or(cert.Leaf.Subject.CommonName, strings.Join(cert.Leaf.DNSNames, " "))}
+		f.encrypted = bytes.Contains(contents[key], []byte("ENCRYPTED"))
 		if key != name {
 			f.KeyFile = path.Join(folder, key)
 		}

@@ -44,8 +44,10 @@ func literal(text string) string {
 	return strings.NewReplacer("{", `\{`, "}", `\}`).Replace(text)
 }
 
-var reBare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*^&;!?()|\[\]-]+$`)
-var rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?-]*(?:\{[$]?[a-z_A-Z0-9.?:-]+\}[A-Za-z0-9_./:@%+,=~*&?-]*)+$`)
+var (
+	reBare        = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*^&;!?()|\[\]-]+$`)
+	rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?-]*(?:\{[$]?[a-z_A-Z0-9.?:-]+\}[A-Za-z0-9_./:@%+,=~*&?-]*)+$`)
+)
 
 // word writes one word of a Caddyfile. A variable of the environment that is none
 // of ours is broken up.
