@@ -176,7 +176,6 @@ type refRecord struct {
 	port               uint16
 	host               string
 	missing, unmatched Policy
-	flagUses           []string
 	hasEndpoint        bool
 	endpointTLS        string
 }
