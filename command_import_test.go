@@ -26,11 +26,7 @@ func exportFolder(t *testing.T) (dir, thumbprint string) {
 	certFile, keyFile := ts.PEM(t, "www", "www.example.com")
 	certPEM, _ := os.ReadFile(certFile)
 	keyPEM, _ := os.ReadFile(keyFile)
-	cert, err := certfile.PEM(certPEM, keyPEM, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	thumbprint = certfile.Thumbprint(cert.Certificate[0])
+	thumbprint = thumbprintOf(t, certFile, keyFile)
 	netsh := "\n    Hostname:port                : www.example.com:443\n    Certificate Hash             : " + strings.ToLower(thumbprint) +
 		"\n    Application ID               : {4dc3e181-e14b-4a21-b022-59fc669b0914}\n    Certificate Store Name       : My\n"
 	for name, data := range map[string][]byte{
@@ -115,4 +111,22 @@ func TestImportAdapter(t *testing.T) {
 	if !found {
 		t.Errorf("no warning for line 4: %v", warnings)
 	}
+}
+
+// thumbprintOf returns the SHA-1 thumbprint of a certificate.
+func thumbprintOf(t *testing.T, certFile, keyFile string) string {
+	t.Helper()
+	certPEM, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := certfile.PEM(certPEM, keyPEM, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certfile.Thumbprint(cert.Certificate[0])
 }

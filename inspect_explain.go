@@ -202,7 +202,7 @@ func (a *App) demanded(p probe, s *site, match binding.SiteMatch) (status int, r
 		switch {
 		case s.access.hstsRedirect, s.access.redirectSSL:
 			return http.StatusMovedPermanently, "the site redirects http to https"
-		case s.access.requireSSL:
+		case s.access.requireSSL, s.access.requireCertificate:
 			return http.StatusForbidden, "the site demands https (403.4)"
 		}
 		return 0, ""

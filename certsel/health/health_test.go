@@ -1,0 +1,135 @@
+package health
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// issue returns a certificate issued by an authority, alone or with its chain.
+func issue(t *testing.T, now time.Time, key crypto.Signer, chain bool, edit func(*x509.Certificate)) *tls.Certificate {
+	t.Helper()
+	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test Authority"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: now.Add(-400 * day), NotAfter: now.Add(400 * day),
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, DNSNames: []string{"www.example.com", "*.example.org"},
+		IPAddresses: []net.IP{net.IPv4(10, 0, 0, 5)},
+		NotBefore:   now.Add(-90 * day), NotAfter: now.Add(275 * day), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if edit != nil {
+		edit(template)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, authority, key.Public(), authorityKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &tls.Certificate{Certificate: [][]byte{der}, Leaf: leaf, PrivateKey: key}
+	if chain {
+		cert.Certificate = append(cert.Certificate, der)
+	}
+	return cert
+}
+
+func TestExamine(t *testing.T) {
+	now := time.Now()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dates := func(from, to time.Duration) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(from), now.Add(to) }
+	}
+	for name, c := range map[string]struct {
+		key     crypto.Signer
+		chain   bool
+		edit    func(*x509.Certificate)
+		code    string // empty: no problem
+		serious bool
+		message string
+	}{
+		"good":               {key, true, nil, "", false, ""},
+		"expired":            {key, true, dates(-90*day, -time.Hour), Expired, true, "has expired on "},
+		"not yet valid":      {key, true, dates(time.Hour, 90*day), NotYetValid, true, "is not valid before "},
+		"29 days":            {key, true, dates(-300*day, 29*day+time.Hour), ExpiresSoon, false, "in 29 days"},
+		"6 days":             {key, true, dates(-300*day, 6*day+time.Hour), ExpiresSoon, true, "in 6 days"},
+		"31 days":            {key, true, dates(-300*day, 31*day), "", false, ""},
+		"short-lived, fresh": {key, true, dates(-time.Hour, 6*day), "", false, ""},
+		"short-lived, old":   {key, true, dates(-6*day, day+time.Hour), ExpiresSoon, true, "in 1 day"},
+		"1024 bits":          {weak, true, nil, WeakKey, true, "an RSA key of 1024 bits"},
+		"P-224":              {p224, true, nil, WeakKey, true, "an ECDSA key of 224 bits"},
+		"for clients": {key, true, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}, NotForServer, true, "is not meant for servers"},
+		"alone": {key, false, nil, NoChain, false, `issuer "Test Authority"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			problems := Examine(issue(t, now, c.key, c.chain, c.edit), now)
+			if c.code == "" {
+				if len(problems) > 0 {
+					t.Fatalf("got %+v", problems)
+				}
+				return
+			}
+			if len(problems) != 1 || problems[0].Code != c.code || problems[0].Serious != c.serious ||
+				!strings.Contains(problems[0].Message, c.message) || problems[0].Fix == "" {
+				t.Errorf("got %+v", problems)
+			}
+		})
+	}
+}
+
+func TestCovers(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := issue(t, time.Now(), key, true, nil).Leaf
+	for _, host := range []string{"www.example.com", "WWW.example.com", "a.example.org", "*.example.org", "10.0.0.5"} {
+		if !Covers(leaf, host) {
+			t.Errorf("%s is not covered", host)
+		}
+	}
+	for _, host := range []string{"example.com", "a.b.example.org", "example.org", "*.example.com", "10.0.0.6", "*.b.example.org"} {
+		if Covers(leaf, host) {
+			t.Errorf("%s is covered", host)
+		}
+	}
+	if got := Names(leaf); got != "www.example.com, *.example.org, 10.0.0.5 only" {
+		t.Errorf("names: %s", got)
+	}
+	leaf.DNSNames = slices.Repeat([]string{"x.example"}, 9)
+	if got := Names(leaf); !strings.HasSuffix(got, "and 5 more") {
+		t.Errorf("many names: %s", got)
+	}
+}
