@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -92,6 +93,11 @@ func TestCentralStore(t *testing.T) {
 	replace(t, filepath.Join(dir, "_.fabrikam.test.pfx"), issue(t, 61, nil, "*.fabrikam.test").pfx(t, "secret"))
 	s := ts.Start(t, storeConfig(port, dir))
 	checkStore(t, port)
+	var list adminapi.Page[adminapi.Certificate]
+	s.AdminJSON("/iis/certificates", &list)
+	if len(list.Items) == 0 || list.Items[0].Source != "central_store" || len(list.Items[0].Current) != 2 {
+		t.Errorf("the admin API lists %+v", list.Items)
+	}
 	waitFor(t, "the finding about the missing file", func() bool {
 		return len(ts.Logs.Lines("the central store has no file for missing.fabrikam.example", "site 5")) > 0
 	})

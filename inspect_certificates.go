@@ -21,20 +21,33 @@ import (
 // maxUsers bounds how many users of a certificate are named.
 const maxUsers = 100
 
+// centralStoreName stands for the central store where certificates are listed:
+// what it has in memory at the moment.
+const centralStoreName = "(central store)"
+
 // certificatesView shows all certificates by name.
 func (a *App) certificatesView(q query) (any, error) {
-	names := sortedKeys(a.certificates)
+	sources := a.certificates
+	if a.CentralStore != nil {
+		sources = maps.Clone(sources)
+		sources[centralStoreName] = a.CentralStore
+	}
+	names := sortedKeys(sources)
 	start := func(after string) (int, error) {
 		return sort.Search(len(names), func(i int) bool { return names[i] > after }), nil
 	}
 	records := make(map[string][]*binding.Record)
 	for _, rec := range a.tables.Records() {
-		if rec.Certificate != "" {
-			records[rec.Certificate] = append(records[rec.Certificate], rec)
+		name := rec.Certificate
+		if rec.Kind == binding.RecordStore {
+			name = centralStoreName
+		}
+		if name != "" {
+			records[name] = append(records[name], rec)
 		}
 	}
 	show := func(name string) adminapi.Certificate {
-		return showCertificate(name, a.certificates[name], records[name])
+		return showCertificate(name, sources[name], records[name])
 	}
 	return page(q, names, start, show, func(name string) string { return name })
 }
@@ -43,6 +56,8 @@ func showCertificate(name string, source certsel.Source, records []*binding.Reco
 	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: usersOf(records)}
 	if mod, ok := source.(caddy.Module); ok {
 		c.Source = mod.CaddyModule().ID.Name()
+	} else if name == centralStoreName {
+		c.Source = "central_store"
 	}
 	for _, cert := range source.Current() {
 		if leaf := showLeaf(cert); leaf != nil {
