@@ -309,3 +309,34 @@ func TestOCSP(t *testing.T) {
 		t.Error("a staple of a responder that hangs")
 	}
 }
+
+// TestFindingsAreLoggedOnce: when many certificates change at the same time,
+// what is wrong with them is said once, and not again for each.
+func TestFindingsAreLoggedOnce(t *testing.T) {
+	const certificates = 12
+	dir, port := t.TempDir(), ts.FreePort(t)
+	var config strings.Builder
+	write := func(round int64) {
+		for i := range certificates {
+			sub := filepath.Join(dir, fmt.Sprint(i))
+			if err := os.MkdirAll(sub, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			issue(t, 100*round+int64(i), nil, "other.test").write(t, sub)
+		}
+	}
+	for i := range certificates {
+		fmt.Fprintf(&config, "certificate c%[1]d %[2]s/%[1]d/site.pem %[2]s/%[1]d/site.key\n", i, dir)
+		fmt.Fprintf(&config, "site %d {\nbinding https *:%d:h%d.test {\nsni\ncertificate c%d\n}\n}\n", i+1, port, i, i)
+	}
+	write(1)
+	ts.Start(t, "{\niis {\n"+config.String()+"}\n}")
+	count := func() int { return len(ts.Logs.Lines("browsers will show a name error")) }
+	waitFor(t, "the findings", func() bool { return count() == certificates })
+	write(2)
+	waitFor(t, "the reloads", func() bool { return len(ts.Logs.Lines("certificate reloaded")) == certificates })
+	time.Sleep(3 * time.Second) // longer than the findings wait for further changes
+	if got := count(); got != certificates {
+		t.Errorf("%d findings were logged, want %d", got, certificates)
+	}
+}
