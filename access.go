@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -171,7 +172,7 @@ func (a *App) certified(r *http.Request, conn *front.Conn, match binding.SiteMat
 // trusts reports whether a connection has the client certificate, if any, that
 // a policy demands: it was made under this policy, or it is verified again.
 func (a *App) trusts(own *policy, r *http.Request, conn *front.Conn) bool {
-	if made := handshakeOf(conn); made != nil && made.in == a.identity && made.served != nil && made.served.policy == own {
+	if made := handshakeOf(conn); made != nil && made.in == a.identity && made.policy == own {
 		return true
 	}
 	if known, ok := conn.Verified.Load().(*verified); ok && known.policy == own {
@@ -189,16 +190,42 @@ func (a *App) trusts(own *policy, r *http.Request, conn *front.Conn) bool {
 // chain costs more than most requests.
 type verified struct{ policy *policy }
 
-func (a *App) admitPlain(s *site) verdict {
+// httpDemand is what a site makes of requests over http.
+type httpDemand uint8
+
+const (
+	demandNothing httpDemand = iota
+	demandRedirect
+	demandSSL
+)
+
+// overHTTP returns what the site demands over http, and the port of a redirect.
+func (c *access) overHTTP() (httpDemand, uint16) {
 	switch {
-	case s.access.hstsRedirect:
-		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, 443) }
-	case s.access.redirectSSL:
-		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, s.access.sslPort) }
-	case s.access.requireSSL, s.access.requireCertificate:
-		return a.forbidden(4, "SSL required") // without TLS there is no certificate
+	case c.hstsRedirect:
+		return demandRedirect, 443
+	case c.redirectSSL:
+		return demandRedirect, c.sslPort
+	case c.requireSSL, c.requireCertificate: // without TLS there is no certificate
+		return demandSSL, 0
+	}
+	return demandNothing, 0
+}
+
+func (a *App) admitPlain(s *site) verdict {
+	switch demand, port := s.access.overHTTP(); demand {
+	case demandRedirect:
+		return func(w http.ResponseWriter, r *http.Request) { redirectToHTTPS(w, r, port) }
+	case demandSSL:
+		return a.forbidden(4, "SSL required")
 	}
 	return nil
+}
+
+// selects reports whether a server name, taken as Host, selects the site.
+func (a *App) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
+	name, ok := binding.Host(serverName)
+	return ok && serverName != "" && a.siteMatch(local, binding.HTTPS, name).Site == match.Site
 }
 
 // forbidden answers with one of the sub-statuses of 403 that IIS has.
@@ -252,8 +279,7 @@ func (a *App) misdirected(r *http.Request, conn *front.Conn, s *site, match bind
 	case misdirectedAllow:
 		return nil
 	case misdirectedStrict:
-		name, ok := binding.Host(r.TLS.ServerName)
-		if !ok || r.TLS.ServerName == "" || a.siteMatch(conn.Local, binding.HTTPS, name).Site != match.Site {
+		if !a.selects(r.TLS.ServerName, conn.Local, match) {
 			return errors.New("the server name selects another site")
 		}
 	}
@@ -275,7 +301,7 @@ func (a *App) wouldAllow(r *http.Request, conn *front.Conn, match binding.SiteMa
 		return nil
 	}
 	made := handshakeOf(conn)
-	if made == nil || made.in != a.identity || made.served == nil || made.served.policy != here {
+	if made == nil || made.in != a.identity || made.policy != here {
 		if err := here.allows(r.TLS, conn.QUIC); err != nil {
 			return err
 		}

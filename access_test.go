@@ -550,3 +550,30 @@ func TestChallengeOnGuardedBinding(t *testing.T) {
 		t.Error("the challenge handler was not asked")
 	}
 }
+
+// TestRedirectWithoutHost: HTTP/1.0 need not say where to redirect to.
+func TestRedirectWithoutHost(t *testing.T) {
+	plain, secure := ts.FreePort(t), ts.FreePort(t)
+	ts.Start(t, fmt.Sprintf(`{
+		iis {
+			certificate any {
+				subjects any.test
+				issuer internal
+			}
+			site 1 {
+				server_bindings :%d:
+				secure_bindings :%d:
+				certificate any
+				require_ssl redirect
+			}
+		}
+	}`, plain, secure))
+	answer, err := ts.Raw(fmt.Sprintf("127.0.0.1:%d", plain), "GET /x HTTP/1.0\r\n\r\n")
+	if err != nil || !strings.Contains(answer, "403.4") || strings.Contains(answer, "Location:") {
+		t.Errorf("got %q, %v", answer, err)
+	}
+	answer, err = ts.Raw(fmt.Sprintf("127.0.0.1:%d", plain), "GET /x HTTP/1.0\r\nHost: any.test\r\n\r\n")
+	if err != nil || !strings.Contains(answer, fmt.Sprintf("Location: https://any.test:%d/x", secure)) {
+		t.Errorf("got %q, %v", answer, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -35,4 +36,22 @@ func RunCommand(out, errOut io.Writer, args ...string) int {
 		return int(code)
 	}
 	return -1 // no command of ours returns such an error
+}
+
+// QUICKnowsAddress tells whether HTTP/3 may be on where the local address
+// decides.
+var QUICKnowsAddress = quicKnowsAddress
+
+// PortsWithQUIC returns the ports on which the app would offer HTTP/3 where QUIC
+// does not tell the local address.
+func (a *App) PortsWithQUIC() []uint16 {
+	endpoints := slices.Clone(a.state.Endpoints)
+	a.withoutQUIC(endpoints)
+	var ports []uint16
+	for _, e := range endpoints {
+		if e.Settings.H3 {
+			ports = append(ports, e.Addr.Port())
+		}
+	}
+	return ports
 }

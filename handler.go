@@ -13,33 +13,41 @@ import (
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
-// ServeHTTP is table D2 at work: it decides which site a request is for.
-//
-// On a port shared with ordinary Caddy sites, hosts that bindings name come
-// first, then those of the ordinary sites, then bindings without host, and
-// last a catch-all of the ordinary server. The owner is decided before any of
-// Caddy's servers sees the request, so that each is logged once.
+// requestOwner decides who answers a request: an ordinary server, else the
+// matched site, else nobody; valid tells whether the Host is one at all. On a
+// port shared with ordinary Caddy sites, hosts that bindings name come first,
+// then those of the ordinary sites, then bindings without host, and last a
+// catch-all of the ordinary server.
+func (a *App) requestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
+	host, valid := binding.Host(header)
+	match := a.siteMatch(local, protocol, host)
+	if len(a.ordinary) > 0 && !byHost(match.Rule) {
+		if o := a.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
+			return match, o, valid
+		}
+	}
+	return match, nil, valid
+}
+
+// ServeHTTP is table D2 at work: it decides which site a request is for, before
+// any of Caddy's servers sees it, so that each request is logged once.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := front.ConnFrom(r.Context())
 	protocol := binding.HTTP
 	if r.TLS != nil {
 		protocol = binding.HTTPS
+		handshakeIsOver(conn)
 		withdrawHTTP3(w, conn)
 	} else if certmagic.LooksLikeHTTPChallenge(r) && a.tls.HandleHTTPChallenge(w, r) {
 		return // on any host: the name need not have an http binding
 	}
-	host, valid := binding.Host(r.Host)
+	match, ordinary, valid := a.requestOwner(conn.Local, protocol, r.Host)
 	if r.Host == "" && r.ProtoAtLeast(1, 1) {
 		valid = false // only HTTP/1.0 knows requests without a host
 	}
-	match := a.siteMatch(conn.Local, protocol, host)
-	if len(a.ordinary) > 0 && !byHost(match.Rule) {
-		if ordinary := a.ordinaryAt(conn.Local, r.TLS != nil); ordinary != nil && ordinary.owns(host, match) {
-			ordinary.serve(w, r, conn)
-			return
-		}
-	}
 	switch {
+	case ordinary != nil:
+		ordinary.serve(w, r, conn)
 	case !valid:
 		writePage(w, r, http.StatusBadRequest, headingInvalidHostname)
 	case match.Site == nil:
@@ -52,7 +60,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // withdrawHTTP3 takes the front's offer of HTTP/3 back on connections whose
 // record refuses it.
 func withdrawHTTP3(w http.ResponseWriter, conn *front.Conn) {
-	if made := handshakeOf(conn); made != nil && made.served != nil && made.served.flags&binding.FlagNoQUIC != 0 {
+	if made := handshakeOf(conn); made != nil && made.flags&binding.FlagNoQUIC != 0 {
 		w.Header().Del("Alt-Svc")
 	}
 }

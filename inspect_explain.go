@@ -104,27 +104,20 @@ func (a *App) explain(p probe) adminapi.Explanation {
 	return e
 }
 
-// explainHandshake follows configForClient.
+// explainHandshake tells what handshakeOwner decides.
 func (a *App) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.Problem) {
 	explained := a.tables.ExplainCertificate(p.local, p.sni)
 	h := &adminapi.Handshake{
 		Outcome: adminapi.OutcomeCertificate,
 		Rule:    explained.Rule.String(), Steps: showSteps(explained.Steps),
 	}
-	match := a.certificateMatch(p.local, p.sni)
 	hello := p.hello()
-	ordinary := a.ordinaryAt(p.local, true)
-	if ordinary != nil && !match.Known && ordinary.claims(hello) {
-		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name
-		return h, nil
-	}
-	live := a.serving(match, hello)
+	match, live, ordinary := a.handshakeOwner(p.local, hello)
 	switch {
-	case live != nil:
-	case ordinary != nil && match.Reason == binding.ReasonNoRecord:
+	case ordinary != nil:
 		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name
 		return h, nil
-	default:
+	case live == nil:
 		return h, []adminapi.Problem{refuse(h, match)}
 	}
 	h.Record, h.Certificate = live.Key(), live.Certificate
@@ -164,17 +157,14 @@ func refuse(h *adminapi.Handshake, match binding.CertificateMatch) adminapi.Prob
 	}
 }
 
-// explainRequest follows ServeHTTP.
+// explainRequest tells what requestOwner decides.
 func (a *App) explainRequest(p probe) *adminapi.Request {
 	explained := a.tables.ExplainSite(p.local, p.protocol, p.host)
 	r := &adminapi.Request{Rule: explained.Rule.String(), Steps: showSteps(explained.Steps)}
-	host, valid := binding.Host(p.host)
-	match := a.siteMatch(p.local, p.protocol, host)
-	if len(a.ordinary) > 0 && !byHost(match.Rule) {
-		if o := a.ordinaryAt(p.local, p.protocol == binding.HTTPS); o != nil && o.owns(host, match) {
-			r.Outcome, r.Server = adminapi.OutcomeServer, o.name
-			return r
-		}
+	match, ordinary, valid := a.requestOwner(p.local, p.protocol, p.host)
+	if ordinary != nil {
+		r.Outcome, r.Server = adminapi.OutcomeServer, ordinary.name
+		return r
 	}
 	switch {
 	case !valid:
@@ -194,24 +184,21 @@ func (a *App) explainRequest(p probe) *adminapi.Request {
 	return r
 }
 
-// demanded follows admit: it tells the answer of a site that does not show the
+// demanded asks what admit asks: it tells the answer of a site that does not show the
 // request to its routes, as far as it does not depend on what the connection
 // has negotiated.
 func (a *App) demanded(p probe, s *site, match binding.SiteMatch) (status int, reason string) {
 	if p.protocol == binding.HTTP {
-		switch {
-		case s.access.hstsRedirect, s.access.redirectSSL:
+		switch demand, _ := s.access.overHTTP(); demand {
+		case demandRedirect:
 			return http.StatusMovedPermanently, "the site redirects http to https"
-		case s.access.requireSSL, s.access.requireCertificate:
+		case demandSSL:
 			return http.StatusForbidden, "the site demands https (403.4)"
 		}
 		return 0, ""
 	}
-	if s.access.misdirected == misdirectedStrict {
-		name, ok := binding.Host(p.sni)
-		if !ok || p.sni == "" || a.siteMatch(p.local, binding.HTTPS, name).Site != match.Site {
-			return http.StatusMisdirectedRequest, "the server name does not select the site, and misdirected is strict"
-		}
+	if s.access.misdirected == misdirectedStrict && !a.selects(p.sni, p.local, match) {
+		return http.StatusMisdirectedRequest, "the server name does not select the site, and misdirected is strict"
 	}
 	if s.access.requireCertificate {
 		return http.StatusForbidden, "the site demands a client certificate (403.7)"

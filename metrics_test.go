@@ -85,3 +85,28 @@ func TestMetrics(t *testing.T) {
 	check("", "caddy_iis_requests_total", `site="2"`)
 	check("1", "caddy_iis_sites", `state="started"`)
 }
+
+// TestRefusedLoadsLeaveNoLabels: a configuration that is refused late has no
+// ports and sites in the metrics.
+func TestRefusedLoadsLeaveNoLabels(t *testing.T) {
+	httpPort, httpsPort, refusedPort := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
+	s := ts.Start(t, changeConfig(httpPort, httpsPort, "metrics"))
+	raw, err := s.Adapt(changeConfig(httpPort, httpsPort, fmt.Sprintf("metrics\nsite 77 {\nserver_bindings :%d:\n}", refusedPort)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.LoadJSON(editJSON(t, raw, func(cfg map[string]any) { cfg["apps"].(map[string]any)["test_failing"] = map[string]any{} }))
+	if err == nil {
+		t.Fatal("not refused")
+	}
+	if got := metric(t, s, "caddy_iis_requests_total", `site="1"`); got == "" {
+		t.Error("the active configuration's counters are gone")
+	}
+	for _, label := range []string{`site="77"`, fmt.Sprintf(`port="%d"`, refusedPort)} {
+		for _, name := range []string{"caddy_iis_requests_total", "caddy_iis_unknown_host_requests_total"} {
+			if got := metric(t, s, name, label); got != "" {
+				t.Errorf("%s{%s} is %s", name, label, got)
+			}
+		}
+	}
+}

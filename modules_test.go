@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -28,12 +29,18 @@ func TestMain(m *testing.M) {
 	httpcaddyfile.RegisterDirectiveOrder("test_slow", httpcaddyfile.Before, "respond")
 	caddy.RegisterModule(FailingApp{})
 	caddy.RegisterModule(OpaqueWrapper{})
+	caddy.RegisterModule(ConnHook{})
+	httpcaddyfile.RegisterHandlerDirective("test_hook", parseHook)
+	httpcaddyfile.RegisterDirectiveOrder("test_hook", httpcaddyfile.Before, "respond")
 	if config := os.Getenv(secondCaddy); config != "" {
 		if err := caddy.Load([]byte(config), true); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if raw := os.Getenv(caddyMain); raw != "" {
+		runCaddyMain(raw)
 	}
 	os.Exit(m.Run())
 }
@@ -106,6 +113,30 @@ func (FailingApp) Start() error {
 
 // Stop implements caddy.App.
 func (FailingApp) Stop() error { return nil }
+
+// ConnHook is a handler that registers for the connections of its server.
+type ConnHook struct{}
+
+// CaddyModule returns the Caddy module information.
+func (ConnHook) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.test_hook", New: func() caddy.Module { return new(ConnHook) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (*ConnHook) Provision(ctx caddy.Context) error {
+	ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server).RegisterConnContext(func(c context.Context, _ net.Conn) context.Context { return c })
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (*ConnHook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
+}
+
+func parseHook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	return new(ConnHook), nil
+}
 
 // OpaqueWrapper is a listener wrapper that shows nothing of the connections it
 // wraps but net.Conn.

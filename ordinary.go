@@ -183,16 +183,40 @@ func refuseWrappers(srv *caddyhttp.Server) error {
 		{"connContextFuncs", "handlers that register for its connections", "give the server another port"},
 		{"connStateFuncs", "handlers that register for its connections", "give the server another port"},
 	} {
-		value := reflect.ValueOf(srv).Elem().FieldByName(field.name)
-		if !value.IsValid() || value.Kind() != reflect.Slice {
+		there, known := holds(srv, field.name)
+		switch {
+		case !known:
 			return fmt.Errorf("this version of Caddy does not show whether the server has %s, "+
 				"so it cannot share a port with bindings: give the server another port", field.what)
-		}
-		if value.Len() > 0 {
+		case there:
 			return fmt.Errorf("it has %s and shares a port with bindings, where they cannot be applied: %s", field.what, field.fix)
 		}
 	}
 	return nil
+}
+
+// refuseHooks refuses sites with handlers that hook into the connections of
+// their server: connections belong to no site here, and nobody would call them.
+func (a *App) refuseHooks() error {
+	for _, srv := range a.http.app.Servers {
+		for _, field := range []string{"connContextFuncs", "connStateFuncs"} {
+			if there, _ := holds(srv, field); there {
+				return errors.New("a handler of a site registers for the connections of its server, which sites of iis cannot offer: " +
+					"serve it from an ordinary site block on another port")
+			}
+		}
+	}
+	return nil
+}
+
+// holds reports whether a private list of a server has elements. Nothing else
+// of it is read.
+func holds(srv *caddyhttp.Server, field string) (there, known bool) {
+	value := reflect.ValueOf(srv).Elem().FieldByName(field)
+	if !value.IsValid() || value.Kind() != reflect.Slice {
+		return false, false
+	}
+	return value.Len() > 0, true
 }
 
 func newOrdinaryServer(ctx caddy.Context, name string, srv *caddyhttp.Server) *ordinaryServer {

@@ -124,6 +124,14 @@ func TestSharedPortRefusals(t *testing.T) {
 			sharedConfig(httpPort, httpsPort, "servers {\nlistener_wrappers {\nproxy_protocol\ntls\n}\n}", "", ""),
 			[]string{"listener_wrappers", "servers option of iis"},
 		},
+		"handlers of an ordinary site that hook into connections": {
+			sharedConfig(httpPort, httpsPort, "", "", "hooked.test {\ntls internal\ntest_hook\n}"),
+			[]string{"handlers that register for its connections", "another port"},
+		},
+		"handlers of a site that hook into connections": {
+			sharedConfig(httpPort, httpsPort, "", fmt.Sprintf("site 2 {\nserver_bindings :%d:hooked.test\ntest_hook\n}", httpPort), ""),
+			[]string{"a handler of a site registers for the connections"},
+		},
 		"settings differ": {
 			sharedConfig(httpPort, httpsPort, "servers {\ntimeouts {\nidle 7s\n}\n}", "servers {\ntimeouts {\nidle 8s\n}\n}", ""),
 			[]string{`site 1 "Main"`, "http server", "different settings"},

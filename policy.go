@@ -114,7 +114,12 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	config := cp.TLSConfig
 	config.GetCertificate = certificateOf
-	config.GetEncryptedClientHelloKeys = s.echKeys // for clients with outdated ones
+	if s.echKeys != nil {
+		// For clients with outdated keys. The front asks the configuration
+		// that serves: a connection keeps this one's settings, and with its
+		// function would keep all of it.
+		config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
+	}
 	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
 	p := &policy{tcp: config}
 	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {

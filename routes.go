@@ -126,8 +126,8 @@ func certificateName(state *tls.ConnectionState, conn *front.Conn) string {
 	if state == nil || conn == nil {
 		return ""
 	}
-	if made := handshakeOf(conn); made != nil && made.served != nil {
-		return made.served.name
+	if made := handshakeOf(conn); made != nil {
+		return made.name
 	}
 	return ""
 }

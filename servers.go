@@ -126,7 +126,10 @@ func (a *App) provisionHTTP() error {
 	if err := h.app.Validate(); err != nil {
 		return err
 	}
-	return a.provisionSites()
+	if err := a.provisionSites(); err != nil {
+		return err
+	}
+	return a.refuseHooks()
 }
 
 func (a *App) serverClasses() map[serverClass]struct{} {

@@ -27,12 +27,17 @@ func TestTicketsStayAtTheirPort(t *testing.T) {
 				issuer internal
 			}
 			site 1 {
-				secure_bindings :%d:
+				secure_bindings :%[1]d:
 				certificate one
 				respond "one"
 			}
+			site 3 {
+				secure_bindings 127.0.0.2:%[1]d:
+				certificate two
+				respond "three"
+			}
 			site 2 {
-				secure_bindings :%d:
+				secure_bindings :%[2]d:
 				certificate two
 				respond "two"
 			}
@@ -41,9 +46,9 @@ func TestTicketsStayAtTheirPort(t *testing.T) {
 	s := ts.Start(t, config)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cache := tls.NewLRUClientSessionCache(4)
-		connect := func(port int) (subject string, resumed bool) {
+		connect := func(ip string, port int) (subject string, resumed bool) {
 			t.Helper()
-			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{
+			conn, err := tls.Dial("tcp", fmt.Sprintf("%s:%d", ip, port), &tls.Config{
 				InsecureSkipVerify: true, ServerName: "any.test", ClientSessionCache: renamed{cache}, MinVersion: version, MaxVersion: version,
 			})
 			if err != nil {
@@ -56,18 +61,22 @@ func TestTicketsStayAtTheirPort(t *testing.T) {
 			state := conn.ConnectionState()
 			return state.PeerCertificates[0].DNSNames[0], state.DidResume
 		}
-		connect(first)
-		if _, resumed := connect(first); !resumed {
+		connect("127.0.0.1", first)
+		if _, resumed := connect("127.0.0.1", first); !resumed {
 			t.Errorf("%s: not resumed at its own port", tls.VersionName(version))
 		}
 		if err := s.Load(strings.Replace(config, `"one"`, `"changed"`, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if _, resumed := connect(first); !resumed {
+		if _, resumed := connect("127.0.0.1", first); !resumed {
 			t.Errorf("%s: not resumed after a change of the configuration", tls.VersionName(version))
 		}
-		if subject, resumed := connect(second); resumed || subject != "two.test" {
+		if subject, resumed := connect("127.0.0.1", second); resumed || subject != "two.test" {
 			t.Errorf("%s: at another port: resumed %v, certificate %s", tls.VersionName(version), resumed, subject)
+		}
+		connect("127.0.0.1", first)
+		if subject, resumed := connect("127.0.0.2", first); resumed || subject != "two.test" {
+			t.Errorf("%s: at another address: resumed %v, certificate %s", tls.VersionName(version), resumed, subject)
 		}
 	}
 }

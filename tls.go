@@ -25,8 +25,7 @@ type record struct {
 	handshake *handshake
 }
 
-// served is the part of a record that a connection remembers. It refers to
-// little: connections outlive configurations, and must not hold them.
+// served is what serves the handshakes of a record.
 type served struct {
 	name   string // of the certificate, empty with a store
 	flags  binding.Flags
@@ -62,8 +61,31 @@ func (s *served) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 // which configuration.
 type handshake struct {
 	in       *identity
-	served   *served   // by a binding or an endpoint
-	ordinary *identity // else the ordinary server
+	ordinary *identity     // the ordinary server, or
+	policy   *policy       // of the record of a binding or an endpoint,
+	name     string        // the name of its certificate
+	flags    binding.Flags // and its flags
+
+	// What serves the handshake while it is under way, and what the connection
+	// remembers from its first request on: it outlives the configuration, and
+	// must not hold it in memory.
+	served *served
+	after  *handshake
+}
+
+// newHandshake returns what handshakes leave that a record serves.
+func newHandshake(in *identity, s *served) *handshake {
+	after := &handshake{in: in, policy: s.policy, name: s.name, flags: s.flags}
+	under := *after
+	under.served, under.after = s, after
+	return &under
+}
+
+// handshakeIsOver has a connection forget what only its handshake needed.
+func handshakeIsOver(conn *front.Conn) {
+	if made := handshakeOf(conn); made != nil && made.after != nil {
+		conn.Handshake.Store(made.after)
+	}
 }
 
 // identity stands for a configuration or a server without holding it.
@@ -90,38 +112,47 @@ func (a *App) makeRecords() error {
 		if rec.Kind == binding.RecordStore {
 			live.source = a.CentralStore
 		}
-		live.handshake = &handshake{in: a.identity, served: live.served}
 		var err error
 		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port, rec.IP}); err != nil {
 			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
 		}
+		live.handshake = newHandshake(a.identity, live.served)
 		a.records = append(a.records, live)
 	}
 	return nil
 }
 
+// handshakeOwner decides who serves a handshake: a record, else an ordinary
+// server, else nobody. On a port shared with ordinary Caddy sites, server names
+// that bindings know come first, then those of the ordinary sites, then the
+// endpoint's certificate, and last whatever else the ordinary server serves.
+func (a *App) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
+	match := a.certificateMatch(local, hello.ServerName)
+	ordinary := a.ordinaryAt(local, true)
+	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+		return match, nil, ordinary
+	}
+	if live := a.serving(match, hello); live != nil {
+		return match, live, nil
+	}
+	if match.Reason != binding.ReasonNoRecord {
+		ordinary = nil // what is refused is refused
+	}
+	return match, nil, ordinary
+}
+
 // configForClient is table D1 at work: it decides which certificate and which
 // TLS settings a connection gets.
-//
-// On a port shared with ordinary Caddy sites, server names that bindings know
-// come first, then those of the ordinary sites, then the endpoint's
-// certificate, and last whatever else the ordinary server serves.
 func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
 	if isChallenge(hello) {
 		return a.policies.challenge, nil
 	}
-	match := a.certificateMatch(conn.Local, hello.ServerName)
-	ordinary := a.ordinaryAt(conn.Local, true)
-	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+	match, live, ordinary := a.handshakeOwner(conn.Local, hello)
+	switch {
+	case ordinary != nil:
 		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
 		return ordinary.configForClient(hello, conn)
-	}
-	live := a.serving(match, hello)
-	if live == nil {
-		if ordinary != nil && match.Reason == binding.ReasonNoRecord {
-			a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
-			return ordinary.configForClient(hello, conn)
-		}
+	case live == nil:
 		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultRefused)
 		a.logRefused(hello, conn, match)
 		conn.Reset()

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
 
@@ -108,7 +109,7 @@ func (c *fileCert) load(ctx context.Context) (*tls.Certificate, error) {
 	parts := [][]byte{[]byte(c.recipe.kind), []byte(c.recipe.secret), []byte(c.recipe.extra)}
 	for i, path := range c.recipe.paths {
 		var err error
-		if contents[i], stamps[i], err = c.access.reader.Read(ctx, path, 0); err != nil {
+		if contents[i], stamps[i], err = c.access.reader.Read(ctx, path, certfile.MaxFileSize); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.recipe.label, err)
 		}
 		parts = append(parts, contents[i])

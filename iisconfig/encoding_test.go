@@ -54,13 +54,11 @@ func TestEncodings(t *testing.T) {
 			t.Run(e.Name()+"/"+name, func(t *testing.T) {
 				var encoded []File
 				for _, f := range files {
-					if bytes.ContainsAny(f.Data, "\x00\xff") || !isText(f.Data) {
-						continue
+					// A file in a code page of its own stays in it.
+					if !bytes.ContainsAny(f.Data, "\x00\xff") && isText(f.Data) {
+						f.Data = encode(string(f.Data))
 					}
-					encoded = append(encoded, File{Name: f.Name, Data: encode(string(f.Data))})
-				}
-				if len(encoded) != len(files) {
-					t.Skip("a file of the folder is in a code page of its own")
+					encoded = append(encoded, f)
 				}
 				if got := withoutEncoding(t, encoded); got != want {
 					t.Errorf("the model differs:\n%s", firstDifference(got, want))

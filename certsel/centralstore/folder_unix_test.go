@@ -3,8 +3,10 @@
 package centralstore
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -52,8 +54,9 @@ func TestNamedPipes(t *testing.T) {
 }
 
 func TestUnreadableFile(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root reads everything")
+	if os.Getuid() == 0 { // root reads everything
+		asNobody(t)
+		return
 	}
 	dir := t.TempDir()
 	write(t, dir, "a.pfx", "ok a")
@@ -66,4 +69,34 @@ func TestUnreadableFile(t *testing.T) {
 	}
 	os.Chmod(filepath.Join(dir, "a.pfx"), 0o600)
 	eventually(t, "it serves", func() bool { return get(s, "a") == "ok a" })
+}
+
+// asNobody runs the test in another process without root's rights.
+func asNobody(t *testing.T) {
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // nobody cannot pass the folder above that of t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(dir, "test")
+	if err := os.WriteFile(copied, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	for _, path := range []string{dir, copied} {
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(copied, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
