@@ -37,7 +37,7 @@ func (a *App) makeState() error {
 		return err
 	}
 	if !quicKnowsAddress(runtime.GOOS) {
-		a.withoutQUIC(endpoints)
+		a.findings = append(a.findings, a.withoutQUIC(endpoints)...)
 	}
 	a.state = &front.State{
 		Endpoints: endpoints,
@@ -68,7 +68,8 @@ func quicKnowsAddress(goos string) bool { return goos != "windows" }
 
 // withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
 // clients would get the certificate and the site of another address.
-func (a *App) withoutQUIC(endpoints []front.Endpoint) {
+func (a *App) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
+	var findings []binding.Finding
 	byAddress := make(map[uint16]bool)
 	entries := a.tables.Bindings()
 	for i := range entries {
@@ -83,12 +84,13 @@ func (a *App) withoutQUIC(endpoints []front.Endpoint) {
 	for i := range endpoints {
 		if port := endpoints[i].Addr.Port(); byAddress[port] && endpoints[i].Settings.H3 {
 			endpoints[i].Settings.H3 = false
-			a.findings = append(a.findings, binding.Finding{
+			findings = append(findings, binding.Finding{
 				Severity: binding.Info, Code: "no-quic-by-address",
 				Message: fmt.Sprintf("HTTP/3 is off on port %d: on this operating system it does not tell to which address a client came, and bindings there depend on it", port),
 			})
 		}
 	}
+	return findings
 }
 
 // alpn lists the protocols that a TLS connection can choose from.
