@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,11 +165,11 @@ func TestCompileMany(t *testing.T) {
 	shared[0].Bindings[0].Certificate = "A" // the last site in order of id
 	start := time.Now()
 	tables := compile(t, []Site{one}, nil, Options{})
-	if got := len(tables.Bindings()); got != n {
+	if got := len(slices.Collect(tables.Bindings())); got != n {
 		t.Errorf("%d bindings", got)
 	}
 	tables = compile(t, shared, nil, Options{})
-	if got := len(tables.Records()[0].Sites); got != n {
+	if got := len(tables.RecordSites()[0]); got != n {
 		t.Errorf("%d sites share the record", got)
 	}
 	tables = compile(t, conflicts, nil, Options{FirstWins: true})

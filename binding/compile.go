@@ -21,13 +21,13 @@ func Compile(sites []Site, endpoints []Endpoint, opts Options) (*Tables, []Findi
 	c.finishRecords()
 	c.route()
 	c.eachBinding(c.assignRecord)
-	c.sortSites()
 	c.buildFronts()
 	c.lint(endpoints)
 	findings, err := c.report.result()
 	if err != nil {
 		return nil, findings, err
 	}
+	c.prepareUpdates()
 	return c.t, findings, nil
 }
 
@@ -39,12 +39,13 @@ type compiler struct {
 	report *reporter
 	t      *Tables
 
-	ids     []uint32 // of sites, backing Record.Sites
 	invalid map[*BindingEntry]bool
 	chunk   []Record // room for the next records
 	makers  []maker  // by Record.Index
 	claims  map[uint16]*claims
-	last    [2]lastPort // by Protocol
+	// The records with an endpoint of the configuration.
+	endpoints map[*Record]bool
+	last      [2]lastPort // by Protocol
 }
 
 // lastPort remembers the port that was asked for last: most bindings are on two
@@ -56,12 +57,12 @@ type lastPort struct {
 
 func newCompiler(sites []Site, opts Options) *compiler {
 	c := &compiler{
-		opts:   opts,
-		sites:  make([]*Site, len(sites)),
-		report: newReporter(opts.MaxFindings),
-		ids:    make([]uint32, len(sites)),
-		claims: make(map[uint16]*claims),
-		t:      &Tables{opts: opts, listen: newListenList(opts.Listen)},
+		opts:      opts,
+		sites:     make([]*Site, len(sites)),
+		report:    newReporter(opts.MaxFindings),
+		claims:    make(map[uint16]*claims),
+		endpoints: make(map[*Record]bool),
+		t:         &Tables{opts: opts, listen: newListenList(opts.Listen)},
 	}
 	for i := range sites {
 		c.sites[i] = &sites[i]
@@ -82,27 +83,32 @@ func (c *compiler) addSites() {
 	for _, s := range c.sites {
 		total += len(s.Bindings)
 	}
-	c.t.sites = make([]SiteEntry, len(c.sites))
-	c.t.bindings = make([]BindingEntry, 0, total)
+	c.t.sites = make([]*SiteEntry, len(c.sites))
+	entries, bindings := make([]SiteEntry, len(c.sites)), make([]BindingEntry, total)
 	for i, s := range c.sites {
-		entry := &c.t.sites[i]
-		*entry = SiteEntry{Index: i, ID: s.ID, Name: s.Name, State: State{Started: !s.Stopped}}
-		if s.Stopped {
-			entry.State.Reason = "the site is set not to start"
-		}
-		c.ids[i] = s.ID
+		entry := &entries[i]
+		*entry = newSiteEntry(s, i)
+		c.t.sites[i] = entry
 		c.checkID(i)
-		first := len(c.t.bindings)
+		n := len(s.Bindings)
+		entry.Bindings, bindings = bindings[:n:n], bindings[n:]
 		for j := range s.Bindings {
-			c.addBinding(entry, &s.Bindings[j])
+			c.addBinding(entry, j, &s.Bindings[j])
 		}
-		entry.Bindings = c.t.bindings[first:len(c.t.bindings):len(c.t.bindings)]
 		c.checkRepeats(entry)
 	}
 }
 
+func newSiteEntry(s *Site, slot int) SiteEntry {
+	entry := SiteEntry{Index: slot, ID: s.ID, Name: s.Name, State: State{Started: !s.Stopped}}
+	if s.Stopped {
+		entry.State.Reason = "the site is set not to start"
+	}
+	return entry
+}
+
 func (c *compiler) checkID(i int) {
-	entry := &c.t.sites[i]
+	entry := c.t.sites[i]
 	switch {
 	case entry.ID == 0:
 		c.report.add(Error, CodeBadSite, func() Finding {
@@ -112,22 +118,25 @@ func (c *compiler) checkID(i int) {
 		c.report.add(Error, CodeBadSite, func() Finding {
 			return Finding{
 				Site:    entry.ID,
-				Message: fmt.Sprintf("%s and %s have the same id", siteLabel(&c.t.sites[i-1]), siteLabel(entry)),
+				Message: fmt.Sprintf("%s and %s have the same id", siteLabel(c.t.sites[i-1]), siteLabel(entry)),
 				Fix:     "give each site its own id",
 			}
 		})
 	}
 }
 
-func (c *compiler) addBinding(site *SiteEntry, in *SiteBinding) {
+func newBindingEntry(site *SiteEntry, in *SiteBinding) BindingEntry {
 	b := BindingEntry{
-		Index: len(c.t.bindings), Site: site,
-		Binding: in.Binding, Flags: in.Flags, Certificate: in.Certificate,
+		Site: site, Binding: in.Binding, Flags: in.Flags, Certificate: in.Certificate, TLS: in.TLS,
 	}
 	b.IP = unassigned(b.IP)
-	c.t.bindings = append(c.t.bindings, b)
-	entry := &c.t.bindings[b.Index]
-	code, problem, fix := c.checkBinding(entry)
+	return b
+}
+
+func (c *compiler) addBinding(site *SiteEntry, i int, in *SiteBinding) {
+	entry := &site.Bindings[i]
+	*entry = newBindingEntry(site, in)
+	code, problem, fix := c.opts.checkBinding(entry)
 	if problem == "" {
 		return
 	}
@@ -146,7 +155,7 @@ func (c *compiler) refuse(b *BindingEntry) {
 }
 
 // checkBinding tells what makes a binding impossible by itself.
-func (c *compiler) checkBinding(b *BindingEntry) (code, problem, fix string) {
+func (o *Options) checkBinding(b *BindingEntry) (code, problem, fix string) {
 	if b.Port == 0 {
 		return CodeBadBinding, "has no port", "use a port from 1 to 65535"
 	}
@@ -164,12 +173,12 @@ func (c *compiler) checkBinding(b *BindingEntry) (code, problem, fix string) {
 	if err := b.Flags.Validate(); err != nil {
 		return CodeBadFlags, "has bad flags: " + err.Error(), "use the sum of the bits that are meant"
 	}
-	return c.checkKind(b)
+	return o.checkKind(b)
 }
 
 // checkKind holds what SNI and the central store ask of a binding: both choose by
 // name, so IIS insists on a host.
-func (c *compiler) checkKind(b *BindingEntry) (code, problem, fix string) {
+func (o *Options) checkKind(b *BindingEntry) (code, problem, fix string) {
 	kind := b.Flags.kind()
 	switch {
 	case kind == RecordIPPort:
@@ -182,7 +191,7 @@ func (c *compiler) checkKind(b *BindingEntry) (code, problem, fix string) {
 			"add a host to the binding, or remove sni"
 	case kind == RecordHostnamePort:
 		return "", "", ""
-	case !c.opts.CentralStore:
+	case !o.CentralStore:
 		return CodeBadFlags, "takes its certificate from the central store, but there is none",
 			"configure a central store, or give the binding a certificate"
 	case b.Certificate != "":
@@ -195,28 +204,34 @@ func (c *compiler) checkKind(b *BindingEntry) (code, problem, fix string) {
 // checkRepeats refuses the same binding twice in one site: IIS cannot even load
 // such a configuration ("Cannot add duplicate collection entry").
 func (c *compiler) checkRepeats(site *SiteEntry) {
-	const few = 16 // comparing each with each beats a map up to here
-	var seen map[Binding]bool
-	if len(site.Bindings) > few {
-		seen = make(map[Binding]bool, len(site.Bindings))
-	}
-	for i := range site.Bindings {
-		b := &site.Bindings[i]
-		var repeated bool
-		if seen != nil {
-			repeated = seen[b.Binding]
-			seen[b.Binding] = true
-		} else {
-			repeated = slices.ContainsFunc(site.Bindings[:i], func(o BindingEntry) bool { return o.Binding == b.Binding })
-		}
-		if !repeated {
-			continue
-		}
+	for _, b := range repeats(site.Bindings) {
 		c.refuse(b)
 		c.report.add(Error, CodeDuplicateBinding, func() Finding {
 			return about(b, bindingLabel(b)+" is there twice in the same site", "remove one of them")
 		})
 	}
+}
+
+// repeats returns the bindings that are there before in the list.
+func repeats(bindings []BindingEntry) []*BindingEntry {
+	const few = 16 // comparing each with each beats a map up to here
+	var repeated []*BindingEntry
+	if len(bindings) > few {
+		seen := make(map[Binding]bool, len(bindings))
+		for i := range bindings {
+			if seen[bindings[i].Binding] {
+				repeated = append(repeated, &bindings[i])
+			}
+			seen[bindings[i].Binding] = true
+		}
+		return repeated
+	}
+	for i := range bindings {
+		if slices.ContainsFunc(bindings[:i], func(o BindingEntry) bool { return o.Binding == bindings[i].Binding }) {
+			repeated = append(repeated, &bindings[i])
+		}
+	}
+	return repeated
 }
 
 // addEndpoints makes the records of endpoints, before those of any site.
@@ -236,6 +251,7 @@ func (c *compiler) addEndpoints(endpoints []Endpoint) {
 		}
 		rec := c.newRecord(Record{Kind: RecordIPPort, IP: e.IP, Port: e.Port, Certificate: e.Certificate, TLS: e.TLS}, who)
 		*slot = rec
+		c.endpoints[rec] = true
 		if e.SNIMissing != nil {
 			rec.SNIMissing = *e.SNIMissing
 		}
@@ -255,13 +271,10 @@ func (c *compiler) endpointError(who owner, problem, fix string) {
 }
 
 // eachBinding calls f for every valid binding in order of site id.
-func (c *compiler) eachBinding(f func(b *BindingEntry, in *SiteBinding)) {
-	for i, s := range c.sites {
-		entries := c.t.sites[i].Bindings
-		for j := range entries {
-			if !c.invalid[&entries[j]] {
-				f(&entries[j], &s.Bindings[j])
-			}
+func (c *compiler) eachBinding(f func(b *BindingEntry)) {
+	for b := range c.t.Bindings() {
+		if !c.invalid[b] {
+			f(b)
 		}
 	}
 }

@@ -21,13 +21,12 @@ func TestEntries(t *testing.T) {
 	var ids []uint32
 	for i, s := range tables.Sites() {
 		ids = append(ids, s.ID)
-		if s.Index != i || tables.SiteByID(s.ID) != &tables.Sites()[i] {
+		if s.Index != i || tables.SiteByID(s.ID) != s {
 			t.Errorf("site %d has index %d, want %d", s.ID, s.Index, i)
 		}
 		for j := range s.Bindings {
-			b := &s.Bindings[j]
-			if b.Site.ID != s.ID || &tables.Bindings()[b.Index] != b {
-				t.Errorf("binding %s of site %d has index %d and site %d", b.Binding, s.ID, b.Index, b.Site.ID)
+			if b := &s.Bindings[j]; b.Site != s {
+				t.Errorf("binding %s of site %d has site %d", b.Binding, s.ID, b.Site.ID)
 			}
 		}
 	}
@@ -45,12 +44,16 @@ func TestEntries(t *testing.T) {
 	}
 
 	var records []string
-	for i, r := range tables.Records() {
-		if r.Index != i {
-			t.Errorf("record %s has index %d, want %d", r.Key(), r.Index, i)
+	sites := tables.RecordSites()
+	for r := range tables.Records() {
+		if r.Index != len(records) {
+			t.Errorf("record %s has index %d, want %d", r.Key(), r.Index, len(records))
 		}
 		records = append(records, fmt.Sprintf("%s %s cert=%s tls=%s flags=%d sites=%v %v %v",
-			r.Kind, r.Key(), r.Certificate, r.TLS, r.Flags, r.Sites, r.SNIMissing, r.SNIUnmatched))
+			r.Kind, r.Key(), r.Certificate, r.TLS, r.Flags, sites[r.Index], r.SNIMissing, r.SNIUnmatched))
+	}
+	if tables.SiteSlots() != 3 || tables.RecordSlots() != len(records) {
+		t.Errorf("%d slots for sites, %d for records", tables.SiteSlots(), tables.RecordSlots())
 	}
 	want := []string{
 		"ipport 10.0.0.5:443 cert=E tls=strict flags=0 sites=[10] reject reject",
@@ -79,8 +82,7 @@ func TestRecordOfBinding(t *testing.T) {
 		"4 *:444:": "0.0.0.0:444", "4 10.0.0.6:444:": "0.0.0.0:444", "4 [2001:db8::1]:444:": "0.0.0.0:444", "4 *:444:q": "0.0.0.0:444",
 		"5 [fe80::1]:443:": "[fe80::1]:443", "5 [fe80::1%e0]:443:q": "[fe80::1]:443",
 	}
-	for i := range tables.Bindings() {
-		b := &tables.Bindings()[i]
+	for b := range tables.Bindings() {
 		got := "-"
 		if b.Record != nil {
 			got = b.Record.Key()
@@ -102,7 +104,7 @@ func TestRecordSitesAreSorted(t *testing.T) {
 		site(3, "https *:443:d cert=A"), site(4, "https *:443:e", "https *:443:f cert=A"),
 		site(5, "https 10.0.0.1:443:g"), // has no record of its own
 	}, nil, Options{})
-	if got := tables.Records()[0].Sites; !slices.Equal(got, []uint32{1, 2, 3, 4, 5}) {
+	if got := tables.RecordSites()[0]; !slices.Equal(got, []uint32{1, 2, 3, 4, 5}) {
 		t.Errorf("sites %v", got)
 	}
 }

@@ -146,7 +146,7 @@ func TestCompileAccepts(t *testing.T) {
 				t.Errorf("%s: %v", tc.name, err)
 				continue
 			}
-			if got := len(tables.Records()); got != tc.records {
+			if got := tables.RecordSlots(); got != tc.records {
 				t.Errorf("%s: %d records, want %d", tc.name, got, tc.records)
 			}
 			for _, code := range []string{CodeDuplicateBinding, CodeProtocolConflict, CodeCertificateConflict, CodeSettingsConflict} {
@@ -216,7 +216,7 @@ func TestFirstWins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec := tables.Records()[0]; rec.TLS != "x" || rec.Flags != 0 {
+		if rec := recordsOf(tables)[0]; rec.TLS != "x" || rec.Flags != 0 {
 			t.Errorf("record %+v", rec)
 		}
 		if !hasFinding(findings, Warning, CodeSettingsConflict, "*:443:a", "*:443:b") {

@@ -97,7 +97,7 @@ func TestExamplesTLS(t *testing.T) {
 	if m := set.Certificate(local("10.0.0.9:443"), "unknown.org"); m.Fallback == nil || m.Fallback.Certificate != "D" || m.FallbackRule != D1_7 {
 		t.Errorf("example 19: fallback %+v by %v, want D by row 7", m.Fallback, m.FallbackRule)
 	}
-	if got := len(set.Records()); got != 5 {
+	if got := set.RecordSlots(); got != 5 {
 		t.Errorf("set T makes %d records, want 5", got)
 	}
 }
@@ -172,8 +172,8 @@ func TestExample28(t *testing.T) {
 	}
 	sites[1] = site(2, "https 10.0.0.2:443:a cert=X flags=1")
 	tables := compile(t, sites, nil, Options{})
-	if got := certificate(tables, "10.0.0.2:443", "a"); got != "D1.2 X" || len(tables.Records()) != 1 {
-		t.Errorf("with one certificate: %s of %d records", got, len(tables.Records()))
+	if got := certificate(tables, "10.0.0.2:443", "a"); got != "D1.2 X" || tables.RecordSlots() != 1 {
+		t.Errorf("with one certificate: %s of %d records", got, tables.RecordSlots())
 	}
 	if got := route(tables, "10.0.0.2:443", HTTPS, "a"); got != "D2.2 S2" {
 		t.Errorf("site: %s", got)

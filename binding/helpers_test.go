@@ -3,6 +3,7 @@ package binding
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -115,3 +116,5 @@ next:
 	}
 	return false
 }
+
+func recordsOf(tables *Tables) []*Record { return slices.Collect(tables.Records()) }

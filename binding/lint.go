@@ -15,7 +15,7 @@ func (c *compiler) lint(endpoints []Endpoint) {
 		c.lintEndpoint(&endpoints[i])
 	}
 	named := make(map[uint16]*namedBindings)
-	c.eachBinding(func(b *BindingEntry, _ *SiteBinding) {
+	c.eachBinding(func(b *BindingEntry) {
 		if b.Site.State.Started {
 			c.lintListen(b)
 			c.collectNamed(named, b)
@@ -73,7 +73,7 @@ func (c *compiler) collectNamed(named map[uint16]*namedBindings, b *BindingEntry
 	if b.Protocol != HTTPS || b.Flags.kind() == RecordIPPort {
 		return
 	}
-	rec := c.own(b)
+	rec := c.t.own(b)
 	if rec == nil {
 		return
 	}
@@ -130,10 +130,19 @@ func (c *compiler) lintDefault(port uint16, named *namedBindings) {
 // lintShadows warns of records for one IP address that hide server names: in
 // table D1 the address goes before the name.
 func (c *compiler) lintShadows(named map[uint16]*namedBindings) {
-	records := slices.Clone(c.t.records)
-	records = slices.DeleteFunc(records, func(r *Record) bool {
+	records := slices.DeleteFunc(slices.Clone(c.t.records), func(r *Record) bool {
 		return r.Kind != RecordIPPort || !r.IP.IsValid() || r.IP.IsUnspecified()
 	})
+	if len(records) == 0 {
+		return
+	}
+	sites := c.t.RecordSites()
+	siteOf := func(r *Record) uint32 { // that a finding about a record goes to
+		if list := sites[r.Index]; len(list) > 0 {
+			return list[0]
+		}
+		return 0
+	}
 	slices.SortFunc(records, func(a, b *Record) int {
 		return cmp.Or(cmp.Compare(siteOf(a), siteOf(b)), cmp.Compare(a.Index, b.Index))
 	})
@@ -148,25 +157,17 @@ func (c *compiler) lintShadows(named map[uint16]*namedBindings) {
 		}
 		for _, ip := range hidden {
 			if b := n.groups[ip].except(rec.Certificate); b != nil {
-				c.shadowed(rec, b)
+				c.shadowed(rec, siteOf(rec), b)
 				break
 			}
 		}
 	}
 }
 
-// siteOf is the site that a finding about a record goes to.
-func siteOf(r *Record) uint32 {
-	if len(r.Sites) == 0 {
-		return 0
-	}
-	return r.Sites[0]
-}
-
-func (c *compiler) shadowed(rec *Record, b *BindingEntry) {
+func (c *compiler) shadowed(rec *Record, site uint32, b *BindingEntry) {
 	c.report.add(Warning, CodeShadowed, func() Finding {
 		return Finding{
-			Site: siteOf(rec), Binding: rec.Key(),
+			Site: site, Binding: rec.Key(),
 			Message: fmt.Sprintf("clients that connect to %s always get certificate %q of %s, whatever server name they send: the certificate of %s is not served there",
 				rec.Key(), rec.Certificate, c.makers[rec.Index].who, bindingLabel(b)),
 			Fix: "set sni on the bindings of that IP address, use a certificate for all the names, or keep the names away from that address",

@@ -121,7 +121,7 @@ func (q *certQuery) init(t *Tables, local netip.AddrPort, serverName string) {
 		q.size = copyLower(&q.lower, serverName)
 	}
 	if p := q.at.port; p != nil && q.size > 0 {
-		q.exact = p.names[string(q.name())]
+		q.exact = p.names.getBytes(q.name())
 		if q.exact == nil { // nobody asks for row 3 behind row 2
 			q.wildcard = wildcardOf(p.wildcards, q.name(), t.opts.WildcardAnyDepth)
 		}
@@ -233,7 +233,7 @@ func (q *certQuery) known() bool {
 		if s == nil {
 			continue
 		}
-		if s.hosts[string(q.name())] != nil || wildcardOf(s.wildcards, q.name(), q.t.opts.WildcardAnyDepth) != nil {
+		if s.hosts.getBytes(q.name()) != nil || wildcardOf(s.wildcards, q.name(), q.t.opts.WildcardAnyDepth) != nil {
 			return true
 		}
 	}
@@ -324,7 +324,7 @@ func (q *siteQuery) exact(scope int) *BindingEntry {
 	if s == nil {
 		return nil
 	}
-	return started(s.hosts[q.host.name])
+	return started(s.hosts.get(q.host.name))
 }
 
 // suffix returns where the next suffix of the host starts for which a wildcard

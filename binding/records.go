@@ -3,7 +3,6 @@ package binding
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 )
 
@@ -18,7 +17,7 @@ const recordChunk = 256
 // newRecord adds a record to the tables.
 func (c *compiler) newRecord(r Record, who owner) *Record {
 	if len(c.chunk) == 0 {
-		c.chunk = make([]Record, min(recordChunk, len(c.t.bindings)+1))
+		c.chunk = make([]Record, recordChunk)
 	}
 	rec := &c.chunk[0]
 	c.chunk = c.chunk[1:]
@@ -40,8 +39,11 @@ func (c *compiler) newRecord(r Record, who owner) *Record {
 // own returns the record under the key of a binding, nil if there is none. The
 // two lowest bits of sslFlags choose the key: address and port, name and port, or
 // the port alone.
-func (c *compiler) own(b *BindingEntry) *Record {
-	table := c.port(HTTPS, b.Port)
+func (t *Tables) own(b *BindingEntry) *Record {
+	table := t.port(HTTPS, b.Port)
+	if table == nil {
+		return nil
+	}
 	switch b.Flags.kind() {
 	case RecordStore:
 		return table.store
@@ -49,7 +51,7 @@ func (c *compiler) own(b *BindingEntry) *Record {
 		if key, wildcard := split(b.Host); wildcard {
 			return table.wildcards[key]
 		}
-		return table.names[b.Host]
+		return table.names.get(b.Host)
 	default:
 		return recordOf(table.scope(b.IP))
 	}
@@ -63,14 +65,14 @@ func (c *compiler) keep(b *BindingEntry, rec *Record) {
 		table.store = rec
 	case RecordHostnamePort:
 		key, wildcard := split(b.Host)
-		m := &table.names
-		if wildcard {
-			m = &table.wildcards
+		if !wildcard {
+			table.names.set(key, rec)
+			return
 		}
-		if *m == nil {
-			*m = make(map[string]*Record)
+		if table.wildcards == nil {
+			table.wildcards = make(map[string]*Record)
 		}
-		(*m)[key] = rec
+		table.wildcards[key] = rec
 	default:
 		c.scope(HTTPS, b.IP, b.Port).record = rec
 	}
@@ -78,7 +80,7 @@ func (c *compiler) keep(b *BindingEntry, rec *Record) {
 
 // addRecord makes the record of an https binding, or joins the one that is
 // there. Bindings without a certificate wait for assignRecord.
-func (c *compiler) addRecord(b *BindingEntry, in *SiteBinding) {
+func (c *compiler) addRecord(b *BindingEntry) {
 	if b.Protocol != HTTPS {
 		return
 	}
@@ -86,25 +88,22 @@ func (c *compiler) addRecord(b *BindingEntry, in *SiteBinding) {
 	if b.Certificate == "" && kind != RecordStore {
 		return
 	}
-	if rec := c.own(b); rec != nil {
-		c.join(rec, b, in)
+	if rec := c.t.own(b); rec != nil {
+		c.join(rec, b)
 		return
 	}
-	r := Record{Kind: kind, Port: b.Port, Certificate: b.Certificate, TLS: in.TLS, Flags: b.Flags & settingBits}
+	r := Record{Kind: kind, Port: b.Port, Certificate: b.Certificate, TLS: b.TLS, Flags: b.Flags & settingBits}
 	switch kind {
 	case RecordIPPort:
 		r.IP = b.IP
 	case RecordHostnamePort:
 		r.Host = b.Host
 	}
-	i := b.Site.Index
-	r.Sites = c.ids[i : i+1 : i+1]
 	c.keep(b, c.newRecord(r, owner{binding: b}))
 }
 
 // join adds a binding to the record that it shares with others.
-func (c *compiler) join(rec *Record, b *BindingEntry, in *SiteBinding) {
-	c.share(rec, b)
+func (c *compiler) join(rec *Record, b *BindingEntry) {
 	m := &c.makers[rec.Index]
 	if b.Certificate != "" {
 		switch rec.Certificate {
@@ -116,14 +115,14 @@ func (c *compiler) join(rec *Record, b *BindingEntry, in *SiteBinding) {
 			c.certificateConflict(rec, m.who, b)
 		}
 	}
-	c.joinSettings(rec, m, b, in)
+	c.joinSettings(rec, m, b)
 }
 
 // joinSettings compares TLS settings. An endpoint's settings hold for bindings
 // that have none; between bindings, none is a setting too, because a site must
 // not get client authentication or old TLS versions from another one unseen.
-func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry, in *SiteBinding) {
-	tls, flags := in.TLS, b.Flags&settingBits
+func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry) {
+	tls, flags := b.TLS, b.Flags&settingBits
 	if b.Certificate == "" && rec.Kind != RecordStore && tls == "" && flags == 0 {
 		return
 	}
@@ -144,27 +143,6 @@ func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry, in *Site
 	}
 }
 
-// share notes that a site's binding uses a record; sortSites brings the result in
-// order.
-func (c *compiler) share(rec *Record, b *BindingEntry) {
-	i, n := b.Site.Index, len(rec.Sites)
-	switch {
-	case n == 0:
-		rec.Sites = c.ids[i : i+1 : i+1]
-	case rec.Sites[n-1] != b.Site.ID:
-		rec.Sites = append(rec.Sites, b.Site.ID)
-	}
-}
-
-func (c *compiler) sortSites() {
-	for _, rec := range c.t.records {
-		if !slices.IsSorted(rec.Sites) {
-			slices.Sort(rec.Sites)
-			rec.Sites = slices.Compact(rec.Sites)
-		}
-	}
-}
-
 // finishRecords refuses endpoints to which nobody gave a certificate.
 func (c *compiler) finishRecords() {
 	for _, rec := range c.t.records {
@@ -177,11 +155,11 @@ func (c *compiler) finishRecords() {
 
 // assignRecord finds the record that clients of an https binding get, and refuses
 // a binding that nothing can serve.
-func (c *compiler) assignRecord(b *BindingEntry, in *SiteBinding) {
+func (c *compiler) assignRecord(b *BindingEntry) {
 	if b.Protocol != HTTPS {
 		return
 	}
-	b.Record = c.recordOf(b)
+	b.Record = c.t.recordOf(b)
 	if b.Record == nil {
 		severity := Error
 		if !b.Site.State.Started {
@@ -196,13 +174,11 @@ func (c *compiler) assignRecord(b *BindingEntry, in *SiteBinding) {
 	if b.Certificate != "" || b.Flags.kind() == RecordStore {
 		return
 	}
-	if own := c.own(b); own != nil {
-		c.share(own, b)
-		c.joinSettings(own, &c.makers[own.Index], b, in)
+	if own := c.t.own(b); own != nil {
+		c.joinSettings(own, &c.makers[own.Index], b)
 		return
 	}
-	c.share(b.Record, b)
-	if in.TLS != "" || b.Flags&settingBits != 0 {
+	if b.TLS != "" || b.Flags&settingBits != 0 {
 		c.report.add(Warning, CodeUnusedSettings, func() Finding {
 			return about(b, fmt.Sprintf("%s has TLS settings without a certificate: its clients get record %s with the settings of that one",
 				bindingLabel(b), b.Record.Key()), "give the binding a certificate, or remove the settings")
@@ -211,8 +187,11 @@ func (c *compiler) assignRecord(b *BindingEntry, in *SiteBinding) {
 }
 
 // recordOf walks table D1 for a client of the binding that sends its host.
-func (c *compiler) recordOf(b *BindingEntry) *Record {
-	table := c.port(HTTPS, b.Port)
+func (t *Tables) recordOf(b *BindingEntry) *Record {
+	table := t.port(HTTPS, b.Port)
+	if table == nil {
+		return nil
+	}
 	if b.IP.IsValid() && !b.IP.IsUnspecified() {
 		for _, ip := range []netip.Addr{b.IP, b.IP.WithZone("")} {
 			if rec := recordOf(table.concrete[ip]); rec != nil {
@@ -220,7 +199,7 @@ func (c *compiler) recordOf(b *BindingEntry) *Record {
 			}
 		}
 	}
-	if rec := c.recordOfHost(table, b.Host); rec != nil {
+	if rec := t.recordOfHost(table, b.Host); rec != nil {
 		return rec
 	}
 	if b.Host != "" && table.store != nil {
@@ -242,18 +221,18 @@ func (c *compiler) recordOf(b *BindingEntry) *Record {
 
 // recordOfHost finds the record by name for a host, or for the names below a
 // wildcard host.
-func (c *compiler) recordOfHost(table *portTable, host string) *Record {
+func (t *Tables) recordOfHost(table *portTable, host string) *Record {
 	if host == "" {
 		return nil
 	}
 	key, wildcard := split(host)
 	if !wildcard {
-		if rec := table.names[key]; rec != nil {
+		if rec := table.names.get(key); rec != nil {
 			return rec
 		}
-		return wildcardOf(table.wildcards, []byte(key), c.opts.WildcardAnyDepth)
+		return wildcardOf(table.wildcards, []byte(key), t.opts.WildcardAnyDepth)
 	}
-	if rec := table.wildcards[key]; rec != nil || !c.opts.WildcardAnyDepth {
+	if rec := table.wildcards[key]; rec != nil || !t.opts.WildcardAnyDepth {
 		return rec
 	}
 	return wildcardOf(table.wildcards, []byte(key), true)

@@ -6,7 +6,7 @@ import "fmt"
 // finds the sites that cannot be started beside those before them.
 func (c *compiler) route() {
 	for i := range c.t.sites {
-		site := &c.t.sites[i]
+		site := c.t.sites[i]
 		if site.State.Started {
 			c.startable(site)
 		}
@@ -17,6 +17,7 @@ func (c *compiler) route() {
 			}
 			if site.State.Started {
 				c.claimPort(b)
+				c.scope(b.Protocol, b.IP, b.Port).started++
 			}
 			c.addRoute(b)
 		}
@@ -64,24 +65,31 @@ func (c *compiler) taken(b *BindingEntry) (owner, bool) {
 
 // routed returns the binding that is in the tables under the key of b.
 func (c *compiler) routed(b *BindingEntry) *BindingEntry {
-	s := c.port(b.Protocol, b.Port).scope(b.IP)
+	return c.port(b.Protocol, b.Port).scope(b.IP).route(b.Host)
+}
+
+// route returns the binding of a scope for the host of a binding.
+func (s *scope) route(host string) *BindingEntry {
 	if s == nil {
 		return nil
 	}
-	if b.Host == "" {
+	if host == "" {
 		return s.any
 	}
-	if key, wildcard := split(b.Host); wildcard {
+	if key, wildcard := split(host); wildcard {
 		return s.wildcards[key]
 	}
-	return s.hosts[b.Host]
+	return s.hosts.get(host)
 }
 
 // addRoute puts a binding into the tables unless a started site's is there, or,
 // if its own site is stopped, any other.
 func (c *compiler) addRoute(b *BindingEntry) {
-	if other := c.routed(b); other != nil && (other.Site.State.Started || !b.Site.State.Started) {
-		return
+	if other := c.routed(b); other != nil {
+		c.t.updates.crowd(b)
+		if other.Site.State.Started || !b.Site.State.Started {
+			return
+		}
 	}
 	s := c.scope(b.Protocol, b.IP, b.Port)
 	if b.Host == "" {
@@ -89,14 +97,14 @@ func (c *compiler) addRoute(b *BindingEntry) {
 		return
 	}
 	key, wildcard := split(b.Host)
-	m := &s.hosts
-	if wildcard {
-		m = &s.wildcards
+	if !wildcard {
+		s.hosts.set(key, b)
+		return
 	}
-	if *m == nil {
-		*m = make(map[string]*BindingEntry)
+	if s.wildcards == nil {
+		s.wildcards = make(map[string]*BindingEntry)
 	}
-	(*m)[key] = b
+	s.wildcards[key] = b
 }
 
 // The three ways out of a certificate conflict.

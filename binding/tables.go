@@ -2,6 +2,7 @@ package binding
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 )
@@ -10,13 +11,14 @@ import (
 // of connections can be looked up in them at the same time.
 type Tables struct {
 	opts      Options
-	sites     []SiteEntry
-	bindings  []BindingEntry
-	records   []*Record
+	sites     []*SiteEntry             // in order of ID
+	records   []*Record                // by Index; nil where Update has removed one
 	ports     [2]map[uint16]*portTable // by Protocol
 	fronts    map[uint16]front
 	endpoints []ListenEndpoint
 	listen    listenList
+
+	updates updatable
 }
 
 // RecordKind is the kind of a TLS record.
@@ -48,7 +50,7 @@ func (k RecordKind) MarshalText() ([]byte, error) { return []byte(k.String()), n
 // properties of a connection come from its record, never from the site that
 // later gets the request.
 type Record struct {
-	// Index is dense from 0, for slices kept beside the tables.
+	// Index is below Tables.RecordSlots, for slices kept beside the tables.
 	Index int
 	Kind  RecordKind
 	// IP is for RecordIPPort: the zero Addr is 0.0.0.0. Other kinds have no address
@@ -64,8 +66,12 @@ type Record struct {
 	// SNIMissing and SNIUnmatched are in force where this record is the one of the
 	// address (D1 rows 1, 6 and 7).
 	SNIMissing, SNIUnmatched Policy
-	// Sites are the sites whose bindings made or share the record, in order.
-	Sites []uint32
+
+	// inherited says that the TLS settings are an endpoint's, and hold for
+	// bindings that have none of their own.
+	inherited bool
+	// lent says that a binding gave settings to the record of an endpoint.
+	lent bool
 }
 
 // Key returns the key as netsh shows it, "0.0.0.0:443" or "www.example.com:443",
@@ -83,7 +89,8 @@ func (r *Record) Key() string {
 
 // SiteEntry is a site in the tables.
 type SiteEntry struct {
-	Index int // dense from 0 in order of ID
+	// Index is below Tables.SiteSlots, for slices kept beside the tables.
+	Index int
 	ID    uint32
 	Name  string
 	// Bindings are in the order of the configuration.
@@ -93,11 +100,11 @@ type SiteEntry struct {
 
 // BindingEntry is a binding of a site in the tables.
 type BindingEntry struct {
-	Index int // dense from 0 in order of site ID
-	Site  *SiteEntry
+	Site *SiteEntry
 	Binding
 	Flags       Flags
 	Certificate string
+	TLS         string // as SiteBinding.TLS
 	// Record is the TLS record that a client normally gets which connects to this
 	// https binding's address and sends its host as server name. Nil for http.
 	Record *Record
@@ -128,7 +135,7 @@ type portTable struct {
 	v6       *scope // [::]
 	all      *scope // *
 
-	names     map[string]*Record // hostnameport records
+	names     index[*Record]     // hostnameport records
 	wildcards map[string]*Record // the same for *.d, keyed by d
 	store     *Record            // ccs
 }
@@ -137,22 +144,30 @@ type portTable struct {
 // the ipport record. Bindings of stopped sites are in it as well, because their
 // names stay known; those of started sites go before them.
 type scope struct {
-	hosts     map[string]*BindingEntry
+	hosts     index[*BindingEntry]
 	wildcards map[string]*BindingEntry // keyed by d for *.d
 	any       *BindingEntry
 	record    *Record
+	started   int // bindings of started sites
 }
 
 // Sites returns all sites in order of ID. The slice must not be changed.
-func (t *Tables) Sites() []SiteEntry { return t.sites }
+func (t *Tables) Sites() []*SiteEntry { return t.sites }
+
+// SiteSlots is above the Index of every site.
+func (t *Tables) SiteSlots() int { return t.updates.siteSlots }
 
 // SiteByID returns the site with this id, nil if there is none.
 func (t *Tables) SiteByID(id uint32) *SiteEntry {
-	i, ok := slices.BinarySearchFunc(t.sites, id, func(s SiteEntry, id uint32) int { return cmp.Compare(s.ID, id) })
+	i, ok := t.search(id)
 	if !ok {
 		return nil
 	}
-	return &t.sites[i]
+	return t.sites[i]
+}
+
+func (t *Tables) search(id uint32) (int, bool) {
+	return slices.BinarySearchFunc(t.sites, id, func(s *SiteEntry, id uint32) int { return cmp.Compare(s.ID, id) })
 }
 
 // State returns the state of a site, and whether there is such a site.
@@ -163,12 +178,61 @@ func (t *Tables) State(id uint32) (State, bool) {
 	return State{}, false
 }
 
-// Bindings returns all bindings in order of site ID. The slice must not be
-// changed.
-func (t *Tables) Bindings() []BindingEntry { return t.bindings }
+// Bindings returns all bindings in order of site ID.
+func (t *Tables) Bindings() iter.Seq[*BindingEntry] {
+	return func(yield func(*BindingEntry) bool) {
+		for _, site := range t.sites {
+			for i := range site.Bindings {
+				if !yield(&site.Bindings[i]) {
+					return
+				}
+			}
+		}
+	}
+}
 
-// Records returns all TLS records by their Index. The slice must not be changed.
-func (t *Tables) Records() []*Record { return t.records }
+// Records returns all TLS records in order of Index.
+func (t *Tables) Records() iter.Seq[*Record] {
+	return func(yield func(*Record) bool) {
+		for _, rec := range t.records {
+			if rec != nil && !yield(rec) {
+				return
+			}
+		}
+	}
+}
+
+// RecordSlots is above the Index of every record.
+func (t *Tables) RecordSlots() int { return len(t.records) }
+
+// RecordSites returns by Record.Index, in order, the sites whose bindings made
+// or share each record.
+func (t *Tables) RecordSites() [][]uint32 {
+	sites := make([][]uint32, len(t.records))
+	for b := range t.Bindings() {
+		rec := t.shared(b)
+		if rec == nil {
+			continue
+		}
+		list := &sites[rec.Index]
+		if n := len(*list); n == 0 || (*list)[n-1] != b.Site.ID {
+			*list = append(*list, b.Site.ID)
+		}
+	}
+	return sites
+}
+
+// shared returns the record that a binding made or shares: the one under its own
+// key, else the one that its clients get.
+func (t *Tables) shared(b *BindingEntry) *Record {
+	if b.Protocol != HTTPS {
+		return nil
+	}
+	if own := t.own(b); own != nil {
+		return own
+	}
+	return b.Record
+}
 
 // port returns the table of a port, nil if the protocol has nothing there.
 func (t *Tables) port(p Protocol, port uint16) *portTable { return t.ports[p&1][port] }

@@ -1,0 +1,469 @@
+package binding
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// updatable is what Update has to know about tables beside the tables.
+type updatable struct {
+	siteSlots   int
+	freeSites   []int            // slots without a site
+	freeRecords []int            // slots without a record
+	makers      []int32          // by Record.Index: bindings with a certificate, and endpoints
+	crowded     map[Binding]bool // bindings that more than one site wants
+	remarked    map[uint32]bool  // sites with findings
+	// settled says that there are no findings about more sites than those in
+	// remarked, and no conflict that the order of the sites has resolved.
+	settled bool
+}
+
+func (u *updatable) crowd(b *BindingEntry) {
+	if u.crowded == nil {
+		u.crowded = make(map[Binding]bool)
+	}
+	u.crowded[b.Binding] = true
+}
+
+// prepareUpdates notes what Update has to know.
+func (c *compiler) prepareUpdates() {
+	u := &c.t.updates
+	u.siteSlots = len(c.t.sites)
+	u.makers = make([]int32, len(c.t.records))
+	for i, m := range c.makers {
+		rec := c.t.records[i]
+		rec.inherited = m.tls.endpoint != nil
+		rec.lent = c.endpoints[rec] && (m.tls.binding != nil && rec.TLS != "" || m.flags.binding != nil && rec.Flags != 0)
+	}
+	for rec := range c.endpoints {
+		if c.makers[rec.Index].who.endpoint != nil {
+			u.makers[rec.Index]++
+		}
+	}
+	for b := range c.t.Bindings() {
+		if makes(b) {
+			u.makers[c.t.own(b).Index]++
+		}
+	}
+	u.remarked = make(map[uint32]bool)
+	u.settled = true
+	for _, f := range c.report.findings {
+		u.remarked[f.Site] = true
+		if c.opts.FirstWins || f.Code == CodeShadowed || f.Severity == Info {
+			u.settled = false
+		}
+	}
+}
+
+// makes reports whether a binding makes the record under its key, or takes part
+// in it as one of those who make it.
+func makes(b *BindingEntry) bool {
+	return b.Protocol == HTTPS && (b.Certificate != "" || b.Flags.kind() == RecordStore)
+}
+
+// Update returns tables in which the given sites, told apart by their ids, are
+// added or take the place of the ones before, and the removed ones are gone.
+// All other sites are shared with t, which does not change. The outcome is what
+// Compile would make of all sites, with the same findings.
+//
+// It handles what concerns no other site: the addresses and ports that are
+// listened on stay, no record for a whole address comes or goes, nothing
+// conflicts and nothing calls for a finding. Otherwise it reports false, and
+// Compile has to decide about all sites.
+func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
+	if !t.updates.settled || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
+		return nil, false
+	}
+	u := newUpdate(t)
+	for _, id := range removed {
+		u.remove(id)
+	}
+	for i := range changed {
+		u.remove(changed[i].ID)
+	}
+	for i := range changed {
+		u.add(&changed[i])
+		if u.complex {
+			return nil, false
+		}
+	}
+	u.assign()
+	u.conclude()
+	return u.t, !u.complex
+}
+
+// maxUpdate is up to how many differences Update costs less than Compile.
+func maxUpdate(sites int) int { return 16 + sites/64 }
+
+// update is the state of one Update.
+type update struct {
+	t       *Tables
+	complex bool // something is for Compile to decide
+
+	added   []*SiteEntry
+	gone    map[uint32]int // slots, by id of sites that were removed
+	ports   map[*portTable]bool
+	scopes  map[*scope]*scopeEdit
+	names   map[*portTable]*indexEdit[*Record]
+	orphans map[*Record]bool // records that nobody makes any more
+	renamed map[nameKey]bool // names whose records came or went
+}
+
+type nameKey struct {
+	port uint16
+	host string
+}
+
+// scopeEdit is a scope that belongs to the new tables alone.
+type scopeEdit struct {
+	hosts  *indexEdit[*BindingEntry]
+	before int // started bindings
+}
+
+func newUpdate(old *Tables) *update {
+	t := new(Tables)
+	*t = *old
+	t.sites = slices.Clone(old.sites)
+	t.records = slices.Clone(old.records)
+	t.updates.freeSites = slices.Clone(old.updates.freeSites)
+	t.updates.freeRecords = slices.Clone(old.updates.freeRecords)
+	t.updates.makers = slices.Clone(old.updates.makers)
+	for p := range t.ports {
+		t.ports[p] = maps.Clone(old.ports[p])
+	}
+	return &update{
+		t: t, gone: make(map[uint32]int),
+		ports: make(map[*portTable]bool), scopes: make(map[*scope]*scopeEdit),
+		names: make(map[*portTable]*indexEdit[*Record]), orphans: make(map[*Record]bool), renamed: make(map[nameKey]bool),
+	}
+}
+
+// remove takes a site, if there is one with this id, out of the tables.
+func (u *update) remove(id uint32) {
+	i, ok := u.t.search(id)
+	if !ok {
+		return
+	}
+	site := u.t.sites[i]
+	u.t.sites = slices.Delete(u.t.sites, i, i+1)
+	u.gone[id] = site.Index
+	if u.t.updates.remarked[id] {
+		u.complex = true
+	}
+	for j := range site.Bindings {
+		u.removeBinding(&site.Bindings[j])
+	}
+}
+
+func (u *update) removeBinding(b *BindingEntry) {
+	table := u.port(b.Protocol, b.Port)
+	s, edit := u.scope(table, b.IP)
+	if u.t.updates.crowded[b.Binding] || s == nil || s.route(b.Host) != b {
+		u.complex = true
+		return
+	}
+	if b.Site.State.Started {
+		s.started--
+	}
+	if key, wildcard := split(b.Host); b.Host == "" {
+		s.any = nil
+	} else if wildcard {
+		s.wildcards = maps.Clone(s.wildcards)
+		delete(s.wildcards, key)
+	} else {
+		edit.hosts.remove(b.Host)
+	}
+	if b.Protocol == HTTPS {
+		u.removeMaker(b)
+		u.checkQuiet(b)
+	}
+}
+
+// removeMaker takes a binding from those who make its record. A record by name
+// goes with the last one; others are left for a binding to come.
+func (u *update) removeMaker(b *BindingEntry) {
+	rec := u.t.own(b)
+	if rec != nil && rec.lent || !makes(b) && b.settings() {
+		u.complex = true // the settings may have been this binding's
+		return
+	}
+	if !makes(b) {
+		return
+	}
+	if u.t.updates.makers[rec.Index]--; u.t.updates.makers[rec.Index] > 0 {
+		return
+	}
+	if _, wildcard := split(rec.Host); rec.Kind != RecordHostnamePort || wildcard {
+		u.orphans[rec] = true
+		return
+	}
+	u.t.records[rec.Index] = nil
+	u.t.updates.freeRecords = append(u.t.updates.freeRecords, rec.Index)
+	u.namesOf(u.port(HTTPS, b.Port)).remove(rec.Host)
+	u.renamed[nameKey{rec.Port, rec.Host}] = true
+}
+
+// settings reports whether a binding has TLS settings of its own.
+func (b *BindingEntry) settings() bool { return b.TLS != "" || b.Flags&settingBits != 0 }
+
+// add puts a site into the tables.
+func (u *update) add(s *Site) {
+	i, exists := u.t.search(s.ID)
+	if s.ID == 0 || exists {
+		u.complex = true
+		return
+	}
+	site := new(SiteEntry)
+	*site = newSiteEntry(s, u.slot(s.ID))
+	u.t.sites = slices.Insert(u.t.sites, i, site)
+	u.added = append(u.added, site)
+	site.Bindings = make([]BindingEntry, len(s.Bindings))
+	for j := range s.Bindings {
+		b := &site.Bindings[j]
+		*b = newBindingEntry(site, &s.Bindings[j])
+		if _, problem, _ := u.t.opts.checkBinding(b); problem != "" || !u.t.listen.overlaps(b.IP) {
+			u.complex = true
+			return
+		}
+	}
+	if len(repeats(site.Bindings)) > 0 {
+		u.complex = true
+		return
+	}
+	for j := range site.Bindings {
+		if u.addBinding(&site.Bindings[j]); u.complex {
+			return
+		}
+	}
+}
+
+// slot returns a slot for a site: the one it had, or a free one.
+func (u *update) slot(id uint32) int {
+	if slot, ok := u.gone[id]; ok {
+		delete(u.gone, id)
+		return slot
+	}
+	free := &u.t.updates.freeSites
+	if n := len(*free); n > 0 {
+		slot := (*free)[n-1]
+		*free = (*free)[:n-1]
+		return slot
+	}
+	u.t.updates.siteSlots++
+	return u.t.updates.siteSlots - 1
+}
+
+func (u *update) addBinding(b *BindingEntry) {
+	table := u.port(b.Protocol, b.Port)
+	s, edit := u.scope(table, b.IP)
+	if s == nil || s.route(b.Host) != nil || u.t.updates.crowded[b.Binding] {
+		u.complex = true
+		return
+	}
+	if b.Site.State.Started {
+		s.started++
+	}
+	if key, wildcard := split(b.Host); b.Host == "" {
+		s.any = b
+	} else if wildcard {
+		s.wildcards = maps.Clone(s.wildcards)
+		if s.wildcards == nil {
+			s.wildcards = make(map[string]*BindingEntry)
+		}
+		s.wildcards[key] = b
+	} else {
+		edit.hosts.set(b.Host, b)
+	}
+	if b.Protocol == HTTPS {
+		u.addMaker(b)
+	}
+}
+
+// addMaker has a binding make its record, or join the one that is there as long
+// as nothing changes about it.
+func (u *update) addMaker(b *BindingEntry) {
+	rec := u.t.own(b)
+	switch {
+	case rec == nil && !makes(b):
+		u.complex = u.complex || b.settings()
+	case rec == nil:
+		u.newRecord(b)
+	case !makes(b):
+		u.complex = u.complex || b.settings() && !rec.agrees(b)
+	case rec.Certificate != b.Certificate || !rec.agrees(b):
+		u.complex = true
+	default:
+		u.t.updates.makers[rec.Index]++
+		delete(u.orphans, rec)
+	}
+	u.checkQuiet(b)
+}
+
+// agrees reports whether a record has the settings of a binding.
+func (r *Record) agrees(b *BindingEntry) bool {
+	return (r.TLS == b.TLS || b.TLS == "" && r.inherited) && r.Flags == b.Flags&settingBits
+}
+
+// newRecord makes the record of a name. Any other concerns too many clients.
+func (u *update) newRecord(b *BindingEntry) {
+	if _, wildcard := split(b.Host); b.Flags.kind() != RecordHostnamePort || wildcard {
+		u.complex = true
+		return
+	}
+	rec := &Record{
+		Kind: RecordHostnamePort, Port: b.Port, Host: b.Host,
+		Certificate: b.Certificate, TLS: b.TLS, Flags: b.Flags & settingBits,
+		SNIMissing: u.t.opts.SNIMissing, SNIUnmatched: u.t.opts.SNIUnmatched,
+	}
+	free := &u.t.updates.freeRecords
+	if n := len(*free); n > 0 {
+		rec.Index = (*free)[n-1]
+		*free = (*free)[:n-1]
+		u.t.records[rec.Index], u.t.updates.makers[rec.Index] = rec, 1
+	} else {
+		rec.Index = len(u.t.records)
+		u.t.records = append(u.t.records, rec)
+		u.t.updates.makers = append(u.t.updates.makers, 1)
+	}
+	u.namesOf(u.port(HTTPS, b.Port)).set(b.Host, rec)
+	u.renamed[nameKey{b.Port, b.Host}] = true
+}
+
+// checkQuiet makes sure that a certificate that is chosen by name calls for no
+// finding: the port must have a certificate for all who send no name, and none
+// of a single address that would hide names.
+func (u *update) checkQuiet(b *BindingEntry) {
+	if b.Flags.kind() == RecordIPPort {
+		return
+	}
+	table := u.t.port(HTTPS, b.Port)
+	if recordOf(table.all) == nil {
+		u.complex = true
+	}
+	for _, s := range table.concrete {
+		if s.record != nil {
+			u.complex = true
+		}
+	}
+}
+
+// assign finds the records that the clients of the added bindings get.
+func (u *update) assign() {
+	for _, site := range u.added {
+		for i := range site.Bindings {
+			b := &site.Bindings[i]
+			if b.Protocol != HTTPS {
+				continue
+			}
+			if b.Record = u.t.recordOf(b); b.Record == nil {
+				u.complex = true
+			}
+		}
+	}
+}
+
+// conclude makes sure that nothing else was touched, and frees what is left over.
+func (u *update) conclude() {
+	if len(u.orphans) > 0 {
+		u.complex = true
+	}
+	for s, edit := range u.scopes {
+		if edit.before == 0 || s.started == 0 {
+			u.complex = true // sockets may come or go
+		}
+	}
+	for key := range u.renamed {
+		if u.named(key) {
+			u.complex = true
+		}
+	}
+	slots := slices.Sorted(maps.Values(u.gone))
+	u.t.updates.freeSites = append(u.t.updates.freeSites, slots...)
+}
+
+// named reports whether a site that was not touched has a binding for a name.
+func (u *update) named(key nameKey) bool {
+	table := u.t.port(HTTPS, key.port)
+	others := func(s *scope) bool {
+		b := s.route(key.host)
+		return b != nil && !slices.Contains(u.added, b.Site)
+	}
+	if others(table.all) || others(table.v6) {
+		return true
+	}
+	for _, s := range table.concrete {
+		if others(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// port returns the table of a port, made the update's own; nil if there is none.
+func (u *update) port(p Protocol, port uint16) *portTable {
+	table := u.t.port(p, port)
+	if table == nil || u.ports[table] {
+		return table
+	}
+	own := new(portTable)
+	*own = *table
+	own.concrete = maps.Clone(table.concrete)
+	u.t.ports[p][port] = own
+	u.ports[own] = true
+	return own
+}
+
+// scope returns the scope of an address, made the update's own.
+func (u *update) scope(table *portTable, ip netip.Addr) (*scope, *scopeEdit) {
+	if table == nil {
+		return nil, nil
+	}
+	s := table.scope(ip)
+	if s == nil {
+		return nil, nil
+	}
+	if edit := u.scopes[s]; edit != nil {
+		return s, edit
+	}
+	own := new(scope)
+	*own = *s
+	switch {
+	case !ip.IsValid():
+		table.all = own
+	case ip == netip.IPv6Unspecified():
+		table.v6 = own
+	default:
+		table.concrete[ip] = own
+	}
+	edit := &scopeEdit{hosts: editIndex(&own.hosts), before: s.started}
+	u.scopes[own] = edit
+	return own, edit
+}
+
+func (u *update) namesOf(table *portTable) *indexEdit[*Record] {
+	edit := u.names[table]
+	if edit == nil {
+		edit = editIndex(&table.names)
+		u.names[table] = edit
+	}
+	return edit
+}
+
+// Inputs returns the sites as Compile would take them.
+func (t *Tables) Inputs() []Site {
+	sites := make([]Site, len(t.sites))
+	for i, entry := range t.sites {
+		sites[i] = entry.input()
+	}
+	return sites
+}
+
+func (s *SiteEntry) input() Site {
+	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Bindings: make([]SiteBinding, len(s.Bindings))}
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		site.Bindings[i] = SiteBinding{Binding: b.Binding, Flags: b.Flags, Certificate: b.Certificate, TLS: b.TLS}
+	}
+	return site
+}
