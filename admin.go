@@ -68,7 +68,7 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := view.answer(app, q)
+	answer, err := view.answer(app.now(), q)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func activeApp() (*App, error) {
 // view is one resource of the API.
 type view struct {
 	parameters []string // those it knows
-	answer     func(*App, query) (any, error)
+	answer     func(*snapshot, query) (any, error)
 }
 
 // route finds the view of a path, and the name of the one thing it is about.
@@ -99,18 +99,18 @@ func route(path string) (view, string, error) {
 	resource, name, one := strings.Cut(strings.TrimSuffix(path, "/"), "/")
 	switch {
 	case resource == "sites" && one:
-		return view{nil, (*App).siteView}, name, nil
+		return view{nil, (*snapshot).siteView}, name, nil
 	case one:
 	case resource == "sites":
-		return view{paging, (*App).sitesView}, "", nil
+		return view{paging, (*snapshot).sitesView}, "", nil
 	case resource == "endpoints":
-		return view{paging, (*App).endpointsView}, "", nil
+		return view{paging, (*snapshot).endpointsView}, "", nil
 	case resource == "certificates":
-		return view{paging, (*App).certificatesView}, "", nil
+		return view{paging, (*snapshot).certificatesView}, "", nil
 	case resource == "explain":
-		return view{[]string{"local", "sni", "host", "scheme"}, (*App).explainView}, "", nil
+		return view{[]string{"local", "sni", "host", "scheme"}, (*snapshot).explainView}, "", nil
 	case resource == "check":
-		return view{paging, (*App).checkView}, "", nil
+		return view{paging, (*snapshot).checkView}, "", nil
 	}
 	return view{}, "", apiError(http.StatusNotFound,
 		"no resource %s: there are sites, sites/{id}, endpoints, certificates, explain and check below %s", path, adminapi.Base)

@@ -85,10 +85,17 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			}
 //			misdirected secure|allow|strict
 //			log
+//			template    <name>
 //			<directives...>
 //		}
 //
+//		sites_file <path>
+//
 //		defaults {
+//			<directives...>
+//		}
+//
+//		template <name> {
 //			<directives...>
 //		}
 //
@@ -118,7 +125,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	alpn        <values...>
 //	client_auth { ... }
 //
-// The directives of a site and of defaults are those of any Caddyfile site.
+// The directives of a site, of defaults and of a template are those of any Caddyfile site.
 // An order option holds for the iis block that it stands in.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume option name
@@ -155,7 +162,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
-	"certificate", "central_store", "endpoint", "site", "defaults", "listen", "sni_missing", "sni_unmatched",
+	"certificate", "central_store", "endpoint", "site", "sites_file", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
 	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "metrics", "order", "servers",
 }
 
@@ -170,8 +177,12 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return p.endpoint(d)
 	case "site":
 		return p.site(d)
+	case "sites_file":
+		return parseSitesFile(d, &a.SitesFile)
 	case "defaults":
 		return p.defaults(d)
+	case "template":
+		return p.template(d)
 	case "listen":
 		return parseListen(d, &a.Listen)
 	case "sni_missing":
@@ -209,7 +220,7 @@ func misplaced(word string) string {
 	if slices.Contains(siteWords, word) {
 		return "it belongs in a site"
 	}
-	return "expected one of " + strings.Join(words, ", ") + "; directives belong in a site or in defaults"
+	return "expected one of " + strings.Join(words, ", ") + "; directives belong in a site, in defaults or in a template"
 }
 
 // atToken returns a dispenser that stands on a token, for errors at its line: a

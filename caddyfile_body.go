@@ -16,7 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// siteBody is the part of a site, or of defaults, that consists of directives.
+// siteBody is the part of a site, of defaults or of a template, that consists of directives.
 // It is compiled when the whole block is read, since order options may follow.
 type siteBody struct {
 	label    string
@@ -39,7 +39,7 @@ var unorderedDirectives = map[string]string{
 	"tls":           refusedDirectives["tls"],
 	"bind":          refusedDirectives["bind"],
 	"log":           refusedDirectives["log"],
-	"handle_errors": "it belongs directly in a site or in defaults",
+	"handle_errors": "it belongs directly in a site, in defaults or in a template",
 }
 
 // add takes over a directive, and refuses those that would do nothing here.

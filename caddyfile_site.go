@@ -15,7 +15,7 @@ import (
 // documentation.
 var siteWords = []string{
 	"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline",
-	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log",
+	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "template",
 }
 
 // site parses a site block: siteWords are the site's own, all other words are
@@ -31,6 +31,10 @@ func (p *caddyfileParser) site(d *caddyfile.Dispenser) error {
 		if err := parseSiteOption(d, id, site, &body); err != nil {
 			return fmt.Errorf("%s: %w", label, err)
 		}
+	}
+	if site.Template != "" && len(body.segments) > 0 {
+		first := body.segments[0][0]
+		return atToken(first).Errf("%s: %s has no place beside template %s, which is all that serves the site", label, first.Text, site.Template)
 	}
 	p.addBody(body)
 	return nil
@@ -60,6 +64,8 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 		return parseHSTS(d, site)
 	case "misdirected":
 		return oneWord(d, &site.Misdirected, "secure", "allow", "strict")
+	case "template":
+		return parseTemplateName(d, site)
 	case "log":
 		number := strconv.FormatUint(uint64(id), 10)
 		return bareLog(d, &site.AccessLog, "iis_site_"+number, accessLogger+"."+number)
@@ -218,12 +224,55 @@ func (p *caddyfileParser) defaults(d *caddyfile.Dispenser) error {
 		return d.Errf("defaults takes a block with directives, not %q", d.Val())
 	}
 	p.app.Defaults = new(Content)
-	body := siteBody{label: "defaults", content: p.app.Defaults}
+	return p.sharedBody(d, "defaults", p.app.Defaults)
+}
+
+// template parses the directives for sites that name them.
+func (p *caddyfileParser) template(d *caddyfile.Dispenser) error {
+	here := atToken(d.Token())
+	args := d.RemainingArgs()
+	if err := gluedBrace(d); err != nil {
+		return err
+	}
+	if len(args) != 1 || args[0] == "" {
+		return here.Errf("expected: template <name> { ... }, with directives for the sites that name it")
+	}
+	name := args[0]
+	if p.app.Templates[name] != nil {
+		return here.Errf("template %s is configured twice", name)
+	}
+	if p.app.Templates == nil {
+		p.app.Templates = make(map[string]*Content)
+	}
+	content := new(Content)
+	p.app.Templates[name] = content
+	return p.sharedBody(d, "template "+name, content)
+}
+
+// sharedBody parses a block of directives that serve many sites.
+func (p *caddyfileParser) sharedBody(d *caddyfile.Dispenser, label string, content *Content) error {
+	body := siteBody{label: label, content: content}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := body.add(d); err != nil {
-			return fmt.Errorf("defaults: %w", err)
+			return fmt.Errorf("%s: %w", label, err)
 		}
 	}
 	p.addBody(body)
 	return nil
+}
+
+func parseTemplateName(d *caddyfile.Dispenser, site *Site) error {
+	name, err := oneArg(d, "template <name>")
+	if err != nil {
+		return err
+	}
+	return setOnce(d, &site.Template, "template", name)
+}
+
+func parseSitesFile(d *caddyfile.Dispenser, dst *string) error {
+	path, err := oneArg(d, "sites_file <path>")
+	if err != nil {
+		return err
+	}
+	return setOnce(d, dst, "sites_file", path)
 }

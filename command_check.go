@@ -137,7 +137,7 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 	}
 	defer func() { _ = app.(*App).Cleanup() }()
 	findings := []adminapi.Finding{}
-	for _, f := range app.(*App).findingsNow(time.Now()) {
+	for _, f := range app.(*App).now().findingsAt(time.Now()) {
 		// What Caddy obtains is there only when it runs.
 		if f.Code != codeNotThereYet {
 			findings = append(findings, showFinding(f))
@@ -157,7 +157,15 @@ func conflicts(raw json.RawMessage) []adminapi.Finding {
 		return nil
 	}
 	var conflict *binding.ConflictError
-	if err := app.compile(); !errors.As(err, &conflict) {
+	sites, err := app.configuredSites()
+	if err != nil {
+		return nil
+	}
+	defer app.sitesFile.end()
+	if sites, err = app.readSitesFile(sites); err != nil {
+		return nil
+	}
+	if _, err := app.compile(sites); !errors.As(err, &conflict) {
 		return nil
 	}
 	var findings []adminapi.Finding

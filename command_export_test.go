@@ -45,8 +45,8 @@ var QUICKnowsAddress = quicKnowsAddress
 // PortsWithQUIC returns the ports on which the app would offer HTTP/3 where QUIC
 // does not tell the local address.
 func (a *App) PortsWithQUIC() []uint16 {
-	endpoints := slices.Clone(a.state.Endpoints)
-	a.withoutQUIC(endpoints)
+	endpoints := slices.Clone(a.now().state.Endpoints)
+	a.now().withoutQUIC(endpoints)
 	var ports []uint16
 	for _, e := range endpoints {
 		if e.Settings.H3 {

@@ -27,23 +27,23 @@ const (
 	codeStoreBroken     = "central-store-file-broken"
 )
 
-// findingsNow returns all that an administrator should know about the
+// findingsAt returns all that an administrator should know about the
 // configuration and its certificates at this moment, the severe first.
-func (a *App) findingsNow(now time.Time) []binding.Finding {
-	findings := slices.Clone(a.findings)
-	findings = append(findings, a.certificateFindings(now)...)
-	findings = append(findings, a.coverageFindings()...)
-	findings = append(findings, a.storeFindings()...)
-	findings = append(findings, a.legacyFindings()...)
+func (now *snapshot) findingsAt(at time.Time) []binding.Finding {
+	findings := append(slices.Clone(now.findings), now.app.sitesFileFindings()...)
+	findings = append(findings, now.certificateFindings(at)...)
+	findings = append(findings, now.coverageFindings()...)
+	findings = append(findings, now.storeFindings()...)
+	findings = append(findings, now.legacyFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
 }
 
 // certificateFindings examines each certificate in use once, whoever uses it.
-func (a *App) certificateFindings(now time.Time) []binding.Finding {
+func (now *snapshot) certificateFindings(at time.Time) []binding.Finding {
 	var findings []binding.Finding
-	for _, name := range sortedKeys(a.certificates) {
-		source := a.certificates[name]
+	for _, name := range sortedKeys(now.app.certificates) {
+		source := now.app.certificates[name]
 		if literal, ok := source.(interface{ LiteralPassword() bool }); ok && literal.LiteralPassword() {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeLiteralPassword,
@@ -60,7 +60,7 @@ func (a *App) certificateFindings(now time.Time) []binding.Finding {
 			})
 		}
 		for _, cert := range certs {
-			for _, problem := range health.Examine(cert, now) {
+			for _, problem := range health.Examine(cert, at) {
 				findings = append(findings, binding.Finding{
 					Severity: severityOf(problem), Code: problem.Code,
 					Message: fmt.Sprintf("certificate %q %s", name, problem.Message), Fix: problem.Fix,
@@ -79,12 +79,12 @@ const (
 )
 
 // storeFindings looks whether the central store has what bindings want of it.
-func (a *App) storeFindings() []binding.Finding {
-	if a.CentralStore == nil {
+func (now *snapshot) storeFindings() []binding.Finding {
+	if now.app.CentralStore == nil {
 		return nil
 	}
 	var findings []binding.Finding
-	if a.CentralStore.LiteralPassword() {
+	if now.app.CentralStore.LiteralPassword() {
 		findings = append(findings, binding.Finding{
 			Severity: binding.Warning, Code: codeLiteralPassword,
 			Message: "the password of the central store stands in the configuration, where GET /config/ and the saved configuration show it",
@@ -94,24 +94,22 @@ func (a *App) storeFindings() []binding.Finding {
 	ctx, cancel := context.WithTimeout(context.Background(), storeCheckTime)
 	defer cancel()
 	checked := 0
-	entries := a.tables.Bindings()
-	for i := range entries {
-		entry := &entries[i]
+	for entry := range now.tables.Bindings() {
 		if entry.Flags&binding.FlagCentralStore == 0 || strings.HasPrefix(entry.Host, "*") {
 			continue
 		}
 		if checked++; checked > maxStoreChecks || ctx.Err() != nil {
 			break
 		}
-		if f, ok := a.storeFinding(ctx, entry); ok {
+		if f, ok := now.storeFinding(ctx, entry); ok {
 			findings = append(findings, f)
 		}
 	}
 	return findings
 }
 
-func (a *App) storeFinding(ctx context.Context, entry *binding.BindingEntry) (binding.Finding, bool) {
-	found, err := a.CentralStore.Check(ctx, entry.Host)
+func (now *snapshot) storeFinding(ctx context.Context, entry *binding.BindingEntry) (binding.Finding, bool) {
+	found, err := now.app.CentralStore.Check(ctx, entry.Host)
 	f := binding.Finding{Severity: binding.Warning, Site: entry.Site.ID, Binding: entry.Binding.String()}
 	where := fmt.Sprintf("%s, binding %s", siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding)
 	switch {
@@ -142,11 +140,10 @@ func severityOf(p health.Problem) binding.Severity {
 
 // coverageFindings compares the host of each https binding with the
 // certificate that its clients get.
-func (a *App) coverageFindings() []binding.Finding {
+func (now *snapshot) coverageFindings() []binding.Finding {
 	var findings []binding.Finding
-	entries := a.tables.Bindings()
-	for i := range entries {
-		if finding, ok := a.coverageFinding(&entries[i]); ok {
+	for entry := range now.tables.Bindings() {
+		if finding, ok := now.coverageFinding(entry); ok {
 			findings = append(findings, finding)
 		}
 	}
@@ -154,11 +151,11 @@ func (a *App) coverageFindings() []binding.Finding {
 }
 
 // coverageFinding is the finding about one binding, if there is any.
-func (a *App) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
+func (now *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
 	if entry.Protocol != binding.HTTPS || entry.Host == "" {
 		return binding.Finding{}, false
 	}
-	name, names, ok := a.covered(entry)
+	name, names, ok := now.covered(entry)
 	if ok {
 		return binding.Finding{}, false
 	}
@@ -172,12 +169,12 @@ func (a *App) coverageFinding(entry *binding.BindingEntry) (binding.Finding, boo
 
 // covered asks table D1 which certificate the clients of a binding get that
 // send its host as server name, and compares.
-func (a *App) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
-	match := a.tables.Certificate(addressOf(entry.Binding), entry.Host)
+func (now *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
+	match := now.tables.Certificate(addressOf(entry.Binding), entry.Host)
 	if match.Record == nil || match.Record.Kind == binding.RecordStore {
 		return "", "", true // refused, or a matter of the store
 	}
-	source := a.records[match.Record.Index].source
+	source := now.records[match.Record.Index].source
 	if source == nil {
 		return "", "", true
 	}
@@ -203,10 +200,10 @@ func addressOf(b binding.Binding) netip.AddrPort {
 	return netip.AddrPortFrom(ip, b.Port)
 }
 
-func (a *App) legacyFindings() []binding.Finding {
+func (now *snapshot) legacyFindings() []binding.Finding {
 	var findings []binding.Finding
-	for _, rec := range a.records {
-		if rec.policy.tcp.MinVersion < 0x0303 { // TLS 1.2
+	for _, rec := range now.records {
+		if rec != nil && rec.policy.tcp.MinVersion < 0x0303 { // TLS 1.2
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeLegacyTLS,
 				Message: fmt.Sprintf("TLS 1.0 and 1.1, which are broken, are on for %s (certificate %q)", rec.Key(), rec.Certificate),
@@ -264,7 +261,7 @@ func (a *App) logFindings() {
 	if !a.committed.Load() {
 		return
 	}
-	findings := a.findingsNow(time.Now())
+	findings := a.now().findingsAt(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -284,4 +281,25 @@ func (a *App) logFindings() {
 		a.logger.Warn("there are more findings: see GET /iis/check", zap.Int("more", written-maxLoggedFindings))
 	}
 	l.logged = now // what is mended and comes again is news
+}
+
+// logCoverage writes to the log whose certificates do not cover the hosts of
+// sites that have changed. Looking at all sites would take longer than the
+// change itself.
+func (a *App) logCoverage(now *snapshot, sites []configured) {
+	l := &a.findingsLog
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	written := 0
+	for entry := range now.bindingsOf(sites) {
+		f, ok := now.coverageFinding(entry)
+		if _, old := l.logged[f.Message]; !ok || old || l.ended || written == maxLoggedFindings {
+			continue
+		}
+		written++
+		logFinding(a.logger, f)
+		if l.logged != nil {
+			l.logged[f.Message] = struct{}{}
+		}
+	}
 }

@@ -18,11 +18,11 @@ import (
 // port shared with ordinary Caddy sites, hosts that bindings name come first,
 // then those of the ordinary sites, then bindings without host, and last a
 // catch-all of the ordinary server.
-func (a *App) requestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
+func (now *snapshot) requestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
 	host, valid := binding.Host(header)
-	match := a.siteMatch(local, protocol, host)
-	if len(a.ordinary) > 0 && !byHost(match.Rule) {
-		if o := a.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
+	match := now.siteMatch(local, protocol, host)
+	if len(now.app.ordinary) > 0 && !byHost(match.Rule) {
+		if o := now.app.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
 			return match, o, valid
 		}
 	}
@@ -41,7 +41,8 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if certmagic.LooksLikeHTTPChallenge(r) && a.tls.HandleHTTPChallenge(w, r) {
 		return // on any host: the name need not have an http binding
 	}
-	match, ordinary, valid := a.requestOwner(conn.Local, protocol, r.Host)
+	now := a.now()
+	match, ordinary, valid := now.requestOwner(conn.Local, protocol, r.Host)
 	if r.Host == "" && r.ProtoAtLeast(1, 1) {
 		valid = false // only HTTP/1.0 knows requests without a host
 	}
@@ -51,9 +52,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !valid:
 		writePage(w, r, http.StatusBadRequest, headingInvalidHostname)
 	case match.Site == nil:
-		a.answerUnknownHost(w, r, conn)
+		now.answerUnknownHost(w, r, conn)
 	default:
-		a.serveSite(w, r, conn, match)
+		now.serveSite(w, r, conn, match)
 	}
 }
 
@@ -71,26 +72,26 @@ func byHost(rule binding.Rule) bool { return rule >= binding.D2_2 && rule <= bin
 
 // siteMatch asks table D2, for addresses that the bindings cover: on a shared
 // port an ordinary server may listen at others.
-func (a *App) siteMatch(local netip.AddrPort, protocol binding.Protocol, host binding.HostName) binding.SiteMatch {
-	if !a.bindingsCover(local, protocol) {
+func (now *snapshot) siteMatch(local netip.AddrPort, protocol binding.Protocol, host binding.HostName) binding.SiteMatch {
+	if !now.bindingsCover(local, protocol) {
 		return binding.SiteMatch{Rule: binding.D2_8}
 	}
-	return a.tables.Site(local, protocol, host)
+	return now.tables.Site(local, protocol, host)
 }
 
 // bindingsCover reports whether bindings serve an address that the front has
 // accepted a connection for. Where no ordinary server listens they do, even if
 // it is an address that only a PROXY header tells of.
-func (a *App) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
-	if a.ordinaryAt(local, protocol == binding.HTTPS) == nil {
+func (now *snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
+	if now.app.ordinaryAt(local, protocol == binding.HTTPS) == nil {
 		return true
 	}
-	covered, ok := a.tables.Covers(local)
+	covered, ok := now.tables.Covers(local)
 	return ok && covered == protocol
 }
 
-func (a *App) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
-	site := a.sites[match.Site.Index]
+func (now *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
+	site := now.sites[match.Site.Index]
 	if site.metrics != nil {
 		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics}
 		// A handler that writes nothing answers with 200.
@@ -99,22 +100,22 @@ func (a *App) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn
 	}
 	req := siteRequest{site: site, binding: match.Binding, verdict: unavailable}
 	if !site.offline {
-		req.verdict = a.admit(w, r, conn, site, match)
+		req.verdict = now.admit(w, r, conn, site, match)
 	}
 	ctx := context.WithValue(r.Context(), siteRequestKey{}, req)
-	site.server.ServeHTTP(w, r.WithContext(ctx))
+	site.content.server.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // answerUnknownHost answers a request for a host that no site has here.
-func (a *App) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
-	a.metrics.unknownHost(conn.Local.Port())
-	if c := a.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
+func (now *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
+	now.countUnknownHost(conn.Local.Port())
+	if c := now.app.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),
 			zap.String("host", r.Host),
 			zap.String("remote", r.RemoteAddr))
 	}
-	switch status := a.options.unknownHost; status {
+	switch status := now.app.options.unknownHost; status {
 	case unknownHostAbort:
 		panic(http.ErrAbortHandler)
 	case http.StatusBadRequest:

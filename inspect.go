@@ -12,42 +12,42 @@ import (
 )
 
 // sitesView shows all sites in the order of their ids.
-func (a *App) sitesView(q query) (any, error) {
-	list := a.tables.Sites()
+func (now *snapshot) sitesView(q query) (any, error) {
+	list := now.tables.Sites()
 	start := func(after string) (int, error) {
 		id, err := parseSiteID(after)
 		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
 	}
 	findings := make(map[uint32][]binding.Finding)
-	for _, f := range a.findings {
+	for _, f := range now.findings {
 		findings[f.Site] = append(findings[f.Site], f)
 	}
-	show := func(s binding.SiteEntry) adminapi.Site { return a.showSite(&s, findings[s.ID]) }
-	return page(q, list, start, show, func(s binding.SiteEntry) string { return fmt.Sprint(s.ID) })
+	show := func(s *binding.SiteEntry) adminapi.Site { return now.showSite(s, findings[s.ID]) }
+	return page(q, list, start, show, func(s *binding.SiteEntry) string { return fmt.Sprint(s.ID) })
 }
 
 // siteView shows one site.
-func (a *App) siteView(q query) (any, error) {
+func (now *snapshot) siteView(q query) (any, error) {
 	id, err := parseSiteID(q.name)
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "%v", err)
 	}
-	entry := a.tables.SiteByID(id)
+	entry := now.tables.SiteByID(id)
 	if entry == nil {
 		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
 	}
 	var findings []binding.Finding
-	for _, f := range a.findings {
+	for _, f := range now.findings {
 		if f.Site == id {
 			findings = append(findings, f)
 		}
 	}
-	return a.showSite(entry, findings), nil
+	return now.showSite(entry, findings), nil
 }
 
 // showSite shows a site with the findings about its bindings, to which those
 // about the certificates of its bindings are added.
-func (a *App) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
+func (now *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
 	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
 	if !entry.State.Started {
 		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
@@ -55,15 +55,17 @@ func (a *App) showSite(entry *binding.SiteEntry, findings []binding.Finding) adm
 			s.Code = fmt.Sprintf("0x%08X", entry.State.Code)
 		}
 	}
-	if cfg := a.Sites[strconv.FormatUint(uint64(entry.ID), 10)]; cfg != nil {
-		s.Offline, s.Certificate = cfg.Offline, cfg.Certificate
+	cfg := now.sites[entry.Index]
+	s.Offline, s.Certificate = cfg.offline, cfg.certificate
+	if cfg.outside {
+		s.Source = adminapi.SourceSitesFile
 	}
 	for _, f := range findings {
 		s.Findings = append(s.Findings, showFinding(f))
 	}
 	for i := range entry.Bindings {
 		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
-		if f, ok := a.coverageFinding(&entry.Bindings[i]); ok {
+		if f, ok := now.coverageFinding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
 	}
@@ -83,13 +85,13 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 }
 
 // checkView shows all findings, the worst first.
-func (a *App) checkView(q query) (any, error) {
+func (now *snapshot) checkView(q query) (any, error) {
 	type numbered struct {
 		binding.Finding
 		number int
 	}
 	var list []numbered
-	for i, f := range a.findingsNow(time.Now()) {
+	for i, f := range now.findingsAt(time.Now()) {
 		list = append(list, numbered{f, i + 1})
 	}
 	start := func(after string) (int, error) {

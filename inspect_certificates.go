@@ -26,18 +26,18 @@ const maxUsers = 100
 const centralStoreName = "(central store)"
 
 // certificatesView shows all certificates by name.
-func (a *App) certificatesView(q query) (any, error) {
-	sources := a.certificates
-	if a.CentralStore != nil {
+func (now *snapshot) certificatesView(q query) (any, error) {
+	sources := now.app.certificates
+	if now.app.CentralStore != nil {
 		sources = maps.Clone(sources)
-		sources[centralStoreName] = a.CentralStore
+		sources[centralStoreName] = now.app.CentralStore
 	}
 	names := sortedKeys(sources)
 	start := func(after string) (int, error) {
 		return sort.Search(len(names), func(i int) bool { return names[i] > after }), nil
 	}
 	records := make(map[string][]*binding.Record)
-	for _, rec := range a.tables.Records() {
+	for rec := range now.tables.Records() {
 		name := rec.Certificate
 		if rec.Kind == binding.RecordStore {
 			name = centralStoreName
@@ -46,14 +46,15 @@ func (a *App) certificatesView(q query) (any, error) {
 			records[name] = append(records[name], rec)
 		}
 	}
+	sites := now.tables.RecordSites()
 	show := func(name string) adminapi.Certificate {
-		return showCertificate(name, sources[name], records[name])
+		return showCertificate(name, sources[name], usersOf(records[name], sites))
 	}
 	return page(q, names, start, show, func(name string) string { return name })
 }
 
-func showCertificate(name string, source certsel.Source, records []*binding.Record) adminapi.Certificate {
-	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: usersOf(records)}
+func showCertificate(name string, source certsel.Source, users adminapi.UsedBy) adminapi.Certificate {
+	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: users}
 	if mod, ok := source.(caddy.Module); ok {
 		c.Source = mod.CaddyModule().ID.Name()
 	} else if name == centralStoreName {
@@ -78,14 +79,14 @@ func showCertificate(name string, source certsel.Source, records []*binding.Reco
 }
 
 // usersOf lists the sites that share any of the records.
-func usersOf(records []*binding.Record) adminapi.UsedBy {
+func usersOf(records []*binding.Record, sharing [][]uint32) adminapi.UsedBy {
 	used := adminapi.UsedBy{RecordCount: len(records)}
 	sites := make(map[uint32]struct{})
 	for i, rec := range records {
 		if i < maxUsers {
 			used.Records = append(used.Records, rec.Key())
 		}
-		for _, id := range rec.Sites {
+		for _, id := range sharing[rec.Index] {
 			sites[id] = struct{}{}
 		}
 	}

@@ -51,15 +51,15 @@ type endpointCounts struct {
 	own      map[endpointKey]bool
 }
 
-func (a *App) countEndpoints() *endpointCounts {
+func (now *snapshot) countEndpoints() *endpointCounts {
 	c := &endpointCounts{
 		bindings: make(map[endpointKey]int), own: make(map[endpointKey]bool),
 		names: make(map[uint16]int), stores: make(map[uint16]bool),
 	}
-	for _, b := range a.tables.Bindings() {
+	for b := range now.tables.Bindings() {
 		c.bindings[endpointKey{b.IP, b.Port, b.Protocol}]++
 	}
-	for _, rec := range a.tables.Records() {
+	for rec := range now.tables.Records() {
 		switch rec.Kind {
 		case binding.RecordHostnamePort:
 			c.names[rec.Port]++
@@ -89,9 +89,9 @@ func (c *endpointCounts) keys(listen []binding.ListenEndpoint) []endpointKey {
 }
 
 // endpointsView shows the addresses and ports by port.
-func (a *App) endpointsView(q query) (any, error) {
-	counts := a.countEndpoints()
-	keys := counts.keys(a.tables.Endpoints())
+func (now *snapshot) endpointsView(q query) (any, error) {
+	counts := now.countEndpoints()
+	keys := counts.keys(now.tables.Endpoints())
 	start := func(after string) (int, error) {
 		address, protocol, _ := strings.Cut(after, "/")
 		ip, port, err := binding.ParseEndpoint(address)
@@ -102,17 +102,17 @@ func (a *App) endpointsView(q query) (any, error) {
 		return sort.Search(len(keys), func(i int) bool { return keys[i].compare(last) > 0 }), err
 	}
 	sockets := fronts.Listening()
-	show := func(key endpointKey) adminapi.Endpoint { return a.showEndpoint(key, counts, sockets) }
+	show := func(key endpointKey) adminapi.Endpoint { return now.showEndpoint(key, counts, sockets) }
 	return page(q, keys, start, show, func(key endpointKey) string { return key.String() + "/" + key.protocol.String() })
 }
 
-func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
+func (now *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
 	e := adminapi.Endpoint{
 		Address:  key.String(),
 		Protocol: key.protocol.String(),
 		Bindings: counts.bindings[key],
 	}
-	e.Listening, e.Reason = a.listens(key)
+	e.Listening, e.Reason = now.listens(key)
 	if e.Listening {
 		e.Sockets = socketsOf(key, sockets)
 		if len(e.Sockets) == 0 {
@@ -120,13 +120,13 @@ func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []fr
 		}
 	}
 	if key.protocol == binding.HTTPS {
-		e.WithoutSNI = a.withoutSNI(key)
+		e.WithoutSNI = now.withoutSNI(key)
 		if !key.ip.IsValid() || !counts.own[key] || key.ip == netip.IPv6Unspecified() {
 			e.ServerNames, e.CentralStore = counts.names[key.port], counts.stores[key.port]
 		}
 	}
-	for i := range a.ordinary {
-		o := &a.ordinary[i]
+	for i := range now.app.ordinary {
+		o := &now.app.ordinary[i]
 		if o.addr.Port() == key.port && o.secure == (key.protocol == binding.HTTPS) && overlap(o.addr.Addr(), key.ip) &&
 			!slices.Contains(e.SharedWith, o.server.name) {
 			e.SharedWith = append(e.SharedWith, o.server.name)
@@ -137,8 +137,8 @@ func (a *App) showEndpoint(key endpointKey, counts *endpointCounts, sockets []fr
 
 // listens tells whether the configuration needs a socket for an endpoint, and
 // why not.
-func (a *App) listens(key endpointKey) (bool, string) {
-	for _, l := range a.tables.Endpoints() {
+func (now *snapshot) listens(key endpointKey) (bool, string) {
+	for _, l := range now.tables.Endpoints() {
 		if l.Port != key.port {
 			continue
 		}
@@ -146,14 +146,14 @@ func (a *App) listens(key endpointKey) (bool, string) {
 			return true, ""
 		}
 	}
-	spoken, ok := a.tables.Covers(key.sample())
+	spoken, ok := now.tables.Covers(key.sample())
 	switch {
 	case ok && spoken == key.protocol:
 		return true, ""
 	case ok:
 		return false, fmt.Sprintf("connections to this address are %s", spoken)
 	}
-	if b := a.bindingAt(key); b != nil && !b.Site.State.Started {
+	if b := now.bindingAt(key); b != nil && !b.Site.State.Started {
 		return false, fmt.Sprintf("%s is stopped, and no started site needs it", siteLabel(b.Site.ID, b.Site.Name))
 	} else if b != nil {
 		return false, "the listen option leaves this address out"
@@ -163,11 +163,9 @@ func (a *App) listens(key endpointKey) (bool, string) {
 
 // bindingAt returns a binding for connections to an endpoint, of a started site
 // if there is any.
-func (a *App) bindingAt(key endpointKey) *binding.BindingEntry {
+func (now *snapshot) bindingAt(key endpointKey) *binding.BindingEntry {
 	var found *binding.BindingEntry
-	bindings := a.tables.Bindings()
-	for i := range bindings {
-		b := &bindings[i]
+	for b := range now.tables.Bindings() {
 		if b.Port != key.port || b.Protocol != key.protocol || b.IP.IsValid() && b.IP != key.ip {
 			continue
 		}
@@ -182,8 +180,8 @@ func (a *App) bindingAt(key endpointKey) *binding.BindingEntry {
 }
 
 // withoutSNI is what table D1 has for a client who sends no server name.
-func (a *App) withoutSNI(key endpointKey) *adminapi.Default {
-	match := a.tables.Certificate(key.sample(), "")
+func (now *snapshot) withoutSNI(key endpointKey) *adminapi.Default {
+	match := now.tables.Certificate(key.sample(), "")
 	d := &adminapi.Default{Rule: match.Rule.String()}
 	if match.Record == nil {
 		d.Reason = match.Reason.String()

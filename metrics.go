@@ -71,10 +71,7 @@ type siteMetrics struct {
 }
 
 // appMetrics are the metrics of one configuration.
-type appMetrics struct {
-	app   *App
-	ports map[uint16]*portMetrics
-}
+type appMetrics struct{ app *App }
 
 var (
 	descSites  = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
@@ -84,7 +81,7 @@ var (
 
 // provisionMetrics registers the metrics of this configuration.
 func (a *App) provisionMetrics() error {
-	a.metrics = &appMetrics{app: a, ports: make(map[uint16]*portMetrics)}
+	a.metrics = &appMetrics{a}
 	registry := a.ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
 		counters.handshakes, counters.requests, counters.unknownHosts, counters.misdirected, a.metrics,
@@ -93,13 +90,22 @@ func (a *App) provisionMetrics() error {
 			return err
 		}
 	}
-	for _, endpoint := range a.state.Endpoints {
+	a.now().countPorts(nil)
+	return nil
+}
+
+// countPorts looks the counters of all ports up, those of the snapshot before
+// excepted.
+func (now *snapshot) countPorts(before *snapshot) {
+	now.ports = make(map[uint16]*portMetrics)
+	for _, endpoint := range now.state.Endpoints {
 		port := endpoint.Addr.Port()
-		if a.metrics.ports[port] == nil {
-			a.metrics.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
+		if before != nil && before.ports[port] != nil {
+			now.ports[port] = before.ports[port]
+		} else if now.ports[port] == nil {
+			now.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
 		}
 	}
-	return nil
 }
 
 func newPortMetrics(port string) *portMetrics {
@@ -125,46 +131,56 @@ func newSiteMetrics(id uint32) *siteMetrics {
 // configuration has and this one, which takes its place, has not: labels must
 // not pile up over the years.
 func (m *appMetrics) forgetRemoved() {
-	if active := activeMetrics(); active != nil && active != m {
-		active.forgetBut(m)
+	if active := servingApp(); active != nil && active != m.app {
+		active.now().forgetBut(m.app.now())
 	}
 }
 
 // forgetRefused drops what this configuration, which never served, has and the
 // active one has not.
 func (m *appMetrics) forgetRefused() {
-	if active := activeMetrics(); active != m {
-		m.forgetBut(active)
+	if active := servingApp(); active == nil {
+		m.app.now().forgetBut(nil)
+	} else if active != m.app {
+		m.app.now().forgetBut(active.now())
 	}
 }
 
-func activeMetrics() *appMetrics {
+// servingApp returns the app of the active configuration, nil if it has none.
+func servingApp() *App {
 	active, err := caddy.ActiveContext().AppIfConfigured("iis")
 	if err != nil {
 		return nil
 	}
-	return active.(*App).metrics
+	return active.(*App)
 }
 
-// forgetBut drops the counters of ports and sites that the others have not.
-func (m *appMetrics) forgetBut(other *appMetrics) {
-	for port := range m.ports {
+// forgetBut drops the counters of ports and sites that the other has not.
+func (now *snapshot) forgetBut(other *snapshot) {
+	for port := range now.ports {
 		if other == nil || other.ports[port] == nil {
 			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
 			counters.handshakes.DeletePartialMatch(labels)
 			counters.unknownHosts.DeletePartialMatch(labels)
 		}
 	}
-	for _, s := range m.app.sites {
-		if s.metrics != nil && (other == nil || !other.app.Metrics || other.app.tables.SiteByID(s.id) == nil) {
-			labels := prometheus.Labels{"site": strconv.FormatUint(uint64(s.id), 10)}
-			counters.requests.DeletePartialMatch(labels)
-			counters.misdirected.DeletePartialMatch(labels)
+	if !now.app.Metrics {
+		return
+	}
+	for _, s := range now.sites {
+		if s != nil && (other == nil || !other.app.Metrics || other.tables.SiteByID(s.id) == nil) {
+			forgetSite(s.id)
 		}
 	}
 }
 
-func (m *appMetrics) handshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
+func forgetSite(id uint32) {
+	labels := prometheus.Labels{"site": strconv.FormatUint(uint64(id), 10)}
+	counters.requests.DeletePartialMatch(labels)
+	counters.misdirected.DeletePartialMatch(labels)
+}
+
+func (now *snapshot) countHandshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
 	name := nameUnmatched
 	switch {
 	case serverName == "":
@@ -172,13 +188,13 @@ func (m *appMetrics) handshake(port uint16, match binding.CertificateMatch, serv
 	case match.Known || result == resultOrdinary:
 		name = nameMatched
 	}
-	if p := m.ports[port]; p != nil {
+	if p := now.ports[port]; p != nil {
 		p.handshakes[name][result].Inc()
 	}
 }
 
-func (m *appMetrics) unknownHost(port uint16) {
-	if p := m.ports[port]; p != nil {
+func (now *snapshot) countUnknownHost(port uint16) {
+	if p := now.ports[port]; p != nil {
 		p.unknownHosts.Inc()
 	}
 }
@@ -192,12 +208,12 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	states := map[string]int{"started": 0, "stopped": 0, "offline": 0}
-	entries := m.app.tables.Sites()
-	for i := range entries {
+	now := m.app.now()
+	for _, entry := range now.tables.Sites() {
 		switch {
-		case !entries[i].State.Started:
+		case !entry.State.Started:
 			states["stopped"]++
-		case m.app.sites[i].offline:
+		case now.sites[entry.Index].offline:
 			states["offline"]++
 		default:
 			states["started"]++

@@ -111,6 +111,15 @@ type App struct {
 	// What serves sites without routes of their own.
 	Defaults *Content `json:"defaults,omitempty"`
 
+	// What serves the sites that name it as their template.
+	Templates map[string]*Content `json:"templates,omitempty"`
+
+	// A file with further sites, one JSON object a line: a site as in sites,
+	// with its id as the number "id" and a template instead of routes. The file
+	// is watched. A change applies as a whole, as a difference and without a
+	// load of Caddy's configuration; a file with an error changes nothing.
+	SitesFile string `json:"sites_file,omitempty"`
+
 	// Settings of the HTTP servers of all bindings: timeouts, protocols,
 	// trusted proxies, listener wrappers and so on, as in Caddy's http app.
 	// What bindings, sites and certificates decide is refused here, such as
@@ -120,21 +129,22 @@ type App struct {
 	ctx    caddy.Context
 	logger *zap.Logger
 
-	identity     *identity
-	options      options
-	sites        []*site // by index in the tables
-	certificates map[string]certsel.Source
-	tables       *binding.Tables
-	findings     []binding.Finding
-	records      []*record // by index in the tables
-	policies     *policySet
-	http         *httpServers
-	tls          *caddytls.TLS
-	metrics      *appMetrics
-	ordinary     []ordinaryAddr // addresses of ordinary servers on ports with bindings
+	identity       *identity
+	options        options
+	certificates   map[string]certsel.Source
+	boundEndpoints []binding.Endpoint
+	demands        demands
+	policies       *policySet
+	http           *httpServers
+	tls            *caddytls.TLS
+	metrics        *appMetrics
+	ordinary       []ordinaryAddr    // addresses of ordinary servers on ports with bindings
+	otherPorts     map[uint16]string // ports of ordinary servers without bindings, and the servers
+
+	snapshot  atomic.Pointer[snapshot]
+	sitesFile sitesFile
 
 	serverConfigured bool // there are settings of the HTTP servers
-	state            *front.State
 	prepared         bool
 	settled          chan struct{} // closed when the configuration serves, or never will
 	settle           func()
@@ -157,6 +167,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
 	a.identity = new(identity)
+	a.demands = make(demands)
 	a.settled = make(chan struct{})
 	a.settle = sync.OnceFunc(func() { close(a.settled) })
 	if err := a.parseOptions(); err != nil {
@@ -171,28 +182,52 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.tls = tlsApp.(*caddytls.TLS)
 	a.serverConfigured = a.Server != nil
-	if err := a.compile(); err != nil {
+	if err := a.provisionSites(); err != nil {
 		return err
 	}
+	return a.subscribe()
+}
+
+// provisionSites makes what the app serves first.
+func (a *App) provisionSites() error {
+	sites, err := a.configuredSites()
+	if err != nil {
+		return err
+	}
+	if sites, err = a.readSitesFile(sites); err != nil {
+		return err
+	}
+	now, err := a.compile(sites)
+	if err != nil {
+		return err
+	}
+	a.snapshot.Store(now)
 	if err := a.loadCertificates(); err != nil {
 		return err
 	}
 	if err := a.provisionPolicies(); err != nil {
 		return err
 	}
-	if err := a.provisionHTTP(); err != nil {
+	if err := now.makeRecords(nil); err != nil {
+		return err
+	}
+	if err := a.provisionHTTP(sites); err != nil {
+		return err
+	}
+	if err := now.addSites(sites, nil); err != nil {
+		return err
+	}
+	if err := a.refuseHooks(); err != nil {
 		return err
 	}
 	if err := a.takeOver(); err != nil {
 		return err
 	}
-	if err := a.makeState(); err != nil {
+	if err := now.makeState(); err != nil {
 		return err
 	}
-	if err := a.provisionMetrics(); err != nil {
-		return err
-	}
-	return a.subscribe()
+	a.Sites = nil // allow GC to deallocate
+	return a.provisionMetrics()
 }
 
 // provisionOtherApps loads the other configured apps before any site's
@@ -220,7 +255,7 @@ func (a *App) Start() error {
 			}
 		}
 	}
-	if err := fronts.Prepare(a.ctx, a.state); err != nil {
+	if err := fronts.Prepare(a.ctx, a.now().state); err != nil {
 		return err
 	}
 	a.prepared = true
@@ -254,7 +289,7 @@ func (a *App) watchCommit() {
 // configuration has started, and cannot fail.
 func (a *App) commit() {
 	a.settle()
-	fronts.Commit(a.state)
+	fronts.Commit(a.now().state)
 	a.committed.Store(true)
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
@@ -263,6 +298,7 @@ func (a *App) commit() {
 		}
 	}
 	go a.logFindings() // examining thousands of certificates takes a moment
+	a.followSitesFile()
 }
 
 // Stop takes the configuration out of service. Requests in flight finish.
@@ -277,6 +313,7 @@ func (a *App) Cleanup() error { return a.Stop() }
 
 func (a *App) unload() {
 	a.findingsLog.end()
+	a.sitesFile.end()
 	if a.metrics != nil && !a.committed.Load() {
 		a.metrics.forgetRefused()
 	}
@@ -284,7 +321,7 @@ func (a *App) unload() {
 		a.settle()
 	}
 	if a.prepared {
-		fronts.Remove(a.state)
+		fronts.Remove(a.now().state)
 	}
 	if caddy.Exiting() {
 		ctx, cancel := context.WithTimeout(context.Background(), a.options.drain)
@@ -299,7 +336,7 @@ func (a *App) unload() {
 	switch {
 	case a.http == nil:
 	case a.prepared:
-		a.http.retire(a.state.Drained(), a.options.drain)
+		a.http.retire(a.sitesFile.drained(a.now().state), a.options.drain)
 	default:
 		a.http.cleanup()
 	}

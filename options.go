@@ -65,28 +65,6 @@ func parseWord[V any](option, word string, accepted map[string]V) (V, error) {
 	return value, nil
 }
 
-// compile builds the tables from the configured sites and endpoints.
-func (a *App) compile() error {
-	sites, siteErr := a.bindingSites()
-	endpoints, endpointErr := a.bindingEndpoints()
-	if err := errors.Join(siteErr, endpointErr); err != nil {
-		return err
-	}
-	tables, findings, err := binding.Compile(sites, endpoints, binding.Options{
-		SNIMissing:       a.options.sniMissing,
-		SNIUnmatched:     a.options.sniUnmatched,
-		FirstWins:        a.options.firstWins,
-		WildcardAnyDepth: a.options.wildcardAnyDepth,
-		Listen:           a.options.listen,
-		CentralStore:     a.CentralStore != nil,
-	})
-	if err != nil {
-		return err
-	}
-	a.tables, a.findings = tables, findings
-	return nil
-}
-
 // loadCertificates loads each certificate once, whoever uses it.
 func (a *App) loadCertificates() error {
 	if a.CentralStore != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net"
 	"net/http"
@@ -60,8 +61,9 @@ func (a *App) takeOver() error {
 		return err
 	}
 	httpApp := val.(*caddyhttp.App)
+	a.otherPorts = make(map[uint16]string)
 	ports := make(map[uint16]bool)
-	for _, listen := range a.tables.Endpoints() {
+	for _, listen := range a.now().tables.Endpoints() {
 		ports[listen.Port] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
@@ -69,7 +71,7 @@ func (a *App) takeOver() error {
 			return fmt.Errorf("http server %q: %w", name, err)
 		}
 	}
-	return a.checkOrdinaryHosts()
+	return a.now().checkOrdinaryHosts(a.now().tables.Bindings())
 }
 
 // takeOverServer splits a server's addresses into those that stay with Caddy
@@ -96,12 +98,14 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 		}
 		if !sharesPort(parsed, ports) {
 			keep(address)
+			a.keepPorts(parsed, name)
 			continue
 		}
 		for _, single := range parsed.Expand() {
 			port := uint16(single.StartPort)
 			if !ports[port] {
 				keep(single.String())
+				a.keepPorts(single, name)
 				continue
 			}
 			addrs, err := ordinaryIPs(single)
@@ -354,15 +358,40 @@ func (a *App) ordinaryAt(local netip.AddrPort, secure bool) *ordinaryServer {
 	return found
 }
 
+// keepPorts notes the ports on which an ordinary server listens by itself.
+func (a *App) keepPorts(addr caddy.NetworkAddress, server string) {
+	if addr.IsUnixNetwork() || addr.IsFdNetwork() {
+		return
+	}
+	for port := addr.StartPort; port <= addr.EndPort; port++ {
+		a.otherPorts[uint16(port)] = server
+	}
+}
+
+// checkOtherPorts refuses bindings on a port that an ordinary server has for
+// itself: it is shared when a configuration is loaded, and only then.
+func (now *snapshot) checkOtherPorts() error {
+	for _, listen := range now.tables.Endpoints() {
+		if server := now.app.otherPorts[listen.Port]; server != "" {
+			return fmt.Errorf("%s wants port %d, where http server %q listens: use another port, or load Caddy's configuration again, which makes them share it",
+				listen.Label, listen.Port, server)
+		}
+	}
+	return nil
+}
+
 // checkOrdinaryHosts refuses a host that both a binding and a site block claim
 // at one address: whichever served it, somebody would be surprised.
-func (a *App) checkOrdinaryHosts() error {
+func (now *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry]) error {
+	if len(now.app.ordinary) == 0 {
+		return nil
+	}
 	var errs []error
-	for _, entry := range a.tables.Bindings() {
+	for entry := range bindings {
 		if entry.Host == "" {
 			continue
 		}
-		for _, o := range a.ordinary {
+		for _, o := range now.app.ordinary {
 			if !sameAddress(entry.Binding, o) || o.server.name == remainingRedirects || !o.server.names(entry.Host) {
 				continue
 			}

@@ -85,7 +85,7 @@ func (a *App) provisionPolicies() error {
 	// them to the configuration that chooses among policies.
 	set.echKeys = (caddytls.ConnectionPolicies{challenge}).TLSConfig(a.ctx).GetEncryptedClientHelloKeys
 	a.policies = set
-	return a.makeRecords()
+	return nil
 }
 
 // get returns the policy for settings, provisioned once.
@@ -215,11 +215,11 @@ func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Ce
 
 // policyOf is the policy that the clients of a site should have met: that of
 // the record that the binding made or shares.
-func (a *App) policyOf(entry *binding.BindingEntry) *policy {
+func (now *snapshot) policyOf(entry *binding.BindingEntry) *policy {
 	if entry.Record == nil {
 		return nil
 	}
-	return a.records[entry.Record.Index].policy
+	return now.records[entry.Record.Index].policy
 }
 
 type misdirection string

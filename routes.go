@@ -40,7 +40,7 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(req.placeholders(r))
 	}
-	if req.site.server.Logs != nil {
+	if req.site.content.server.Logs != nil {
 		caddyhttp.SetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey, req.site.logName)
 		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 			extra.Add(zap.Uint32("site", req.site.id))
@@ -51,10 +51,10 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		req.verdict(w, r)
 		return nil
 	}
-	if req.site.routes == nil {
+	if req.site.content.routes == nil {
 		return next.ServeHTTP(w, r)
 	}
-	return req.site.routes.ServeHTTP(w, r)
+	return req.site.content.routes.ServeHTTP(w, r)
 }
 
 // siteErrors is the only error route: it goes on with those of the site.
@@ -62,8 +62,8 @@ type siteErrors struct{}
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (siteErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if req, ok := siteRequestOf(r.Context()); ok && req.site.errors != nil {
-		return req.site.errors.ServeHTTP(w, r)
+	if req, ok := siteRequestOf(r.Context()); ok && req.site.content.errors != nil {
+		return req.site.content.errors.ServeHTTP(w, r)
 	}
 	return next.ServeHTTP(w, r)
 }

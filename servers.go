@@ -27,6 +27,15 @@ type httpServers struct {
 
 	beforeTLS, afterTLS []caddy.ListenerWrapper
 	provisioned         bool
+
+	// The contents that sites share: the defaults and the templates.
+	shared map[sharedContent]*content
+}
+
+// sharedContent is what shared content is compiled from and for.
+type sharedContent struct {
+	of    *Content
+	class serverClass
 }
 
 // serverClass tells apart what Caddy decides per server, not per site: whether
@@ -44,17 +53,25 @@ func (c serverClass) String() string {
 	return name
 }
 
-// site is a configured site, ready to serve.
+// site is a configured site, ready to serve. What sites have in common they
+// share: there may be very many of them.
 type site struct {
-	id      uint32
-	name    string
-	offline bool
-	server  *caddyhttp.Server
-	routes  caddyhttp.Handler // nil: the server's empty handler
-	errors  caddyhttp.Handler // nil: the server's default
-	access  access
-	metrics *siteMetrics // nil unless enabled
-	logName []any        // for Caddy's access_logger_names variable
+	id          uint32
+	offline     bool
+	outside     bool // it is in the sites file
+	name        string
+	certificate string // of bindings that name none
+	content     *content
+	access      *access
+	metrics     *siteMetrics // nil unless enabled
+	logName     []any        // for Caddy's access_logger_names variable; nil without access log
+}
+
+// content is Content that has been compiled, for one of the servers.
+type content struct {
+	server *caddyhttp.Server
+	routes caddyhttp.Handler // nil: the server's empty handler
+	errors caddyhttp.Handler // nil: the server's default
 }
 
 // refusedServerFields names the fields of the server settings that bindings,
@@ -83,8 +100,8 @@ func refusedServerFields(s *caddyhttp.Server) error {
 	return nil
 }
 
-// provisionHTTP makes the servers and compiles the routes of all sites.
-func (a *App) provisionHTTP() error {
+// provisionHTTP makes the servers that the sites need.
+func (a *App) provisionHTTP(sites []configured) error {
 	if a.Server == nil {
 		a.Server = new(caddyhttp.Server)
 	}
@@ -94,6 +111,7 @@ func (a *App) provisionHTTP() error {
 	h := &httpServers{
 		app:    &caddyhttp.App{Servers: make(map[string]*caddyhttp.Server)},
 		logger: a.logger,
+		shared: make(map[sharedContent]*content),
 	}
 	a.http = h
 	parent := a.ctx
@@ -106,7 +124,7 @@ func (a *App) provisionHTTP() error {
 	if err := a.loadListenerWrappers(); err != nil {
 		return err
 	}
-	for class := range a.serverClasses() {
+	for class := range a.serverClasses(sites) {
 		srv, err := a.newServer(class)
 		if err != nil {
 			return fmt.Errorf("server: %w", err)
@@ -123,33 +141,37 @@ func (a *App) provisionHTTP() error {
 		return err
 	}
 	h.provisioned = true
-	if err := h.app.Validate(); err != nil {
-		return err
-	}
-	if err := a.provisionSites(); err != nil {
-		return err
-	}
-	return a.refuseHooks()
+	return h.app.Validate()
 }
 
-func (a *App) serverClasses() map[serverClass]struct{} {
+func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 	classes := map[serverClass]struct{}{{}: {}} // one at least: it answers for unknown hosts' challenges
-	for _, cfg := range a.Sites {
-		classes[a.classOf(cfg)] = struct{}{}
+	if a.SitesFile != "" {
+		// Sites will come that nobody knows of yet.
+		for _, class := range []serverClass{{log: true}, {errors: true}, {log: true, errors: true}} {
+			classes[class] = struct{}{}
+		}
+	}
+	for i := range sites {
+		cfg := sites[i].cfg
+		classes[a.classOf(cfg, a.contentFor(cfg))] = struct{}{}
 	}
 	return classes
 }
 
-func (a *App) classOf(cfg *Site) serverClass {
-	content := a.contentOf(cfg)
+func (a *App) classOf(cfg *Site, of *Content) serverClass {
 	return serverClass{
 		log:    a.AccessLog || cfg.AccessLog,
-		errors: content.Errors != nil && len(content.Errors.Routes) > 0,
+		errors: of.Errors != nil && len(of.Errors.Routes) > 0,
 	}
 }
 
-// contentOf is what serves a site: its own content or the defaults.
-func (a *App) contentOf(cfg *Site) *Content {
+// contentFor is what serves a site: its template, its own content or the
+// defaults.
+func (a *App) contentFor(cfg *Site) *Content {
+	if template := a.Templates[cfg.Template]; cfg.Template != "" && template != nil {
+		return template
+	}
 	if cfg.Routes == nil && cfg.Errors == nil && a.Defaults != nil {
 		return a.Defaults
 	}
@@ -211,55 +233,70 @@ func (a *App) newServer(class serverClass) (*caddyhttp.Server, error) {
 	return srv, nil
 }
 
-// provisionSites compiles the routes of each site; sites without routes of
-// their own share the compiled defaults.
-func (a *App) provisionSites() error {
-	var defaults map[*caddyhttp.Server]*site
-	for _, entry := range a.tables.Sites() {
-		cfg := a.Sites[fmt.Sprint(entry.ID)]
-		class := a.classOf(cfg)
-		s := &site{
-			id: entry.ID, name: entry.Name, offline: cfg.Offline,
-			server:  a.http.app.Servers[class.String()],
-			logName: []any{fmt.Sprint(entry.ID)},
-		}
-		if a.Metrics {
-			s.metrics = newSiteMetrics(s.id)
-		}
-		var err error
-		if s.access, err = a.compileAccess(cfg, &entry); err != nil {
-			return fmt.Errorf("%s: %w", siteLabel(s.id, s.name), err)
-		}
-		content := a.contentOf(cfg)
-		if shared := defaults[s.server]; content == a.Defaults && shared != nil {
-			s.routes, s.errors = shared.routes, shared.errors
-		} else if err := a.http.compile(s, content); err != nil {
-			return fmt.Errorf("%s: %w", siteLabel(s.id, s.name), err)
-		} else if content == a.Defaults {
-			if defaults == nil {
-				defaults = make(map[*caddyhttp.Server]*site)
-			}
-			defaults[s.server] = s
-		}
-		a.sites = append(a.sites, s)
+// contentOf compiles what serves a site. Sites without routes of their own share
+// what is compiled once.
+func (h *httpServers) contentOf(a *App, cfg *Site) (*content, error) {
+	if err := a.checkTemplate(cfg); err != nil {
+		return nil, err
 	}
-	return nil
+	of := a.contentFor(cfg)
+	class := a.classOf(cfg, of)
+	key := sharedContent{of, class}
+	if of != &cfg.Content {
+		if shared := h.shared[key]; shared != nil {
+			return shared, nil
+		}
+	}
+	c := &content{server: h.app.Servers[class.String()]}
+	if err := h.compile(c, of); err != nil {
+		return nil, err
+	}
+	if of != &cfg.Content {
+		h.shared[key] = c
+	} else if of.Routes == nil && of.Errors == nil {
+		return h.empty(class, c), nil
+	}
+	return c, nil
 }
 
-func (h *httpServers) compile(s *site, content *Content) error {
+// empty returns the one content of all sites of a class that have none.
+func (h *httpServers) empty(class serverClass, c *content) *content {
+	key := sharedContent{nil, class}
+	if shared := h.shared[key]; shared != nil {
+		return shared
+	}
+	h.shared[key] = c
+	return c
+}
+
+func (a *App) checkTemplate(cfg *Site) error {
+	switch {
+	case cfg.Template == "":
+		return nil
+	case cfg.Routes != nil || cfg.Errors != nil:
+		return fmt.Errorf("it has template %q and routes of its own: remove one of them", cfg.Template)
+	case a.Templates[cfg.Template] != nil:
+		return nil
+	case len(a.Templates) == 0:
+		return fmt.Errorf("template %q is not configured: no templates are", cfg.Template)
+	}
+	return fmt.Errorf("template %q is not configured: expected one of %q", cfg.Template, sortedKeys(a.Templates))
+}
+
+func (h *httpServers) compile(c *content, of *Content) error {
 	ctx := h.ctx
-	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, s.server)
-	if content.Routes != nil {
-		if err := content.Routes.Provision(ctx); err != nil {
+	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, c.server)
+	if of.Routes != nil {
+		if err := of.Routes.Provision(ctx); err != nil {
 			return fmt.Errorf("routes: %w", err)
 		}
-		s.routes = content.Routes.Compile(endOfRoutes)
+		c.routes = of.Routes.Compile(endOfRoutes)
 	}
-	if content.Errors != nil && len(content.Errors.Routes) > 0 {
-		if err := content.Errors.Routes.Provision(ctx); err != nil {
+	if of.Errors != nil && len(of.Errors.Routes) > 0 {
+		if err := of.Errors.Routes.Provision(ctx); err != nil {
 			return fmt.Errorf("error routes: %w", err)
 		}
-		s.errors = content.Errors.Routes.Compile(endOfErrors)
+		c.errors = of.Errors.Routes.Compile(endOfErrors)
 	}
 	return nil
 }

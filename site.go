@@ -49,6 +49,10 @@ type Site struct {
 	// Enables the site's access log, the logger iis.log.access.<site id>.
 	AccessLog bool `json:"access_log,omitempty"`
 
+	// The name of the template that serves the site, instead of routes of its
+	// own or the defaults.
+	Template string `json:"template,omitempty"`
+
 	Content
 }
 
@@ -127,10 +131,9 @@ func siteLabel(id uint32, name string) string {
 	return fmt.Sprintf("site %d %q", id, name)
 }
 
-// bindingSites turns the configured sites into the form that package binding
-// compiles, in the order of their ids.
-func (a *App) bindingSites() ([]binding.Site, error) {
-	sites := make([]binding.Site, 0, len(a.Sites))
+// configuredSites lists the sites of the configuration in the order of their ids.
+func (a *App) configuredSites() ([]configured, error) {
+	sites := make([]configured, 0, len(a.Sites))
 	var errs []error
 	for key, cfg := range a.Sites {
 		id, err := parseSiteID(key)
@@ -142,27 +145,38 @@ func (a *App) bindingSites() ([]binding.Site, error) {
 			errs = append(errs, fmt.Errorf("site %d is null: delete it, or give it bindings", id))
 			continue
 		}
-		site, err := a.bindingSite(id, cfg)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		sites = append(sites, site)
+		sites = append(sites, configured{id: id, cfg: cfg})
 	}
-	slices.SortFunc(sites, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(sites, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
 	slices.SortFunc(errs, func(x, y error) int { return cmp.Compare(x.Error(), y.Error()) })
 	return sites, errors.Join(errs...)
 }
 
-func (a *App) bindingSite(id uint32, cfg *Site) (binding.Site, error) {
+// bindingSites turns sites into the form that package binding compiles.
+func (a *App) bindingSites(sites []configured) ([]binding.Site, error) {
+	inputs := make([]binding.Site, 0, len(sites))
+	var errs []error
+	for i := range sites {
+		site, err := a.bindingSite(&sites[i])
+		if err != nil {
+			errs = append(errs, err)
+		}
+		inputs = append(inputs, site)
+	}
+	return inputs, errors.Join(errs...)
+}
+
+func (a *App) bindingSite(c *configured) (binding.Site, error) {
+	cfg := c.cfg
 	site := binding.Site{
-		ID: id, Name: cfg.Name, Stopped: !cfg.started(),
+		ID: c.id, Name: cfg.Name, Stopped: !cfg.started(),
 		Bindings: make([]binding.SiteBinding, 0, len(cfg.ServerBindings)+len(cfg.SecureBindings)+len(cfg.Bindings)),
 	}
 	var errs []error
 	add := func(b *SiteBinding) {
 		sb, err := a.siteBinding(cfg, b)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", siteLabel(id, cfg.Name), err))
+			errs = append(errs, fmt.Errorf("%s: %w", c.label(), err))
 			return
 		}
 		site.Bindings = append(site.Bindings, sb)
@@ -175,7 +189,7 @@ func (a *App) bindingSite(id uint32, cfg *Site) (binding.Site, error) {
 	}
 	for i, b := range cfg.Bindings {
 		if b == nil {
-			errs = append(errs, fmt.Errorf("%s: binding %d is null", siteLabel(id, cfg.Name), i))
+			errs = append(errs, fmt.Errorf("%s: binding %d is null", c.label(), i))
 			continue
 		}
 		add(b)
@@ -201,7 +215,7 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 		return sb, fmt.Errorf("binding %s takes its certificate from the central store (flag 2) and cannot name another, %q", parsed, b.Certificate)
 	}
 	if sb.Certificate != "" {
-		if _, ok := a.CertificatesRaw[sb.Certificate]; !ok {
+		if !a.hasCertificate(sb.Certificate) {
 			return sb, fmt.Errorf("binding %s: %w", parsed, a.unknownCertificate(sb.Certificate))
 		}
 	}
@@ -212,11 +226,25 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 	return sb, nil
 }
 
+// hasCertificate reports whether a certificate is configured. Only the first
+// configuration of sites comes before certificates are loaded.
+func (a *App) hasCertificate(name string) bool {
+	if a.certificates != nil {
+		return a.certificates[name] != nil
+	}
+	_, ok := a.CertificatesRaw[name]
+	return ok
+}
+
 func (a *App) unknownCertificate(name string) error {
-	if len(a.CertificatesRaw) == 0 {
+	names := sortedKeys(a.CertificatesRaw)
+	if a.certificates != nil {
+		names = sortedKeys(a.certificates)
+	}
+	if len(names) == 0 {
 		return fmt.Errorf("certificate %q is not configured: no certificates are", name)
 	}
-	return fmt.Errorf("certificate %q is not configured: expected one of %q", name, slices.Sorted(maps.Keys(a.CertificatesRaw)))
+	return fmt.Errorf("certificate %q is not configured: expected one of %q", name, names)
 }
 
 // bindingEndpoints turns the configured endpoints into the form that package
@@ -248,7 +276,7 @@ func (a *App) bindingEndpoint(key string, cfg *Endpoint) (binding.Endpoint, erro
 	if cfg.Certificate == "" {
 		return endpoint, errors.New("it names no certificate")
 	}
-	if _, ok := a.CertificatesRaw[cfg.Certificate]; !ok {
+	if !a.hasCertificate(cfg.Certificate) {
 		return endpoint, a.unknownCertificate(cfg.Certificate)
 	}
 	if endpoint.TLS, err = tlsKey(cfg.TLS, cfg.LegacyTLS); err != nil {

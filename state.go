@@ -16,36 +16,36 @@ import (
 )
 
 // makeState puts together what the front serves for this configuration.
-func (a *App) makeState() error {
+func (now *snapshot) makeState() error {
 	// Any of the provisioned servers has Caddy's defaults filled in; they are
 	// all alike in what concerns listeners.
-	srv := a.http.app.Servers[serverClass{}.String()]
+	srv := now.app.http.app.Servers[serverClass{}.String()]
 	var endpoints []front.Endpoint
-	for _, listen := range a.tables.Endpoints() {
+	for _, listen := range now.tables.Endpoints() {
 		secure := listen.Protocol == binding.HTTPS
 		endpoints = append(endpoints, front.Endpoint{
 			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
 			TLS:       secure,
 			Settings:  settingsOf(srv, srv.Protocols, secure),
-			BeforeTLS: wrappersFor(secure, a.http.beforeTLS),
-			AfterTLS:  wrappersFor(secure, a.http.afterTLS),
+			BeforeTLS: wrappersFor(secure, now.app.http.beforeTLS),
+			AfterTLS:  wrappersFor(secure, now.app.http.afterTLS),
 			Owner:     listen.Label,
 		})
 	}
-	endpoints, err := a.ordinaryEndpoints(endpoints)
+	endpoints, err := now.app.ordinaryEndpoints(endpoints)
 	if err != nil {
 		return err
 	}
 	if !quicKnowsAddress(runtime.GOOS) {
-		a.findings = append(a.findings, a.withoutQUIC(endpoints)...)
+		now.findings = append(now.findings, now.withoutQUIC(endpoints)...)
 	}
-	a.state = &front.State{
+	now.state = &front.State{
 		Endpoints: endpoints,
-		TLS:       a.configForClient,
-		Handler:   a,
-		Logger:    a.logger,
+		TLS:       now.app.configForClient,
+		Handler:   now.app,
+		Logger:    now.app.logger,
 
-		EncryptedClientHelloKeys: a.policies.echKeys,
+		EncryptedClientHelloKeys: now.app.policies.echKeys,
 	}
 	return nil
 }
@@ -68,17 +68,16 @@ func quicKnowsAddress(goos string) bool { return goos != "windows" }
 
 // withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
 // clients would get the certificate and the site of another address.
-func (a *App) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
+func (now *snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
 	var findings []binding.Finding
 	byAddress := make(map[uint16]bool)
-	entries := a.tables.Bindings()
-	for i := range entries {
-		byAddress[entries[i].Port] = byAddress[entries[i].Port] || entries[i].IP.IsValid()
+	for b := range now.tables.Bindings() {
+		byAddress[b.Port] = byAddress[b.Port] || b.IP.IsValid()
 	}
-	for _, rec := range a.records {
+	for rec := range now.tables.Records() {
 		byAddress[rec.Port] = byAddress[rec.Port] || rec.IP.IsValid()
 	}
-	for _, o := range a.ordinary {
+	for _, o := range now.app.ordinary {
 		byAddress[o.addr.Port()] = byAddress[o.addr.Port()] || o.addr.Addr().IsValid()
 	}
 	for i := range endpoints {

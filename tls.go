@@ -102,37 +102,53 @@ var (
 	errNoQUIC        = errors.New("HTTP/3 is disabled for this binding")
 )
 
-// makeRecords puts a certificate and a connection policy to each record.
-func (a *App) makeRecords() error {
-	for _, rec := range a.tables.Records() {
-		live := &record{Record: rec, served: &served{name: rec.Certificate, flags: rec.Flags}}
-		if rec.Certificate != "" {
-			live.source = a.certificates[rec.Certificate]
+// makeRecords puts a certificate and a connection policy to each record. Those of
+// the snapshot before are taken over.
+func (now *snapshot) makeRecords(before *snapshot) error {
+	now.records = make([]*record, now.tables.RecordSlots())
+	for rec := range now.tables.Records() {
+		if before != nil && rec.Index < len(before.records) {
+			if old := before.records[rec.Index]; old != nil && old.Record == rec {
+				now.records[rec.Index] = old
+				continue
+			}
 		}
-		if rec.Kind == binding.RecordStore {
-			live.source = a.CentralStore
+		live, err := now.app.newRecord(rec)
+		if err != nil {
+			return err
 		}
-		var err error
-		if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port, rec.IP}); err != nil {
-			return fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
-		}
-		live.handshake = newHandshake(a.identity, live.served)
-		a.records = append(a.records, live)
+		now.records[rec.Index] = live
 	}
 	return nil
+}
+
+func (a *App) newRecord(rec *binding.Record) (*record, error) {
+	live := &record{Record: rec, served: &served{name: rec.Certificate, flags: rec.Flags}}
+	if rec.Certificate != "" {
+		live.source = a.certificates[rec.Certificate]
+	}
+	if rec.Kind == binding.RecordStore {
+		live.source = a.CentralStore
+	}
+	var err error
+	if live.policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port, rec.IP}); err != nil {
+		return nil, fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
+	}
+	live.handshake = newHandshake(a.identity, live.served)
+	return live, nil
 }
 
 // handshakeOwner decides who serves a handshake: a record, else an ordinary
 // server, else nobody. On a port shared with ordinary Caddy sites, server names
 // that bindings know come first, then those of the ordinary sites, then the
 // endpoint's certificate, and last whatever else the ordinary server serves.
-func (a *App) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
-	match := a.certificateMatch(local, hello.ServerName)
-	ordinary := a.ordinaryAt(local, true)
+func (now *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
+	match := now.certificateMatch(local, hello.ServerName)
+	ordinary := now.app.ordinaryAt(local, true)
 	if ordinary != nil && !match.Known && ordinary.claims(hello) {
 		return match, nil, ordinary
 	}
-	if live := a.serving(match, hello); live != nil {
+	if live := now.serving(match, hello); live != nil {
 		return match, live, nil
 	}
 	if match.Reason != binding.ReasonNoRecord {
@@ -147,13 +163,14 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 	if isChallenge(hello) {
 		return a.policies.challenge, nil
 	}
-	match, live, ordinary := a.handshakeOwner(conn.Local, hello)
+	now := a.now()
+	match, live, ordinary := now.handshakeOwner(conn.Local, hello)
 	switch {
 	case ordinary != nil:
-		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
+		now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
 		return ordinary.configForClient(hello, conn)
 	case live == nil:
-		a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultRefused)
+		now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultRefused)
 		a.logRefused(hello, conn, match)
 		conn.Reset()
 		return nil, errNoCertificate
@@ -161,7 +178,7 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 	if conn.QUIC && live.policy.quic == nil {
 		return nil, errNoQUIC
 	}
-	a.metrics.handshake(conn.Local.Port(), match, hello.ServerName, resultSite)
+	now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultSite)
 	conn.Handshake.Store(live.handshake)
 	if conn.QUIC {
 		return live.policy.quic, nil
@@ -171,21 +188,21 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 
 // certificateMatch asks table D1, for addresses that the bindings cover: on a
 // shared port an ordinary server may listen at others.
-func (a *App) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
-	if !a.bindingsCover(local, binding.HTTPS) {
+func (now *snapshot) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
+	if !now.bindingsCover(local, binding.HTTPS) {
 		return binding.CertificateMatch{Rule: binding.D1_8, Reason: binding.ReasonNoRecord}
 	}
-	return a.tables.Certificate(local, serverName)
+	return now.tables.Certificate(local, serverName)
 }
 
 // serving returns the record that serves a handshake: the one that table D1
 // selects or, while its source has no certificate, the endpoint's.
-func (a *App) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
+func (now *snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
 	for _, rec := range [...]*binding.Record{match.Record, match.Fallback} {
 		if rec == nil {
 			continue
 		}
-		live := a.records[rec.Index]
+		live := now.records[rec.Index]
 		if live.source != nil && live.source.Select(hello) != nil {
 			return live
 		}

@@ -197,6 +197,28 @@ func (m *Manager) Remove(s *State) {
 	s.release()
 }
 
+// Replace puts next, which has been prepared, in the place of s and gives s up.
+// If s answers, next does from now on; if s has to wait for its Commit, or a
+// later State answers, next does in its stead. It cannot fail, and does nothing
+// if s has been removed.
+func (m *Manager) Replace(s, next *State) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.Index(m.states, s)
+	j := slices.Index(m.states, next)
+	if i < 0 || j < 0 || m.closed {
+		return
+	}
+	m.states[i] = next
+	m.states = slices.Delete(m.states, j, j+1)
+	next.committed = s.committed
+	if m.current.Load() == s {
+		m.activate(next)
+	}
+	m.sweep()
+	s.release()
+}
+
 func (m *Manager) newestCommitted() *State {
 	for _, s := range slices.Backward(m.states) {
 		if s.committed {

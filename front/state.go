@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,15 @@ func (s *State) Drained() <-chan struct{} {
 		return none
 	}
 	return s.drained
+}
+
+// Serves reports whether s would serve just what another State does, so that it
+// need not take its place.
+func (s *State) Serves(other *State) bool {
+	return slices.EqualFunc(s.Endpoints, other.Endpoints, func(x, y Endpoint) bool {
+		return x.Addr == y.Addr && x.TLS == y.TLS && x.Settings == y.Settings &&
+			len(x.BeforeTLS) == len(y.BeforeTLS) && len(x.AfterTLS) == len(y.AfterTLS)
+	})
 }
 
 // build fills the unexported fields.

@@ -24,6 +24,9 @@ const (
 	StateStopped = "stopped"
 )
 
+// SourceSitesFile is the source of sites that are not in the configuration.
+const SourceSitesFile = "sites_file"
+
 // Site is a site as it is served.
 type Site struct {
 	ID   uint32 `json:"id"`
@@ -45,6 +48,10 @@ type Site struct {
 	// Certificate is the name of the certificate of all https bindings that
 	// name none themselves.
 	Certificate string `json:"certificate,omitempty"`
+
+	// Source is "sites_file" for a site of that file, and empty for one of the
+	// configuration.
+	Source string `json:"source,omitempty"`
 
 	Bindings []Binding `json:"bindings,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`

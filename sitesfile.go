@@ -1,0 +1,361 @@
+package caddyiis
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/sitesource"
+)
+
+// sitesFile follows the sites file.
+type sitesFile struct {
+	source sitesource.Source[*Site] // nil: there is none
+	ctx    context.Context          // ends with the configuration
+	cancel context.CancelFunc
+	follow sync.Once
+
+	mu       sync.Mutex // held by whoever makes a snapshot of another one
+	ended    bool
+	state    sitesource.State // that the snapshot shows
+	problem  error            // why the file as it is now is not what is served
+	replaced []*front.State   // states of earlier snapshots
+}
+
+// codeSitesFile is the finding about a sites file that is refused.
+const codeSitesFile = "sites-file-refused"
+
+// siteLine is one line of a sites file.
+type siteLine struct {
+	ID uint32 `json:"id"`
+	Site
+}
+
+// decodeSite reads one line of a sites file.
+func decodeSite(raw []byte) (uint32, *Site, error) {
+	line := new(siteLine)
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(line); err != nil {
+		return 0, nil, jsonError(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return 0, nil, errors.New("there is more on the line than one JSON object")
+	}
+	switch {
+	case line.ID == 0:
+		return 0, nil, errors.New(`the site has no id: add "id" with a number from 1`)
+	case line.Routes != nil || line.Errors != nil:
+		return 0, nil, fmt.Errorf("site %d: routes and errors have no place in a sites file: name a template of the configuration", line.ID)
+	}
+	return line.ID, &line.Site, nil
+}
+
+// jsonError says what is wrong with JSON to people who do not program.
+func jsonError(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mismatch) && mismatch.Field == "":
+		return fmt.Errorf("a JSON object is expected, not a %s", mismatch.Value)
+	case errors.As(err, &mismatch):
+		return fmt.Errorf("field %q cannot be a %s", mismatch.Field, mismatch.Value)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the JSON object does not end on this line")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// readSitesFile adds the sites of the sites file, if there is one, to those of
+// the configuration.
+func (a *App) readSitesFile(sites []configured) ([]configured, error) {
+	if a.SitesFile == "" {
+		return sites, nil
+	}
+	path, err := caddy.NewReplacer().ReplaceOrErr(a.SitesFile, true, true)
+	if err != nil {
+		return nil, fmt.Errorf("sites_file: %w", err)
+	}
+	f := &a.sitesFile
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.source = sitesource.NewFile(path, decodeSite, sitesource.FileOptions{})
+	state, diff, err := f.source.Read(f.ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("sites_file: %w", err)
+	}
+	taken := make(map[uint32]bool, len(sites))
+	for i := range sites {
+		taken[sites[i].id] = true
+	}
+	for _, c := range f.records(diff) {
+		if taken[c.id] {
+			return nil, fmt.Errorf("sites_file: %w", takenError(&c))
+		}
+		sites = append(sites, c)
+	}
+	f.state = state
+	slices.SortFunc(sites, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
+	return sites, nil
+}
+
+func takenError(c *configured) error {
+	return fmt.Errorf("%s: the configuration has a site %d as well: give one of them another id, or remove it", c.where, c.id)
+}
+
+// records lists the sites of a difference that are new or different.
+func (f *sitesFile) records(diff sitesource.Difference[*Site]) []configured {
+	sites := make([]configured, len(diff.Changed))
+	for i, rec := range diff.Changed {
+		sites[i] = configured{id: rec.ID, cfg: rec.Value, where: f.source.String() + ", " + rec.Where}
+	}
+	return sites
+}
+
+// followSitesFile begins to watch the file. What changed since it was read for
+// this configuration is found at once.
+func (a *App) followSitesFile() {
+	f := &a.sitesFile
+	if f.source == nil {
+		return
+	}
+	f.follow.Do(func() {
+		stop, err := f.source.Watch(a.updateSites)
+		if err != nil {
+			a.logger.Error("the sites file is not watched: its changes take effect when the configuration is loaded", zap.Error(err))
+			return
+		}
+		context.AfterFunc(f.ctx, stop)
+	})
+}
+
+// end stops following the file. A change that is being applied is waited for.
+func (f *sitesFile) end() {
+	if f.cancel != nil {
+		f.cancel()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+}
+
+// drained returns a channel that is closed when no request holds the last state
+// or one of those before.
+func (f *sitesFile) drained(last *front.State) <-chan struct{} {
+	f.mu.Lock()
+	waiting := slices.DeleteFunc(append(f.replaced, last), isDrained)
+	f.replaced = nil
+	f.mu.Unlock()
+	if len(waiting) == 1 {
+		return waiting[0].Drained()
+	}
+	all := make(chan struct{})
+	if len(waiting) == 0 {
+		close(all)
+		return all
+	}
+	go func() {
+		defer close(all)
+		for _, state := range waiting {
+			<-state.Drained()
+		}
+	}()
+	return all
+}
+
+func isDrained(state *front.State) bool {
+	select {
+	case <-state.Drained():
+		return true
+	default:
+		return false
+	}
+}
+
+// updateSites serves what the sites file says now. If that cannot be, all stays
+// as it is.
+func (a *App) updateSites() {
+	f := &a.sitesFile
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return
+	}
+	start := time.Now()
+	state, diff, err := f.source.Read(f.ctx, f.state)
+	if err == nil && !diff.Empty() {
+		err = a.apply(diff, start)
+	}
+	switch {
+	case f.ctx.Err() != nil:
+		return
+	case err == nil:
+		if f.problem != nil && diff.Empty() {
+			a.logger.Info("the sites file is again as it is served", zap.String("file", f.source.String()))
+		}
+		f.state, f.problem = state, nil
+	case f.problem == nil || f.problem.Error() != err.Error():
+		f.problem = err
+		a.logger.Error("the sites file is refused; its sites are served as they were before", zap.Error(err))
+	}
+}
+
+// apply makes the snapshot that a difference leads to, and serves it.
+func (a *App) apply(diff sitesource.Difference[*Site], start time.Time) error {
+	before, sites := a.now(), a.sitesFile.records(diff)
+	for i := range sites {
+		if old := before.tables.SiteByID(sites[i].id); old != nil && !before.sites[old.Index].outside {
+			return takenError(&sites[i])
+		}
+	}
+	next, simple, err := a.derive(before, sites, diff.Removed)
+	if err == nil && next.state != before.state {
+		err = fronts.Prepare(a.ctx, next.state)
+	}
+	if err != nil {
+		a.forgetNew(sites, before)
+		return err
+	}
+	a.snapshot.Store(next)
+	if next.state != before.state {
+		fronts.Replace(before.state, next.state)
+		f := &a.sitesFile
+		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)
+	}
+	before.forgetBut(next)
+	a.logger.Info("the sites file has changed",
+		zap.String("file", a.sitesFile.source.String()),
+		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),
+		zap.Int("sites", len(next.tables.Sites())), zap.Duration("took", time.Since(start)))
+	if simple {
+		a.logCoverage(next, sites)
+	} else {
+		a.reloaded()
+	}
+	return nil
+}
+
+// derive makes the snapshot in which sites are different from the one before.
+// It tells whether that concerned no other sites.
+func (a *App) derive(before *snapshot, sites []configured, removed []uint32) (next *snapshot, simple bool, err error) {
+	inputs, err := a.bindingSites(sites)
+	if err != nil {
+		return nil, false, err
+	}
+	tables, simple := before.tables.Update(inputs, removed)
+	if simple {
+		next = &snapshot{app: a, tables: tables, findings: before.findings}
+	} else if next, err = a.compileInputs(merge(before.tables.Inputs(), inputs, removed), a.whereNow(before, sites)); err != nil {
+		return nil, false, err
+	}
+	if err := next.makeRecords(before); err != nil {
+		return nil, false, err
+	}
+	if err := next.addSites(sites, before); err != nil {
+		return nil, false, err
+	}
+	if err := a.refuseHooks(); err != nil {
+		return nil, false, err
+	}
+	if err := next.checkOrdinaryHosts(next.bindingsOf(sites)); err != nil {
+		return nil, false, err
+	}
+	next.state, next.ports = before.state, before.ports
+	if simple {
+		return next, true, nil
+	}
+	if err := next.makeState(); err != nil {
+		return nil, false, err
+	}
+	if next.state.Serves(before.state) {
+		next.state = before.state
+		return next, false, nil
+	}
+	if err := next.checkOtherPorts(); err != nil {
+		return nil, false, err
+	}
+	next.countPorts(before)
+	return next, false, nil
+}
+
+// bindingsOf lists the bindings of some of the sites.
+func (now *snapshot) bindingsOf(sites []configured) iter.Seq[*binding.BindingEntry] {
+	return func(yield func(*binding.BindingEntry) bool) {
+		for i := range sites {
+			entry := now.tables.SiteByID(sites[i].id)
+			for j := range entry.Bindings {
+				if !yield(&entry.Bindings[j]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// merge returns sites in which some are replaced or added, and others removed.
+func merge(sites, changed []binding.Site, removed []uint32) []binding.Site {
+	gone := make(map[uint32]bool, len(changed)+len(removed))
+	for i := range changed {
+		gone[changed[i].ID] = true
+	}
+	for _, id := range removed {
+		gone[id] = true
+	}
+	sites = slices.DeleteFunc(sites, func(s binding.Site) bool { return gone[s.ID] })
+	return append(sites, changed...)
+}
+
+// whereNow tells where sites are in the file as it is now, for messages. A site
+// that has not changed may be on another line than when it was read.
+func (a *App) whereNow(before *snapshot, sites []configured) func(id uint32) string {
+	return func(id uint32) string {
+		for i := range sites {
+			if sites[i].id == id {
+				return sites[i].where
+			}
+		}
+		if old := before.tables.SiteByID(id); old != nil && before.sites[old.Index].outside {
+			return a.sitesFile.source.String()
+		}
+		return ""
+	}
+}
+
+// forgetNew drops the counters of sites that will not be served.
+func (a *App) forgetNew(sites []configured, before *snapshot) {
+	if !a.Metrics {
+		return
+	}
+	for i := range sites {
+		if before.tables.SiteByID(sites[i].id) == nil {
+			forgetSite(sites[i].id)
+		}
+	}
+}
+
+// sitesFileFindings tells of a sites file that is not served as it is.
+func (a *App) sitesFileFindings() []binding.Finding {
+	f := &a.sitesFile
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.problem == nil {
+		return nil
+	}
+	return []binding.Finding{{
+		Severity: binding.Warning, Code: codeSitesFile,
+		Message: "the sites file is refused, and its sites are served as they were before: " + f.problem.Error(),
+		Fix:     "correct the file: it is read again when it changes",
+	}}
+}

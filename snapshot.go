@@ -1,0 +1,149 @@
+package caddyiis
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// snapshot is what the app serves at a moment: the sites, and what follows from
+// them. It never changes. A sites file that has changed makes another one, and
+// shares with it what is not different.
+type snapshot struct {
+	app      *App
+	tables   *binding.Tables
+	findings []binding.Finding // about the tables
+	sites    []*site           // by SiteEntry.Index
+	records  []*record         // by Record.Index
+	ports    map[uint16]*portMetrics
+	state    *front.State
+}
+
+// now returns what the app serves at this moment.
+func (a *App) now() *snapshot { return a.snapshot.Load() }
+
+// configured is a site as it was configured, and where.
+type configured struct {
+	id    uint32
+	cfg   *Site
+	where string // in the sites file; empty if it is in Caddy's configuration
+}
+
+// label names a site in messages.
+func (c *configured) label() string {
+	if c.where != "" {
+		return c.where + ": " + siteLabel(c.id, c.cfg.Name)
+	}
+	return siteLabel(c.id, c.cfg.Name)
+}
+
+// compile builds the tables from all sites and endpoints.
+func (a *App) compile(sites []configured) (*snapshot, error) {
+	inputs, siteErr := a.bindingSites(sites)
+	var endpointErr error
+	a.boundEndpoints, endpointErr = a.bindingEndpoints()
+	if err := errors.Join(siteErr, endpointErr); err != nil {
+		return nil, err
+	}
+	return a.compileInputs(inputs, func(id uint32) string {
+		i, ok := slices.BinarySearchFunc(sites, id, func(c configured, id uint32) int { return cmp.Compare(c.id, id) })
+		if !ok {
+			return ""
+		}
+		return sites[i].where
+	})
+}
+
+func (a *App) compileInputs(inputs []binding.Site, where func(id uint32) string) (*snapshot, error) {
+	tables, findings, err := binding.Compile(inputs, a.boundEndpoints, binding.Options{
+		SNIMissing:       a.options.sniMissing,
+		SNIUnmatched:     a.options.sniUnmatched,
+		FirstWins:        a.options.firstWins,
+		WildcardAnyDepth: a.options.wildcardAnyDepth,
+		Listen:           a.options.listen,
+		CentralStore:     a.CentralStore != nil,
+	})
+	if err != nil {
+		return nil, locate(err, where)
+	}
+	return &snapshot{app: a, tables: tables, findings: findings}, nil
+}
+
+// locate adds to conflicts where in the sites file their sites are.
+func locate(err error, where func(id uint32) string) error {
+	var conflict *binding.ConflictError
+	if !errors.As(err, &conflict) {
+		return err
+	}
+	located := &binding.ConflictError{Findings: slices.Clone(conflict.Findings), More: conflict.More}
+	for i := range located.Findings {
+		f := &located.Findings[i]
+		if place := where(f.Site); place != "" {
+			f.Message = place + ": " + f.Message
+		}
+	}
+	return located
+}
+
+// addSites makes what serves each site. Those that are not among the given ones
+// are taken over from the snapshot before.
+func (now *snapshot) addSites(sites []configured, before *snapshot) error {
+	byID := make(map[uint32]*configured, len(sites))
+	for i := range sites {
+		byID[sites[i].id] = &sites[i]
+	}
+	now.sites = make([]*site, now.tables.SiteSlots())
+	var old []*binding.SiteEntry
+	if before != nil {
+		old = before.tables.Sites()
+	}
+	for _, entry := range now.tables.Sites() {
+		for len(old) > 0 && old[0].ID < entry.ID {
+			old = old[1:]
+		}
+		if c := byID[entry.ID]; c != nil {
+			s, err := now.newSite(c, entry)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.label(), err)
+			}
+			now.sites[entry.Index] = s
+			continue
+		}
+		s := before.sites[old[0].Index]
+		if s.access.requireCertificate && entry != old[0] {
+			if err := now.asksForCertificates(entry); err != nil {
+				return fmt.Errorf("%s: %w", siteLabel(entry.ID, entry.Name), err)
+			}
+		}
+		now.sites[entry.Index] = s
+	}
+	return nil
+}
+
+// newSite makes what serves a site.
+func (now *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
+	a, cfg := now.app, c.cfg
+	s := &site{
+		id: c.id, name: cfg.Name, offline: cfg.Offline,
+		certificate: cfg.Certificate, outside: c.where != "",
+	}
+	access, err := now.compileAccess(cfg, entry)
+	if err != nil {
+		return nil, err
+	}
+	s.access = a.demands.get(access)
+	if s.content, err = a.http.contentOf(a, cfg); err != nil {
+		return nil, err
+	}
+	if a.Metrics {
+		s.metrics = newSiteMetrics(c.id)
+	}
+	if s.content.server.Logs != nil {
+		s.logName = []any{fmt.Sprint(c.id)}
+	}
+	return s, nil
+}
