@@ -78,8 +78,8 @@ func (d demands) get(a access) *access {
 const subStatusHeader = "X-Iis-Substatus"
 
 // compileAccess understands a site's demands; they must be possible to meet.
-func (now *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error) {
-	c := access{misdirected: now.app.options.misdirected, requireCertificate: cfg.RequireClientCertificate}
+func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error) {
+	c := access{misdirected: sn.app.options.misdirected, requireCertificate: cfg.RequireClientCertificate}
 	var err error
 	if cfg.Misdirected != "" {
 		if c.misdirected, err = parseMisdirected(cfg.Misdirected); err != nil {
@@ -103,7 +103,7 @@ func (now *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access,
 		return c, errors.New("require_ssl and require_client_certificate need an https binding")
 	}
 	if c.requireCertificate {
-		if err := now.asksForCertificates(entry); err != nil {
+		if err := sn.asksForCertificates(entry); err != nil {
 			return c, err
 		}
 	}
@@ -119,13 +119,13 @@ func (now *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access,
 // asksForCertificates makes sure that each https binding of a site that
 // requires client certificates has authorities to verify them. Certificates
 // that are merely requested are verified by nobody.
-func (now *snapshot) asksForCertificates(entry *binding.SiteEntry) error {
+func (sn *snapshot) asksForCertificates(entry *binding.SiteEntry) error {
 	for i := range entry.Bindings {
 		b := &entry.Bindings[i]
 		if b.Protocol != binding.HTTPS {
 			continue
 		}
-		if p := now.policyOf(b); p == nil || p.tcp.ClientAuth < tls.RequireAnyClientCert {
+		if p := sn.policyOf(b); p == nil || p.tcp.ClientAuth < tls.RequireAnyClientCert {
 			return fmt.Errorf("require_client_certificate: binding %s does not ask clients for a certificate: "+
 				"add client_auth to it if it has sni, else to the endpoint of its IP address and port, with a mode other than request", b.Binding)
 		}
@@ -149,11 +149,11 @@ type verdict func(w http.ResponseWriter, r *http.Request)
 
 // admit checks a request against its site's demands, in the order of IIS, and
 // returns what answers it if it does not meet them.
-func (now *snapshot) admit(w http.ResponseWriter, r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) verdict {
+func (sn *snapshot) admit(w http.ResponseWriter, r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) verdict {
 	if r.TLS == nil {
-		return now.app.admitPlain(s)
+		return sn.app.admitPlain(s)
 	}
-	if err := now.misdirected(r, conn, s, match); err != nil {
+	if err := sn.misdirected(r, conn, s, match); err != nil {
 		if s.metrics != nil {
 			s.metrics.misdirected.Inc()
 		}
@@ -161,8 +161,8 @@ func (now *snapshot) admit(w http.ResponseWriter, r *http.Request, conn *front.C
 			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
 		}
 	}
-	if s.access.requireCertificate && !now.certified(r, conn, match) {
-		return now.app.forbidden(7, "Client certificate required")
+	if s.access.requireCertificate && !sn.certified(r, conn, match) {
+		return sn.app.forbidden(7, "Client certificate required")
 	}
 	if s.access.hsts != "" {
 		w.Header().Set("Strict-Transport-Security", s.access.hsts)
@@ -173,12 +173,12 @@ func (now *snapshot) admit(w http.ResponseWriter, r *http.Request, conn *front.C
 // certified reports whether the connection has a client certificate that the
 // site's own authorities vouch for, whichever site's settings it was made
 // under and whatever misdirected allows.
-func (now *snapshot) certified(r *http.Request, conn *front.Conn, match binding.SiteMatch) bool {
+func (sn *snapshot) certified(r *http.Request, conn *front.Conn, match binding.SiteMatch) bool {
 	if len(r.TLS.PeerCertificates) == 0 {
 		return false
 	}
-	own := now.policyOf(match.Binding)
-	return own == nil || now.app.trusts(own, r, conn)
+	own := sn.policyOf(match.Binding)
+	return own == nil || sn.app.trusts(own, r, conn)
 }
 
 // trusts reports whether a connection has the client certificate, if any, that
@@ -235,9 +235,9 @@ func (a *App) admitPlain(s *site) verdict {
 }
 
 // selects reports whether a server name, taken as Host, selects the site.
-func (now *snapshot) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
+func (sn *snapshot) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
 	name, ok := binding.Host(serverName)
-	return ok && serverName != "" && now.siteMatch(local, binding.HTTPS, name).Site == match.Site
+	return ok && serverName != "" && sn.siteMatch(local, binding.HTTPS, name).Site == match.Site
 }
 
 // forbidden answers with one of the sub-statuses of 403 that IIS has.
@@ -286,42 +286,42 @@ func redirectToHTTPS(w http.ResponseWriter, r *http.Request, port uint16) {
 // where the connection, as it was negotiated, is not one that the site's own
 // TLS settings would have allowed; strict wants the server name to select the
 // site itself; allow refuses nothing.
-func (now *snapshot) misdirected(r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) error {
+func (sn *snapshot) misdirected(r *http.Request, conn *front.Conn, s *site, match binding.SiteMatch) error {
 	switch s.access.misdirected {
 	case misdirectedAllow:
 		return nil
 	case misdirectedStrict:
-		if !now.selects(r.TLS.ServerName, conn.Local, match) {
+		if !sn.selects(r.TLS.ServerName, conn.Local, match) {
 			return errors.New("the server name selects another site")
 		}
 	}
-	return now.wouldAllow(r, conn, match)
+	return sn.wouldAllow(r, conn, match)
 }
 
 // wouldAllow compares a connection with the settings that a client of this
 // host has to meet at this address: those of the record that table D1 selects
 // and, as to client certificates, those of the binding that has routed the
 // request, if that made another record.
-func (now *snapshot) wouldAllow(r *http.Request, conn *front.Conn, match binding.SiteMatch) error {
-	bound := now.policyOf(match.Binding)
+func (sn *snapshot) wouldAllow(r *http.Request, conn *front.Conn, match binding.SiteMatch) error {
+	bound := sn.policyOf(match.Binding)
 	here := bound
 	name, _ := binding.Host(r.Host)
-	if rec := now.certificateMatch(conn.Local, name.String()).Record; rec != nil {
-		here = now.records[rec.Index].policy
+	if rec := sn.certificateMatch(conn.Local, name.String()).Record; rec != nil {
+		here = sn.records[rec.Index].policy
 	}
 	if here == nil {
 		return nil
 	}
 	made := handshakeOf(conn)
-	if made == nil || made.in != now.app.identity || made.policy != here {
+	if made == nil || made.in != sn.app.identity || made.policy != here {
 		if err := here.allows(r.TLS, conn.QUIC); err != nil {
 			return err
 		}
-		if !now.app.trusts(here, r, conn) {
+		if !sn.app.trusts(here, r, conn) {
 			return errors.New("the connection's client certificate is not one for this address")
 		}
 	}
-	if bound != nil && bound != here && !now.app.trusts(bound, r, conn) {
+	if bound != nil && bound != here && !sn.app.trusts(bound, r, conn) {
 		return errors.New("the connection's client certificate is not one for this site")
 	}
 	return nil

@@ -29,21 +29,21 @@ const (
 
 // findingsAt returns all that an administrator should know about the
 // configuration and its certificates at this moment, the severe first.
-func (now *snapshot) findingsAt(at time.Time) []binding.Finding {
-	findings := append(slices.Clone(now.findings), now.app.sitesFileFindings()...)
-	findings = append(findings, now.certificateFindings(at)...)
-	findings = append(findings, now.coverageFindings()...)
-	findings = append(findings, now.storeFindings()...)
-	findings = append(findings, now.legacyFindings()...)
+func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
+	findings := append(slices.Clone(sn.findings), sn.app.sitesFileFindings()...)
+	findings = append(findings, sn.certificateFindings(at)...)
+	findings = append(findings, sn.coverageFindings()...)
+	findings = append(findings, sn.storeFindings()...)
+	findings = append(findings, sn.legacyFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
 }
 
 // certificateFindings examines each certificate in use once, whoever uses it.
-func (now *snapshot) certificateFindings(at time.Time) []binding.Finding {
+func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 	var findings []binding.Finding
-	for _, name := range sortedKeys(now.app.certificates) {
-		source := now.app.certificates[name]
+	for _, name := range sortedKeys(sn.app.certificates) {
+		source := sn.app.certificates[name]
 		if literal, ok := source.(interface{ LiteralPassword() bool }); ok && literal.LiteralPassword() {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeLiteralPassword,
@@ -79,12 +79,12 @@ const (
 )
 
 // storeFindings looks whether the central store has what bindings want of it.
-func (now *snapshot) storeFindings() []binding.Finding {
-	if now.app.CentralStore == nil {
+func (sn *snapshot) storeFindings() []binding.Finding {
+	if sn.app.CentralStore == nil {
 		return nil
 	}
 	var findings []binding.Finding
-	if now.app.CentralStore.LiteralPassword() {
+	if sn.app.CentralStore.LiteralPassword() {
 		findings = append(findings, binding.Finding{
 			Severity: binding.Warning, Code: codeLiteralPassword,
 			Message: "the password of the central store stands in the configuration, where GET /config/ and the saved configuration show it",
@@ -94,22 +94,22 @@ func (now *snapshot) storeFindings() []binding.Finding {
 	ctx, cancel := context.WithTimeout(context.Background(), storeCheckTime)
 	defer cancel()
 	checked := 0
-	for entry := range now.tables.Bindings() {
+	for entry := range sn.tables.Bindings() {
 		if entry.Flags&binding.FlagCentralStore == 0 || strings.HasPrefix(entry.Host, "*") {
 			continue
 		}
 		if checked++; checked > maxStoreChecks || ctx.Err() != nil {
 			break
 		}
-		if f, ok := now.storeFinding(ctx, entry); ok {
+		if f, ok := sn.storeFinding(ctx, entry); ok {
 			findings = append(findings, f)
 		}
 	}
 	return findings
 }
 
-func (now *snapshot) storeFinding(ctx context.Context, entry *binding.BindingEntry) (binding.Finding, bool) {
-	found, err := now.app.CentralStore.Check(ctx, entry.Host)
+func (sn *snapshot) storeFinding(ctx context.Context, entry *binding.BindingEntry) (binding.Finding, bool) {
+	found, err := sn.app.CentralStore.Check(ctx, entry.Host)
 	f := binding.Finding{Severity: binding.Warning, Site: entry.Site.ID, Binding: entry.Binding.String()}
 	where := fmt.Sprintf("%s, binding %s", siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding)
 	switch {
@@ -140,10 +140,10 @@ func severityOf(p health.Problem) binding.Severity {
 
 // coverageFindings compares the host of each https binding with the
 // certificate that its clients get.
-func (now *snapshot) coverageFindings() []binding.Finding {
+func (sn *snapshot) coverageFindings() []binding.Finding {
 	var findings []binding.Finding
-	for entry := range now.tables.Bindings() {
-		if finding, ok := now.coverageFinding(entry); ok {
+	for entry := range sn.tables.Bindings() {
+		if finding, ok := sn.coverageFinding(entry); ok {
 			findings = append(findings, finding)
 		}
 	}
@@ -151,11 +151,11 @@ func (now *snapshot) coverageFindings() []binding.Finding {
 }
 
 // coverageFinding is the finding about one binding, if there is any.
-func (now *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
+func (sn *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
 	if entry.Protocol != binding.HTTPS || entry.Host == "" {
 		return binding.Finding{}, false
 	}
-	name, names, ok := now.covered(entry)
+	name, names, ok := sn.covered(entry)
 	if ok {
 		return binding.Finding{}, false
 	}
@@ -169,12 +169,12 @@ func (now *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Findi
 
 // covered asks table D1 which certificate the clients of a binding get that
 // send its host as server name, and compares.
-func (now *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
-	match := now.tables.Certificate(addressOf(entry.Binding), entry.Host)
+func (sn *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
+	match := sn.tables.Certificate(addressOf(entry.Binding), entry.Host)
 	if match.Record == nil || match.Record.Kind == binding.RecordStore {
 		return "", "", true // refused, or a matter of the store
 	}
-	source := now.records[match.Record.Index].source
+	source := sn.records[match.Record.Index].source
 	if source == nil {
 		return "", "", true
 	}
@@ -200,9 +200,9 @@ func addressOf(b binding.Binding) netip.AddrPort {
 	return netip.AddrPortFrom(ip, b.Port)
 }
 
-func (now *snapshot) legacyFindings() []binding.Finding {
+func (sn *snapshot) legacyFindings() []binding.Finding {
 	var findings []binding.Finding
-	for _, rec := range now.records {
+	for _, rec := range sn.records {
 		if rec != nil && rec.policy.tcp.MinVersion < 0x0303 { // TLS 1.2
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeLegacyTLS,

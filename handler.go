@@ -18,11 +18,11 @@ import (
 // port shared with ordinary Caddy sites, hosts that bindings name come first,
 // then those of the ordinary sites, then bindings without host, and last a
 // catch-all of the ordinary server.
-func (now *snapshot) requestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
+func (sn *snapshot) requestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
 	host, valid := binding.Host(header)
-	match := now.siteMatch(local, protocol, host)
-	if len(now.app.ordinary) > 0 && !byHost(match.Rule) {
-		if o := now.app.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
+	match := sn.siteMatch(local, protocol, host)
+	if len(sn.app.ordinary) > 0 && !byHost(match.Rule) {
+		if o := sn.app.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
 			return match, o, valid
 		}
 	}
@@ -72,26 +72,26 @@ func byHost(rule binding.Rule) bool { return rule >= binding.D2_2 && rule <= bin
 
 // siteMatch asks table D2, for addresses that the bindings cover: on a shared
 // port an ordinary server may listen at others.
-func (now *snapshot) siteMatch(local netip.AddrPort, protocol binding.Protocol, host binding.HostName) binding.SiteMatch {
-	if !now.bindingsCover(local, protocol) {
+func (sn *snapshot) siteMatch(local netip.AddrPort, protocol binding.Protocol, host binding.HostName) binding.SiteMatch {
+	if !sn.bindingsCover(local, protocol) {
 		return binding.SiteMatch{Rule: binding.D2_8}
 	}
-	return now.tables.Site(local, protocol, host)
+	return sn.tables.Site(local, protocol, host)
 }
 
 // bindingsCover reports whether bindings serve an address that the front has
 // accepted a connection for. Where no ordinary server listens they do, even if
 // it is an address that only a PROXY header tells of.
-func (now *snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
-	if now.app.ordinaryAt(local, protocol == binding.HTTPS) == nil {
+func (sn *snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
+	if sn.app.ordinaryAt(local, protocol == binding.HTTPS) == nil {
 		return true
 	}
-	covered, ok := now.tables.Covers(local)
+	covered, ok := sn.tables.Covers(local)
 	return ok && covered == protocol
 }
 
-func (now *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
-	site := now.sites[match.Site.Index]
+func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
+	site := sn.sites[match.Site.Index]
 	if site.metrics != nil {
 		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics}
 		// A handler that writes nothing answers with 200.
@@ -100,22 +100,22 @@ func (now *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fro
 	}
 	req := siteRequest{site: site, binding: match.Binding, verdict: unavailable}
 	if !site.offline {
-		req.verdict = now.admit(w, r, conn, site, match)
+		req.verdict = sn.admit(w, r, conn, site, match)
 	}
 	ctx := context.WithValue(r.Context(), siteRequestKey{}, req)
 	site.content.server.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // answerUnknownHost answers a request for a host that no site has here.
-func (now *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
-	now.countUnknownHost(conn.Local.Port())
-	if c := now.app.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
+func (sn *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
+	sn.countUnknownHost(conn.Local.Port())
+	if c := sn.app.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),
 			zap.String("host", r.Host),
 			zap.String("remote", r.RemoteAddr))
 	}
-	switch status := now.app.options.unknownHost; status {
+	switch status := sn.app.options.unknownHost; status {
 	case unknownHostAbort:
 		panic(http.ErrAbortHandler)
 	case http.StatusBadRequest:

@@ -12,42 +12,42 @@ import (
 )
 
 // sitesView shows all sites in the order of their ids.
-func (now *snapshot) sitesView(q query) (any, error) {
-	list := now.tables.Sites()
+func (sn *snapshot) sitesView(q query) (any, error) {
+	list := sn.tables.Sites()
 	start := func(after string) (int, error) {
 		id, err := parseSiteID(after)
 		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
 	}
 	findings := make(map[uint32][]binding.Finding)
-	for _, f := range now.findings {
+	for _, f := range sn.findings {
 		findings[f.Site] = append(findings[f.Site], f)
 	}
-	show := func(s *binding.SiteEntry) adminapi.Site { return now.showSite(s, findings[s.ID]) }
+	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID]) }
 	return page(q, list, start, show, func(s *binding.SiteEntry) string { return fmt.Sprint(s.ID) })
 }
 
 // siteView shows one site.
-func (now *snapshot) siteView(q query) (any, error) {
+func (sn *snapshot) siteView(q query) (any, error) {
 	id, err := parseSiteID(q.name)
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "%v", err)
 	}
-	entry := now.tables.SiteByID(id)
+	entry := sn.tables.SiteByID(id)
 	if entry == nil {
 		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
 	}
 	var findings []binding.Finding
-	for _, f := range now.findings {
+	for _, f := range sn.findings {
 		if f.Site == id {
 			findings = append(findings, f)
 		}
 	}
-	return now.showSite(entry, findings), nil
+	return sn.showSite(entry, findings), nil
 }
 
 // showSite shows a site with the findings about its bindings, to which those
 // about the certificates of its bindings are added.
-func (now *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
+func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
 	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
 	if !entry.State.Started {
 		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
@@ -55,7 +55,7 @@ func (now *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findi
 			s.Code = fmt.Sprintf("0x%08X", entry.State.Code)
 		}
 	}
-	cfg := now.sites[entry.Index]
+	cfg := sn.sites[entry.Index]
 	s.Offline, s.Certificate = cfg.offline, cfg.certificate
 	if cfg.outside {
 		s.Source = adminapi.SourceSitesFile
@@ -65,7 +65,7 @@ func (now *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findi
 	}
 	for i := range entry.Bindings {
 		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
-		if f, ok := now.coverageFinding(&entry.Bindings[i]); ok {
+		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
 	}
@@ -85,13 +85,13 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 }
 
 // checkView shows all findings, the worst first.
-func (now *snapshot) checkView(q query) (any, error) {
+func (sn *snapshot) checkView(q query) (any, error) {
 	type numbered struct {
 		binding.Finding
 		number int
 	}
 	var list []numbered
-	for i, f := range now.findingsAt(time.Now()) {
+	for i, f := range sn.findingsAt(time.Now()) {
 		list = append(list, numbered{f, i + 1})
 	}
 	start := func(after string) (int, error) {

@@ -26,18 +26,18 @@ const maxUsers = 100
 const centralStoreName = "(central store)"
 
 // certificatesView shows all certificates by name.
-func (now *snapshot) certificatesView(q query) (any, error) {
-	sources := now.app.certificates
-	if now.app.CentralStore != nil {
+func (sn *snapshot) certificatesView(q query) (any, error) {
+	sources := sn.app.certificates
+	if sn.app.CentralStore != nil {
 		sources = maps.Clone(sources)
-		sources[centralStoreName] = now.app.CentralStore
+		sources[centralStoreName] = sn.app.CentralStore
 	}
 	names := sortedKeys(sources)
 	start := func(after string) (int, error) {
 		return sort.Search(len(names), func(i int) bool { return names[i] > after }), nil
 	}
 	records := make(map[string][]*binding.Record)
-	for rec := range now.tables.Records() {
+	for rec := range sn.tables.Records() {
 		name := rec.Certificate
 		if rec.Kind == binding.RecordStore {
 			name = centralStoreName
@@ -46,7 +46,7 @@ func (now *snapshot) certificatesView(q query) (any, error) {
 			records[name] = append(records[name], rec)
 		}
 	}
-	sites := now.tables.RecordSites()
+	sites := sn.tables.RecordSites()
 	show := func(name string) adminapi.Certificate {
 		return showCertificate(name, sources[name], usersOf(records[name], sites))
 	}

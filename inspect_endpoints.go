@@ -51,15 +51,15 @@ type endpointCounts struct {
 	own      map[endpointKey]bool
 }
 
-func (now *snapshot) countEndpoints() *endpointCounts {
+func (sn *snapshot) countEndpoints() *endpointCounts {
 	c := &endpointCounts{
 		bindings: make(map[endpointKey]int), own: make(map[endpointKey]bool),
 		names: make(map[uint16]int), stores: make(map[uint16]bool),
 	}
-	for b := range now.tables.Bindings() {
+	for b := range sn.tables.Bindings() {
 		c.bindings[endpointKey{b.IP, b.Port, b.Protocol}]++
 	}
-	for rec := range now.tables.Records() {
+	for rec := range sn.tables.Records() {
 		switch rec.Kind {
 		case binding.RecordHostnamePort:
 			c.names[rec.Port]++
@@ -89,9 +89,9 @@ func (c *endpointCounts) keys(listen []binding.ListenEndpoint) []endpointKey {
 }
 
 // endpointsView shows the addresses and ports by port.
-func (now *snapshot) endpointsView(q query) (any, error) {
-	counts := now.countEndpoints()
-	keys := counts.keys(now.tables.Endpoints())
+func (sn *snapshot) endpointsView(q query) (any, error) {
+	counts := sn.countEndpoints()
+	keys := counts.keys(sn.tables.Endpoints())
 	start := func(after string) (int, error) {
 		address, protocol, _ := strings.Cut(after, "/")
 		ip, port, err := binding.ParseEndpoint(address)
@@ -102,17 +102,17 @@ func (now *snapshot) endpointsView(q query) (any, error) {
 		return sort.Search(len(keys), func(i int) bool { return keys[i].compare(last) > 0 }), err
 	}
 	sockets := fronts.Listening()
-	show := func(key endpointKey) adminapi.Endpoint { return now.showEndpoint(key, counts, sockets) }
+	show := func(key endpointKey) adminapi.Endpoint { return sn.showEndpoint(key, counts, sockets) }
 	return page(q, keys, start, show, func(key endpointKey) string { return key.String() + "/" + key.protocol.String() })
 }
 
-func (now *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
+func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
 	e := adminapi.Endpoint{
 		Address:  key.String(),
 		Protocol: key.protocol.String(),
 		Bindings: counts.bindings[key],
 	}
-	e.Listening, e.Reason = now.listens(key)
+	e.Listening, e.Reason = sn.listens(key)
 	if e.Listening {
 		e.Sockets = socketsOf(key, sockets)
 		if len(e.Sockets) == 0 {
@@ -120,13 +120,13 @@ func (now *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, socke
 		}
 	}
 	if key.protocol == binding.HTTPS {
-		e.WithoutSNI = now.withoutSNI(key)
+		e.WithoutSNI = sn.withoutSNI(key)
 		if !key.ip.IsValid() || !counts.own[key] || key.ip == netip.IPv6Unspecified() {
 			e.ServerNames, e.CentralStore = counts.names[key.port], counts.stores[key.port]
 		}
 	}
-	for i := range now.app.ordinary {
-		o := &now.app.ordinary[i]
+	for i := range sn.app.ordinary {
+		o := &sn.app.ordinary[i]
 		if o.addr.Port() == key.port && o.secure == (key.protocol == binding.HTTPS) && overlap(o.addr.Addr(), key.ip) &&
 			!slices.Contains(e.SharedWith, o.server.name) {
 			e.SharedWith = append(e.SharedWith, o.server.name)
@@ -137,8 +137,8 @@ func (now *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, socke
 
 // listens tells whether the configuration needs a socket for an endpoint, and
 // why not.
-func (now *snapshot) listens(key endpointKey) (bool, string) {
-	for _, l := range now.tables.Endpoints() {
+func (sn *snapshot) listens(key endpointKey) (bool, string) {
+	for _, l := range sn.tables.Endpoints() {
 		if l.Port != key.port {
 			continue
 		}
@@ -146,14 +146,14 @@ func (now *snapshot) listens(key endpointKey) (bool, string) {
 			return true, ""
 		}
 	}
-	spoken, ok := now.tables.Covers(key.sample())
+	spoken, ok := sn.tables.Covers(key.sample())
 	switch {
 	case ok && spoken == key.protocol:
 		return true, ""
 	case ok:
 		return false, fmt.Sprintf("connections to this address are %s", spoken)
 	}
-	if b := now.bindingAt(key); b != nil && !b.Site.State.Started {
+	if b := sn.bindingAt(key); b != nil && !b.Site.State.Started {
 		return false, fmt.Sprintf("%s is stopped, and no started site needs it", siteLabel(b.Site.ID, b.Site.Name))
 	} else if b != nil {
 		return false, "the listen option leaves this address out"
@@ -163,9 +163,9 @@ func (now *snapshot) listens(key endpointKey) (bool, string) {
 
 // bindingAt returns a binding for connections to an endpoint, of a started site
 // if there is any.
-func (now *snapshot) bindingAt(key endpointKey) *binding.BindingEntry {
+func (sn *snapshot) bindingAt(key endpointKey) *binding.BindingEntry {
 	var found *binding.BindingEntry
-	for b := range now.tables.Bindings() {
+	for b := range sn.tables.Bindings() {
 		if b.Port != key.port || b.Protocol != key.protocol || b.IP.IsValid() && b.IP != key.ip {
 			continue
 		}
@@ -180,8 +180,8 @@ func (now *snapshot) bindingAt(key endpointKey) *binding.BindingEntry {
 }
 
 // withoutSNI is what table D1 has for a client who sends no server name.
-func (now *snapshot) withoutSNI(key endpointKey) *adminapi.Default {
-	match := now.tables.Certificate(key.sample(), "")
+func (sn *snapshot) withoutSNI(key endpointKey) *adminapi.Default {
+	match := sn.tables.Certificate(key.sample(), "")
 	d := &adminapi.Default{Rule: match.Rule.String()}
 	if match.Record == nil {
 		d.Reason = match.Reason.String()

@@ -25,7 +25,7 @@ type probe struct {
 
 // explainView tells what a client would get. Without host, the host is the
 // server name; without scheme, it is what the port speaks, else https.
-func (now *snapshot) explainView(q query) (any, error) {
+func (sn *snapshot) explainView(q query) (any, error) {
 	p := probe{sni: q.get("sni"), host: cmp.Or(q.get("host"), q.get("sni"))}
 	var err error
 	if p.local, err = parseLocal(q.get("local")); err != nil {
@@ -33,7 +33,7 @@ func (now *snapshot) explainView(q query) (any, error) {
 	}
 	switch scheme := q.get("scheme"); scheme {
 	case "":
-		p.protocol = now.spoken(p.local)
+		p.protocol = sn.spoken(p.local)
 	case "http":
 	case "https":
 		p.protocol = binding.HTTPS
@@ -43,7 +43,7 @@ func (now *snapshot) explainView(q query) (any, error) {
 	if p.protocol == binding.HTTP {
 		p.sni = "" // there is none on http
 	}
-	return now.explain(p), nil
+	return sn.explain(p), nil
 }
 
 // parseLocal reads the address that a client connects to.
@@ -59,14 +59,14 @@ func parseLocal(text string) (netip.AddrPort, error) {
 }
 
 // spoken is the protocol of a local address, https if there is none.
-func (now *snapshot) spoken(local netip.AddrPort) binding.Protocol {
-	if spoken, ok := now.tables.Covers(local); ok {
+func (sn *snapshot) spoken(local netip.AddrPort) binding.Protocol {
+	if spoken, ok := sn.tables.Covers(local); ok {
 		return spoken
 	}
-	secure, plain := now.app.ordinaryAt(local, true) != nil, now.app.ordinaryAt(local, false) != nil
+	secure, plain := sn.app.ordinaryAt(local, true) != nil, sn.app.ordinaryAt(local, false) != nil
 	if !secure && !plain { // what it would speak if the sites were started
-		secure = now.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTPS}) != nil
-		plain = now.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTP}) != nil
+		secure = sn.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTPS}) != nil
+		plain = sn.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTP}) != nil
 	}
 	if plain && !secure {
 		return binding.HTTP
@@ -75,14 +75,14 @@ func (now *snapshot) spoken(local netip.AddrPort) binding.Protocol {
 }
 
 // explain asks the questions that a connection and its request would ask.
-func (now *snapshot) explain(p probe) adminapi.Explanation {
+func (sn *snapshot) explain(p probe) adminapi.Explanation {
 	e := adminapi.Explanation{Local: p.local.String(), Scheme: p.protocol.String(), SNI: p.sni, Host: p.host}
 	secure := p.protocol == binding.HTTPS
-	spoken, covered := now.tables.Covers(p.local)
-	e.Listening = covered && spoken == p.protocol || now.app.ordinaryAt(p.local, secure) != nil
+	spoken, covered := sn.tables.Covers(p.local)
+	e.Listening = covered && spoken == p.protocol || sn.app.ordinaryAt(p.local, secure) != nil
 	if !e.Listening {
 		code := adminapi.ProblemNotListening
-		if _, e.Reason = now.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}); covered {
+		if _, e.Reason = sn.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}); covered {
 			code = adminapi.ProblemWrongProtocol
 		}
 		e.Problems = []adminapi.Problem{{
@@ -93,26 +93,26 @@ func (now *snapshot) explain(p probe) adminapi.Explanation {
 	}
 	if secure {
 		var problems []adminapi.Problem
-		e.Handshake, problems = now.explainHandshake(p)
+		e.Handshake, problems = sn.explainHandshake(p)
 		e.Problems = append(e.Problems, problems...)
 		if e.Handshake.Outcome == adminapi.OutcomeRefused {
 			return e
 		}
 	}
-	e.Request = now.explainRequest(p)
+	e.Request = sn.explainRequest(p)
 	e.Problems = append(e.Problems, requestProblems(p, e.Request)...)
 	return e
 }
 
 // explainHandshake tells what handshakeOwner decides.
-func (now *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.Problem) {
-	explained := now.tables.ExplainCertificate(p.local, p.sni)
+func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.Problem) {
+	explained := sn.tables.ExplainCertificate(p.local, p.sni)
 	h := &adminapi.Handshake{
 		Outcome: adminapi.OutcomeCertificate,
 		Rule:    explained.Rule.String(), Steps: showSteps(explained.Steps),
 	}
 	hello := p.hello()
-	match, live, ordinary := now.handshakeOwner(p.local, hello)
+	match, live, ordinary := sn.handshakeOwner(p.local, hello)
 	switch {
 	case ordinary != nil:
 		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name
@@ -158,10 +158,10 @@ func refuse(h *adminapi.Handshake, match binding.CertificateMatch) adminapi.Prob
 }
 
 // explainRequest tells what requestOwner decides.
-func (now *snapshot) explainRequest(p probe) *adminapi.Request {
-	explained := now.tables.ExplainSite(p.local, p.protocol, p.host)
+func (sn *snapshot) explainRequest(p probe) *adminapi.Request {
+	explained := sn.tables.ExplainSite(p.local, p.protocol, p.host)
 	r := &adminapi.Request{Rule: explained.Rule.String(), Steps: showSteps(explained.Steps)}
-	match, ordinary, valid := now.requestOwner(p.local, p.protocol, p.host)
+	match, ordinary, valid := sn.requestOwner(p.local, p.protocol, p.host)
 	if ordinary != nil {
 		r.Outcome, r.Server = adminapi.OutcomeServer, ordinary.name
 		return r
@@ -171,15 +171,15 @@ func (now *snapshot) explainRequest(p probe) *adminapi.Request {
 		r.Outcome, r.Status = adminapi.OutcomeInvalidHost, http.StatusBadRequest
 		return r
 	case match.Site == nil:
-		r.Outcome, r.Status = adminapi.OutcomeUnknownHost, max(now.app.options.unknownHost, 0)
+		r.Outcome, r.Status = adminapi.OutcomeUnknownHost, max(sn.app.options.unknownHost, 0)
 		return r
 	}
 	r.Outcome = adminapi.OutcomeSite
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
-	if site := now.sites[match.Site.Index]; site.offline {
+	if site := sn.sites[match.Site.Index]; site.offline {
 		r.Outcome, r.Status = adminapi.OutcomeOffline, http.StatusServiceUnavailable
 	} else {
-		r.Status, r.Reason = now.demanded(p, site, match)
+		r.Status, r.Reason = sn.demanded(p, site, match)
 	}
 	return r
 }
@@ -187,7 +187,7 @@ func (now *snapshot) explainRequest(p probe) *adminapi.Request {
 // demanded asks what admit asks: it tells the answer of a site that does not show the
 // request to its routes, as far as it does not depend on what the connection
 // has negotiated.
-func (now *snapshot) demanded(p probe, s *site, match binding.SiteMatch) (status int, reason string) {
+func (sn *snapshot) demanded(p probe, s *site, match binding.SiteMatch) (status int, reason string) {
 	if p.protocol == binding.HTTP {
 		switch demand, _ := s.access.overHTTP(); demand {
 		case demandRedirect:
@@ -197,7 +197,7 @@ func (now *snapshot) demanded(p probe, s *site, match binding.SiteMatch) (status
 		}
 		return 0, ""
 	}
-	if s.access.misdirected == misdirectedStrict && !now.selects(p.sni, p.local, match) {
+	if s.access.misdirected == misdirectedStrict && !sn.selects(p.sni, p.local, match) {
 		return http.StatusMisdirectedRequest, "the server name does not select the site, and misdirected is strict"
 	}
 	if s.access.requireCertificate {

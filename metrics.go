@@ -96,14 +96,14 @@ func (a *App) provisionMetrics() error {
 
 // countPorts looks the counters of all ports up, those of the snapshot before
 // excepted.
-func (now *snapshot) countPorts(before *snapshot) {
-	now.ports = make(map[uint16]*portMetrics)
-	for _, endpoint := range now.state.Endpoints {
+func (sn *snapshot) countPorts(before *snapshot) {
+	sn.ports = make(map[uint16]*portMetrics)
+	for _, endpoint := range sn.state.Endpoints {
 		port := endpoint.Addr.Port()
 		if before != nil && before.ports[port] != nil {
-			now.ports[port] = before.ports[port]
-		} else if now.ports[port] == nil {
-			now.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
+			sn.ports[port] = before.ports[port]
+		} else if sn.ports[port] == nil {
+			sn.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
 		}
 	}
 }
@@ -156,18 +156,18 @@ func servingApp() *App {
 }
 
 // forgetBut drops the counters of ports and sites that the other has not.
-func (now *snapshot) forgetBut(other *snapshot) {
-	for port := range now.ports {
+func (sn *snapshot) forgetBut(other *snapshot) {
+	for port := range sn.ports {
 		if other == nil || other.ports[port] == nil {
 			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
 			counters.handshakes.DeletePartialMatch(labels)
 			counters.unknownHosts.DeletePartialMatch(labels)
 		}
 	}
-	if !now.app.Metrics {
+	if !sn.app.Metrics {
 		return
 	}
-	for _, s := range now.sites {
+	for _, s := range sn.sites {
 		if s != nil && (other == nil || !other.app.Metrics || other.tables.SiteByID(s.id) == nil) {
 			forgetSite(s.id)
 		}
@@ -180,7 +180,7 @@ func forgetSite(id uint32) {
 	counters.misdirected.DeletePartialMatch(labels)
 }
 
-func (now *snapshot) countHandshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
+func (sn *snapshot) countHandshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
 	name := nameUnmatched
 	switch {
 	case serverName == "":
@@ -188,13 +188,13 @@ func (now *snapshot) countHandshake(port uint16, match binding.CertificateMatch,
 	case match.Known || result == resultOrdinary:
 		name = nameMatched
 	}
-	if p := now.ports[port]; p != nil {
+	if p := sn.ports[port]; p != nil {
 		p.handshakes[name][result].Inc()
 	}
 }
 
-func (now *snapshot) countUnknownHost(port uint16) {
-	if p := now.ports[port]; p != nil {
+func (sn *snapshot) countUnknownHost(port uint16) {
+	if p := sn.ports[port]; p != nil {
 		p.unknownHosts.Inc()
 	}
 }

@@ -370,9 +370,9 @@ func (a *App) keepPorts(addr caddy.NetworkAddress, server string) {
 
 // checkOtherPorts refuses bindings on a port that an ordinary server has for
 // itself: it is shared when a configuration is loaded, and only then.
-func (now *snapshot) checkOtherPorts() error {
-	for _, listen := range now.tables.Endpoints() {
-		if server := now.app.otherPorts[listen.Port]; server != "" {
+func (sn *snapshot) checkOtherPorts() error {
+	for _, listen := range sn.tables.Endpoints() {
+		if server := sn.app.otherPorts[listen.Port]; server != "" {
 			return fmt.Errorf("%s wants port %d, where http server %q listens: use another port, or load Caddy's configuration again, which makes them share it",
 				listen.Label, listen.Port, server)
 		}
@@ -382,8 +382,8 @@ func (now *snapshot) checkOtherPorts() error {
 
 // checkOrdinaryHosts refuses a host that both a binding and a site block claim
 // at one address: whichever served it, somebody would be surprised.
-func (now *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry]) error {
-	if len(now.app.ordinary) == 0 {
+func (sn *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry]) error {
+	if len(sn.app.ordinary) == 0 {
 		return nil
 	}
 	var errs []error
@@ -391,7 +391,7 @@ func (now *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry]
 		if entry.Host == "" {
 			continue
 		}
-		for _, o := range now.app.ordinary {
+		for _, o := range sn.app.ordinary {
 			if !sameAddress(entry.Binding, o) || o.server.name == remainingRedirects || !o.server.names(entry.Host) {
 				continue
 			}

@@ -215,11 +215,11 @@ func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Ce
 
 // policyOf is the policy that the clients of a site should have met: that of
 // the record that the binding made or shares.
-func (now *snapshot) policyOf(entry *binding.BindingEntry) *policy {
+func (sn *snapshot) policyOf(entry *binding.BindingEntry) *policy {
 	if entry.Record == nil {
 		return nil
 	}
-	return now.records[entry.Record.Index].policy
+	return sn.records[entry.Record.Index].policy
 }
 
 type misdirection string

@@ -291,10 +291,10 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32) (ne
 }
 
 // bindingsOf lists the bindings of some of the sites.
-func (now *snapshot) bindingsOf(sites []configured) iter.Seq[*binding.BindingEntry] {
+func (sn *snapshot) bindingsOf(sites []configured) iter.Seq[*binding.BindingEntry] {
 	return func(yield func(*binding.BindingEntry) bool) {
 		for i := range sites {
-			entry := now.tables.SiteByID(sites[i].id)
+			entry := sn.tables.SiteByID(sites[i].id)
 			for j := range entry.Bindings {
 				if !yield(&entry.Bindings[j]) {
 					return

@@ -91,47 +91,47 @@ func locate(err error, where func(id uint32) string) error {
 
 // addSites makes what serves each site. Those that are not among the given ones
 // are taken over from the snapshot before.
-func (now *snapshot) addSites(sites []configured, before *snapshot) error {
+func (sn *snapshot) addSites(sites []configured, before *snapshot) error {
 	byID := make(map[uint32]*configured, len(sites))
 	for i := range sites {
 		byID[sites[i].id] = &sites[i]
 	}
-	now.sites = make([]*site, now.tables.SiteSlots())
+	sn.sites = make([]*site, sn.tables.SiteSlots())
 	var old []*binding.SiteEntry
 	if before != nil {
 		old = before.tables.Sites()
 	}
-	for _, entry := range now.tables.Sites() {
+	for _, entry := range sn.tables.Sites() {
 		for len(old) > 0 && old[0].ID < entry.ID {
 			old = old[1:]
 		}
 		if c := byID[entry.ID]; c != nil {
-			s, err := now.newSite(c, entry)
+			s, err := sn.newSite(c, entry)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.label(), err)
 			}
-			now.sites[entry.Index] = s
+			sn.sites[entry.Index] = s
 			continue
 		}
 		s := before.sites[old[0].Index]
 		if s.access.requireCertificate && entry != old[0] {
-			if err := now.asksForCertificates(entry); err != nil {
+			if err := sn.asksForCertificates(entry); err != nil {
 				return fmt.Errorf("%s: %w", siteLabel(entry.ID, entry.Name), err)
 			}
 		}
-		now.sites[entry.Index] = s
+		sn.sites[entry.Index] = s
 	}
 	return nil
 }
 
 // newSite makes what serves a site.
-func (now *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
-	a, cfg := now.app, c.cfg
+func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
+	a, cfg := sn.app, c.cfg
 	s := &site{
 		id: c.id, name: cfg.Name, offline: cfg.Offline,
 		certificate: cfg.Certificate, outside: c.where != "",
 	}
-	access, err := now.compileAccess(cfg, entry)
+	access, err := sn.compileAccess(cfg, entry)
 	if err != nil {
 		return nil, err
 	}

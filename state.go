@@ -16,36 +16,36 @@ import (
 )
 
 // makeState puts together what the front serves for this configuration.
-func (now *snapshot) makeState() error {
+func (sn *snapshot) makeState() error {
 	// Any of the provisioned servers has Caddy's defaults filled in; they are
 	// all alike in what concerns listeners.
-	srv := now.app.http.app.Servers[serverClass{}.String()]
+	srv := sn.app.http.app.Servers[serverClass{}.String()]
 	var endpoints []front.Endpoint
-	for _, listen := range now.tables.Endpoints() {
+	for _, listen := range sn.tables.Endpoints() {
 		secure := listen.Protocol == binding.HTTPS
 		endpoints = append(endpoints, front.Endpoint{
 			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
 			TLS:       secure,
 			Settings:  settingsOf(srv, srv.Protocols, secure),
-			BeforeTLS: wrappersFor(secure, now.app.http.beforeTLS),
-			AfterTLS:  wrappersFor(secure, now.app.http.afterTLS),
+			BeforeTLS: wrappersFor(secure, sn.app.http.beforeTLS),
+			AfterTLS:  wrappersFor(secure, sn.app.http.afterTLS),
 			Owner:     listen.Label,
 		})
 	}
-	endpoints, err := now.app.ordinaryEndpoints(endpoints)
+	endpoints, err := sn.app.ordinaryEndpoints(endpoints)
 	if err != nil {
 		return err
 	}
 	if !quicKnowsAddress(runtime.GOOS) {
-		now.findings = append(now.findings, now.withoutQUIC(endpoints)...)
+		sn.findings = append(sn.findings, sn.withoutQUIC(endpoints)...)
 	}
-	now.state = &front.State{
+	sn.state = &front.State{
 		Endpoints: endpoints,
-		TLS:       now.app.configForClient,
-		Handler:   now.app,
-		Logger:    now.app.logger,
+		TLS:       sn.app.configForClient,
+		Handler:   sn.app,
+		Logger:    sn.app.logger,
 
-		EncryptedClientHelloKeys: now.app.policies.echKeys,
+		EncryptedClientHelloKeys: sn.app.policies.echKeys,
 	}
 	return nil
 }
@@ -68,16 +68,16 @@ func quicKnowsAddress(goos string) bool { return goos != "windows" }
 
 // withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
 // clients would get the certificate and the site of another address.
-func (now *snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
+func (sn *snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
 	var findings []binding.Finding
 	byAddress := make(map[uint16]bool)
-	for b := range now.tables.Bindings() {
+	for b := range sn.tables.Bindings() {
 		byAddress[b.Port] = byAddress[b.Port] || b.IP.IsValid()
 	}
-	for rec := range now.tables.Records() {
+	for rec := range sn.tables.Records() {
 		byAddress[rec.Port] = byAddress[rec.Port] || rec.IP.IsValid()
 	}
-	for _, o := range now.app.ordinary {
+	for _, o := range sn.app.ordinary {
 		byAddress[o.addr.Port()] = byAddress[o.addr.Port()] || o.addr.Addr().IsValid()
 	}
 	for i := range endpoints {

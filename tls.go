@@ -104,20 +104,20 @@ var (
 
 // makeRecords puts a certificate and a connection policy to each record. Those of
 // the snapshot before are taken over.
-func (now *snapshot) makeRecords(before *snapshot) error {
-	now.records = make([]*record, now.tables.RecordSlots())
-	for rec := range now.tables.Records() {
+func (sn *snapshot) makeRecords(before *snapshot) error {
+	sn.records = make([]*record, sn.tables.RecordSlots())
+	for rec := range sn.tables.Records() {
 		if before != nil && rec.Index < len(before.records) {
 			if old := before.records[rec.Index]; old != nil && old.Record == rec {
-				now.records[rec.Index] = old
+				sn.records[rec.Index] = old
 				continue
 			}
 		}
-		live, err := now.app.newRecord(rec)
+		live, err := sn.app.newRecord(rec)
 		if err != nil {
 			return err
 		}
-		now.records[rec.Index] = live
+		sn.records[rec.Index] = live
 	}
 	return nil
 }
@@ -142,13 +142,13 @@ func (a *App) newRecord(rec *binding.Record) (*record, error) {
 // server, else nobody. On a port shared with ordinary Caddy sites, server names
 // that bindings know come first, then those of the ordinary sites, then the
 // endpoint's certificate, and last whatever else the ordinary server serves.
-func (now *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
-	match := now.certificateMatch(local, hello.ServerName)
-	ordinary := now.app.ordinaryAt(local, true)
+func (sn *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
+	match := sn.certificateMatch(local, hello.ServerName)
+	ordinary := sn.app.ordinaryAt(local, true)
 	if ordinary != nil && !match.Known && ordinary.claims(hello) {
 		return match, nil, ordinary
 	}
-	if live := now.serving(match, hello); live != nil {
+	if live := sn.serving(match, hello); live != nil {
 		return match, live, nil
 	}
 	if match.Reason != binding.ReasonNoRecord {
@@ -188,21 +188,21 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 
 // certificateMatch asks table D1, for addresses that the bindings cover: on a
 // shared port an ordinary server may listen at others.
-func (now *snapshot) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
-	if !now.bindingsCover(local, binding.HTTPS) {
+func (sn *snapshot) certificateMatch(local netip.AddrPort, serverName string) binding.CertificateMatch {
+	if !sn.bindingsCover(local, binding.HTTPS) {
 		return binding.CertificateMatch{Rule: binding.D1_8, Reason: binding.ReasonNoRecord}
 	}
-	return now.tables.Certificate(local, serverName)
+	return sn.tables.Certificate(local, serverName)
 }
 
 // serving returns the record that serves a handshake: the one that table D1
 // selects or, while its source has no certificate, the endpoint's.
-func (now *snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
+func (sn *snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
 	for _, rec := range [...]*binding.Record{match.Record, match.Fallback} {
 		if rec == nil {
 			continue
 		}
-		live := now.records[rec.Index]
+		live := sn.records[rec.Index]
 		if live.source != nil && live.source.Select(hello) != nil {
 			return live
 		}
