@@ -155,7 +155,7 @@ func (sn *snapshot) admit(w http.ResponseWriter, r *http.Request, conn *front.Co
 	}
 	if err := sn.misdirected(r, conn, s, match); err != nil {
 		if s.metrics != nil {
-			s.metrics.misdirected.Inc()
+			s.metrics.misdirect()
 		}
 		return func(w http.ResponseWriter, r *http.Request) {
 			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))

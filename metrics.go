@@ -3,6 +3,7 @@ package caddyiis
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,11 +65,36 @@ type portMetrics struct {
 }
 
 // siteMetrics are the counters of a site, if the configuration enables metrics
-// by site.
+// by site. They are made when there is something to count: of very many sites
+// few have traffic.
 type siteMetrics struct {
-	classes     [6]prometheus.Counter // by first digit of the status
-	misdirected prometheus.Counter
+	site        string
+	classes     [6]lazyCounter // by first digit of the status
+	misdirected lazyCounter
 }
+
+// lazyCounter is a counter that is looked up once.
+type lazyCounter struct {
+	found atomic.Pointer[prometheus.Counter]
+}
+
+func (c *lazyCounter) inc(vec *prometheus.CounterVec, labels ...string) {
+	counter := c.found.Load()
+	if counter == nil {
+		made := vec.WithLabelValues(labels...)
+		counter = &made
+		c.found.Store(counter)
+	}
+	(*counter).Inc()
+}
+
+func (m *siteMetrics) request(class int) {
+	m.classes[class].inc(counters.requests, m.site, classLabels[class])
+}
+
+func (m *siteMetrics) misdirect() { m.misdirected.inc(counters.misdirected, m.site) }
+
+var classLabels = [6]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 // appMetrics are the metrics of one configuration.
 type appMetrics struct{ app *App }
@@ -119,12 +145,7 @@ func newPortMetrics(port string) *portMetrics {
 }
 
 func newSiteMetrics(id uint32) *siteMetrics {
-	label := strconv.FormatUint(uint64(id), 10)
-	m := &siteMetrics{misdirected: counters.misdirected.WithLabelValues(label)}
-	for class := 1; class < len(m.classes); class++ {
-		m.classes[class] = counters.requests.WithLabelValues(label, strconv.Itoa(class)+"xx")
-	}
-	return m
+	return &siteMetrics{site: strconv.FormatUint(uint64(id), 10)}
 }
 
 // forgetRemoved drops the counters of ports and sites that the active
@@ -157,13 +178,7 @@ func servingApp() *App {
 
 // forgetBut drops the counters of ports and sites that the other has not.
 func (sn *snapshot) forgetBut(other *snapshot) {
-	for port := range sn.ports {
-		if other == nil || other.ports[port] == nil {
-			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
-			counters.handshakes.DeletePartialMatch(labels)
-			counters.unknownHosts.DeletePartialMatch(labels)
-		}
-	}
+	sn.forgetPortsBut(other)
 	if !sn.app.Metrics {
 		return
 	}
@@ -174,10 +189,22 @@ func (sn *snapshot) forgetBut(other *snapshot) {
 	}
 }
 
+func (sn *snapshot) forgetPortsBut(other *snapshot) {
+	for port := range sn.ports {
+		if other == nil || other.ports[port] == nil {
+			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
+			counters.handshakes.DeletePartialMatch(labels)
+			counters.unknownHosts.DeletePartialMatch(labels)
+		}
+	}
+}
+
 func forgetSite(id uint32) {
-	labels := prometheus.Labels{"site": strconv.FormatUint(uint64(id), 10)}
-	counters.requests.DeletePartialMatch(labels)
-	counters.misdirected.DeletePartialMatch(labels)
+	site := strconv.FormatUint(uint64(id), 10)
+	for _, class := range classLabels[1:] {
+		counters.requests.DeleteLabelValues(site, class)
+	}
+	counters.misdirected.DeleteLabelValues(site)
 }
 
 func (sn *snapshot) countHandshake(port uint16, match binding.CertificateMatch, serverName string, result int) {
@@ -260,8 +287,8 @@ func (c *countedResponse) count(status int) {
 		return
 	}
 	c.counted = true
-	if class := status / 100; class > 0 && class < len(c.metrics.classes) {
-		c.metrics.classes[class].Inc()
+	if class := status / 100; class > 0 && class < len(classLabels) {
+		c.metrics.request(class)
 	}
 }
 

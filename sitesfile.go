@@ -225,7 +225,6 @@ func (a *App) apply(diff sitesource.Difference[*Site], start time.Time) error {
 		err = fronts.Prepare(a.ctx, next.state)
 	}
 	if err != nil {
-		a.forgetNew(sites, before)
 		return err
 	}
 	a.snapshot.Store(next)
@@ -234,7 +233,10 @@ func (a *App) apply(diff sitesource.Difference[*Site], start time.Time) error {
 		f := &a.sitesFile
 		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)
 	}
-	before.forgetBut(next)
+	before.forgetPortsBut(next)
+	for _, id := range diff.Removed {
+		forgetSite(id)
+	}
 	a.logger.Info("the sites file has changed",
 		zap.String("file", a.sitesFile.source.String()),
 		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),
@@ -330,18 +332,6 @@ func (a *App) whereNow(before *snapshot, sites []configured) func(id uint32) str
 			return a.sitesFile.source.String()
 		}
 		return ""
-	}
-}
-
-// forgetNew drops the counters of sites that will not be served.
-func (a *App) forgetNew(sites []configured, before *snapshot) {
-	if !a.Metrics {
-		return
-	}
-	for i := range sites {
-		if before.tables.SiteByID(sites[i].id) == nil {
-			forgetSite(sites[i].id)
-		}
 	}
 }
 
