@@ -145,7 +145,7 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 // where Caddy's configuration has the sites.
 func noSite(err error, id uint32) error {
 	if errors.Is(err, adminapi.ErrNoSite) {
-		return fmt.Errorf("site %d is not in Caddy's configuration under apps.iis.sites: caddy iis list shows the sites", id)
+		return fmt.Errorf("site %d is not in Caddy's configuration under apps.iis.sites: caddy iis list shows the sites, and those of the sites file are changed there", id)
 	}
 	return err
 }
