@@ -96,11 +96,13 @@ func (a *App) loadCertificates() error {
 	return certsel.CheckManaged(a.certificates)
 }
 
-// readCertificates has the sources read their files, on all cores.
+// readCertificates has the sources read their files, on all cores. More of them
+// at a time than there are cores, since most of the time goes by in the file
+// system.
 func (a *App) readCertificates() error {
 	names := sortedKeys(a.certificates)
 	errs := make([]error, len(names))
-	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
+	limit := make(chan struct{}, 4*runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for i, name := range names {
 		loader, ok := a.certificates[name].(certsel.Loader)
