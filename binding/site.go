@@ -85,3 +85,21 @@ type Options struct {
 	// warnings of one kind; 0 means 20.
 	MaxFindings int
 }
+
+// Inputs returns the sites as Compile would take them.
+func (t *Tables) Inputs() []Site {
+	sites := make([]Site, len(t.sites))
+	for i, entry := range t.sites {
+		sites[i] = entry.input()
+	}
+	return sites
+}
+
+func (s *SiteEntry) input() Site {
+	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Bindings: make([]SiteBinding, len(s.Bindings))}
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		site.Bindings[i] = SiteBinding{Binding: b.Binding, Flags: b.Flags, Certificate: b.Certificate, TLS: b.TLS}
+	}
+	return site
+}

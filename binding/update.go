@@ -180,33 +180,6 @@ func (u *update) removeBinding(b *BindingEntry) {
 	}
 }
 
-// removeMaker takes a binding from those who make its record. A record by name
-// goes with the last one; others are left for a binding to come.
-func (u *update) removeMaker(b *BindingEntry) {
-	rec := u.t.own(b)
-	if rec != nil && rec.lent || !makes(b) && b.settings() {
-		u.complex = true // the settings may have been this binding's
-		return
-	}
-	if !makes(b) {
-		return
-	}
-	if u.t.updates.makers[rec.Index]--; u.t.updates.makers[rec.Index] > 0 {
-		return
-	}
-	if _, wildcard := split(rec.Host); rec.Kind != RecordHostnamePort || wildcard {
-		u.orphans[rec] = true
-		return
-	}
-	u.t.records[rec.Index] = nil
-	u.t.updates.freeRecords = append(u.t.updates.freeRecords, rec.Index)
-	u.namesOf(u.port(HTTPS, b.Port)).remove(rec.Host)
-	u.renamed[nameKey{rec.Port, rec.Host}] = true
-}
-
-// settings reports whether a binding has TLS settings of its own.
-func (b *BindingEntry) settings() bool { return b.TLS != "" || b.Flags&settingBits != 0 }
-
 // add puts a site into the tables.
 func (u *update) add(s *Site) {
 	i, exists := u.t.search(s.ID)
@@ -280,89 +253,6 @@ func (u *update) addBinding(b *BindingEntry) {
 	}
 }
 
-// addMaker has a binding make its record, or join the one that is there as long
-// as nothing changes about it.
-func (u *update) addMaker(b *BindingEntry) {
-	rec := u.t.own(b)
-	switch {
-	case rec == nil && !makes(b):
-		u.complex = u.complex || b.settings()
-	case rec == nil:
-		u.newRecord(b)
-	case !makes(b):
-		u.complex = u.complex || b.settings() && !rec.agrees(b)
-	case rec.Certificate != b.Certificate || !rec.agrees(b):
-		u.complex = true
-	default:
-		u.t.updates.makers[rec.Index]++
-		delete(u.orphans, rec)
-	}
-	u.checkQuiet(b)
-}
-
-// agrees reports whether a record has the settings of a binding.
-func (r *Record) agrees(b *BindingEntry) bool {
-	return (r.TLS == b.TLS || b.TLS == "" && r.inherited) && r.Flags == b.Flags&settingBits
-}
-
-// newRecord makes the record of a name. Any other concerns too many clients.
-func (u *update) newRecord(b *BindingEntry) {
-	if _, wildcard := split(b.Host); b.Flags.kind() != RecordHostnamePort || wildcard {
-		u.complex = true
-		return
-	}
-	rec := &Record{
-		Kind: RecordHostnamePort, Port: b.Port, Host: b.Host,
-		Certificate: b.Certificate, TLS: b.TLS, Flags: b.Flags & settingBits,
-		SNIMissing: u.t.opts.SNIMissing, SNIUnmatched: u.t.opts.SNIUnmatched,
-	}
-	free := &u.t.updates.freeRecords
-	if n := len(*free); n > 0 {
-		rec.Index = (*free)[n-1]
-		*free = (*free)[:n-1]
-		u.t.records[rec.Index], u.t.updates.makers[rec.Index] = rec, 1
-	} else {
-		rec.Index = len(u.t.records)
-		u.t.records = append(u.t.records, rec)
-		u.t.updates.makers = append(u.t.updates.makers, 1)
-	}
-	u.namesOf(u.port(HTTPS, b.Port)).set(b.Host, rec)
-	u.renamed[nameKey{b.Port, b.Host}] = true
-}
-
-// checkQuiet makes sure that a certificate that is chosen by name calls for no
-// finding: the port must have a certificate for all who send no name, and none
-// of a single address that would hide names.
-func (u *update) checkQuiet(b *BindingEntry) {
-	if b.Flags.kind() == RecordIPPort {
-		return
-	}
-	table := u.t.port(HTTPS, b.Port)
-	if recordOf(table.all) == nil {
-		u.complex = true
-	}
-	for _, s := range table.concrete {
-		if s.record != nil {
-			u.complex = true
-		}
-	}
-}
-
-// assign finds the records that the clients of the added bindings get.
-func (u *update) assign() {
-	for _, site := range u.added {
-		for i := range site.Bindings {
-			b := &site.Bindings[i]
-			if b.Protocol != HTTPS {
-				continue
-			}
-			if b.Record = u.t.recordOf(b); b.Record == nil {
-				u.complex = true
-			}
-		}
-	}
-}
-
 // conclude makes sure that nothing else was touched, and frees what is left over.
 func (u *update) conclude() {
 	if len(u.orphans) > 0 {
@@ -380,24 +270,6 @@ func (u *update) conclude() {
 	}
 	slots := slices.Sorted(maps.Values(u.gone))
 	u.t.updates.freeSites = append(u.t.updates.freeSites, slots...)
-}
-
-// named reports whether a site that was not touched has a binding for a name.
-func (u *update) named(key nameKey) bool {
-	table := u.t.port(HTTPS, key.port)
-	others := func(s *scope) bool {
-		b := s.route(key.host)
-		return b != nil && !slices.Contains(u.added, b.Site)
-	}
-	if others(table.all) || others(table.v6) {
-		return true
-	}
-	for _, s := range table.concrete {
-		if others(s) {
-			return true
-		}
-	}
-	return false
 }
 
 // port returns the table of a port, made the update's own; nil if there is none.
@@ -439,31 +311,4 @@ func (u *update) scope(table *portTable, ip netip.Addr) (*scope, *scopeEdit) {
 	edit := &scopeEdit{hosts: editIndex(&own.hosts), before: s.started}
 	u.scopes[own] = edit
 	return own, edit
-}
-
-func (u *update) namesOf(table *portTable) *indexEdit[*Record] {
-	edit := u.names[table]
-	if edit == nil {
-		edit = editIndex(&table.names)
-		u.names[table] = edit
-	}
-	return edit
-}
-
-// Inputs returns the sites as Compile would take them.
-func (t *Tables) Inputs() []Site {
-	sites := make([]Site, len(t.sites))
-	for i, entry := range t.sites {
-		sites[i] = entry.input()
-	}
-	return sites
-}
-
-func (s *SiteEntry) input() Site {
-	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Bindings: make([]SiteBinding, len(s.Bindings))}
-	for i := range s.Bindings {
-		b := &s.Bindings[i]
-		site.Bindings[i] = SiteBinding{Binding: b.Binding, Flags: b.Flags, Certificate: b.Certificate, TLS: b.TLS}
-	}
-	return site
 }
