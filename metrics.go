@@ -101,6 +101,7 @@ type appMetrics struct{ app *App }
 
 var (
 	descSites  = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
+	descFile   = prometheus.NewDesc("caddy_iis_sites_file_valid", "Whether the sites file is served as it is: 0 if it is refused, and its sites are served as they were before.", nil, nil)
 	descExpiry = prometheus.NewDesc("caddy_iis_certificate_expiry_timestamp_seconds",
 		"When a certificate expires, by its name in the configuration; the first to expire if there are several.", []string{"certificate"}, nil)
 )
@@ -229,6 +230,7 @@ func (sn *snapshot) countUnknownHost(port uint16) {
 // Describe implements prometheus.Collector.
 func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSites
+	ch <- descFile
 	ch <- descExpiry
 }
 
@@ -248,6 +250,13 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for state, n := range states {
 		ch <- prometheus.MustNewConstMetric(descSites, prometheus.GaugeValue, float64(n), state)
+	}
+	if m.app.sitesFile.source != nil {
+		valid := 1.0
+		if m.app.sitesFile.problem.Load() != nil {
+			valid = 0
+		}
+		ch <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, valid)
 	}
 	for name, source := range m.app.certificates {
 		var first time.Time

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,10 +29,12 @@ type sitesFile struct {
 	cancel context.CancelFunc
 	follow sync.Once
 
-	mu       sync.Mutex // held by whoever makes a snapshot of another one
+	// Why the file as it is now is not what is served; nil if it is.
+	problem atomic.Pointer[string]
+
+	mu       sync.Mutex // held by whoever makes a snapshot of another one, also while it reads
 	ended    bool
 	state    sitesource.State // that the snapshot shows
-	problem  error            // why the file as it is now is not what is served
 	replaced []*front.State   // states of earlier snapshots
 }
 
@@ -197,31 +200,33 @@ func (a *App) updateSites() {
 	if err == nil && !diff.Empty() {
 		err = a.apply(diff, start)
 	}
-	switch {
-	case f.ctx.Err() != nil:
+	if f.ctx.Err() != nil {
 		return
-	case err == nil:
-		if f.problem != nil && diff.Empty() {
+	}
+	problem := f.problem.Load()
+	if err == nil {
+		if problem != nil && diff.Empty() {
 			a.logger.Info("the sites file is again as it is served", zap.String("file", f.source.String()))
 		}
-		f.state, f.problem = state, nil
-	case f.problem == nil || f.problem.Error() != err.Error():
-		f.problem = err
+		f.state = state
+		f.problem.Store(nil)
+		return
+	}
+	if text := err.Error(); problem == nil || *problem != text {
+		f.problem.Store(&text)
 		a.logger.Error("the sites file is refused; its sites are served as they were before", zap.Error(err))
 	}
 }
 
 // sitesFileFindings tells of a sites file that is not served as it is.
 func (a *App) sitesFileFindings() []binding.Finding {
-	f := &a.sitesFile
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.problem == nil {
+	problem := a.sitesFile.problem.Load()
+	if problem == nil {
 		return nil
 	}
 	return []binding.Finding{{
 		Severity: binding.Warning, Code: codeSitesFile,
-		Message: "the sites file is refused, and its sites are served as they were before: " + f.problem.Error(),
+		Message: "the sites file is refused, and its sites are served as they were before: " + *problem,
 		Fix:     "correct the file: it is read again when it changes",
 	}}
 }

@@ -122,6 +122,15 @@ func (f *sitesFile) findings(want ...string) {
 	f.t.Fatalf("findings %q, want %q", got, want)
 }
 
+// valid compares the metric that tells whether the file is served.
+func (f *sitesFile) valid(want string) {
+	f.t.Helper()
+	_, body := f.Admin(http.MethodGet, "/metrics", "")
+	if !strings.Contains(body, "\ncaddy_iis_sites_file_valid "+want+"\n") {
+		f.t.Errorf("the metric caddy_iis_sites_file_valid is not %s", want)
+	}
+}
+
 func containsAll(text string, parts []string) bool {
 	for _, part := range parts {
 		if !strings.Contains(text, part) {
@@ -212,10 +221,12 @@ func TestSitesFileRefused(t *testing.T) {
 				f.write(tc.lines...)
 			}
 			f.findings(tc.want...)
+			f.valid("0")
 			f.answers("ten.contoso.test", "10 Ten")
 			f.answers("www.contoso.test", "main")
 			f.write(good)
 			f.findings()
+			f.valid("1")
 		})
 	}
 	// The configuration itself is refused with a file like that.
