@@ -303,6 +303,10 @@ func (sn *snapshot) misdirected(r *http.Request, conn *front.Conn, s *site, matc
 // and, as to client certificates, those of the binding that has routed the
 // request, if that made another record.
 func (sn *snapshot) wouldAllow(r *http.Request, conn *front.Conn, match binding.SiteMatch) error {
+	made := handshakeOf(conn)
+	if made != nil && made.in == sn.app.identity && made.policy != nil && made.policy == sn.uniform[conn.Local.Port()] {
+		return nil // whatever table D1 selects here, it has the same settings
+	}
 	bound := sn.policyOf(match.Binding)
 	here := bound
 	name, _ := binding.Host(r.Host)
@@ -312,7 +316,6 @@ func (sn *snapshot) wouldAllow(r *http.Request, conn *front.Conn, match binding.
 	if here == nil {
 		return nil
 	}
-	made := handshakeOf(conn)
 	if made == nil || made.in != sn.app.identity || made.policy != here {
 		if err := here.allows(r.TLS, conn.QUIC); err != nil {
 			return err

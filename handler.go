@@ -1,7 +1,6 @@
 package caddyiis
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 
@@ -98,11 +97,10 @@ func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		defer counted.count(http.StatusOK)
 		w = counted
 	}
-	req := siteRequest{site: site, binding: match.Binding, verdict: unavailable}
+	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding, verdict: unavailable}}
 	if !site.offline {
-		req.verdict = sn.admit(w, r, conn, site, match)
+		ctx.request.verdict = sn.admit(w, r, conn, site, match)
 	}
-	ctx := context.WithValue(r.Context(), siteRequestKey{}, req)
 	site.content.server.ServeHTTP(w, r.WithContext(ctx))
 }
 

@@ -22,9 +22,24 @@ type siteRequest struct {
 
 type siteRequestKey struct{}
 
-func siteRequestOf(ctx context.Context) (siteRequest, bool) {
-	req, ok := ctx.Value(siteRequestKey{}).(siteRequest)
+func siteRequestOf(ctx context.Context) (*siteRequest, bool) {
+	req, ok := ctx.Value(siteRequestKey{}).(*siteRequest)
 	return req, ok
+}
+
+// siteContext is the context of a request with what the front has decided, in
+// one allocation.
+type siteContext struct {
+	context.Context
+	request siteRequest
+}
+
+// Value implements context.Context.
+func (c *siteContext) Value(key any) any {
+	if key == (siteRequestKey{}) {
+		return &c.request
+	}
+	return c.Context.Value(key)
 }
 
 // siteRoutes is the only route of the HTTP servers: it goes on with the routes
@@ -94,7 +109,7 @@ var endOfErrors caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWr
 //	{iis.sni}          the server name that the client sent, or none
 //
 // The last two are empty on http.
-func (sr siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
+func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 	return func(key string) (any, bool) {
 		switch key {
 		case "iis.site.id":

@@ -19,6 +19,8 @@ type snapshot struct {
 	findings []binding.Finding // about the tables
 	sites    []*site           // by SiteEntry.Index
 	records  []*record         // by Record.Index
+	// The connection policy of all records of a port, nil if they differ.
+	uniform map[uint16]*policy
 	ports    map[uint16]*portMetrics
 	state    *front.State
 }

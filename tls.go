@@ -106,18 +106,32 @@ var (
 // the snapshot before are taken over.
 func (sn *snapshot) makeRecords(before *snapshot) error {
 	sn.records = make([]*record, sn.tables.RecordSlots())
+	sn.uniform = make(map[uint16]*policy)
 	for rec := range sn.tables.Records() {
-		if before != nil && rec.Index < len(before.records) {
-			if old := before.records[rec.Index]; old != nil && old.Record == rec {
-				sn.records[rec.Index] = old
-				continue
+		live := before.record(rec)
+		if live == nil {
+			var err error
+			if live, err = sn.app.newRecord(rec); err != nil {
+				return err
 			}
 		}
-		live, err := sn.app.newRecord(rec)
-		if err != nil {
-			return err
-		}
 		sn.records[rec.Index] = live
+		if first, ok := sn.uniform[rec.Port]; !ok {
+			sn.uniform[rec.Port] = live.policy
+		} else if first != live.policy {
+			sn.uniform[rec.Port] = nil
+		}
+	}
+	return nil
+}
+
+// record returns what serves a record, nil if this snapshot does not have it.
+func (sn *snapshot) record(rec *binding.Record) *record {
+	if sn == nil || rec.Index >= len(sn.records) {
+		return nil
+	}
+	if live := sn.records[rec.Index]; live != nil && live.Record == rec {
+		return live
 	}
 	return nil
 }
