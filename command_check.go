@@ -161,7 +161,7 @@ func conflicts(raw json.RawMessage) []adminapi.Finding {
 	if err != nil {
 		return nil
 	}
-	defer app.sitesFile.end()
+	defer app.sitesFile.end(nil)
 	if sites, err = app.readSitesFile(sites); err != nil {
 		return nil
 	}

@@ -226,7 +226,7 @@ const findingsDelay = 2 * time.Second
 type findingsLog struct {
 	mu     sync.Mutex
 	timer  *time.Timer
-	logged map[string]struct{}
+	logged map[string]uint32 // the sites of messages, 0 for none
 	ended  bool
 }
 
@@ -267,10 +267,26 @@ func (a *App) logFindings() {
 	if l.ended {
 		return
 	}
-	now, written := make(map[string]struct{}, len(findings)), 0
+	before := l.logged
+	l.logged = make(map[string]uint32, len(findings)) // what is mended and comes again is news
+	known := make(map[string]bool, len(before))
+	for message := range before {
+		known[message] = true
+	}
+	a.write(l, findings, known)
+}
+
+// write writes findings to the log that are not known, and remembers all.
+func (a *App) write(l *findingsLog, findings []binding.Finding, known map[string]bool) {
+	written := 0
 	for _, f := range findings {
-		now[f.Message] = struct{}{}
-		if _, old := l.logged[f.Message]; old || f.Severity == binding.Info {
+		_, old := l.logged[f.Message]
+		if l.logged == nil {
+			l.logged = make(map[string]uint32)
+		}
+		l.logged[f.Message] = f.Site
+		// A sites file that is refused is an error in the log already.
+		if old || known[f.Message] || f.Severity == binding.Info || f.Code == codeSitesFile {
 			continue
 		}
 		if written++; written <= maxLoggedFindings {
@@ -280,26 +296,41 @@ func (a *App) logFindings() {
 	if written > maxLoggedFindings {
 		a.logger.Warn("there are more findings: see GET /iis/check", zap.Int("more", written-maxLoggedFindings))
 	}
-	l.logged = now // what is mended and comes again is news
 }
 
-// logCoverage writes to the log whose certificates do not cover the hosts of
-// sites that have changed. Looking at all sites would take longer than the
-// change itself.
-func (a *App) logCoverage(now *snapshot, sites []configured) {
+// logChanged writes to the log what an administrator should know about sites that
+// have changed. Looking at all sites would take longer than the change itself.
+func (a *App) logChanged(now *snapshot, sites []configured, removed []uint32) {
+	if a.CentralStore != nil {
+		a.reloaded() // the store may take its time
+		return
+	}
+	findings := now.legacyFindings()
+	for entry := range now.bindingsOf(sites) {
+		if f, ok := now.coverageFinding(entry); ok {
+			findings = append(findings, f)
+		}
+	}
+	changed := make(map[uint32]bool, len(sites)+len(removed))
+	for i := range sites {
+		changed[sites[i].id] = true
+	}
+	for _, id := range removed {
+		changed[id] = true
+	}
 	l := &a.findingsLog
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	written := 0
-	for entry := range now.bindingsOf(sites) {
-		f, ok := now.coverageFinding(entry)
-		if _, old := l.logged[f.Message]; !ok || old || l.ended || written == maxLoggedFindings {
-			continue
-		}
-		written++
-		logFinding(a.logger, f)
-		if l.logged != nil {
-			l.logged[f.Message] = struct{}{}
+	if l.ended {
+		return
+	}
+	// What was wrong with these sites before is forgotten, unless it still is.
+	before := make(map[string]bool)
+	for message, site := range l.logged {
+		if changed[site] {
+			before[message] = true
+			delete(l.logged, message)
 		}
 	}
+	a.write(l, findings, before)
 }

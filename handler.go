@@ -97,7 +97,7 @@ func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		defer counted.count(http.StatusOK)
 		w = counted
 	}
-	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding, verdict: unavailable}}
+	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, verdict: unavailable}}
 	if !site.offline {
 		ctx.request.verdict = sn.admit(w, r, conn, site, match)
 	}

@@ -69,6 +69,7 @@ type portMetrics struct {
 // few have traffic.
 type siteMetrics struct {
 	site        string
+	gone        atomic.Bool    // requests that are still under way count nowhere
 	classes     [6]lazyCounter // by first digit of the status
 	misdirected lazyCounter
 }
@@ -89,10 +90,26 @@ func (c *lazyCounter) inc(vec *prometheus.CounterVec, labels ...string) {
 }
 
 func (m *siteMetrics) request(class int) {
+	if m.gone.Load() {
+		return
+	}
 	m.classes[class].inc(counters.requests, m.site, classLabels[class])
 }
 
-func (m *siteMetrics) misdirect() { m.misdirected.inc(counters.misdirected, m.site) }
+func (m *siteMetrics) misdirect() {
+	if !m.gone.Load() {
+		m.misdirected.inc(counters.misdirected, m.site)
+	}
+}
+
+// forget drops the counters.
+func (m *siteMetrics) forget() {
+	m.gone.Store(true)
+	for _, class := range classLabels[1:] {
+		counters.requests.DeleteLabelValues(m.site, class)
+	}
+	counters.misdirected.DeleteLabelValues(m.site)
+}
 
 var classLabels = [6]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
@@ -185,7 +202,7 @@ func (sn *snapshot) forgetBut(other *snapshot) {
 	}
 	for _, s := range sn.sites {
 		if s != nil && (other == nil || !other.app.Metrics || other.tables.SiteByID(s.id) == nil) {
-			forgetSite(s.id)
+			s.metrics.forget()
 		}
 	}
 }
@@ -200,12 +217,11 @@ func (sn *snapshot) forgetPortsBut(other *snapshot) {
 	}
 }
 
-func forgetSite(id uint32) {
-	site := strconv.FormatUint(uint64(id), 10)
-	for _, class := range classLabels[1:] {
-		counters.requests.DeleteLabelValues(site, class)
+// forgetSite drops the counters of a site.
+func (sn *snapshot) forgetSite(id uint32) {
+	if entry := sn.tables.SiteByID(id); entry != nil && sn.sites[entry.Index].metrics != nil {
+		sn.sites[entry.Index].metrics.forget()
 	}
-	counters.misdirected.DeleteLabelValues(site)
 }
 
 func (sn *snapshot) countHandshake(port uint16, match binding.CertificateMatch, serverName string, result int) {

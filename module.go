@@ -214,6 +214,9 @@ func (a *App) provisionSites() error {
 	if err := a.provisionHTTP(sites); err != nil {
 		return err
 	}
+	if err := a.compileShared(); err != nil {
+		return err
+	}
 	if err := now.addSites(sites, nil); err != nil {
 		return err
 	}
@@ -226,6 +229,8 @@ func (a *App) provisionSites() error {
 	if err := now.makeState(); err != nil {
 		return err
 	}
+	now.where = nil
+	a.policies.later = a.sitesFile.ctx
 	a.Sites = nil // allow GC to deallocate
 	return a.provisionMetrics()
 }
@@ -289,6 +294,8 @@ func (a *App) watchCommit() {
 // configuration has started, and cannot fail.
 func (a *App) commit() {
 	a.settle()
+	// Once more: the configuration before may have dropped counters meanwhile.
+	a.now().countPorts(nil)
 	fronts.Commit(a.now().state)
 	a.committed.Store(true)
 	a.metrics.forgetRemoved()
@@ -313,7 +320,11 @@ func (a *App) Cleanup() error { return a.Stop() }
 
 func (a *App) unload() {
 	a.findingsLog.end()
-	a.sitesFile.end()
+	a.sitesFile.end(func() {
+		if a.policies != nil {
+			a.policies.release()
+		}
+	})
 	if a.metrics != nil && !a.committed.Load() {
 		a.metrics.forgetRefused()
 	}

@@ -373,8 +373,8 @@ func (a *App) keepPorts(addr caddy.NetworkAddress, server string) {
 func (sn *snapshot) checkOtherPorts() error {
 	for _, listen := range sn.tables.Endpoints() {
 		if server := sn.app.otherPorts[listen.Port]; server != "" {
-			return fmt.Errorf("%s wants port %d, where http server %q listens: use another port, or load Caddy's configuration again, which makes them share it",
-				listen.Label, listen.Port, server)
+			return fmt.Errorf("%s%s wants port %d, where http server %q listens: use another port, or load Caddy's configuration again, which makes them share it",
+				sn.place(listen.Site), listen.Label, listen.Port, server)
 		}
 	}
 	return nil
@@ -396,9 +396,9 @@ func (sn *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 				continue
 			}
 			errs = append(errs, fmt.Errorf(
-				"host %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
+				"%shost %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
 					"remove it from one of them, or use another port or IP address",
-				entry.Host, entry.Port, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
+				sn.place(entry.Site.ID), entry.Host, entry.Port, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
 			if len(errs) == 20 {
 				return errors.Join(errs...)
 			}

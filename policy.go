@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -51,7 +52,8 @@ type policySet struct {
 	tls       *caddytls.TLS
 	alpn      []string // of policies without one
 	policies  map[policyKey]*policy
-	challenge *tls.Config // ACME TLS-ALPN challenges
+	later     context.Context // of policies that come when the app is provisioned
+	challenge *tls.Config     // ACME TLS-ALPN challenges
 	echKeys   func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
 }
 
@@ -70,6 +72,8 @@ const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS
 type policy struct {
 	tcp  *tls.Config
 	quic *tls.Config // nil: HTTP/3 is off
+
+	release func() // cleans up what was loaded for it
 }
 
 func (a *App) provisionPolicies() error {
@@ -109,7 +113,9 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	if key.flags&binding.FlagNoHTTP2 != 0 {
 		cp.ALPN = slices.DeleteFunc(slices.Clone(cp.ALPN), func(p string) bool { return p == "h2" })
 	}
-	if err := (caddytls.ConnectionPolicies{cp}).Provision(s.ctx); err != nil {
+	ctx, release := s.context()
+	if err := (caddytls.ConnectionPolicies{cp}).Provision(ctx); err != nil {
+		release()
 		return nil, err
 	}
 	config := cp.TLSConfig
@@ -121,7 +127,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 		config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
 	}
 	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
-	p := &policy{tcp: config}
+	p := &policy{tcp: config, release: release}
 	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
 		allowLegacy(config)
 	}
@@ -136,6 +142,41 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	s.policies[key] = p
 	return p, nil
 }
+
+// context returns the context in which a policy is provisioned, and what ends
+// it. While the app is provisioned that is its own. Later, each policy has one
+// that ends when no record has the policy any more: files and authorities that
+// it names are read again when it comes back.
+func (s *policySet) context() (caddy.Context, func()) {
+	if s.later == nil {
+		return s.ctx, func() {}
+	}
+	parent := s.ctx
+	parent.Context = s.later
+	ctx, cancel := caddy.NewContext(parent)
+	return ctx, func() { cancel() }
+}
+
+// keep drops the policies that no record has.
+func (s *policySet) keep(records []*record) {
+	used := make(map[*policy]bool)
+	var last *policy
+	for _, rec := range records {
+		if rec != nil && rec.policy != last {
+			last = rec.policy
+			used[last] = true
+		}
+	}
+	for key, p := range s.policies {
+		if !used[p] {
+			delete(s.policies, key)
+			p.release()
+		}
+	}
+}
+
+// release drops all policies.
+func (s *policySet) release() { s.keep(nil) }
 
 // allowLegacy turns on TLS 1.0 and 1.1 with the cipher suites that devices of
 // their time know and Go still has: AES and 3DES with RSA key exchange, and

@@ -16,8 +16,8 @@ import (
 // siteRequest is what the front has decided about a request.
 type siteRequest struct {
 	site    *site
-	binding *binding.BindingEntry
-	verdict verdict // answers instead of the routes; nil if they are to
+	binding binding.Binding // a copy: the entry would hold all tables
+	verdict verdict         // answers instead of the routes; nil if they are to
 }
 
 type siteRequestKey struct{}
@@ -59,7 +59,7 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		caddyhttp.SetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey, req.site.logName)
 		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 			extra.Add(zap.Uint32("site", req.site.id))
-			extra.Add(zap.Stringer("binding", req.binding.Binding))
+			extra.Add(zap.Stringer("binding", req.binding))
 		}
 	}
 	if req.verdict != nil {
@@ -117,7 +117,7 @@ func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 		case "iis.site.name":
 			return sr.site.name, true
 		case "iis.binding":
-			return sr.binding.Binding.String(), true
+			return sr.binding.String(), true
 		case "iis.certificate":
 			return certificateName(r.TLS, front.ConnFrom(r.Context())), true
 		case "iis.sni":

@@ -146,10 +146,19 @@ func (a *App) provisionHTTP(sites []configured) error {
 
 func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 	classes := map[serverClass]struct{}{{}: {}} // one at least: it answers for unknown hosts' challenges
-	if a.SitesFile != "" {
-		// Sites will come that nobody knows of yet.
-		for _, class := range []serverClass{{log: true}, {errors: true}, {log: true, errors: true}} {
-			classes[class] = struct{}{}
+	shared := []*Content{new(Content)}
+	if a.Defaults != nil {
+		shared = append(shared, a.Defaults)
+	}
+	for _, template := range a.Templates {
+		if template != nil {
+			shared = append(shared, template)
+		}
+	}
+	for _, of := range shared {
+		classes[a.classOf(new(Site), of)] = struct{}{}
+		if a.SitesFile != "" { // sites will come that nobody knows of yet
+			classes[a.classOf(&Site{AccessLog: true}, of)] = struct{}{}
 		}
 	}
 	for i := range sites {
@@ -233,6 +242,37 @@ func (a *App) newServer(class serverClass) (*caddyhttp.Server, error) {
 	return srv, nil
 }
 
+// compileShared compiles the defaults and the templates. Sites that name them may
+// come later, and what is wrong with a template is wrong when it is configured.
+func (a *App) compileShared() error {
+	for _, name := range sortedKeys(a.Templates) {
+		if a.Templates[name] == nil {
+			return fmt.Errorf("template %q is null: delete it, or give it routes", name)
+		}
+		if err := a.compileFor(&Site{Template: name}); err != nil {
+			return fmt.Errorf("template %q: %w", name, err)
+		}
+	}
+	if err := a.compileFor(new(Site)); err != nil {
+		return fmt.Errorf("defaults: %w", err)
+	}
+	return nil
+}
+
+// compileFor compiles what serves sites like this one, with and without access
+// log if there may be both.
+func (a *App) compileFor(cfg *Site) error {
+	for _, cfg.AccessLog = range []bool{false, true} {
+		if cfg.AccessLog && (a.SitesFile == "" || a.AccessLog) {
+			continue
+		}
+		if _, err := a.http.contentOf(a, cfg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // contentOf compiles what serves a site. Sites without routes of their own share
 // what is compiled once.
 func (h *httpServers) contentOf(a *App, cfg *Site) (*content, error) {
@@ -280,7 +320,7 @@ func (a *App) checkTemplate(cfg *Site) error {
 	case len(a.Templates) == 0:
 		return fmt.Errorf("template %q is not configured: no templates are", cfg.Template)
 	}
-	return fmt.Errorf("template %q is not configured: expected one of %q", cfg.Template, sortedKeys(a.Templates))
+	return fmt.Errorf("template %q is not configured: %s", cfg.Template, expected(sortedKeys(a.Templates)))
 }
 
 func (h *httpServers) compile(c *content, of *Content) error {

@@ -155,28 +155,47 @@ func (a *App) configuredSites() ([]configured, error) {
 // bindingSites turns sites into the form that package binding compiles.
 func (a *App) bindingSites(sites []configured) ([]binding.Site, error) {
 	inputs := make([]binding.Site, 0, len(sites))
-	var errs []error
+	var errs errorList
 	for i := range sites {
-		site, err := a.bindingSite(&sites[i])
-		if err != nil {
-			errs = append(errs, err)
-		}
-		inputs = append(inputs, site)
+		inputs = append(inputs, a.bindingSite(&sites[i], &errs))
 	}
-	return inputs, errors.Join(errs...)
+	return inputs, errs.err()
 }
 
-func (a *App) bindingSite(c *configured) (binding.Site, error) {
+// errorList collects errors, of which it keeps the first ones: a mistake that
+// 100,000 sites have in common is one mistake.
+type errorList struct {
+	first []error
+	more  int
+}
+
+const maxErrors = 20
+
+func (l *errorList) add(label, format string, args ...any) {
+	if len(l.first) == maxErrors {
+		l.more++
+		return
+	}
+	l.first = append(l.first, fmt.Errorf("%s: %w", label, fmt.Errorf(format, args...)))
+}
+
+func (l *errorList) err() error {
+	if l.more > 0 {
+		return errors.Join(append(l.first, fmt.Errorf("and %d more errors", l.more))...)
+	}
+	return errors.Join(l.first...)
+}
+
+func (a *App) bindingSite(c *configured, errs *errorList) binding.Site {
 	cfg := c.cfg
 	site := binding.Site{
 		ID: c.id, Name: cfg.Name, Stopped: !cfg.started(),
 		Bindings: make([]binding.SiteBinding, 0, len(cfg.ServerBindings)+len(cfg.SecureBindings)+len(cfg.Bindings)),
 	}
-	var errs []error
 	add := func(b *SiteBinding) {
 		sb, err := a.siteBinding(cfg, b)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.label(), err))
+			errs.add(c.label(), "%w", err)
 			return
 		}
 		site.Bindings = append(site.Bindings, sb)
@@ -189,12 +208,12 @@ func (a *App) bindingSite(c *configured) (binding.Site, error) {
 	}
 	for i, b := range cfg.Bindings {
 		if b == nil {
-			errs = append(errs, fmt.Errorf("%s: binding %d is null", c.label(), i))
+			errs.add(c.label(), "binding %d is null", i)
 			continue
 		}
 		add(b)
 	}
-	return site, errors.Join(errs...)
+	return site
 }
 
 func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error) {
@@ -244,7 +263,16 @@ func (a *App) unknownCertificate(name string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("certificate %q is not configured: no certificates are", name)
 	}
-	return fmt.Errorf("certificate %q is not configured: expected one of %q", name, names)
+	return fmt.Errorf("certificate %q is not configured: %s", name, expected(names))
+}
+
+// expected lists names to choose from, the first ones if there are many.
+func expected(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("expected one of %q and %d more", names[:most], len(names)-most)
+	}
+	return fmt.Sprintf("expected one of %q", names)
 }
 
 // bindingEndpoints turns the configured endpoints into the form that package

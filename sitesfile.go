@@ -32,10 +32,15 @@ type sitesFile struct {
 	// Why the file as it is now is not what is served; nil if it is.
 	problem atomic.Pointer[string]
 
-	mu       sync.Mutex // held by whoever makes a snapshot of another one, also while it reads
-	ended    bool
+	work     sync.Mutex       // held while a change is made, which may take long
 	state    sitesource.State // that the snapshot shows
-	replaced []*front.State   // states of earlier snapshots
+	again    *time.Timer      // of another attempt
+	attempts int
+
+	mu       sync.Mutex // held for moments only: nobody may wait for a change
+	busy     bool       // a change is being made
+	ended    bool
+	replaced []*front.State // states of earlier snapshots
 }
 
 // codeSitesFile is the finding about a sites file that is refused.
@@ -74,11 +79,20 @@ func jsonError(err error) error {
 	case errors.As(err, &mismatch) && mismatch.Field == "":
 		return fmt.Errorf("a JSON object is expected, not a %s", mismatch.Value)
 	case errors.As(err, &mismatch):
-		return fmt.Errorf("field %q cannot be a %s", mismatch.Field, mismatch.Value)
+		return fmt.Errorf("field %q cannot be a %s", jsonField(mismatch.Field), mismatch.Value)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the JSON object does not end on this line")
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// jsonField leaves out of a path what is no field, but a type of this package in
+// which fields are defined.
+func jsonField(path string) string {
+	names := slices.DeleteFunc(strings.Split(path, "."), func(name string) bool {
+		return name != "" && 'A' <= name[0] && name[0] <= 'Z'
+	})
+	return strings.Join(names, ".")
 }
 
 // readSitesFile adds the sites of the sites file, if there is one, to those of
@@ -92,7 +106,7 @@ func (a *App) readSitesFile(sites []configured) ([]configured, error) {
 		return nil, fmt.Errorf("sites_file: %w", err)
 	}
 	f := &a.sitesFile
-	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(a.baseContext()))
 	f.source = sitesource.NewFile(path, decodeSite, sitesource.FileOptions{})
 	state, diff, err := f.source.Read(f.ctx, nil)
 	if err != nil {
@@ -126,6 +140,15 @@ func (f *sitesFile) records(diff sitesource.Difference[*Site]) []configured {
 	return sites
 }
 
+// baseContext has the values of the configuration's context. Without one, as in
+// a check of bindings alone, it is an empty one.
+func (a *App) baseContext() context.Context {
+	if a.ctx.Context == nil {
+		return context.Background()
+	}
+	return a.ctx.Context
+}
+
 // followSitesFile begins to watch the file. What changed since it was read for
 // this configuration is found at once.
 func (a *App) followSitesFile() {
@@ -143,14 +166,38 @@ func (a *App) followSitesFile() {
 	})
 }
 
-// end stops following the file. A change that is being applied is waited for.
-func (f *sitesFile) end() {
+// end stops following the file. A change that is being made comes to nothing; it
+// is not waited for.
+func (f *sitesFile) end(release func()) {
 	if f.cancel != nil {
 		f.cancel()
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	busy := f.busy
 	f.ended = true
+	f.mu.Unlock()
+	if !busy && release != nil {
+		release()
+	}
+}
+
+// begin notes that a change is being made, unless the configuration has ended.
+func (f *sitesFile) begin() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = !f.ended
+	return f.busy
+}
+
+// finish is the end of what begin began.
+func (f *sitesFile) finish(release func()) {
+	f.mu.Lock()
+	f.busy = false
+	ended := f.ended
+	f.mu.Unlock()
+	if ended {
+		release()
+	}
 }
 
 // drained returns a channel that is closed when no request holds the last state
@@ -190,15 +237,19 @@ func isDrained(state *front.State) bool {
 // as it is.
 func (a *App) updateSites() {
 	f := &a.sitesFile
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended {
+	f.work.Lock()
+	defer f.work.Unlock()
+	if !f.begin() {
 		return
+	}
+	defer f.finish(a.policies.release)
+	if f.again != nil {
+		f.again.Stop()
 	}
 	start := time.Now()
 	state, diff, err := f.source.Read(f.ctx, f.state)
 	if err == nil && !diff.Empty() {
-		err = a.apply(diff, start)
+		err = a.apply(state, diff, start)
 	}
 	if f.ctx.Err() != nil {
 		return
@@ -208,7 +259,7 @@ func (a *App) updateSites() {
 		if problem != nil && diff.Empty() {
 			a.logger.Info("the sites file is again as it is served", zap.String("file", f.source.String()))
 		}
-		f.state = state
+		f.state, f.attempts = state, 0
 		f.problem.Store(nil)
 		return
 	}
@@ -216,6 +267,21 @@ func (a *App) updateSites() {
 		f.problem.Store(&text)
 		a.logger.Error("the sites file is refused; its sites are served as they were before", zap.Error(err))
 	}
+}
+
+// The pause before a file is applied again that was refused because of something
+// else than the file, such as a port that another program had.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// tryAgain has the file applied again a little later.
+func (a *App) tryAgain() {
+	f := &a.sitesFile
+	pause := min(firstPause<<min(f.attempts, 10), lastPause)
+	f.attempts++
+	f.again = time.AfterFunc(pause, a.updateSites)
 }
 
 // sitesFileFindings tells of a sites file that is not served as it is.
@@ -227,6 +293,6 @@ func (a *App) sitesFileFindings() []binding.Finding {
 	return []binding.Finding{{
 		Severity: binding.Warning, Code: codeSitesFile,
 		Message: "the sites file is refused, and its sites are served as they were before: " + *problem,
-		Fix:     "correct the file: it is read again when it changes",
+		Fix:     "correct the file; it is read again when it changes",
 	}}
 }

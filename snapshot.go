@@ -21,8 +21,22 @@ type snapshot struct {
 	records  []*record         // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
 	uniform map[uint16]*policy
-	ports    map[uint16]*portMetrics
-	state    *front.State
+	ports   map[uint16]*portMetrics
+	state   *front.State
+
+	// Where in the sites file a site is, while the snapshot is made: for errors.
+	where func(id uint32) string
+}
+
+// place is where in the sites file a site is, as the beginning of a message.
+func (sn *snapshot) place(id uint32) string {
+	if sn.where == nil {
+		return ""
+	}
+	if where := sn.where(id); where != "" {
+		return where + ": "
+	}
+	return ""
 }
 
 // now returns what the app serves at this moment.
@@ -72,7 +86,7 @@ func (a *App) compileInputs(inputs []binding.Site, where func(id uint32) string)
 	if err != nil {
 		return nil, locate(err, where)
 	}
-	return &snapshot{app: a, tables: tables, findings: findings}, nil
+	return &snapshot{app: a, tables: tables, findings: findings, where: where}, nil
 }
 
 // locate adds to conflicts where in the sites file their sites are.
@@ -84,7 +98,7 @@ func locate(err error, where func(id uint32) string) error {
 	located := &binding.ConflictError{Findings: slices.Clone(conflict.Findings), More: conflict.More}
 	for i := range located.Findings {
 		f := &located.Findings[i]
-		if place := where(f.Site); place != "" {
+		if place := cmp.Or(where(f.Site), where(f.Other)); place != "" {
 			f.Message = place + ": " + f.Message
 		}
 	}
@@ -118,7 +132,7 @@ func (sn *snapshot) addSites(sites []configured, before *snapshot) error {
 		s := before.sites[old[0].Index]
 		if s.access.requireCertificate && entry != old[0] {
 			if err := sn.asksForCertificates(entry); err != nil {
-				return fmt.Errorf("%s: %w", siteLabel(entry.ID, entry.Name), err)
+				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), siteLabel(entry.ID, entry.Name), err)
 			}
 		}
 		sn.sites[entry.Index] = s

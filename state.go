@@ -29,7 +29,7 @@ func (sn *snapshot) makeState() error {
 			Settings:  settingsOf(srv, srv.Protocols, secure),
 			BeforeTLS: wrappersFor(secure, sn.app.http.beforeTLS),
 			AfterTLS:  wrappersFor(secure, sn.app.http.afterTLS),
-			Owner:     listen.Label,
+			Owner:     sn.place(listen.Site) + listen.Label,
 		})
 	}
 	endpoints, err := sn.app.ordinaryEndpoints(endpoints)

@@ -112,7 +112,7 @@ func (sn *snapshot) makeRecords(before *snapshot) error {
 		if live == nil {
 			var err error
 			if live, err = sn.app.newRecord(rec); err != nil {
-				return err
+				return fmt.Errorf("%s: %w", sn.ownerOf(rec), err)
 			}
 		}
 		sn.records[rec.Index] = live
@@ -123,6 +123,16 @@ func (sn *snapshot) makeRecords(before *snapshot) error {
 		}
 	}
 	return nil
+}
+
+// ownerOf names in an error who made a record.
+func (sn *snapshot) ownerOf(rec *binding.Record) string {
+	for b := range sn.tables.Bindings() {
+		if sn.tables.SharedRecord(b) == rec {
+			return sn.place(b.Site.ID) + siteLabel(b.Site.ID, b.Site.Name)
+		}
+	}
+	return "endpoint " + rec.Key()
 }
 
 // record returns what serves a record, nil if this snapshot does not have it.

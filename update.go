@@ -1,6 +1,8 @@
 package caddyiis
 
 import (
+	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -12,62 +14,88 @@ import (
 )
 
 // apply makes the snapshot that a difference leads to, and serves it.
-func (a *App) apply(diff sitesource.Difference[*Site], start time.Time) error {
-	before, sites := a.now(), a.sitesFile.records(diff)
+func (a *App) apply(state sitesource.State, diff sitesource.Difference[*Site], start time.Time) error {
+	f := &a.sitesFile
+	before, sites := a.now(), f.records(diff)
 	for i := range sites {
 		if old := before.tables.SiteByID(sites[i].id); old != nil && !before.sites[old.Index].outside {
 			return takenError(&sites[i])
 		}
 	}
-	next, simple, err := a.derive(before, sites, diff.Removed)
-	if err == nil && next.state != before.state {
-		err = fronts.Prepare(a.ctx, next.state)
-	}
+	// Settings that only a refused change had, or that nobody has any more.
+	defer func() { a.policies.keep(a.now().records) }()
+	next, simple, err := a.derive(before, sites, diff.Removed, func(id uint32) string {
+		if where := state.Where(id); where != "" {
+			return f.source.String() + ", " + where
+		}
+		return ""
+	})
 	if err != nil {
 		return err
 	}
-	a.snapshot.Store(next)
 	if next.state != before.state {
-		fronts.Replace(before.state, next.state)
-		f := &a.sitesFile
-		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)
+		if err := fronts.Prepare(f.ctx, next.state); err != nil {
+			a.tryAgain()
+			return fmt.Errorf("%w (this is tried again)", err)
+		}
+		next.countPorts(before)
+	}
+	if !f.publish(a, before, next) {
+		return context.Cause(f.ctx)
 	}
 	before.forgetPortsBut(next)
 	for _, id := range diff.Removed {
-		forgetSite(id)
+		before.forgetSite(id)
 	}
 	a.logger.Info("the sites file has changed",
-		zap.String("file", a.sitesFile.source.String()),
+		zap.String("file", f.source.String()),
 		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),
 		zap.Int("sites", len(next.tables.Sites())), zap.Duration("took", time.Since(start)))
 	if simple {
-		a.logCoverage(next, sites)
+		a.logChanged(next, sites, diff.Removed)
 	} else {
 		a.reloaded()
 	}
 	return nil
 }
 
+// publish has a snapshot take the place of the one before, unless the
+// configuration has ended meanwhile.
+func (f *sitesFile) publish(a *App, before, next *snapshot) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		if next.state != before.state {
+			fronts.Remove(next.state)
+		}
+		return false
+	}
+	next.where = nil
+	a.snapshot.Store(next)
+	if next.state != before.state {
+		fronts.Replace(before.state, next.state)
+		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)
+	}
+	return true
+}
+
 // derive makes the snapshot in which sites are different from the one before.
 // It tells whether that concerned no other sites.
-func (a *App) derive(before *snapshot, sites []configured, removed []uint32) (next *snapshot, simple bool, err error) {
+func (a *App) derive(before *snapshot, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
 	inputs, err := a.bindingSites(sites)
 	if err != nil {
 		return nil, false, err
 	}
 	tables, simple := before.tables.Update(inputs, removed)
 	if simple {
-		next = &snapshot{app: a, tables: tables, findings: before.findings}
-	} else if next, err = a.compileInputs(merge(before.tables.Inputs(), inputs, removed), a.whereNow(before, sites)); err != nil {
+		next = &snapshot{app: a, tables: tables, findings: before.findings, where: where}
+	} else if next, err = a.compileInputs(merge(before.tables.Inputs(), inputs, removed), where); err != nil {
 		return nil, false, err
 	}
 	if err := next.makeRecords(before); err != nil {
 		return nil, false, err
 	}
 	if err := next.addSites(sites, before); err != nil {
-		return nil, false, err
-	}
-	if err := a.refuseHooks(); err != nil {
 		return nil, false, err
 	}
 	if err := next.checkOrdinaryHosts(next.bindingsOf(sites)); err != nil {
@@ -84,11 +112,7 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32) (ne
 		next.state = before.state
 		return next, false, nil
 	}
-	if err := next.checkOtherPorts(); err != nil {
-		return nil, false, err
-	}
-	next.countPorts(before)
-	return next, false, nil
+	return next, false, next.checkOtherPorts()
 }
 
 // bindingsOf lists the bindings of some of the sites.
@@ -116,20 +140,4 @@ func merge(sites, changed []binding.Site, removed []uint32) []binding.Site {
 	}
 	sites = slices.DeleteFunc(sites, func(s binding.Site) bool { return gone[s.ID] })
 	return append(sites, changed...)
-}
-
-// whereNow tells where sites are in the file as it is now, for messages. A site
-// that has not changed may be on another line than when it was read.
-func (a *App) whereNow(before *snapshot, sites []configured) func(id uint32) string {
-	return func(id uint32) string {
-		for i := range sites {
-			if sites[i].id == id {
-				return sites[i].where
-			}
-		}
-		if old := before.tables.SiteByID(id); old != nil && before.sites[old.Index].outside {
-			return a.sitesFile.source.String()
-		}
-		return ""
-	}
 }

@@ -54,6 +54,7 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	Code     string   `json:"code"`
 	Site     uint32   `json:"site,omitempty"` // 0 if it is about no single site
+	Other    uint32   `json:"-"`              // the other site of a conflict
 	Binding  string   `json:"binding,omitempty"`
 	Message  string   `json:"message"`
 	Fix      string   `json:"fix,omitempty"`
@@ -180,6 +181,14 @@ func (o owner) String() string {
 // bindingLabel names a binding for people: site 2 "Shop", https binding *:443:.
 func bindingLabel(b *BindingEntry) string {
 	return fmt.Sprintf("%s, %s binding %s", siteLabel(b.Site), b.Protocol, b.Binding)
+}
+
+// against adds to a conflict with whom it is.
+func (f Finding) against(o owner) Finding {
+	if site := o.site(); site != nil {
+		f.Other = site.ID
+	}
+	return f
 }
 
 // about starts a finding about a binding.

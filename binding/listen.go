@@ -16,8 +16,10 @@ type ListenEndpoint struct {
 	Protocol Protocol
 	// Bindings counts the bindings that are served here.
 	Bindings int
-	// Label names who needs the socket, for error messages.
+	// Label names who needs the socket, for error messages, and Site is the site's
+	// id, 0 for an endpoint.
 	Label string
+	Site  uint32
 }
 
 // String writes the address as a binding has it, such as "*:443".
@@ -285,5 +287,9 @@ func (c *compiler) listenOn(ip netip.Addr, port uint16, p Protocol, first owner,
 	if bindings > 1 {
 		label = fmt.Sprintf("%s and %d more", label, bindings-1)
 	}
-	c.t.endpoints = append(c.t.endpoints, ListenEndpoint{IP: ip, Port: port, Protocol: p, Bindings: bindings, Label: label})
+	e := ListenEndpoint{IP: ip, Port: port, Protocol: p, Bindings: bindings, Label: label}
+	if site := first.site(); site != nil {
+		e.Site = site.ID
+	}
+	c.t.endpoints = append(c.t.endpoints, e)
 }

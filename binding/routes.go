@@ -145,7 +145,7 @@ func (c *compiler) certificateConflict(rec *Record, first owner, b *BindingEntry
 	certificate := rec.Certificate
 	c.conflict(CodeCertificateConflict, func() Finding {
 		return about(b, fmt.Sprintf("%s has certificate %q, but %s has certificate %q, and both share record %s: %s",
-			bindingLabel(b), b.Certificate, first, certificate, rec.Key(), shared), fix)
+			bindingLabel(b), b.Certificate, first, certificate, rec.Key(), shared), fix).against(first)
 	}, fmt.Sprintf("all of them get %q, because the first one wins", certificate))
 }
 
@@ -160,7 +160,7 @@ func (c *compiler) settingsConflict(rec *Record, first owner, b *BindingEntry) {
 	}
 	c.conflict(CodeSettingsConflict, func() Finding {
 		return about(b, fmt.Sprintf("%s has other TLS settings or sslFlags than %s, and both share record %s, which has one set of them",
-			bindingLabel(b), first, rec.Key()), fix)
+			bindingLabel(b), first, rec.Key()), fix).against(first)
 	}, "the settings of the first one hold for all of them")
 }
 
@@ -168,7 +168,7 @@ func (c *compiler) settingsConflict(rec *Record, first owner, b *BindingEntry) {
 func (c *compiler) duplicate(b, other *BindingEntry) {
 	c.conflict(CodeDuplicateBinding, func() Finding {
 		return about(b, fmt.Sprintf("%s is also a binding of %s, and only one of them can be started", bindingLabel(b), siteLabel(other.Site)),
-			"give one of them another host, IP address or port, or set one of the sites to autostart off")
+			"give one of them another host, IP address or port, or set one of the sites to autostart off").against(owner{binding: other})
 	}, fmt.Sprintf("%s is stopped, as IIS does (0x%08X, cannot create a file when that file already exists)", siteLabel(b.Site), CodeAlreadyExists))
 	c.stop(b.Site, CodeAlreadyExists, fmt.Sprintf("cannot create a file when that file already exists: binding %s belongs to %s", b.Binding, siteLabel(other.Site)))
 }
@@ -182,7 +182,7 @@ func (c *compiler) protocolConflict(b *BindingEntry, who owner) {
 
 func protocolFinding(b *BindingEntry, who owner) Finding {
 	return about(b, fmt.Sprintf("%s and %s share an address and port, which can speak http or https but not both", bindingLabel(b), who),
-		"move one of them to another port, or give both their own IP addresses")
+		"move one of them to another port, or give both their own IP addresses").against(who)
 }
 
 // stop leaves a site out of routing under first_wins.

@@ -210,7 +210,7 @@ func (t *Tables) RecordSlots() int { return len(t.records) }
 func (t *Tables) RecordSites() [][]uint32 {
 	sites := make([][]uint32, len(t.records))
 	for b := range t.Bindings() {
-		rec := t.shared(b)
+		rec := t.SharedRecord(b)
 		if rec == nil {
 			continue
 		}
@@ -222,9 +222,9 @@ func (t *Tables) RecordSites() [][]uint32 {
 	return sites
 }
 
-// shared returns the record that a binding made or shares: the one under its own
+// SharedRecord returns the record that a binding made or shares: the one under its own
 // key, else the one that its clients get.
-func (t *Tables) shared(b *BindingEntry) *Record {
+func (t *Tables) SharedRecord(b *BindingEntry) *Record {
 	if b.Protocol != HTTPS {
 		return nil
 	}

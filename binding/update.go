@@ -72,7 +72,7 @@ func makes(b *BindingEntry) bool {
 // conflicts and nothing calls for a finding. Otherwise it reports false, and
 // Compile has to decide about all sites.
 func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
-	if !t.updates.settled || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
+	if !t.updates.settled || t.updates.sparse() || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
 		return nil, false
 	}
 	u := newUpdate(t)
@@ -91,6 +91,12 @@ func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
 	u.assign()
 	u.conclude()
 	return u.t, !u.complex
+}
+
+// sparse reports whether most sites are gone since the tables were compiled,
+// which keep room for them.
+func (u *updatable) sparse() bool {
+	return len(u.freeSites) > 1000 && len(u.freeSites) > u.siteSlots/2
 }
 
 // maxUpdate is up to how many differences Update costs less than Compile.

@@ -24,7 +24,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(Managed{})
+	caddy.RegisterModule(new(Managed))
 }
 
 // Managed provides certificates that Caddy obtains and renews, one for each
@@ -58,7 +58,7 @@ type Managed struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (Managed) CaddyModule() caddy.ModuleInfo {
+func (*Managed) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "iis.certificates.managed",
 		New: func() caddy.Module { return new(Managed) },

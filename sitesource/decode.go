@@ -12,10 +12,12 @@ import (
 const (
 	minChunk  = 64   // lines that are worth a goroutine
 	batchSize = 1024 // lines that are decoded before looking at the context
+	enough    = 100  // lines that fail before a chunk gives up: this is no file of sites
 )
 
 var (
 	errLongLine = errors.New("longer than " + size(maxLine))
+	errNotRead  = errors.New("not read: too many lines before it failed")
 	errZeroByte = errors.New("has a zero byte: save the file as UTF-8")
 	errNotUTF8  = errors.New("not UTF-8: save the file as UTF-8")
 )
@@ -27,6 +29,7 @@ func (f *File[T]) decodeLines(ctx context.Context, body []byte, spans []span, li
 	records := make([]Record[T], len(fresh))
 	errs := make([]error, len(fresh))
 	inChunks(len(fresh), func(from, to int) {
+		failed := 0
 		for k := from; k < to; k++ {
 			if (k-from)%batchSize == 0 && ctx.Err() != nil {
 				return
@@ -35,6 +38,11 @@ func (f *File[T]) decodeLines(ctx context.Context, body []byte, spans []span, li
 			id, value, err := f.understand(spans[fresh[k]].of(body))
 			if err != nil {
 				errs[k] = err
+				if failed++; failed == enough {
+					for k++; k < to; k++ {
+						errs[k] = errNotRead
+					}
+				}
 				continue
 			}
 			at.id = id

@@ -1,6 +1,7 @@
 package sitesource
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -25,6 +26,7 @@ func (e *LineError) Unwrap() error { return e.Err }
 type LinesError struct {
 	Lines []*LineError // the first ones, in their order
 	More  int          // how many others there are
+	Rest  bool         // so many failed that the rest was not read
 }
 
 // Error implements error. It has a line of text for each error.
@@ -36,7 +38,9 @@ func (e *LinesError) Error() string {
 		}
 		b.WriteString(l.Error())
 	}
-	if e.More > 0 {
+	if e.Rest {
+		b.WriteString("\nand more lines like these")
+	} else if e.More > 0 {
 		fmt.Fprintf(&b, "\nand %d more", e.More)
 	}
 	return b.String()
@@ -75,6 +79,10 @@ func (f *File[T]) refuse(lines []line, fresh []int, errs []error, clash bool) er
 		if len(fresh) > 0 && fresh[0] == i {
 			err := errs[0]
 			fresh, errs = fresh[1:], errs[1:]
+			if errors.Is(err, errNotRead) {
+				all.Rest = true
+				continue
+			}
 			if err != nil {
 				all.add(f.path, l.number, err)
 				continue
@@ -92,8 +100,6 @@ func (f *File[T]) refuse(lines []line, fresh []int, errs []error, clash bool) er
 // size words a number of bytes.
 func size(n int64) string {
 	switch {
-	case n >= 1<<30 && n%(1<<30) == 0:
-		return fmt.Sprintf("%d GiB", n>>30)
 	case n >= 1<<20 && n%(1<<20) == 0:
 		return fmt.Sprintf("%d MiB", n>>20)
 	default:

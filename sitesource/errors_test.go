@@ -27,15 +27,15 @@ func TestFileRefuses(t *testing.T) {
 		},
 		"bad line":               {"1 a\n", "1 a\n\nsecret\n", "sites, line 3: no number in front"},
 		"bad lines":              {"1 a\n", "x\n1 a\ny\n", "sites, line 1: no number in front\nsites, line 3: no number in front"},
-		"UTF-16":                 {"", "\xff\xfe1\x00 \x00a\x00", "sites is UTF-16: save it as UTF-8"},
-		"UTF-16, big":            {"", "\xfe\xff\x001\x00 \x00a", "sites is UTF-16: save it as UTF-8"},
-		"UTF-16, no mark":        {"", "1\x00 \x00a\x00", "sites is UTF-16: save it as UTF-8"},
-		"UTF-16, big, none":      {"", "\x001\x00 \x00a", "sites is UTF-16: save it as UTF-8"},
-		"zero bytes":             {"", "1 a\n2 b\x00\x00\n", "sites, line 2: has a zero byte: save the file as UTF-8"},
-		"Latin-1":                {"", "1 a\n2 K\xe4se\n", "sites, line 2: not UTF-8: save the file as UTF-8"},
-		"long line":              {"", "1 a\n2 " + strings.Repeat("b", 1<<20) + "\n", "sites, line 2: longer than 1 MiB"},
-		"twice":                  {"", "7 a\n2 b\n7 c\n", "sites, line 3: site 7 is there already, in line 1"},
-		"thrice":                 {"", "7 a\n7 b\n7 a\n", "sites, line 2: site 7 is there already, in line 1\nsites, line 3: site 7 is there already, in line 1"},
+		"UTF-16":                 {"\n", "\xff\xfe1\x00 \x00a\x00", "sites is UTF-16: save it as UTF-8"},
+		"UTF-16, big":            {"\n", "\xfe\xff\x001\x00 \x00a", "sites is UTF-16: save it as UTF-8"},
+		"UTF-16, no mark":        {"\n", "1\x00 \x00a\x00", "sites is UTF-16: save it as UTF-8"},
+		"UTF-16, big, none":      {"\n", "\x001\x00 \x00a", "sites is UTF-16: save it as UTF-8"},
+		"zero bytes":             {"\n", "1 a\n2 b\x00\x00\n", "sites, line 2: has a zero byte: save the file as UTF-8"},
+		"Latin-1":                {"\n", "1 a\n2 K\xe4se\n", "sites, line 2: not UTF-8: save the file as UTF-8"},
+		"long line":              {"\n", "1 a\n2 " + strings.Repeat("b", 1<<20) + "\n", "sites, line 2: longer than 1 MiB"},
+		"twice":                  {"\n", "7 a\n2 b\n7 c\n", "sites, line 3: site 7 is there already, in line 1"},
+		"thrice":                 {"\n", "7 a\n7 b\n7 a\n", "sites, line 2: site 7 is there already, in line 1\nsites, line 3: site 7 is there already, in line 1"},
 		"added, twice":           {"1 a\n7 b\n", "1 a\n7 b\n\n7 c\n", "sites, line 4: site 7 is there already, in line 2"},
 		"added above":            {"1 a\n7 b\n", "7 c\n1 a\n7 b\n", "sites, line 3: site 7 is there already, in line 1"},
 		"same line twice":        {"1 a\n7 b\n", "7 b\n1 a\n7 b\n", "sites, line 3: site 7 is there already, in line 1"},
@@ -66,7 +66,7 @@ func TestFileRefusesMany(t *testing.T) {
 	for range 3 {
 		got := strings.Split(refused(t, f, state), "\n")
 		if len(got) != 21 || got[0] != "sites, line 3: no number in front" ||
-			got[19] != "sites, line 22: no number in front" || got[20] != "and 2980 more" {
+			got[19] != "sites, line 22: no number in front" || got[20] != "and more lines like these" {
 			t.Fatalf("%q", got)
 		}
 	}
@@ -202,7 +202,7 @@ func TestFileWaitEndsWithContext(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{MaxSize: "1 GiB", maxLine: "1 MiB", 3<<20 + 1: "3145729 bytes"} {
+	for n, want := range map[int64]string{MaxSize: "256 MiB", maxLine: "1 MiB", 3<<20 + 1: "3145729 bytes"} {
 		if got := size(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}

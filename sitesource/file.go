@@ -17,8 +17,12 @@ const (
 	DefaultTimeout = 30 * time.Second
 )
 
-// MaxSize is the size in bytes above which a file is not read.
-const MaxSize = 1 << 30
+// MaxSize is the size in bytes above which a file is not read. A million sites
+// need about half of it.
+const MaxSize = 256 << 20
+
+// maxSites is the number of sites above which a file is none with sites.
+const maxSites = 4 << 20
 
 // maxLine is the length in bytes above which a record is not decoded.
 const maxLine = 1 << 20
@@ -87,8 +91,8 @@ func (f *File[T]) String() string { return f.path }
 // *LinesError.
 //
 // A file that was modified a moment ago is waited for to stand still. An empty
-// file is taken for one that somebody is about to write, unless there were no
-// sites before.
+// file is taken for one that somebody is about to write, or whose writer found
+// the disk full.
 func (f *File[T]) Read(ctx context.Context, since State) (State, Difference[T], error) {
 	old, err := f.earlier(since)
 	if err != nil {
@@ -129,10 +133,13 @@ func (f *File[T]) compare(ctx context.Context, data []byte, old *fileState) (*fi
 	if err != nil {
 		return nil, none, fmt.Errorf("%s %w", f.path, err)
 	}
-	if len(body) == 0 && old.Len() > 0 {
+	if len(body) == 0 {
 		return nil, none, fmt.Errorf("%s %w", f.path, errEmpty)
 	}
 	spans := state.split(body, old.Len())
+	if len(spans) > maxSites {
+		return nil, none, fmt.Errorf("%s has more than %d lines: it is no file with sites", f.path, maxSites)
+	}
 	fresh, gone := match(old.lines, state.lines)
 	records, errs, err := f.decodeLines(ctx, body, spans, state.lines, fresh)
 	if err != nil {

@@ -17,8 +17,8 @@ var _ Source[int] = (*File[int])(nil)
 
 func TestFileDifferences(t *testing.T) {
 	tests := map[string]struct{ before, after, want string }{
-		"nothing":         {"", "", ""},
-		"first":           {"", "3 c\n1 a\n", `+3 "3 c" line 1, +1 "1 a" line 2`},
+		"nothing":         {"\n", "\n", ""},
+		"first":           {"\n", "3 c\n1 a\n", `+3 "3 c" line 1, +1 "1 a" line 2`},
 		"same":            {"1 a\n2 b\n", "1 a\n2 b\n", ""},
 		"changed":         {"1 a\n2 b\n3 c\n", "1 a\n2 B\n3 c\n", `+2 "2 B" line 2`},
 		"all changed":     {"1 a\n2 b\n", "1 A\n2 B\n", `+1 "1 A" line 1, +2 "2 B" line 2`},
@@ -34,7 +34,7 @@ func TestFileDifferences(t *testing.T) {
 		"spaces":          {"1 a\n2 b\n", "  1 a\t\n2 b  ", ""},
 		"byte order mark": {"1 a\n", "\uFEFF1 a\n2 b\n", `+2 "2 b" line 2`},
 		"no line break":   {"1 a\n2 b\n", "1 a\n2 b", ""},
-		"umlauts":         {"", "1 Käse\n", `+1 "1 Käse" line 1`},
+		"umlauts":         {"\n", "1 Käse\n", `+1 "1 Käse" line 1`},
 		"swapped ids":     {"1 a\n2 b\n", "2 a\n1 b\n", `+2 "2 a" line 1, +1 "1 b" line 2`},
 	}
 	for name, test := range tests {

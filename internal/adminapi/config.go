@@ -323,11 +323,21 @@ func (c *Client) AddSite(ctx context.Context, id uint32, site SiteConfig) (uint3
 }
 
 func (c *Client) freeID(ctx context.Context) (uint32, error) {
+	var last uint32
 	ids, err := c.SiteIDs(ctx)
-	if err != nil || len(ids) == 0 {
-		return 1, err
+	if err != nil {
+		return 0, err
 	}
-	last := ids[len(ids)-1]
+	if len(ids) > 0 {
+		last = ids[len(ids)-1]
+	}
+	// Sites of a sites file have ids too.
+	for site, err := range c.Sites(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, site.ID)
+	}
 	if last == 1<<32-1 {
 		return 0, errors.New("no id is left after the highest one: name a free id")
 	}
