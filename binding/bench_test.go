@@ -200,3 +200,25 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(sites)
 	runtime.KeepAlive(tables)
 }
+
+// BenchmarkSiteAnywhere asks for all hosts in an order that no cache knows.
+func BenchmarkSiteAnywhere(b *testing.B) {
+	for _, hosts := range sizes {
+		b.Run(fmt.Sprintf("hosts=%d", hosts), func(b *testing.B) {
+			tables := compile(b, manyHosts(hosts), nil, Options{})
+			names := make([]HostName, hosts)
+			for i := range names {
+				names[i], _ = Host(fmt.Sprintf("www.customer-%d.example", i*7919%hosts))
+			}
+			to := local("10.0.0.9:80")
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if i++; i == hosts {
+					i = 0
+				}
+				tables.Site(to, HTTP, names[i])
+			}
+		})
+	}
+}

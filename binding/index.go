@@ -2,46 +2,125 @@ package binding
 
 import (
 	"hash/maphash"
-	"maps"
+	"slices"
 )
 
 // index maps names to bindings or records. The names are spread over many small
-// maps, so that a copy in which a name differs shares all of them but one.
+// tables, so that a copy in which a name differs shares all of them but one. A
+// look-up reads as little memory as can be, because among very many names
+// nothing of it is in the processor's cache: one slot, and the name behind it.
 type index[V any] struct {
-	shards []map[string]V // their number is a power of two
 	seed   maphash.Seed
+	shards []shard[V] // their number is a power of two
 	size   int
+}
+
+// shard is a hash table with linear probing.
+type shard[V any] struct {
+	slots []slot[V] // their number is a power of two, and a third is empty
+	size  int
+}
+
+type slot[V any] struct {
+	hash  uint64 // 0 if the slot is empty
+	name  string
+	value V
 }
 
 const (
 	shardSize   = 512 // names in a shard, on average and at most
 	shardGrowth = 8   // times as many shards when there are more
+	firstSlots  = 8
 )
 
 // get returns what a name maps to, the zero value if nothing.
 func (x *index[V]) get(name string) (v V) {
-	switch len(x.shards) {
-	case 0:
+	if x.size == 0 {
 		return v
-	case 1:
-		return x.shards[0][name]
 	}
-	return x.shards[x.shard(name)][name]
+	h := hashOf(maphash.String(x.seed, name))
+	return x.shard(h).get(h, name)
 }
 
 // getBytes is get without a string.
 func (x *index[V]) getBytes(name []byte) (v V) {
-	switch len(x.shards) {
-	case 0:
+	if x.size == 0 {
 		return v
-	case 1:
-		return x.shards[0][string(name)]
 	}
-	return x.shards[maphash.Bytes(x.seed, name)&uint64(len(x.shards)-1)][string(name)]
+	h := hashOf(maphash.Bytes(x.seed, name))
+	s := x.shard(h)
+	if len(s.slots) == 0 {
+		return v
+	}
+	for i := s.start(h); ; i++ {
+		slot := &s.slots[i&(len(s.slots)-1)]
+		if slot.hash == 0 || slot.hash == h && slot.name == string(name) {
+			return slot.value
+		}
+	}
 }
 
-func (x *index[V]) shard(name string) int {
-	return int(maphash.String(x.seed, name) & uint64(len(x.shards)-1))
+// hashOf keeps 0 for empty slots.
+func hashOf(h uint64) uint64 { return h | 1<<63 }
+
+// shard returns the shard of a hash, by its low bits.
+func (x *index[V]) shard(h uint64) *shard[V] { return &x.shards[h&uint64(len(x.shards)-1)] }
+
+// start returns the first slot to look at, by other bits than those that have
+// chosen the shard.
+func (s *shard[V]) start(h uint64) int { return int(h>>32) & (len(s.slots) - 1) }
+
+func (s *shard[V]) get(h uint64, name string) (v V) {
+	if len(s.slots) == 0 {
+		return v
+	}
+	return s.find(h, name).value
+}
+
+// find returns the slot of a name, or the empty one where it would be.
+func (s *shard[V]) find(h uint64, name string) *slot[V] {
+	for i := s.start(h); ; i++ {
+		slot := &s.slots[i&(len(s.slots)-1)]
+		if slot.hash == 0 || slot.hash == h && slot.name == name {
+			return slot
+		}
+	}
+}
+
+func (s *shard[V]) set(h uint64, name string, v V) (added bool) {
+	if 3*s.size >= 2*len(s.slots) {
+		s.resize(max(firstSlots, 2*len(s.slots)))
+	}
+	at := s.find(h, name)
+	added = at.hash == 0
+	*at = slot[V]{h, name, v}
+	if added {
+		s.size++
+	}
+	return added
+}
+
+// resize puts all names into a new table.
+func (s *shard[V]) resize(slots int) {
+	old := s.slots
+	s.slots = make([]slot[V], slots)
+	for i := range old {
+		if old[i].hash != 0 {
+			*s.find(old[i].hash, old[i].name) = old[i]
+		}
+	}
+}
+
+// without returns a copy in which a name is missing.
+func (s *shard[V]) without(h uint64, name string) shard[V] {
+	next := shard[V]{slots: make([]slot[V], len(s.slots))}
+	for i := range s.slots {
+		if at := &s.slots[i]; at.hash != 0 && (at.hash != h || at.name != name) {
+			*next.find(at.hash, at.name) = *at
+			next.size++
+		}
+	}
+	return next
 }
 
 // set adds or changes a name. It changes the shards, which must not be shared.
@@ -49,28 +128,24 @@ func (x *index[V]) set(name string, v V) {
 	if x.size >= shardSize*len(x.shards) {
 		x.grow()
 	}
-	shard := x.shards[0]
-	if len(x.shards) > 1 {
-		shard = x.shards[x.shard(name)]
+	h := hashOf(maphash.String(x.seed, name))
+	if x.shard(h).set(h, name, v) {
+		x.size++
 	}
-	before := len(shard)
-	shard[name] = v
-	x.size += len(shard) - before
 }
 
 // grow spreads the names over more shards.
 func (x *index[V]) grow() {
 	old := x.shards
-	if len(old) == 1 {
+	if len(old) == 0 {
 		x.seed = maphash.MakeSeed()
 	}
-	x.shards = make([]map[string]V, max(1, shardGrowth*len(old)))
-	for i := range x.shards {
-		x.shards[i] = make(map[string]V)
-	}
-	for _, shard := range old {
-		for name, v := range shard {
-			x.shards[x.shard(name)][name] = v
+	x.shards = make([]shard[V], max(1, shardGrowth*len(old)))
+	for i := range old {
+		for j := range old[i].slots {
+			if at := &old[i].slots[j]; at.hash != 0 {
+				x.shard(at.hash).set(at.hash, at.name, at.value)
+			}
 		}
 	}
 }
@@ -79,16 +154,14 @@ func (x *index[V]) grow() {
 // the first time.
 type indexEdit[V any] struct {
 	index *index[V]
-	own   map[int]bool // shards that are not shared any more
+	own   map[uint64]bool // shards that are not shared any more
 }
 
 // editIndex makes the index at x, which is a copy of another one, ready to be
 // changed.
 func editIndex[V any](x *index[V]) *indexEdit[V] {
-	shards := make([]map[string]V, len(x.shards))
-	copy(shards, x.shards)
-	x.shards = shards
-	return &indexEdit[V]{x, make(map[int]bool)}
+	x.shards = slices.Clone(x.shards)
+	return &indexEdit[V]{x, make(map[uint64]bool)}
 }
 
 func (e *indexEdit[V]) set(name string, v V) {
@@ -96,32 +169,28 @@ func (e *indexEdit[V]) set(name string, v V) {
 	if x.size >= shardSize*len(x.shards) {
 		x.grow()
 		for i := range x.shards {
-			e.own[i] = true
+			e.own[uint64(i)] = true
 		}
 	}
-	e.detach(name)
+	h := hashOf(maphash.String(x.seed, name))
+	if i := h & uint64(len(x.shards)-1); !e.own[i] {
+		e.own[i] = true
+		x.shards[i].slots = slices.Clone(x.shards[i].slots)
+	}
 	x.set(name, v)
 }
 
 func (e *indexEdit[V]) remove(name string) {
-	if len(e.index.shards) == 0 {
+	x := e.index
+	if x.size == 0 {
 		return
 	}
-	shard := e.detach(name)
-	before := len(shard)
-	delete(shard, name)
-	e.index.size -= before - len(shard)
-}
-
-// detach makes the shard of a name the edit's own.
-func (e *indexEdit[V]) detach(name string) map[string]V {
-	i := 0
-	if len(e.index.shards) > 1 {
-		i = e.index.shard(name)
+	h := hashOf(maphash.String(x.seed, name))
+	s := x.shard(h)
+	if len(s.slots) == 0 || s.find(h, name).hash == 0 {
+		return
 	}
-	if !e.own[i] {
-		e.own[i] = true
-		e.index.shards[i] = maps.Clone(e.index.shards[i])
-	}
-	return e.index.shards[i]
+	*s = s.without(h, name)
+	e.own[h&uint64(len(x.shards)-1)] = true
+	x.size--
 }
