@@ -30,7 +30,7 @@ type Chart struct {
 // Sizes in pixels.
 const (
 	width, height             = 440, 300 // of one chart
-	left, right, top, bottom  = 62, 28, 34, 44
+	left, right, top, bottom  = 74, 28, 34, 44
 	legendLine, legendPadding = 24, 16
 	columns                   = 2
 )

@@ -37,7 +37,7 @@ func TestLine(t *testing.T) {
 	})
 	// Points one above the other by powers of ten are on a straight line from
 	// corner to corner.
-	if !strings.Contains(svg, `points="62.0,256.0 237.0,145.0 412.0,34.0"`) {
+	if !strings.Contains(svg, `points="74.0,256.0 243.0,145.0 412.0,34.0"`) {
 		t.Errorf("the line is elsewhere:\n%s", svg)
 	}
 	for _, text := range []string{">a &amp; b<", ">Cost &lt;of&gt; it<", ">10,000<", ">sites<", ">µs<", `fill="#fff"`} {
