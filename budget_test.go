@@ -199,7 +199,6 @@ func TestBudgetOfSites(t *testing.T) {
 	if grown := liveHeap() - full; grown > 4<<20 {
 		t.Errorf("20 changes have left %d KiB", grown>>10)
 	}
-
 }
 
 // allocatedBy returns how many bytes are allocated until a change of the file is
