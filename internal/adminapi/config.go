@@ -333,6 +333,9 @@ func (c *Client) freeID(ctx context.Context) (uint32, error) {
 	}
 	// Sites of a sites file have ids too.
 	for site, err := range c.Sites(ctx) {
+		if IsNotFound(err) {
+			break // no app is configured, and nothing serves
+		}
 		if err != nil {
 			return 0, err
 		}
