@@ -166,9 +166,6 @@ func testBadCaddyfile(t *testing.T, input, expected string) {
 // Caddyfiles, one at a time. Whatever comes of it, the parser does not panic,
 // and an error says where it is.
 func TestDamagedCaddyfiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("adapts some thousand Caddyfiles")
-	}
 	t.Setenv("CADDY_IIS_TEST_SITE", "17")
 	t.Setenv("CADDY_IIS_TEST_DOMAIN", "example.com")
 	files, err := filepath.Glob("testdata/caddyfile/good_*.caddyfiletest")

@@ -421,8 +421,11 @@ func settle() int {
 func openSockets(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil && runtime.GOOS != "linux" {
+		t.Skip("only Linux shows them in /proc: ", err)
+	}
 	if err != nil {
-		t.Skip("counting sockets needs /proc")
+		t.Fatal(err)
 	}
 	n := 0
 	for _, entry := range entries {

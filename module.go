@@ -293,11 +293,13 @@ func (a *App) watchCommit() {
 // commit lets the configuration serve. It is called when every app of the
 // configuration has started, and cannot fail.
 func (a *App) commit() {
+	if a.committed.Swap(true) {
+		return // Caddy's announcement came after watchCommit had lost patience
+	}
 	a.settle()
 	// Once more: the configuration before may have dropped counters meanwhile.
 	a.now().countPorts(nil)
 	fronts.Commit(a.now().state)
-	a.committed.Store(true)
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
 		if starter, ok := source.(certsel.Starter); ok {

@@ -2,10 +2,8 @@ package caddyiis_test
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -23,17 +21,8 @@ func TestConnectionsHoldNoConfiguration(t *testing.T) {
 		return fmt.Sprintf("{\niis {\ncertificate any {\nsubjects any.test\nissuer internal\n}\nsite 1 {\nsecure_bindings :%d:\ncertificate any\nrespond %s\n}\n%s}\n}", port, body, many.String())
 	}
 	s := ts.Start(t, config("first"))
-	heap := func() int64 {
-		var m runtime.MemStats
-		for range 4 {
-			runtime.GC()
-			time.Sleep(20 * time.Millisecond)
-		}
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	request := ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", port), SNI: "any.test"}
-	before := heap()
+	before := liveHeap()
 	for i := range changes {
 		if err := s.Load(config(fmt.Sprint("x", i))); err != nil {
 			t.Fatal(err)
@@ -45,7 +34,7 @@ func TestConnectionsHoldNoConfiguration(t *testing.T) {
 		}
 	}
 	// One configuration of this size takes about 4 MB.
-	if grown := heap() - before; grown > 8<<20 {
+	if grown := liveHeap() - before; grown > 8<<20 {
 		t.Errorf("the heap has grown by %d KiB with %d kept connections over %d changes", grown>>10, changes, changes)
 	}
 }

@@ -266,7 +266,7 @@ func (a *App) compileFor(cfg *Site) error {
 		if cfg.AccessLog && (a.SitesFile == "" || a.AccessLog) {
 			continue
 		}
-		if _, err := a.http.contentOf(a, cfg); err != nil {
+		if _, err := a.contentOf(cfg); err != nil {
 			return err
 		}
 	}
@@ -275,11 +275,11 @@ func (a *App) compileFor(cfg *Site) error {
 
 // contentOf compiles what serves a site. Sites without routes of their own share
 // what is compiled once.
-func (h *httpServers) contentOf(a *App, cfg *Site) (*content, error) {
+func (a *App) contentOf(cfg *Site) (*content, error) {
 	if err := a.checkTemplate(cfg); err != nil {
 		return nil, err
 	}
-	of := a.contentFor(cfg)
+	h, of := a.http, a.contentFor(cfg)
 	class := a.classOf(cfg, of)
 	key := sharedContent{of, class}
 	if of != &cfg.Content {

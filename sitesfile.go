@@ -27,7 +27,6 @@ type sitesFile struct {
 	source sitesource.Source[*Site] // nil: there is none
 	ctx    context.Context          // ends with the configuration
 	cancel context.CancelFunc
-	follow sync.Once
 
 	// Why the file as it is now is not what is served; nil if it is.
 	problem atomic.Pointer[string]
@@ -156,14 +155,12 @@ func (a *App) followSitesFile() {
 	if f.source == nil {
 		return
 	}
-	f.follow.Do(func() {
-		stop, err := f.source.Watch(a.updateSites)
-		if err != nil {
-			a.logger.Error("the sites file is not watched: its changes take effect when the configuration is loaded", zap.Error(err))
-			return
-		}
-		context.AfterFunc(f.ctx, stop)
-	})
+	stop, err := f.source.Watch(a.updateSites)
+	if err != nil {
+		a.logger.Error("the sites file is not watched: its changes take effect when the configuration is loaded", zap.Error(err))
+		return
+	}
+	context.AfterFunc(f.ctx, stop)
 }
 
 // end stops following the file. A change that is being made comes to nothing; it

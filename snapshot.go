@@ -152,7 +152,7 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 		return nil, err
 	}
 	s.access = a.demands.get(access)
-	if s.content, err = a.http.contentOf(a, cfg); err != nil {
+	if s.content, err = a.contentOf(cfg); err != nil {
 		return nil, err
 	}
 	if a.Metrics {

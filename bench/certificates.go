@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/caddy-iis/caddy-iis/bench/internal/peers"
-	"github.com/caddy-iis/caddy-iis/bench/internal/proc"
 	"github.com/caddy-iis/caddy-iis/bench/internal/report"
 	"github.com/caddy-iis/caddy-iis/bench/internal/sites"
 )
@@ -52,17 +50,9 @@ func (b *bench) certificatesOf(ctx context.Context, rep int, peer peers.Peer, se
 	}
 	defer stop(running, peer.Name)
 	rec.Values[startSeconds] = took
-	cpu, err := proc.CPU(running.Pid())
-	if err != nil {
+	if err := measureStart(rec, running); err != nil {
 		return err
 	}
-	rec.Values[startCPU] = cpu.Seconds()
-	time.Sleep(settle)
-	memory, err := proc.MemoryOf(running.Pid())
-	if err != nil {
-		return err
-	}
-	rec.Values[rssAfterStart] = float64(memory.RSS)
 	return b.log.Add(rec)
 }
 

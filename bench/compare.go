@@ -95,8 +95,8 @@ func (b *bench) late(ctx context.Context, rec *report.Record, metric string, err
 	return nil
 }
 
-// measure takes all measures of a server that has started.
-func (b *bench) measure(ctx context.Context, rec *report.Record, running *peers.Running, peer peers.Peer) error {
+// measureStart notes what a start has cost.
+func measureStart(rec *report.Record, running *peers.Running) error {
 	cpu, err := proc.CPU(running.Pid())
 	if err != nil {
 		return err
@@ -108,10 +108,19 @@ func (b *bench) measure(ctx context.Context, rec *report.Record, running *peers.
 		return err
 	}
 	rec.Values[rssAfterStart] = float64(memory.RSS)
+	return nil
+}
+
+// measure takes all measures of a server that has started.
+func (b *bench) measure(ctx context.Context, rec *report.Record, running *peers.Running, peer peers.Peer) error {
+	if err := measureStart(rec, running); err != nil {
+		return err
+	}
 	if err := b.loads(ctx, rec, running, peer); err != nil {
 		return err
 	}
-	if memory, err = proc.MemoryOf(running.Pid()); err != nil {
+	memory, err := proc.MemoryOf(running.Pid())
+	if err != nil {
 		return err
 	}
 	rec.Values[rssAfterLoad] = float64(memory.RSS)

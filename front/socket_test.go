@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,8 +49,11 @@ func portOf(l any) uint16 {
 func countSockets(t testing.TB) int {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil && runtime.GOOS != "linux" {
+		t.Skip("only Linux shows them in /proc: ", err)
+	}
 	if err != nil {
-		t.Skip("cannot count sockets here")
+		t.Fatal(err)
 	}
 	n := 0
 	for _, fd := range fds {

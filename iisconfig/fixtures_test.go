@@ -13,6 +13,8 @@ import (
 // in it.
 const fixtures = "../../shared/fixtures"
 
+// needFixtures skips where the folder is not: the files are other people's and
+// must not be copied into the repository, whose own tests cover the same formats.
 func needFixtures(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(fixtures); err != nil {

@@ -111,9 +111,6 @@ func TestHostile(t *testing.T) {
 // TestHostileValid reads large files that are well-formed: time and memory grow with
 // their size, no faster.
 func TestHostileValid(t *testing.T) {
-	if testing.Short() {
-		t.Skip("large files")
-	}
 	const n = 20_000
 	gen := func(start, end string, item func(i int) string) string {
 		var b strings.Builder

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,12 @@ func TestReadFollowsLinks(t *testing.T) {
 
 func symlink(t *testing.T, target, link string) {
 	t.Helper()
-	if err := os.Symlink(target, link); err != nil {
-		t.Skip("no symbolic links here: ", err)
+	err := os.Symlink(target, link)
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("symbolic links are a privilege here: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
