@@ -37,6 +37,35 @@ func (BlockingApp) Start() error {
 
 func (BlockingApp) Stop() error { return nil }
 
+// loadBlocked begins to load a configuration, and returns when Caddy starts its
+// apps. The load ends when finish is called.
+func loadBlocked(t *testing.T, s *ts.Server, raw []byte) (finish func() error) {
+	t.Helper()
+	var cfg map[string]any
+	if err := json.Unmarshal(raw, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg["apps"].(map[string]any)["test_blocking"] = map[string]any{}
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocking.started, blocking.release = make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(blocking.release) })
+	t.Cleanup(release) // Caddy cannot be stopped while it loads
+	done := make(chan error, 1)
+	go func() { done <- s.LoadJSON(raw) }()
+	select {
+	case <-blocking.started:
+	case err := <-done:
+		t.Fatalf("loading ended before the app was started: %v", err)
+	}
+	return func() error {
+		release()
+		return <-done
+	}
+}
+
 func TestAdminErrors(t *testing.T) {
 	s := startSession(t, "main.caddyfile")
 	for _, c := range []struct {
@@ -132,27 +161,7 @@ func TestAdminPaging(t *testing.T) {
 func TestAdminWhileLoading(t *testing.T) {
 	s := startSession(t, "main.caddyfile")
 	_, raw := s.Admin("GET", "/config/", "")
-	var cfg map[string]any
-	if err := json.Unmarshal([]byte(raw), &cfg); err != nil {
-		t.Fatal(err)
-	}
-	apps := cfg["apps"].(map[string]any)
-	apps["test_blocking"] = map[string]any{}
-	apps["iis"].(map[string]any)["sites"].(map[string]any)["1"].(map[string]any)["name"] = "Renamed"
-	changed, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocking.started, blocking.release = make(chan struct{}), make(chan struct{})
-	release := sync.OnceFunc(func() { close(blocking.release) })
-	t.Cleanup(release) // Caddy cannot be stopped while it loads
-	done := make(chan error, 1)
-	go func() { done <- s.LoadJSON(changed) }()
-	select {
-	case <-blocking.started:
-	case err := <-done:
-		t.Fatalf("loading ended before the app was started: %v", err)
-	}
+	finish := loadBlocked(t, s.Server, []byte(strings.Replace(raw, `"Main"`, `"Renamed"`, 1)))
 
 	client := client(t, s.Server)
 	for _, path := range []string{"sites", "endpoints", "certificates", "check", fmt.Sprintf("explain?local=127.0.0.1:%d", s.httpsPort)} {
@@ -168,8 +177,7 @@ func TestAdminWhileLoading(t *testing.T) {
 	if site, err := client.Site(t.Context(), 1); err != nil || site.Name != "Main" {
 		t.Errorf("the site is named %q, %v while the configuration that names it otherwise is not in force", site.Name, err)
 	}
-	release()
-	if err := <-done; err != nil {
+	if err := finish(); err != nil {
 		t.Fatal(err)
 	}
 	if site, err := client.Site(t.Context(), 1); err != nil || site.Name != "Renamed" {

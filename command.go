@@ -30,7 +30,8 @@ verifies them.
 Changes are made to the running configuration: they are in force when the
 command returns, they are made wholly or not at all, and Caddy saves them. A
 configuration file is not changed; caddy run --resume starts with the saved
-configuration, and caddy reload replaces it by the file again.
+configuration, and caddy reload replaces it by the file again. Sites of a sites
+file are shown like the others, and changed in that file.
 
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,

@@ -250,6 +250,39 @@ func TestSitesFileForgetsCounters(t *testing.T) {
 	}
 }
 
+// TestSitesFileCountsPortsOfALoad: while a configuration is being loaded that has
+// a binding on a port, the sites of the file leave that port. It is counted
+// nevertheless once the configuration serves.
+func TestSitesFileCountsPortsOfALoad(t *testing.T) {
+	ts.Logs.Reset()
+	f := startSitesFile(t, "")
+	port := ts.FreePort(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	f.write(fmt.Sprintf(`{"id":10,"server_bindings":[":%d:a.test"]}`, port))
+	waitFor(t, "the port", func() bool {
+		_, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test"})
+		return err == nil
+	})
+	raw, err := f.Adapt(f.config(fmt.Sprintf("site 12 {\nserver_bindings :%d:b.test\n}", port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := loadBlocked(t, f.Server, raw)
+	f.write("")
+	waitFor(t, "the file", func() bool { return len(ts.Logs.Lines("the sites file has changed")) == 2 })
+	if err := finish(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if answer, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "unknown.test"}); err != nil || answer.Status != 400 {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+	}
+	if got := metric(t, f.Server, "caddy_iis_unknown_host_requests_total", fmt.Sprintf(`port="%d"`, port)); got != "3" {
+		t.Errorf("3 requests for unknown hosts are counted as %q", got)
+	}
+}
+
 // TestSitesFileAndCommands: a new site of the configuration gets an id that no
 // site of the file has; those are shown, and not changed.
 func TestSitesFileAndCommands(t *testing.T) {
@@ -266,8 +299,18 @@ func TestSitesFileAndCommands(t *testing.T) {
 	if code, out := run("list"); code != 0 || !strings.Contains(out, "Two") || !strings.Contains(out, "New") {
 		t.Errorf("list: %d %s", code, out)
 	}
-	if code, out := run("stop", "2"); code == 0 || !strings.Contains(out, "those of the sites file are changed there") {
-		t.Errorf("stop: %d %s", code, out)
+	for want, args := range map[string][]string{
+		`site 2 "Two" is in the sites file: change it there`:                                    {"stop", "2"},
+		`site 2 "Two" is in the sites file: caddy iis show 2 shows it, and it is changed there`: {"get", "w3svc/2/SecureBindings"},
+		"site 9999: caddy iis list shows the sites":                                             {"stop", "9999"},
+		"caddy iis list shows the sites; their paths are as in /w3svc/1":                        {"get", "w3svc/9999/SecureBindings"},
+	} {
+		if code, out := run(args...); code == 0 || !strings.Contains(out, want) {
+			t.Errorf("%q: %d %s, want %s", args, code, out, want)
+		}
+	}
+	if code, out := run("show", "Two"); code != 0 || !strings.Contains(out, "the site is in the sites file, and is changed there") {
+		t.Errorf("show: %d %s", code, out)
 	}
 }
 

@@ -134,12 +134,29 @@ const pathNotFound = "The path requested could not be found."
 
 // noObject is the answer for a path at which there is nothing.
 func (a *adsutil) noObject(path string) error {
+	err := a.failedToFind(path)
+	a.hint("caddy iis list shows the sites; their paths are as in /w3svc/1")
+	return err
+}
+
+// failedToFind is what adsutil.vbs says of such a path.
+func (a *adsutil) failedToFind(path string) error {
 	line := fmt.Sprintf("Error Trying To %s the Object (GetObject Failed): %s", a.verb, path)
 	if a.verb == "SET" {
 		line = "Error Trying To Get the Object: " + path
 	}
-	err := a.failed(errPathNotFound, pathNotFound, line)
-	a.hint("caddy iis list shows the sites; their paths are as in /w3svc/1")
+	return a.failed(errPathNotFound, pathNotFound, line)
+}
+
+// notConfigured is noObject for a site that the configuration does not have. It
+// may be one of the sites file, of which adsutil's commands know nothing.
+func (a *adsutil) notConfigured(ctx context.Context, n node) error {
+	site, err := a.Client.Site(ctx, n.site)
+	if err != nil || site.Source != adminapi.SourceSitesFile {
+		return a.noObject(n.path)
+	}
+	err = a.failedToFind(n.path)
+	a.hint("%s is in the sites file: caddy iis show %d shows it, and it is changed there", siteLabel(site.ID, site.Name), site.ID)
 	return err
 }
 
@@ -167,7 +184,7 @@ func (a *adsutil) notSet(name string) error {
 func (a *adsutil) site(ctx context.Context, n node) (adminapi.SiteConfig, error) {
 	site, err := a.Client.SiteConfig(ctx, n.site)
 	if errors.Is(err, adminapi.ErrNoSite) {
-		return site, a.noObject(n.path)
+		return site, a.notConfigured(ctx, n)
 	}
 	return site, err
 }

@@ -143,9 +143,12 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 
 // noSite explains ErrNoSite for a site that is served, but not configured
 // where Caddy's configuration has the sites.
-func noSite(err error, id uint32) error {
-	if errors.Is(err, adminapi.ErrNoSite) {
-		return fmt.Errorf("site %d is not in Caddy's configuration under apps.iis.sites: caddy iis list shows the sites, and those of the sites file are changed there", id)
+func noSite(err error, site adminapi.Site) error {
+	switch {
+	case !errors.Is(err, adminapi.ErrNoSite):
+		return err
+	case site.Source == adminapi.SourceSitesFile:
+		return fmt.Errorf("%s is in the sites file: change it there", siteLabel(site.ID, site.Name))
 	}
-	return err
+	return fmt.Errorf("%s is not in Caddy's configuration under apps.iis.sites any more: caddy iis list shows the sites", siteLabel(site.ID, site.Name))
 }

@@ -52,7 +52,7 @@ func AddBinding(ctx context.Context, e *Env, name string, b NewBinding) error {
 	case errors.Is(err, adminapi.ErrDone):
 		return fmt.Errorf("%s has the binding %s %s already", siteLabel(site.ID, site.Name), parsed.Protocol, parsed)
 	case err != nil:
-		return noSite(err, site.ID)
+		return noSite(err, site)
 	}
 	e.printf("%s: added %s %s\n", siteLabel(site.ID, site.Name), parsed.Protocol, parsed)
 	return e.afterwards(ctx, site.ID)
@@ -135,7 +135,7 @@ func RemoveBinding(ctx context.Context, e *Env, name, protocol, info string) err
 	case errors.Is(err, adminapi.ErrDone):
 		return fmt.Errorf("%s has no binding %s: caddy iis show %d shows those it has", siteLabel(site.ID, site.Name), info, site.ID)
 	case err != nil:
-		return noSite(err, site.ID)
+		return noSite(err, site)
 	}
 	if removed == "" {
 		removed = info
@@ -242,7 +242,7 @@ func RemoveSite(ctx context.Context, e *Env, name string) error {
 		return err
 	}
 	if err := e.Client.RemoveSite(ctx, site.ID); err != nil {
-		return noSite(err, site.ID)
+		return noSite(err, site)
 	}
 	e.printf("%s: removed\n", siteLabel(site.ID, site.Name))
 	return nil
@@ -262,7 +262,7 @@ func SetStarted(ctx context.Context, e *Env, name string, started bool) error {
 		return cfg.Set("autostart", started)
 	})
 	if err != nil {
-		return noSite(err, site.ID)
+		return noSite(err, site)
 	}
 	if site, err = e.Client.Site(ctx, site.ID); err != nil {
 		return err

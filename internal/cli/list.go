@@ -86,6 +86,9 @@ func Show(ctx context.Context, e *Env, name string) error {
 	if site.Offline {
 		e.printf("  every request is answered with 503 while offline is set\n")
 	}
+	if site.Source == adminapi.SourceSitesFile {
+		e.printf("  the site is in the sites file, and is changed there\n")
+	}
 	if site.Certificate != "" {
 		e.printf("certificate: %s\n", site.Certificate)
 	}
