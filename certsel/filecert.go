@@ -98,7 +98,6 @@ func newFileCert(ctx context.Context, r recipe) (*fileCert, error) {
 	c.watch = c.access.watcher.Add(files.Group{
 		Files: r.paths, Stamps: c.stamps, Interval: r.poll, Changed: c.changed,
 	})
-	c.watch.Check() // from the first check on, the operating system tells of changes
 	return c, nil
 }
 

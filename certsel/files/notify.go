@@ -2,6 +2,7 @@ package files
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +16,8 @@ const resubscribe = 10 * time.Minute
 
 // folder is a folder with files that are watched. Guarded by Watcher.mu.
 type folder struct {
-	watches    map[string]map[*Watch]struct{} // by the file's name in the folder
-	asked      bool                           // for notifications
+	watches    map[string][]*Watch // by the file's name in the folder
+	asked      bool                // for notifications
 	subscribed bool
 	askAgain   time.Time
 }
@@ -26,14 +27,11 @@ func (w *Watcher) enter(h *Watch) {
 	for _, file := range h.files {
 		dir := w.dirs[filepath.Dir(file)]
 		if dir == nil {
-			dir = &folder{watches: make(map[string]map[*Watch]struct{})}
+			dir = &folder{watches: make(map[string][]*Watch)}
 			w.dirs[filepath.Dir(file)] = dir
 		}
 		base := filepath.Base(file)
-		if dir.watches[base] == nil {
-			dir.watches[base] = make(map[*Watch]struct{})
-		}
-		dir.watches[base][h] = struct{}{}
+		dir.watches[base] = append(dir.watches[base], h)
 	}
 }
 
@@ -45,7 +43,7 @@ func (w *Watcher) exit(h *Watch) {
 		if dir == nil {
 			continue
 		}
-		delete(dir.watches[base], h)
+		dir.watches[base] = slices.DeleteFunc(dir.watches[base], func(other *Watch) bool { return other == h })
 		if len(dir.watches[base]) == 0 {
 			delete(dir.watches, base)
 		}
@@ -91,6 +89,28 @@ func (w *Watcher) subscribed(path string, err error) {
 	}
 }
 
+// asked reports whether somebody has asked for notifications of all folders of a
+// group. The caller holds w.mu.
+func (w *Watcher) asked(h *Watch) bool {
+	for _, file := range h.files {
+		if !w.dirs[filepath.Dir(file)].asked {
+			return false
+		}
+	}
+	return true
+}
+
+// notified reports whether the operating system notifies of changes in all
+// folders of a group. The caller holds w.mu.
+func (w *Watcher) notified(h *Watch) bool {
+	for _, file := range h.files {
+		if dir := w.dirs[filepath.Dir(file)]; dir == nil || !dir.subscribed {
+			return false
+		}
+	}
+	return true
+}
+
 // renew asks anew for notifications of the folders of a group: a change that
 // was not notified of means that another folder stands there now. The caller
 // holds w.mu.
@@ -119,14 +139,14 @@ func (w *Watcher) event(e fsnotify.Event) {
 	due := time.Now().Add(w.opts.Settle / 4)
 	base := filepath.Base(e.Name)
 	if watches, ok := dir.watches[base]; ok {
-		for h := range watches {
+		for _, h := range watches {
 			h.announced = true
 			w.hasten(h, due)
 		}
 		return
 	}
 	for _, watches := range dir.watches {
-		for h := range watches {
+		for _, h := range watches {
 			if h.leadsThrough(base) {
 				h.announced = true
 				w.hasten(h, due)

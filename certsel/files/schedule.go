@@ -11,6 +11,14 @@ import (
 // within it.
 const grain = 5 * time.Millisecond
 
+// How many groups are checked in a second at most, because they are due. A check
+// takes the time of two calls of the operating system. With notifications, it is
+// there for changes that they miss, such as those that other machines make.
+const (
+	pollRate     = 1000
+	notifiedRate = 200
+)
+
 // queue is a heap of watches by when they are due.
 type queue []*Watch
 
@@ -43,6 +51,16 @@ func (q *queue) Pop() any {
 // together are not checked together.
 func spread(interval time.Duration) time.Duration {
 	return time.Duration(rand.Int64N(int64(interval) + 1)) //nolint:gosec // no secret
+}
+
+// interval is how long after a check of a group the next one is. The caller
+// holds w.mu.
+func (w *Watcher) interval(h *Watch) time.Duration {
+	rate := pollRate
+	if w.notified(h) {
+		rate = notifiedRate
+	}
+	return max(h.group.Interval, time.Duration(w.groups)*time.Second/time.Duration(rate))
 }
 
 // schedule plans the next check. The caller holds w.mu.
@@ -159,7 +177,7 @@ func (w *Watcher) reload(h *Watch) {
 	now := time.Now()
 	h.done(err, now)
 	if !h.closed {
-		due := now.Add(h.group.Interval)
+		due := h.next(now)
 		if h.again {
 			due = now.Add(w.opts.Settle / 4)
 		}

@@ -118,14 +118,14 @@ func problem(err error) string {
 func (h *Watch) compare(seen []state, now time.Time) (changed bool, due time.Time) {
 	settle := h.watcher.opts.Settle
 	if seen == nil {
-		return false, now.Add(h.group.Interval)
+		return false, h.next(now)
 	}
 	if h.known == nil {
 		h.known = seen
 	}
 	if slices.Equal(seen, h.known) {
 		h.seen = nil
-		return h.failures > 0 && !now.Before(h.retryAt), now.Add(h.group.Interval)
+		return h.failures > 0 && !now.Before(h.retryAt), h.next(now)
 	}
 	if h.seen == nil {
 		h.movedAt = now
@@ -142,6 +142,16 @@ func (h *Watch) compare(seen []state, now time.Time) (changed bool, due time.Tim
 	}
 	h.known, h.seen, h.announced = seen, nil, false
 	return true, now
+}
+
+// next is when the files are checked again if nothing happens. The caller holds
+// watcher.mu.
+func (h *Watch) next(now time.Time) time.Time {
+	due := now.Add(h.watcher.interval(h))
+	if h.failures > 0 && h.retryAt.Before(due) && h.retryAt.After(now) {
+		return h.retryAt
+	}
+	return due
 }
 
 // done takes note of the end of a call of Changed. The caller holds

@@ -53,7 +53,8 @@ type Group struct {
 	// as the first check finds them are what changes are compared with.
 	Stamps []Stamp
 
-	// Interval is how often the files are checked. Default: DefaultInterval.
+	// Interval is how often the files are checked, or less often if there are
+	// very many groups. Default: DefaultInterval.
 	Interval time.Duration
 
 	// Changed is called when the files have changed and stand still again;
@@ -62,8 +63,9 @@ type Group struct {
 	Changed func(ctx context.Context) error
 }
 
-// Watcher watches groups of files. All groups are checked regularly. Where
-// the operating system notifies of changes, a check follows at once.
+// Watcher watches groups of files. All groups are checked regularly, but not
+// more of them in a second than pollRate and notifiedRate say. Where the
+// operating system notifies of changes, a check follows at once.
 //
 // It has a fixed number of goroutines, however many groups there are.
 type Watcher struct {
@@ -116,7 +118,8 @@ func NewWatcher(reader *Reader, o WatcherOptions) *Watcher {
 	return w
 }
 
-// Add begins to watch a group. It does not touch the file system.
+// Add begins to watch a group. It does not touch the file system. A first check
+// follows at once where nobody has asked for notifications of a folder yet.
 func (w *Watcher) Add(g Group) *Watch {
 	g.Interval = or(g.Interval, DefaultInterval)
 	h := &Watch{watcher: w, group: g, index: -1}
@@ -135,7 +138,11 @@ func (w *Watcher) Add(g Group) *Watch {
 	defer w.mu.Unlock()
 	w.groups++
 	w.enter(h)
-	w.schedule(h, time.Now().Add(spread(g.Interval)))
+	due := time.Now()
+	if w.notify == nil || w.asked(h) {
+		due = due.Add(spread(g.Interval))
+	}
+	w.schedule(h, due)
 	return h
 }
 

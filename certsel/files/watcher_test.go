@@ -322,3 +322,79 @@ func TestWatcherManyGroups(t *testing.T) {
 		t.Errorf("%d checks at the same time", m)
 	}
 }
+
+// A folder that the operating system notifies of is not looked at for each
+// group that is added.
+func TestWatcherAsksOncePerFolder(t *testing.T) {
+	if maxNotified == 0 {
+		t.Skip("this system does not notify")
+	}
+	r := NewReader(WorkerOptions{})
+	w := NewWatcher(r, WatcherOptions{Settle: 20 * time.Millisecond})
+	defer w.Close()
+	dir := t.TempDir()
+	var first loader
+	write(t, filepath.Join(dir, "a"), "1")
+	w.Add(first.group(r, time.Hour, filepath.Join(dir, "a")))
+	eventually(t, "the folder is notified of", func() bool { return w.Stats().Notified > 0 })
+	before := w.Stats().Checks
+	loaders := make([]loader, 50)
+	for i := range loaders {
+		path := filepath.Join(dir, fmt.Sprint("b", i))
+		write(t, path, "1")
+		w.Add(loaders[i].group(r, time.Hour, path))
+	}
+	write(t, filepath.Join(dir, "b7"), "2")
+	eventually(t, "the change", func() bool { return loaders[7].last() == "2" })
+	if checks := w.Stats().Checks - before; checks > 20 {
+		t.Errorf("%d checks for 50 groups of which one changed", checks)
+	}
+}
+
+// With very many groups, each is checked less often, and least where the
+// operating system notifies.
+func TestWatcherBoundsChecks(t *testing.T) {
+	modes(t, func(t *testing.T, r *Reader, w *Watcher, interval time.Duration) {
+		path := filepath.Join(t.TempDir(), "a")
+		write(t, path, "1")
+		var l loader
+		h := watched(t, w, l.group(r, interval, path))
+		now := time.Now()
+		for groups, want := range map[int][2]time.Duration{ // polled, notified
+			1:         {interval, interval},
+			100:       {max(interval, 100*time.Millisecond), interval},
+			10_000:    {max(interval, 10*time.Second), interval},
+			1_000_000: {1000 * time.Second, max(interval, 5000*time.Second)},
+		} {
+			w.mu.Lock()
+			w.groups = groups
+			got := h.next(now).Sub(now)
+			w.mu.Unlock()
+			i := 0
+			if w.notify != nil {
+				i = 1
+			}
+			if got != want[i] {
+				t.Errorf("%d groups: %v between checks, not %v", groups, got, want[i])
+			}
+		}
+	})
+}
+
+// Changed that fails is called again at its time, however long it is until the
+// next check of an unchanged file.
+func TestWatcherRetriesAmongManyGroups(t *testing.T) {
+	r := NewReader(WorkerOptions{})
+	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond})
+	defer w.Close()
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "1")
+	l := loader{fail: errors.New("fails")}
+	h := watched(t, w, l.group(r, 20*time.Millisecond, path))
+	w.mu.Lock()
+	w.groups = 1_000_000
+	w.mu.Unlock()
+	write(t, path, "2")
+	h.Check()
+	eventually(t, "three calls", func() bool { return l.count() >= 3 })
+}
