@@ -219,7 +219,8 @@ func (sn *snapshot) legacyFindings() []binding.Finding {
 const maxLoggedFindings = 20
 
 // findingsDelay is how long after the last change of a certificate the
-// findings are looked at again: many files may change at the same time.
+// findings are looked at again: many files may change at the same time. So long
+// a large configuration serves before they are looked at for the first time.
 const findingsDelay = 2 * time.Second
 
 // findingsLog remembers which findings were logged.
@@ -252,6 +253,19 @@ func (l *findingsLog) end() {
 		l.timer.Stop()
 	}
 }
+
+// examine has the findings looked at for the first time: at once, or a little
+// later if there is so much to look at that the first clients would wait for it.
+func (a *App) examine() {
+	if now := a.now(); len(a.certificates)+len(now.tables.Sites()) > manyToExamine {
+		a.reloaded()
+		return
+	}
+	go a.logFindings()
+}
+
+// manyToExamine is how many sites and certificates take some milliseconds.
+const manyToExamine = 1000
 
 // logFindings writes to the log what an administrator should know and has not
 // been told yet, when the configuration begins to serve and when certificates

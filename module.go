@@ -306,7 +306,7 @@ func (a *App) commit() {
 			starter.Commit()
 		}
 	}
-	go a.logFindings() // examining thousands of certificates takes a moment
+	a.examine()
 	a.followSitesFile()
 }
 

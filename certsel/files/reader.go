@@ -68,14 +68,13 @@ func pathError(op, path string, err error) error {
 
 func read(path string, limit int64) ([]byte, Stamp, error) {
 	// First, since opening some devices has effects of its own.
-	info, err := os.Stat(path)
+	info, target, err := look(path)
 	if err != nil {
 		return nil, Stamp{}, err
 	}
 	if err := CheckRegular(info, limit); err != nil {
 		return nil, Stamp{}, err
 	}
-	target := link(path)
 	file, err := os.OpenFile(path, OpenFlags, 0)
 	if err != nil {
 		return nil, Stamp{}, err
@@ -87,20 +86,24 @@ func read(path string, limit int64) ([]byte, Stamp, error) {
 }
 
 func stat(path string) (Stamp, error) {
-	info, err := os.Lstat(path)
+	info, target, err := look(path)
 	if err != nil {
-		return Stamp{}, err
-	}
-	if info.Mode()&(fs.ModeSymlink|fs.ModeIrregular) == 0 {
-		return StampOf(info), nil
-	}
-	target := link(path)
-	if info, err = os.Stat(path); err != nil {
 		return Stamp{}, err
 	}
 	stamp := StampOf(info)
 	stamp.Target = target
 	return stamp, nil
+}
+
+// look describes a file, and says where its name leads to if that is a symbolic
+// link.
+func look(path string) (info fs.FileInfo, target string, err error) {
+	info, err = os.Lstat(path)
+	if err == nil && info.Mode()&(fs.ModeSymlink|fs.ModeIrregular) != 0 {
+		target = link(path)
+		info, err = os.Stat(path)
+	}
+	return info, target, err
 }
 
 // link returns where a symbolic link leads to.
