@@ -42,6 +42,22 @@ func Ratios(of, to map[int]float64) []float64 {
 	return pairs(of, to, func(v, base float64) (float64, bool) { return v / base, base != 0 })
 }
 
+// RatioOfMeans divides the means over the repetitions that both have; 0 if there
+// are none. Where a cost comes now and then, such as a garbage collection, it is
+// in the means as often as it comes, and in a median perhaps not at all.
+func RatioOfMeans(of, to map[int]float64) float64 {
+	var sum, base float64
+	for rep, v := range of {
+		if other, ok := to[rep]; ok && other != 0 {
+			sum, base = sum+v, base+other
+		}
+	}
+	if base == 0 {
+		return 0
+	}
+	return sum / base
+}
+
 // Differences subtracts values of the same repetition, like Ratios.
 func Differences(of, to map[int]float64) []float64 {
 	return pairs(of, to, func(v, base float64) (float64, bool) { return v - base, true })

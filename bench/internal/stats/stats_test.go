@@ -49,6 +49,12 @@ func TestPairs(t *testing.T) {
 	if got := Ratios(of, to); !slices.Equal(got, []float64{2, 3}) {
 		t.Errorf("ratios %v", got)
 	}
+	if got := RatioOfMeans(of, to); got != 13./5 {
+		t.Errorf("ratio of means %v", got)
+	}
+	if got := RatioOfMeans(of, nil); got != 0 {
+		t.Errorf("ratio of means %v to nothing", got)
+	}
 	if got := Differences(of, to); !slices.Equal(got, []float64{2, 6, 7}) {
 		t.Errorf("differences %v", got)
 	}
