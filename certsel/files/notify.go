@@ -155,6 +155,21 @@ func (w *Watcher) event(e fsnotify.Event) {
 	}
 }
 
+// lost has all groups checked as soon as if there were few: the operating system
+// had more notifications than it keeps, and has dropped some.
+func (w *Watcher) lost() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	for _, dir := range w.dirs {
+		for _, watches := range dir.watches {
+			for _, h := range watches {
+				w.hasten(h, now.Add(spread(h.group.Interval)))
+			}
+		}
+	}
+}
+
 // leadsThrough reports whether a file of the group is a symbolic link that
 // begins with a name in its own folder, such as ..data.
 func (h *Watch) leadsThrough(base string) bool {
@@ -279,10 +294,11 @@ func (n *notifier) forward(source *fsnotify.Watcher) {
 				return
 			}
 			n.watcher.event(e)
-		case _, ok := <-source.Errors: // lost notifications: polling finds it
+		case _, ok := <-source.Errors:
 			if !ok {
 				return
 			}
+			n.watcher.lost()
 		}
 	}
 }

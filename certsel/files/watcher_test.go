@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"go.uber.org/goleak"
 )
 
@@ -399,4 +400,30 @@ func TestWatcherRetriesAmongManyGroups(t *testing.T) {
 	write(t, path, "2")
 	h.Check()
 	eventually(t, "three calls", func() bool { return l.count() >= 3 })
+}
+
+// Where notifications were lost, everything is looked at soon, however many
+// groups there are.
+func TestWatcherLosesNotifications(t *testing.T) {
+	r := NewReader(WorkerOptions{})
+	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond, PollOnly: true})
+	defer w.Close()
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "1")
+	var l loader
+	w.mu.Lock()
+	w.groups = 1_000_000
+	w.mu.Unlock()
+	w.Add(l.group(r, 20*time.Millisecond, path))
+	eventually(t, "the first check", func() bool { return w.Stats().Checks > 0 })
+	write(t, path, "2")
+	time.Sleep(100 * time.Millisecond)
+	if l.count() != 0 {
+		t.Fatal("it was looked at again")
+	}
+	source := &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}
+	go (&notifier{watcher: w}).forward(source)
+	source.Errors <- fsnotify.ErrEventOverflow
+	close(source.Errors)
+	eventually(t, "the change", func() bool { return l.last() == "2" })
 }
