@@ -2,6 +2,8 @@ package certfile
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/tls"
 	"testing"
 )
@@ -98,4 +100,39 @@ func BenchmarkMaxWork(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkSign signs with one key, and by turns with those of very many
+// certificates: where decoding leaves them, and where this package puts them.
+func BenchmarkSign(b *testing.B) {
+	asIs := func(key crypto.Signer) crypto.Signer { return key }
+	b.Run("one", func(b *testing.B) { benchmarkSign(b, 1, apart) })
+	b.Run("apart", func(b *testing.B) { benchmarkSign(b, 10_000, apart) })
+	b.Run("together", func(b *testing.B) { benchmarkSign(b, 10_000, asIs) })
+}
+
+func benchmarkSign(b *testing.B, certificates int, keep func(crypto.Signer) crypto.Signer) {
+	fresh := make([]*ecdsa.PrivateKey, certificates)
+	for i := range fresh {
+		fresh[i] = newKey(b).(*ecdsa.PrivateKey)
+	}
+	keys := make([]crypto.Signer, certificates)
+	for i, key := range fresh {
+		read := *key // side by side
+		keys[i] = keep(&read)
+	}
+	digest := make([]byte, 32)
+	sign := func(i int) {
+		if _, err := keys[i*7919%certificates].Sign(rand.Reader, digest, crypto.SHA256); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range keys {
+		sign(i) // the first use of a key costs more
+	}
+	i := 0
+	for b.Loop() {
+		i++
+		sign(i)
+	}
 }

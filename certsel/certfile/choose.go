@@ -111,11 +111,7 @@ func (b *bags) pair(keys []*keyBag, certs []*certificate) (*tls.Certificate, err
 			leaf, err = leafOf(key, bag, certs)
 		}
 		if err == nil {
-			return &tls.Certificate{
-				Certificate: chain(leaf, b.certs, false),
-				PrivateKey:  key,
-				Leaf:        leaf.parsed,
-			}, nil
+			return newCertificate(chain(leaf, b.certs, false), key, leaf), nil
 		}
 		firstErr = cmp.Or(firstErr, err)
 	}

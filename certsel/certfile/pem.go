@@ -42,11 +42,7 @@ func PEM(certPEM, keyPEM []byte, password string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{
-		Certificate: chain(leaf, certFile.certs, true),
-		PrivateKey:  key,
-		Leaf:        leaf.parsed,
-	}, nil
+	return newCertificate(chain(leaf, certFile.certs, true), key, leaf), nil
 }
 
 // JoinPEM joins the contents of several PEM files to those of one.
