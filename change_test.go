@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -334,7 +335,7 @@ func TestLateFailuresLeaveNoTrace(t *testing.T) {
 	for name := range bad {
 		attempt(name) // so that what is made once per process exists
 	}
-	goroutines, sockets := settle(), openSockets(t)
+	goroutines, sockets := settle(), needs.Sockets(t)
 	l := allProtocols(httpAddr, httpsAddr, "www.contoso.test", "main")
 	for i := range 50 {
 		attempt([]string{"port taken", "certificate missing", "another app fails"}[i%3])
@@ -350,7 +351,7 @@ func TestLateFailuresLeaveNoTrace(t *testing.T) {
 			t.Fatalf("connection %d after the refused loads: %+v, %v", i, answer, err)
 		}
 	}
-	waitFor(t, "the sockets of the refused loads to close", func() bool { return openSockets(t) <= sockets })
+	waitFor(t, "the sockets of the refused loads to close", func() bool { return needs.Sockets(t) <= sockets })
 	if now := settle(); now > goroutines+3 {
 		var stacks bytes.Buffer
 		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
@@ -415,23 +416,4 @@ func settle() int {
 		}
 	}
 	return last
-}
-
-// openSockets counts the sockets of this process.
-func openSockets(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil && runtime.GOOS != "linux" {
-		t.Skip("only Linux shows them in /proc: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, entry := range entries {
-		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.HasPrefix(target, "socket:") {
-			n++
-		}
-	}
-	return n
 }

@@ -340,3 +340,16 @@ func TestFindingsAreLoggedOnce(t *testing.T) {
 		t.Errorf("%d findings were logged, want %d", got, certificates)
 	}
 }
+
+// TestFindingsOfManySites: a configuration with so many sites that its findings
+// wait until it has served for a while has them logged nevertheless.
+func TestFindingsOfManySites(t *testing.T) {
+	ts.Logs.Reset()
+	var lines []string
+	for i := range 1001 {
+		lines = append(lines, fmt.Sprintf(`{"id":%d,"server_bindings":[":HTTP:h%d.test"]}`, i+20, i))
+	}
+	f := startSitesFile(t, "", append(lines, `{"id":10,"secure_bindings":[":HTTPS:wrong.fabrikam.test"],"certificate":"wildcard"}`)...)
+	f.answers("www.contoso.test", "main")
+	waitFor(t, "the finding", func() bool { return len(ts.Logs.Lines("browsers will show a name error for wrong.fabrikam.test")) == 1 })
+}

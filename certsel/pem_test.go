@@ -3,10 +3,11 @@ package certsel
 import (
 	"bytes"
 	"crypto/tls"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 func TestPEMServes(t *testing.T) {
@@ -36,12 +37,7 @@ func TestPEMServes(t *testing.T) {
 }
 
 func TestPEMPassword(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") != "" { // which installs it
-			t.Fatal(err)
-		}
-		t.Skip("the openssl command is not installed: ", err)
-	}
+	needs.OpenSSL(t)
 	dir := t.TempDir()
 	p := newPair(t, "www.example.com", nil, ecKey(t))
 	encrypt := exec.Command("openssl", "pkcs8", "-topk8", "-passout", "pass:tell-nobody")

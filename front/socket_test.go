@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,25 +41,6 @@ func portOf(l any) uint16 {
 		return addrPort(pc.LocalAddr()).Port()
 	}
 	return addrPort(l.(net.Listener).Addr()).Port()
-}
-
-// countSockets counts the descriptors of this process that are sockets.
-func countSockets(t testing.TB) int {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil && runtime.GOOS != "linux" {
-		t.Skip("only Linux shows them in /proc: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, fd := range fds {
-		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(target, "socket:") {
-			n++
-		}
-	}
-	return n
 }
 
 func TestPortTaken(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 // load sends requests until it is stopped, and counts the failed ones.
@@ -208,7 +210,7 @@ func TestRefusedPrepareLeavesNothing(t *testing.T) {
 	expect(t, client2(t), url("https", loopback, port), "a")
 	c := client3(t)
 	expect(t, c, url("https", loopback, port), "a")
-	sockets := countSockets(t)
+	sockets := needs.Sockets(t)
 	goroutines := runtime.NumGoroutine()
 	for range 50 {
 		s := newState("b", secure(loopback, port), secure(loopback, freePort(t)), secure(netip.Addr{}, freePort(t)),
@@ -218,7 +220,7 @@ func TestRefusedPrepareLeavesNothing(t *testing.T) {
 		}
 	}
 	eventually(t, "sockets and goroutines as before", func() bool {
-		return countSockets(t) <= sockets && runtime.NumGoroutine() <= goroutines
+		return needs.Sockets(t) <= sockets && runtime.NumGoroutine() <= goroutines
 	})
 	expect(t, c, url("https", loopback, port), "a")
 
@@ -227,7 +229,7 @@ func TestRefusedPrepareLeavesNothing(t *testing.T) {
 		m.Remove(install(t, m, newState("b", secure(loopback, port), secure(loopback, freePort(t)))))
 	}
 	eventually(t, "sockets and goroutines as before", func() bool {
-		return countSockets(t) <= sockets && runtime.NumGoroutine() <= goroutines
+		return needs.Sockets(t) <= sockets && runtime.NumGoroutine() <= goroutines
 	})
 	expect(t, c, url("https", loopback, port), "a")
 }

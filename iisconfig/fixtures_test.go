@@ -7,20 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
-
-// fixtures is a folder with files of real servers. It is beside the repository, not
-// in it.
-const fixtures = "../../shared/fixtures"
-
-// needFixtures skips where the folder is not: the files are other people's and
-// must not be copied into the repository, whose own tests cover the same formats.
-func needFixtures(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(fixtures); err != nil {
-		t.Skip("the folder with files of real servers is not here:", fixtures)
-	}
-}
 
 type counts = map[string]int
 
@@ -60,7 +49,7 @@ var fixtureTests = []struct {
 
 func readFixture(t *testing.T, name string) (*Server, error) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(fixtures, name))
+	data, err := os.ReadFile(filepath.Join(needs.Fixtures(t), name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +57,7 @@ func readFixture(t *testing.T, name string) (*Server, error) {
 }
 
 func TestFixtures(t *testing.T) {
-	needFixtures(t)
+	needs.Fixtures(t)
 	for _, test := range fixtureTests {
 		t.Run(filepath.Base(test.file), func(t *testing.T) {
 			s, err := readFixture(t, test.file)
@@ -91,7 +80,7 @@ func TestFixtures(t *testing.T) {
 // TestFixtureSnippets reads every snippet of the documentation: each has one site at
 // least.
 func TestFixtureSnippets(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	files, err := filepath.Glob(filepath.Join(fixtures, "applicationhost", "iis-docs-snippets", "*.xml"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no snippets:", err)
@@ -117,7 +106,6 @@ func TestFixtureSnippets(t *testing.T) {
 }
 
 func TestFixtureMalformed(t *testing.T) {
-	needFixtures(t)
 	_, err := readFixture(t, "applicationhost/jexus-original2_missing_closing.config")
 	if want := "jexus-original2_missing_closing.config:1134: not well-formed: unexpected EOF"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -125,7 +113,6 @@ func TestFixtureMalformed(t *testing.T) {
 }
 
 func TestFixtureNetsh(t *testing.T) {
-	needFixtures(t)
 	s, err := readFixture(t, "netsh/sslcert-adfstoolbox-test-lowercase-ipport.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +136,7 @@ func TestFixtureNetsh(t *testing.T) {
 }
 
 func TestFixturePFX(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	files, err := filepath.Glob(filepath.Join(fixtures, "pfx", "*.p*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no certificates:", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 // withRecord imports a site whose certificate has a hash.
@@ -29,7 +30,7 @@ func withRecord(t *testing.T, hash string, certs *iisimport.Certificates) string
 
 // TestFindPFX finds real PFX files by the thumbprint of their certificate.
 func TestFindPFX(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	dir := filepath.Join(fixtures, "pfx")
 	for name, password := range map[string]string{"boringssl-windows.p12": "foo", "dotnet-test.pfx": "test", "sslmate-4.p12": ""} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
@@ -56,7 +57,7 @@ func TestFindPFX(t *testing.T) {
 
 // TestFindByName: a file that does not open is found by its name.
 func TestFindByName(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	data, err := os.ReadFile(filepath.Join(fixtures, "pfx", "boringssl-windows.p12"))
 	if err != nil {
 		t.Fatal(err)

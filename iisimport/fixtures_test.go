@@ -15,20 +15,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
-
-// fixtures is a folder with files of real servers, beside the repository.
-const fixtures = "../../shared/fixtures"
-
-// needFixtures skips where the folder is not: the files are other people's and
-// must not be copied into the repository, whose own tests cover the same formats.
-func needFixtures(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(fixtures); err != nil {
-		t.Skip("the folder with files of real servers is not here:", fixtures)
-	}
-}
 
 func readFile(name string) (*iisconfig.Server, error) {
 	data, err := os.ReadFile(name)
@@ -61,7 +50,7 @@ func shape(t *testing.T, raw []byte) (sites, bindings int) {
 // TestFixtures imports every real file: it has as many sites and bindings as the
 // model, and the result adapts.
 func TestFixtures(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	imported := 0
 	err := filepath.WalkDir(fixtures, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Base(name) == "INDEX.md" {
@@ -108,7 +97,7 @@ func TestFixtures(t *testing.T) {
 // TestRun serves real configurations on loopback, each port replaced by a free one,
 // and makes a request to each site.
 func TestRun(t *testing.T) {
-	needFixtures(t)
+	fixtures := needs.Fixtures(t)
 	for _, name := range []string{"MarkKharitonov-bom.config", "IdentityManager.config", "jexus-original.config", "jexus-original2.config", "xd7director.config"} {
 		t.Run(name, func(t *testing.T) {
 			server, err := readFile(filepath.Join(fixtures, "applicationhost", name))

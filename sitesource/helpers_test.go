@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -103,17 +102,6 @@ func replace(t testing.TB, path, content string) {
 	t.Helper()
 	write(t, path+".new", content)
 	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func symlink(t *testing.T, target, link string) {
-	t.Helper()
-	err := os.Symlink(target, link)
-	if err != nil && runtime.GOOS == "windows" {
-		t.Skip("symbolic links are a privilege here: ", err)
-	}
-	if err != nil {
 		t.Fatal(err)
 	}
 }

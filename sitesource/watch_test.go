@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/certsel/files"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 // follower reads a source whenever it may have changed.
@@ -134,12 +135,12 @@ func TestWatchSeesSwappedLinks(t *testing.T) {
 			write(t, filepath.Join(folder, "sites"), version+" x\n")
 		}
 		data, path := filepath.Join(dir, "..data"), filepath.Join(dir, "sites")
-		symlink(t, "..v1", data)
-		symlink(t, filepath.Join("..data", "sites"), path)
+		needs.Symlink(t, "..v1", data)
+		needs.Symlink(t, filepath.Join("..data", "sites"), path)
 		w := follow(t, source(path))
 		eventually(t, "at the beginning", w.has("1 x"))
 		for _, version := range []string{"2", "3"} {
-			symlink(t, "..v"+version, data+"_tmp")
+			needs.Symlink(t, "..v"+version, data+"_tmp")
 			if err := os.Rename(data+"_tmp", data); err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/certsel/files"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 func TestRefresh(t *testing.T) {
@@ -86,11 +87,11 @@ func TestSwappedFolder(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "2"), "b.pfx", "ok b")
 	link := filepath.Join(dir, "certs")
-	symlink(t, "1", link)
+	needs.Symlink(t, "1", link)
 	s := open(t, Folder(link), fast(nil))
 	expect(t, s, "a", "ok 1")
 	expect(t, s, "b", "")
-	symlink(t, "2", link+"2")
+	needs.Symlink(t, "2", link+"2")
 	if err := os.Rename(link+"2", link); err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +130,10 @@ func TestLinksOutOfTheStore(t *testing.T) {
 	write(t, outside, "secret.pfx", "ok secret")
 	dir := t.TempDir()
 	write(t, dir, "real.pfx", "ok real")
-	symlink(t, filepath.Join(outside, "secret.pfx"), filepath.Join(dir, "a.pfx"))
-	symlink(t, "../"+filepath.Base(outside)+"/secret.pfx", filepath.Join(dir, "b.pfx"))
-	symlink(t, "real.pfx", filepath.Join(dir, "c.pfx"))
-	symlink(t, "d.pfx", filepath.Join(dir, "d.pfx"))
+	needs.Symlink(t, filepath.Join(outside, "secret.pfx"), filepath.Join(dir, "a.pfx"))
+	needs.Symlink(t, "../"+filepath.Base(outside)+"/secret.pfx", filepath.Join(dir, "b.pfx"))
+	needs.Symlink(t, "real.pfx", filepath.Join(dir, "c.pfx"))
+	needs.Symlink(t, "d.pfx", filepath.Join(dir, "d.pfx"))
 	var e events
 	s := open(t, Folder(dir), Options{Report: e.add})
 	expect(t, s, "a", "")

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -118,17 +117,6 @@ func write(t testing.TB, dir, name, content string) {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func symlink(t *testing.T, target, link string) {
-	t.Helper()
-	err := os.Symlink(target, link)
-	if err != nil && runtime.GOOS == "windows" {
-		t.Skip("symbolic links are a privilege here: ", err)
-	}
-	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -23,15 +23,17 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 // fixture reads a file of the collection of real PFX files beside the
 // repository.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "fixtures", "pfx", name))
+	data, err := os.ReadFile(filepath.Join(needs.Fixtures(t), "pfx", name))
 	if err != nil {
-		t.Skipf("without the collection of PFX files beside the repository: %v", err)
+		t.Fatal(err)
 	}
 	return data
 }
@@ -39,13 +41,7 @@ func fixture(t testing.TB, name string) []byte {
 // openssl runs OpenSSL with input on a machine that has it.
 func openssl(t testing.TB, input []byte, args ...string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		// The other implementation that ours has to understand. CI installs it.
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("the openssl command is not installed: ", err)
-	}
+	needs.OpenSSL(t)
 	cmd := exec.Command("openssl", args...)
 	cmd.Stdin = bytes.NewReader(input)
 	var stderr bytes.Buffer

@@ -6,10 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 func write(t *testing.T, path, content string) {
@@ -45,7 +46,7 @@ func TestReadFollowsLinks(t *testing.T) {
 	write(t, filepath.Join(dir, "one"), "1")
 	write(t, filepath.Join(dir, "two"), "2")
 	link := filepath.Join(dir, "link")
-	symlink(t, "one", link)
+	needs.Symlink(t, "one", link)
 	data, stamp, err := r.Read(t.Context(), link, 0)
 	if err != nil || string(data) != "1" || stamp.Target != "one" {
 		t.Fatalf("%q, %+v, %v", data, stamp, err)
@@ -54,20 +55,9 @@ func TestReadFollowsLinks(t *testing.T) {
 		t.Errorf("stat says %+v, read said %+v", again, stamp)
 	}
 	os.Remove(link)
-	symlink(t, "two", link)
+	needs.Symlink(t, "two", link)
 	if again, _ := r.Stat(t.Context(), link); again == stamp {
 		t.Error("same stamp after the link was turned")
-	}
-}
-
-func symlink(t *testing.T, target, link string) {
-	t.Helper()
-	err := os.Symlink(target, link)
-	if err != nil && runtime.GOOS == "windows" {
-		t.Skip("symbolic links are a privilege here: ", err)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -119,7 +119,8 @@ func NewWatcher(reader *Reader, o WatcherOptions) *Watcher {
 }
 
 // Add begins to watch a group. It does not touch the file system. A first check
-// follows at once where nobody has asked for notifications of a folder yet.
+// follows at once where nobody has asked for notifications of a folder yet, else
+// within the interval: the files may have changed since they were read.
 func (w *Watcher) Add(g Group) *Watch {
 	g.Interval = or(g.Interval, DefaultInterval)
 	h := &Watch{watcher: w, group: g, index: -1}

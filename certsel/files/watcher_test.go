@@ -14,6 +14,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/goleak"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,6 +65,16 @@ func (l *loader) group(r *Reader, interval time.Duration, files ...string) Group
 	return g
 }
 
+// newWatcher returns a watcher, which ends with the test, and its reader.
+func newWatcher(t *testing.T, o WatcherOptions) (*Reader, *Watcher) {
+	t.Helper()
+	t.TempDir() // the test's folders go after the watcher, which comes later
+	r := NewReader(WorkerOptions{})
+	w := NewWatcher(r, o)
+	t.Cleanup(w.Close)
+	return r, w
+}
+
 // modes runs a test with notifications alone, as it were, and polling alone.
 func modes(t *testing.T, test func(t *testing.T, r *Reader, w *Watcher, interval time.Duration)) {
 	intervals := map[string]time.Duration{"polled": 30 * time.Millisecond}
@@ -71,9 +83,7 @@ func modes(t *testing.T, test func(t *testing.T, r *Reader, w *Watcher, interval
 	}
 	for name, interval := range intervals {
 		t.Run(name, func(t *testing.T) {
-			r := NewReader(WorkerOptions{})
-			w := NewWatcher(r, WatcherOptions{Settle: 40 * time.Millisecond, PollOnly: name == "polled"})
-			defer w.Close()
+			r, w := newWatcher(t, WatcherOptions{Settle: 40 * time.Millisecond, PollOnly: name == "polled"})
 			test(t, r, w, interval)
 		})
 	}
@@ -127,12 +137,12 @@ func TestWatcherSeesSwappedLinks(t *testing.T) {
 			write(t, filepath.Join(folder, "tls.crt"), version)
 		}
 		data, crt := filepath.Join(dir, "..data"), filepath.Join(dir, "tls.crt")
-		symlink(t, "..v1", data)
-		symlink(t, filepath.Join("..data", "tls.crt"), crt)
+		needs.Symlink(t, "..v1", data)
+		needs.Symlink(t, filepath.Join("..data", "tls.crt"), crt)
 		var l loader
 		watched(t, w, l.group(r, interval, crt))
 		for _, version := range []string{"2", "3"} {
-			symlink(t, "..v"+version, data+"_tmp")
+			needs.Symlink(t, "..v"+version, data+"_tmp")
 			if err := os.Rename(data+"_tmp", data); err != nil {
 				t.Fatal(err)
 			}
@@ -142,21 +152,19 @@ func TestWatcherSeesSwappedLinks(t *testing.T) {
 }
 
 func TestWatcherSeesSwappedFolder(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 20 * time.Millisecond})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 20 * time.Millisecond})
 	dir := t.TempDir()
 	live := filepath.Join(dir, "live")
 	for _, version := range []string{"1", "2", "3"} {
 		os.Mkdir(filepath.Join(dir, version), 0o700)
 		write(t, filepath.Join(dir, version, "a"), version)
 	}
-	symlink(t, "1", live)
+	needs.Symlink(t, "1", live)
 	var l loader
 	g := l.group(r, 50*time.Millisecond, filepath.Join(live, "a"))
 	watched(t, w, g)
 	for _, version := range []string{"2", "3"} {
-		symlink(t, version, live+"2")
+		needs.Symlink(t, version, live+"2")
 		os.Rename(live+"2", live)
 		eventually(t, "swap to "+version, func() bool { return l.last() == version })
 	}
@@ -169,9 +177,7 @@ func TestWatcherSeesSwappedFolder(t *testing.T) {
 }
 
 func TestWatcherWaitsForStandstill(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 150 * time.Millisecond, PollOnly: true})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 150 * time.Millisecond, PollOnly: true})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "0")
 	var l loader
@@ -188,9 +194,7 @@ func TestWatcherWaitsForStandstill(t *testing.T) {
 }
 
 func TestWatcherSeesChangesBeforeItBegan(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 10 * time.Millisecond, PollOnly: true})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 10 * time.Millisecond, PollOnly: true})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "old")
 	var l loader
@@ -201,9 +205,7 @@ func TestWatcherSeesChangesBeforeItBegan(t *testing.T) {
 }
 
 func TestWatcherTriesAgain(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond, PollOnly: true})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 5 * time.Millisecond, PollOnly: true})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "old")
 	l := loader{fail: errors.New("broken")}
@@ -223,9 +225,7 @@ func TestWatcherTriesAgain(t *testing.T) {
 }
 
 func TestWatcherClosedGroup(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 5 * time.Millisecond})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "old")
 	var l loader
@@ -324,36 +324,6 @@ func TestWatcherManyGroups(t *testing.T) {
 	}
 }
 
-// A folder that the operating system notifies of is not looked at for each
-// group that is added.
-func TestWatcherAsksOncePerFolder(t *testing.T) {
-	if maxNotified == 0 {
-		t.Skip("this system does not notify")
-	}
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 20 * time.Millisecond})
-	defer w.Close()
-	dir := t.TempDir()
-	loaders := make([]loader, 50)
-	groups := make([]Group, len(loaders))
-	for i := range loaders {
-		path := filepath.Join(dir, fmt.Sprint("b", i))
-		write(t, path, "1")
-		groups[i] = loaders[i].group(r, time.Hour, path)
-	}
-	w.Add(groups[0])
-	eventually(t, "the folder is notified of", func() bool { return w.Stats().Notified > 0 })
-	before := w.Stats().Checks
-	for _, g := range groups[1:] {
-		w.Add(g)
-	}
-	write(t, filepath.Join(dir, "b7"), "2")
-	eventually(t, "the change", func() bool { return loaders[7].last() == "2" })
-	if checks := w.Stats().Checks - before; checks > 20 {
-		t.Errorf("%d checks for %d groups of which one changed", checks, len(groups))
-	}
-}
-
 // With very many groups, each is checked less often, and least where the
 // operating system notifies.
 func TestWatcherBoundsChecks(t *testing.T) {
@@ -387,9 +357,7 @@ func TestWatcherBoundsChecks(t *testing.T) {
 // Changed that fails is called again at its time, however long it is until the
 // next check of an unchanged file.
 func TestWatcherRetriesAmongManyGroups(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 5 * time.Millisecond})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "1")
 	l := loader{fail: errors.New("fails")}
@@ -405,9 +373,7 @@ func TestWatcherRetriesAmongManyGroups(t *testing.T) {
 // Where notifications were lost, everything is looked at soon, however many
 // groups there are.
 func TestWatcherLosesNotifications(t *testing.T) {
-	r := NewReader(WorkerOptions{})
-	w := NewWatcher(r, WatcherOptions{Settle: 5 * time.Millisecond, PollOnly: true})
-	defer w.Close()
+	r, w := newWatcher(t, WatcherOptions{Settle: 5 * time.Millisecond, PollOnly: true})
 	path := filepath.Join(t.TempDir(), "a")
 	write(t, path, "1")
 	var l loader

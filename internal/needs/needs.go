@@ -1,0 +1,93 @@
+// Package needs has what tests need of a machine beside Go. Where that is
+// missing they are skipped, for the reasons given here and for no others.
+package needs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// OpenSSL skips a test on a machine without the openssl command, which is the
+// other implementation that ours has to understand. CI installs it, and fails
+// without it.
+func OpenSSL(t testing.TB) {
+	t.Helper()
+	_, err := exec.LookPath("openssl")
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatal(err)
+	default:
+		t.Skip("the openssl command is not installed: ", err)
+	}
+}
+
+// Symlink makes a symbolic link. Windows lets only some users do that.
+func Symlink(t testing.TB, target, link string) {
+	t.Helper()
+	err := os.Symlink(target, link)
+	switch {
+	case err == nil:
+	case runtime.GOOS == "windows":
+		t.Skip("symbolic links are a privilege here: ", err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+// Sockets counts the sockets that this process has open, which only Linux tells
+// without a program of its own for it.
+func Sockets(t testing.TB) int {
+	t.Helper()
+	const folder = "/proc/self/fd"
+	entries, err := os.ReadDir(folder)
+	switch {
+	case err == nil:
+	case runtime.GOOS != "linux":
+		t.Skip("only Linux shows sockets in /proc: ", err)
+	default:
+		t.Fatal(err)
+	}
+	n := 0
+	for _, entry := range entries {
+		if target, err := os.Readlink(filepath.Join(folder, entry.Name())); err == nil && strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// Fixtures returns the folder with files of real servers, beside the repository.
+// They belong to other people and must not be copied into it, so that whoever
+// clones it does not have them; tests with files of its own cover the same
+// formats.
+func Fixtures(t testing.TB) string {
+	t.Helper()
+	root, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.work")); err == nil {
+			break
+		}
+		above := filepath.Dir(root)
+		if above == root {
+			t.Fatal("this is no checkout: no go.work above")
+		}
+		root = above
+	}
+	folder := filepath.Join(filepath.Dir(root), "shared", "fixtures")
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the folder with files of real servers is not here: ", folder)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
