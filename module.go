@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/front"
+	_ "github.com/caddy-iis/caddy-iis/iishttp" // registers the handlers
 	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
 )
 

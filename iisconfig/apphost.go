@@ -97,13 +97,21 @@ func (r *configReader) section(prefix string, el *element) error {
 	}
 	if groups[name] {
 		r.ctx.attributes(el)
+		if source, ok := el.lookup("configSource"); ok {
+			r.unknownPart(name+"/*", el, "the file "+shorten(source))
+		}
 		return r.x.each(func(kid *element) error { return r.section(name+"/", kid) })
 	}
 	if read := sectionReaders[name]; read != nil {
 		if err := r.x.tree(el); err != nil {
 			return err
 		}
-		r.emit(name, el, read(r.ctx, el))
+		c := r.sectionContext(name)
+		apply := read(c, el)
+		if el.missing {
+			c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))
+		}
+		r.emit(name, el, c, apply)
 		return nil
 	}
 	return r.leaveOut(name, el)
@@ -123,17 +131,44 @@ func (r *configReader) whole(el *element) {
 	}
 }
 
-// emit adds what a section sets to the current location.
-func (r *configReader) emit(name string, el *element, apply func(*Settings)) {
+// sectionContext is the context that a section is read in.
+func (r *configReader) sectionContext(name string) *context {
+	c := &context{rep: r.ctx.rep, scope: r.ctx.scope}
+	if protects(name) {
+		c.section = name
+	}
+	return c
+}
+
+// emit adds what a section sets to the current location, with what is odd in it.
+func (r *configReader) emit(name string, el *element, c *context, apply func(*Settings)) {
 	src := r.ctx.src(el)
-	if r.web != nil && r.b.locked(name, r.ctx.scope) {
-		r.b.rep.warn(CodeLocked, src, "check whether the web.config belongs to this server",
-			"the section %s is locked for web.config files; IIS answers 500.19 here", name)
+	r.lock(name)
+	r.current.changes = append(r.current.changes, change{
+		section: Section{Name: name, Source: src}, apply: apply, faults: c.faults, unknown: c.unknowns,
+	})
+}
+
+// lock notes the overrideMode of the current location for a section that it has. A
+// web.config may forbid a section to those below it, but allow nothing.
+func (r *configReader) lock(name string) {
+	switch {
+	case r.allow == nil:
+	case r.web == nil:
+		r.b.setLock(name, r.ctx.scope, 0, *r.allow)
+	case !*r.allow:
+		r.b.setLock(name, r.ctx.scope, r.web.rank(), false)
 	}
-	if r.web == nil && r.allow != nil {
-		r.b.setLock(name, r.ctx.scope, *r.allow)
+}
+
+// unknownPart marks the current location if a part that is not understood may protect
+// something.
+func (r *configReader) unknownPart(name string, el *element, what string) {
+	c := r.sectionContext(name)
+	c.mark(r.ctx.src(el), "%s", what)
+	if c.unknowns != nil {
+		r.emit(name, el, c, nil)
 	}
-	r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}, apply: apply})
 }
 
 // leaveOut skips a section that is not held by the model, and says why.
@@ -146,6 +181,11 @@ func (r *configReader) leaveOut(name string, el *element) error {
 	}
 	empty := len(el.attrs) == 0 && r.x.elements == before
 	left, known := leftOut[name]
+	r.lock(name)
+	if r.web != nil && strings.Contains(name, "/") {
+		// IIS answers 500.19 if the server has locked it.
+		r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}})
+	}
 	switch {
 	case known && empty:
 	case known && left.warn:
@@ -154,13 +194,15 @@ func (r *configReader) leaveOut(name string, el *element) error {
 		r.b.rep.info(CodeIgnored, src, "the section %s is not needed: %s", name, left.why)
 	case !strings.Contains(name, "/") && (r.web != nil || managedSections[name]):
 		// What is not of IIS itself is read by .NET or by the application.
-		r.emit(name, el, func(s *Settings) {
+		r.emit(name, el, &context{}, func(s *Settings) {
 			s.Managed = append(slices.Clip(s.Managed), Section{Name: name, Source: src})
 		})
 	case moved:
 		r.b.rep.warn(CodeElsewhere, src, "", "the section %s is in the file %s", name, source)
+		r.unknownPart(name, el, "the section, which is in the file "+shorten(source))
 	default:
 		r.b.rep.warn(CodeUnknown, src, "", "the section %s is not understood", name)
+		r.unknownPart(name, el, "the section")
 	}
 	return nil
 }
@@ -173,7 +215,7 @@ func (r *configReader) declaration(prefix string, el *element) error {
 		return r.x.each(func(kid *element) error { return r.declaration(name+"/", kid) })
 	case "section":
 		if r.web == nil {
-			r.b.setLock(name, "", !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
+			r.b.setLock(name, "", 0, !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
 		}
 	}
 	return r.x.skip()

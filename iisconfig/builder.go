@@ -24,7 +24,7 @@ type builder struct {
 	used  map[string]bool // files that a configSource has read
 	// locks say whether files below may have a section: by section, then by path in lower
 	// case.
-	locks      map[string]map[string]bool
+	locks      map[string]map[string][]lock
 	total      int64 // bytes that were read
 	serverRoot scope
 	placed     []placement
@@ -48,7 +48,7 @@ func newBuilder(opts Options, items []item) *builder {
 	return &builder{
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
-		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string]bool),
+		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
 		iis6: newMetabase(),
 	}
 }
@@ -163,30 +163,6 @@ func (b *builder) loadSource(el *element, name string) *element {
 	}
 	b.rep.error(CodeElsewhere, src, "", "the section %s is in the file %s, which cannot be read: %v", el.name, name, err)
 	return nil
-}
-
-// setLock notes what an overrideMode says about a section at a configuration path.
-func (b *builder) setLock(section, configPath string, allow bool) {
-	if b.locks[section] == nil {
-		b.locks[section] = make(map[string]bool)
-	}
-	b.locks[section][strings.ToLower(configPath)] = allow
-}
-
-// locked reports whether IIS refuses a section in a web.config at a path: the
-// deepest location above it decides, else the section's overrideModeDefault.
-func (b *builder) locked(section, configPath string) bool {
-	locks := b.locks[section]
-	for p := strings.ToLower(configPath); len(locks) > 0; {
-		if allow, ok := locks[p]; ok {
-			return !allow
-		}
-		if p == "" {
-			break
-		}
-		p = p[:max(strings.LastIndexByte(p, '/'), 0)]
-	}
-	return false
 }
 
 // charge counts bytes that are read against the bound of all files together.

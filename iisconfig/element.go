@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,8 @@ type element struct {
 	kids  []*element
 	file  string
 	line  int
+	// missing says that the file of its configSource is not here.
+	missing bool
 }
 
 // attribute remembers whether somebody read it, so that the others can be reported.
@@ -43,6 +46,31 @@ func (el *element) str(name string) string {
 type context struct {
 	rep   *reporter
 	scope string
+	// section is the name of the section that is read, if it protects something: what is
+	// odd in it is kept, so that nobody opens what it closes.
+	section  string
+	unknowns []UnknownPart
+	faults   []Fault
+}
+
+// protects reports whether a section decides who may see what. Rewrite rules do: many
+// of them block.
+func protects(section string) bool {
+	return strings.HasPrefix(section, securityGroup+"/") || strings.HasPrefix(section, rewriteGroup+"/")
+}
+
+// mark keeps what is not understood.
+func (c *context) mark(src Source, format string, args ...any) {
+	if c.section != "" {
+		c.unknowns = append(c.unknowns, UnknownPart{Section: c.section, What: fmt.Sprintf(format, args...), Source: src})
+	}
+}
+
+// fault keeps a reason for IIS to answer 500.19.
+func (c *context) fault(code string, src Source, format string, args ...any) {
+	if c.section != "" {
+		c.faults = append(c.faults, Fault{Code: code, Section: c.section, Message: fmt.Sprintf(format, args...), Source: src})
+	}
 }
 
 func (c *context) src(el *element) Source {
@@ -96,6 +124,7 @@ func (c *context) word(el *element, name string, values ...string) string {
 
 func (c *context) badValue(el *element, name, value, accepted string) {
 	c.rep.warn(CodeBadValue, c.src(el), "accepted: "+accepted, "%s: the attribute %s has the value %q", el.name, name, shorten(value))
+	c.fault(CodeBadValue, c.src(el), "%s: the attribute %s has the value %q", el.name, name, shorten(value))
 }
 
 // lockAttributes say what files below may change. They change nothing themselves.
@@ -114,17 +143,21 @@ func (c *context) done(el *element) {
 }
 
 func (c *context) attributes(el *element) {
-	for _, a := range el.attrs {
+	for i := range el.attrs {
+		a := &el.attrs[i]
 		if a.read || slices.Contains(lockAttributes, a.name) {
 			continue
 		}
+		a.read = true // it is told once
 		src := c.src(el)
 		src.Line = a.line
 		if strings.HasPrefix(a.name, "xdt:") {
 			c.rep.warn(CodeUnsupported, src, "use the file that the transformation makes",
 				"%s: %s is a transformation, which is not carried out", el.name, a.name)
+			c.mark(src, "the transformation %s of %s", a.name, el.name)
 			continue
 		}
+		c.mark(src, "the attribute %s of %s", shorten(a.name), el.name)
 		c.rep.info(CodeUnknown, src, "%s: the attribute %s is not understood", el.name, a.name)
 	}
 }
@@ -141,6 +174,7 @@ func (c *context) unknown(el *element, where string) {
 		Severity: binding.Warning, Code: CodeUnknown, Source: c.src(el),
 		Message: "the element " + el.name + " " + where + " is not understood",
 	})
+	c.mark(c.src(el), "the element %s %s", shorten(el.name), where)
 }
 
 // shorten keeps messages readable.

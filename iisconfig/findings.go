@@ -40,6 +40,7 @@ const (
 	CodeNoFolder     = "no-folder"         // a site or application without content
 	CodeNoSite       = "no-site"           // settings that belong to no site
 	CodeNotHTTP      = "not-http"          // a binding of another service than the web server
+	CodeRefused      = "refused"           // what only the server itself may say
 	CodeTooMany      = "more"              // findings that were left out
 	CodeUnknown      = "unknown"           // not understood
 	CodeUnrecognised = "unrecognised-file" // a file of no known kind

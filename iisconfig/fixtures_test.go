@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,6 +152,52 @@ func TestFixturePFX(t *testing.T) {
 	for _, f := range s.CertificateFiles {
 		if f.Kind != PFX || f.Size == 0 {
 			t.Errorf("%s: %s, %d bytes", f.Name, f.Kind, f.Size)
+		}
+	}
+}
+
+// TestFixturesAreUnderstood reads servers that IIS runs: nothing in what protects their
+// sites is unknown, and nothing is a fault.
+func TestFixturesAreUnderstood(t *testing.T) {
+	fixtures := needs.Fixtures(t)
+	files, err := filepath.Glob(filepath.Join(fixtures, "*", "*.config"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files:", err)
+	}
+	for _, file := range files {
+		name := strings.TrimPrefix(filepath.ToSlash(file), fixtures)
+		if strings.Contains(name, "missing_closing") {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inputs := []File{{Name: "web/a/" + filepath.Base(name), Data: data}}
+		if strings.HasSuffix(name, "web.config") {
+			inputs[0].Name = "web/a/web.config"
+			inputs = append(inputs, File{Name: "x", Data: []byte(`<sites><site name="A" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\web\a"/></application></site></sites>`)})
+		}
+		s, err := Read(inputs, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := effective(s)
+		if s.Settings != nil {
+			all["the server"] = s.Settings
+		}
+		for path, set := range all {
+			if set.Unknown != nil || set.Faults != nil {
+				t.Errorf("%s, %s: unknown %+v, faults %+v", name, path, set.Unknown, set.Faults)
+			}
+			if set.Rewrite == nil {
+				continue
+			}
+			for _, r := range slices.Concat(set.Rewrite.Rules, set.Rewrite.GlobalRules, set.Rewrite.OutboundRules) {
+				if r.Unknown != nil {
+					t.Errorf("%s, %s: the rule %s has %+v", name, path, r.Name, r.Unknown)
+				}
+			}
 		}
 	}
 }

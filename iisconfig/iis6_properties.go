@@ -287,7 +287,7 @@ func mbAuth(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 		flag, method string
 		bit          uint64
 	}{{"authanonymous", "anonymous", 1}, {"authbasic", "basic", 2}, {"authntlm", "windows", 4}, {"authmd5", "digest", 16}, {"authpassport", "passport", 64}} {
-		auths = append(auths, Authentication{Method: m.method, Enabled: mbBit(p.value, m.flag, m.bit), Source: src})
+		auths = append(auths, Authentication{Method: m.method, Enabled: mbBit(p.value, m.flag, m.bit), Explicit: true, Source: src})
 	}
 	return webServer + "security/authentication", func(s *Settings) { s.Authentication = auths }
 }

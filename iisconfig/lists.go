@@ -1,6 +1,9 @@
 package iisconfig
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The three things that a collection of a configuration file can say.
 const (
@@ -19,7 +22,9 @@ type listOp[T any] struct {
 // list is a collection at one level: what it does to the inherited one.
 type list[T any] struct {
 	name string // for findings
-	ops  []listOp[T]
+	// exact says that keys are compared with regard to case.
+	exact bool
+	ops   []listOp[T]
 	// prepend puts entries before inherited ones, as the schema of IIS has it for
 	// handlers and default documents (mergeAppend="false").
 	prepend bool
@@ -28,14 +33,19 @@ type list[T any] struct {
 // collection reads the children of el: add (or the name given), remove and clear.
 // The key of an entry is what remove names.
 func collection[T any](c *context, el *element, add string, key func(*element) string, item func(*element) T) list[T] {
-	l := list[T]{name: el.name}
+	return exactCollection(c, el, add, false, key, item)
+}
+
+// exactCollection is a collection that may compare keys with regard to case.
+func exactCollection[T any](c *context, el *element, add string, exact bool, key func(*element) string, item func(*element) T) list[T] {
+	l := list[T]{name: el.name, exact: exact}
 	for _, kid := range el.kids {
 		switch kid.name {
 		case add:
-			l.ops = append(l.ops, listOp[T]{op: opAdd, key: strings.ToLower(key(kid)), item: item(kid), source: c.src(kid)})
+			l.ops = append(l.ops, listOp[T]{op: opAdd, key: l.fold(key(kid)), item: item(kid), source: c.src(kid)})
 			c.attributes(kid)
 		case "remove":
-			l.ops = append(l.ops, listOp[T]{op: opRemove, key: strings.ToLower(key(kid))})
+			l.ops = append(l.ops, listOp[T]{op: opRemove, key: l.fold(key(kid))})
 			c.attributes(kid)
 		case "clear":
 			l.ops = append(l.ops, listOp[T]{op: opClear})
@@ -45,6 +55,18 @@ func collection[T any](c *context, el *element, add string, key func(*element) s
 		}
 	}
 	return l
+}
+
+// clears reports whether the list drops what it inherits.
+func (l *list[T]) clears() bool {
+	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opClear })
+}
+
+func (l *list[T]) fold(key string) string {
+	if l.exact {
+		return key
+	}
+	return strings.ToLower(key)
 }
 
 func byAttr(name string) func(*element) string {
@@ -60,7 +82,7 @@ func (l *list[T]) apply(s *Settings, base []T, key func(T) string) []T {
 	inherited := append([]T(nil), base...)
 	index := make(map[string]int, len(base)+len(l.ops)) // into inherited, or ^index into own
 	for i, item := range inherited {
-		index[strings.ToLower(key(item))] = i
+		index[l.fold(key(item))] = i
 	}
 	gone, ownGone := map[int]bool{}, map[int]bool{}
 	remove := func(k string) bool {

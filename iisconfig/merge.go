@@ -110,6 +110,9 @@ func (b *builder) place() {
 		if s.settings == nil {
 			s.settings = &scope{}
 		}
+		if p.layer.rank > 0 {
+			b.applyLocks(p.layer, joinScope(s.Name, p.path))
+		}
 		node := s.settings.at(p.path)
 		node.layers = append(node.layers, p.layer)
 	}

@@ -15,7 +15,17 @@ const maxSegments = 128
 // change is what one section does to the settings that it inherits.
 type change struct {
 	section Section
-	apply   func(*Settings)
+	apply   func(*Settings) // may be nil
+	faults  []Fault
+	unknown []UnknownPart
+}
+
+func (c *change) to(s *Settings) {
+	if c.apply != nil {
+		c.apply(s)
+	}
+	s.Faults = append(slices.Clip(s.Faults), c.faults...)
+	s.Unknown = append(slices.Clip(s.Unknown), c.unknown...)
 }
 
 // layer is what one location element, one web.config or one node of a metabase sets
@@ -88,7 +98,7 @@ func merge(base *Settings, layers []*layer, all bool) *Settings {
 			out = base.clone()
 		}
 		for _, c := range l.changes {
-			c.apply(out)
+			c.to(out)
 		}
 	}
 	if out == nil {
@@ -107,12 +117,17 @@ func (s *Settings) clone() *Settings {
 	return &c
 }
 
+func (s *Settings) fault(section, code string, src Source, message string) {
+	s.Faults = append(slices.Clip(s.Faults), Fault{Code: code, Section: section, Message: message, Source: src})
+}
+
 func (s *Settings) duplicate(list, key string, src Source) {
 	s.Findings = append(s.Findings, Finding{
 		Severity: binding.Warning, Code: CodeDuplicate, Source: src,
 		Message: list + " has an entry " + key + " already, for which IIS answers 500.19; the later one is used",
 		Fix:     "remove one of them",
 	})
+	s.fault(list, CodeDuplicate, src, "an entry "+key+" is there already")
 }
 
 // At returns the settings that are in force at a path of the site, such as "/" or

@@ -118,7 +118,8 @@ func readHTTPErrors(c *context, el *element) func(*Settings) {
 	existing := c.word(el, "existingResponse", "Auto", "Replace", "PassThrough")
 	path := el.str("defaultPath")
 	responseMode := c.word(el, "defaultResponseMode", "File", "ExecuteURL", "Redirect")
-	el.ignore("detailedMoreInformationLink", "allowAbsolutePathsWhenDelegated")
+	absolute, absoluteSet := c.boolean(el, "allowAbsolutePathsWhenDelegated", false), el.has("allowAbsolutePathsWhenDelegated")
+	el.ignore("detailedMoreInformationLink")
 	pages := collection(c, el, "error",
 		func(el *element) string { return errorKey(el.str("statusCode"), el.str("subStatusCode")) },
 		func(el *element) ErrorPage {
@@ -139,6 +140,9 @@ func readHTTPErrors(c *context, el *element) func(*Settings) {
 			setNonEmpty(&h.ExistingResponse, existing)
 			setNonEmpty(&h.DefaultPath, path)
 			setNonEmpty(&h.DefaultResponseMode, responseMode)
+			if absoluteSet {
+				h.AbsolutePaths = absolute
+			}
 			h.Errors = pages.apply(s, h.Errors, func(p ErrorPage) string {
 				return errorKey(strconv.Itoa(p.Status), strconv.Itoa(p.SubStatus))
 			})

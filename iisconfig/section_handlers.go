@@ -8,9 +8,10 @@ func readHandlers(c *context, el *element) func(*Settings) {
 		h := Handler{
 			Name: el.str("name"), Path: el.str("path"), Verb: el.str("verb"), Type: el.str("type"),
 			Modules: el.str("modules"), ScriptProcessor: el.str("scriptProcessor"),
-			PreCondition: el.str("preCondition"), ResourceType: el.str("resourceType"), Source: c.src(el),
+			PreCondition: el.str("preCondition"), ResourceType: el.str("resourceType"),
+			RequireAccess: el.str("requireAccess"), AllowPathInfo: c.boolean(el, "allowPathInfo", false), Source: c.src(el),
 		}
-		el.ignore("requireAccess", "responseBufferLimit", "allowPathInfo")
+		el.ignore("responseBufferLimit")
 		return h
 	})
 	entries.prepend = true

@@ -2,100 +2,143 @@ package iisconfig
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"strconv"
 )
 
-// readRewrite reads the section of the URL Rewrite module, which is not part of IIS
-// but on most servers. Rules are kept with their parts as they were written.
-func readRewrite(c *context, el *element) func(*Settings) {
-	src := c.src(el)
-	var set []func(*Settings, *Rewrite)
-	name := func(r RewriteRule) string { return r.Name }
-	for _, kid := range el.kids {
-		switch kid.name {
-		case "rules":
-			l := rewriteRules(c, kid)
-			set = append(set, func(s *Settings, r *Rewrite) { r.Rules = l.apply(s, r.Rules, name) })
-		case "globalRules":
-			l := rewriteRules(c, kid)
-			set = append(set, func(s *Settings, r *Rewrite) { r.GlobalRules = l.apply(s, r.GlobalRules, name) })
-		case "outboundRules":
-			l := outboundRules(c, kid)
-			set = append(set, func(s *Settings, r *Rewrite) { r.OutboundRules = l.apply(s, r.OutboundRules, name) })
-		case "rewriteMaps":
-			l := collection(c, kid, "rewriteMap", byAttr("name"), c.rewriteMap)
-			set = append(set, func(s *Settings, r *Rewrite) {
-				r.Maps = l.apply(s, r.Maps, func(m RewriteMap) string { return m.Name })
-			})
-		case "allowedServerVariables":
-			l := collection(c, kid, "add", byAttr("name"), value(c, "name"))
-			set = append(set, func(s *Settings, r *Rewrite) {
-				r.AllowedServerVariables = l.apply(s, r.AllowedServerVariables, valueKey)
-			})
-		case "providers":
-			if len(kid.kids) > 0 {
-				c.rep.warn(CodeUnsupported, c.src(kid), "", "rewrite: providers are .NET code, which is not translated")
-			}
-		default:
-			c.unknown(kid, "in "+el.name)
-		}
-	}
-	c.attributes(el)
+// The URL Rewrite module is not part of IIS but on most servers. Its sections are kept
+// with their parts as they were written.
+
+// rewriting makes the change of a section of the group.
+func rewriting(src Source, set func(*Settings, *Rewrite)) func(*Settings) {
 	return func(s *Settings) {
 		replace(&s.Rewrite, Rewrite{}, func(r *Rewrite) {
-			for _, f := range set {
-				f(s, r)
-			}
+			set(s, r)
 			r.Source = src
 		})
 	}
 }
 
-func rewriteRules(c *context, el *element) list[RewriteRule] {
-	el.ignore("useOriginalURLEncoding")
-	c.attributes(el)
-	return collection(c, el, "rule", byAttr("name"), c.rewriteRule)
+func ruleName(r RewriteRule) string { return r.Name }
+
+func readRules(c *context, el *element) func(*Settings) {
+	return inboundRules(c, el, func(r *Rewrite) (*[]RewriteRule, *bool) { return &r.Rules, &r.KeepEncoded })
 }
 
-// outboundRules also hold the pre-conditions that rules name.
-func outboundRules(c *context, el *element) list[RewriteRule] {
+func readGlobalRules(c *context, el *element) func(*Settings) {
+	return inboundRules(c, el, func(r *Rewrite) (*[]RewriteRule, *bool) { return &r.GlobalRules, &r.GlobalKeepEncoded })
+}
+
+func inboundRules(c *context, el *element, of func(*Rewrite) (rules *[]RewriteRule, keepEncoded *bool)) func(*Settings) {
+	encode, isSet := c.boolean(el, "useOriginalURLEncoding", true), el.has("useOriginalURLEncoding")
+	l := collection(c, el, "rule", byAttr("name"), func(el *element) RewriteRule { return c.rewriteRule(el, false) })
+	c.attributes(el)
+	return rewriting(c.src(el), func(s *Settings, r *Rewrite) {
+		rules, keep := of(r)
+		*rules = l.apply(s, *rules, ruleName)
+		if isSet {
+			*keep = !encode
+		}
+	})
+}
+
+// readOutboundRules also reads the pre-conditions that rules name.
+func readOutboundRules(c *context, el *element) func(*Settings) {
 	rules := *el
 	rules.kids = nil
+	var conditions list[PreCondition]
+	var tags []Value
 	for _, kid := range el.kids {
 		switch kid.name {
-		case "preConditions", "customTags":
-			if len(kid.kids) > 0 {
-				c.rep.info(CodeUnsupported, c.src(kid), "outboundRules: %s are not held", kid.name)
+		case "preConditions":
+			conditions = collection(c, kid, "preCondition", byAttr("name"), c.preCondition)
+			c.attributes(kid)
+		case "customTags":
+			for _, tag := range kid.kids {
+				tags = append(tags, value(c, "name")(tag))
+			}
+			if tags != nil {
+				c.rep.info(CodeUnsupported, c.src(kid), "outboundRules: custom tags are listed by name only")
 			}
 		default:
 			rules.kids = append(rules.kids, kid)
 		}
 	}
-	el.ignore("rewriteBeforeCache")
+	before, isSet := c.boolean(el, "rewriteBeforeCache", false), el.has("rewriteBeforeCache")
+	l := collection(c, &rules, "rule", byAttr("name"), func(el *element) RewriteRule { return c.rewriteRule(el, true) })
 	c.attributes(el)
-	return collection(c, &rules, "rule", byAttr("name"), c.rewriteRule)
+	return rewriting(c.src(el), func(s *Settings, r *Rewrite) {
+		r.OutboundRules = l.apply(s, r.OutboundRules, ruleName)
+		r.PreConditions = conditions.apply(s, r.PreConditions, func(p PreCondition) string { return p.Name })
+		r.CustomTags = append(slices.Clip(r.CustomTags), tags...)
+		if isSet {
+			r.BeforeCache = before
+		}
+	})
 }
 
-func (c *context) rewriteRule(el *element) RewriteRule {
+func readRewriteMaps(c *context, el *element) func(*Settings) {
+	l := collection(c, el, "rewriteMap", byAttr("name"), c.rewriteMap)
+	c.attributes(el)
+	return rewriting(c.src(el), func(s *Settings, r *Rewrite) {
+		r.Maps = l.apply(s, r.Maps, func(m RewriteMap) string { return m.Name })
+	})
+}
+
+func readAllowedVariables(c *context, el *element) func(*Settings) {
+	l := collection(c, el, "add", byAttr("name"), value(c, "name"))
+	c.attributes(el)
+	return rewriting(c.src(el), func(s *Settings, r *Rewrite) {
+		r.AllowedServerVariables = l.apply(s, r.AllowedServerVariables, valueKey)
+	})
+}
+
+// readProviders keeps the names only: their settings are for .NET code.
+func readProviders(c *context, el *element) func(*Settings) {
+	if len(el.kids) > 0 {
+		c.rep.warn(CodeUnsupported, c.src(el), "", "rewrite: providers are .NET code, which is not translated")
+	}
+	l := collection(c, el, "provider", byAttr("name"), func(kid *element) Value {
+		kid.ignore("type")
+		return value(c, "name")(kid)
+	})
+	c.attributes(el)
+	return rewriting(c.src(el), func(s *Settings, r *Rewrite) { r.Providers = l.apply(s, r.Providers, valueKey) })
+}
+
+var patternSyntaxes = []string{"ECMAScript", "Wildcard", "ExactMatch"}
+
+func (c *context) preCondition(el *element) PreCondition {
+	p := PreCondition{
+		Name: el.str("name"), PatternSyntax: cmp.Or(c.word(el, "patternSyntax", patternSyntaxes...), "ECMAScript"),
+		AnyCondition: c.word(el, "logicalGrouping", "MatchAll", "MatchAny") == "MatchAny", Source: c.src(el),
+	}
+	p.Conditions = entries(c, el, c.rewriteCondition)
+	return p
+}
+
+// rewriteRule reads a rule. What is not understood in it is kept in it.
+func (c *context) rewriteRule(el *element, outbound bool) RewriteRule {
+	of := c.unknowns
+	c.unknowns = nil
 	rule := RewriteRule{
 		Name: el.str("name"), Enabled: c.boolean(el, "enabled", true),
-		PatternSyntax:  cmp.Or(c.word(el, "patternSyntax", "ECMAScript", "Wildcard", "ExactMatch"), "ECMAScript"),
+		PatternSyntax:  cmp.Or(c.word(el, "patternSyntax", patternSyntaxes...), "ECMAScript"),
 		StopProcessing: c.boolean(el, "stopProcessing", false), PreCondition: el.str("preCondition"),
-		Match:  RewriteMatch{IgnoreCase: true},
-		Action: RewriteAction{Type: "None", AppendQueryString: true}, Source: c.src(el),
+		Match: RewriteMatch{IgnoreCase: true}, TrackAllCaptures: outbound,
+		Action: RewriteAction{Type: "None", AppendQueryString: true, Replace: true}, Source: c.src(el),
 	}
+	el.ignore("responseCacheDirective") // there is no such cache
+	matches := 0
 	for _, kid := range el.kids {
 		switch kid.name {
 		case "match":
-			rule.Match = RewriteMatch{
-				URL: kid.str("url"), IgnoreCase: c.boolean(kid, "ignoreCase", true), Negate: c.boolean(kid, "negate", false),
-				ServerVariable: kid.str("serverVariable"), FilterByTags: kid.str("filterByTags"), Pattern: kid.str("pattern"),
-			}
-			kid.ignore("occurrences", "customTags")
-			c.done(kid)
+			matches++
+			rule.Match = c.rewriteMatch(kid)
 		case "conditions":
 			rule.AnyCondition = c.word(kid, "logicalGrouping", "MatchAll", "MatchAny") == "MatchAny"
-			rule.TrackAllCaptures = c.boolean(kid, "trackAllCaptures", false)
+			rule.TrackAllCaptures = c.boolean(kid, "trackAllCaptures", outbound)
 			rule.Conditions = entries(c, kid, c.rewriteCondition)
 		case "serverVariables":
 			rule.ServerVariables = entries(c, kid, c.rewriteVariable)
@@ -105,7 +148,22 @@ func (c *context) rewriteRule(el *element) RewriteRule {
 			c.unknown(kid, "in a rule")
 		}
 	}
+	if matches != 1 {
+		c.mark(rule.Source, "a rule with %d elements match", matches)
+	}
+	c.attributes(el)
+	rule.Unknown, c.unknowns = c.unknowns, of
 	return rule
+}
+
+func (c *context) rewriteMatch(el *element) RewriteMatch {
+	m := RewriteMatch{
+		URL: el.str("url"), IgnoreCase: c.boolean(el, "ignoreCase", true), Negate: c.boolean(el, "negate", false),
+		ServerVariable: el.str("serverVariable"), FilterByTags: el.str("filterByTags"), CustomTags: el.str("customTags"),
+		Pattern: el.str("pattern"), Occurrences: int(c.number(el, "occurrences", 0, 0, math.MaxInt32)),
+	}
+	c.done(el)
+	return m
 }
 
 // entries reads a collection that nothing is inherited into.
@@ -128,8 +186,12 @@ func entries[T any](c *context, el *element, item func(*element) T) []T {
 }
 
 func (c *context) rewriteCondition(el *element) RewriteCondition {
+	attr := "matchType"
+	if !el.has(attr) {
+		attr = "type" // of the first previews of the module
+	}
 	return RewriteCondition{
-		Input: el.str("input"), MatchType: cmp.Or(c.word(el, "matchType", "Pattern", "IsFile", "IsDirectory"), "Pattern"),
+		Input: el.str("input"), MatchType: cmp.Or(c.word(el, attr, "Pattern", "IsFile", "IsDirectory"), "Pattern"),
 		Pattern: el.str("pattern"), IgnoreCase: c.boolean(el, "ignoreCase", true),
 		Negate: c.boolean(el, "negate", false), Source: c.src(el),
 	}
@@ -143,7 +205,9 @@ func (c *context) rewriteVariable(el *element) RewriteVariable {
 
 func (c *context) rewriteAction(el *element) RewriteAction {
 	a := RewriteAction{
-		Type: cmp.Or(el.str("type"), "None"), URL: el.str("url"), Value: el.str("value"),
+		Type: cmp.Or(c.word(el, "type", "None", "Rewrite", "Redirect", "CustomResponse", "AbortRequest"), "None"),
+		URL:  el.str("url"), Value: el.str("value"),
+		LogRewrittenURL: c.boolean(el, "logRewrittenUrl", false), Replace: c.boolean(el, "replace", true),
 		AppendQueryString: c.boolean(el, "appendQueryString", true),
 		RedirectType:      c.redirectType(el),
 		StatusCode:        int(c.number(el, "statusCode", 0, 1, 999)),
@@ -151,7 +215,9 @@ func (c *context) rewriteAction(el *element) RewriteAction {
 		StatusReason:      el.str("statusReason"), StatusDescription: el.str("statusDescription"),
 		Source: c.src(el),
 	}
-	el.ignore("logRewrittenUrl", "replace")
+	if a.StatusCode >= 300 && a.StatusCode <= 307 {
+		c.badValue(el, "statusCode", el.str("statusCode"), "a number that is none of a redirect")
+	}
 	c.done(el)
 	return a
 }
@@ -174,25 +240,48 @@ func (c *context) rewriteMap(el *element) RewriteMap {
 		Name: el.str("name"), Default: el.str("defaultValue"),
 		IgnoreCase: c.boolean(el, "ignoreCase", true), Source: c.src(el),
 	}
-	m.Entries = entries(c, el, func(el *element) Pair { return Pair{Name: el.str("key"), Value: el.str("value")} })
+	keys := make(map[string]bool)
+	m.Entries = entries(c, el, func(el *element) Pair {
+		key := el.str("key")
+		if keys[key] {
+			c.fault(CodeDuplicate, c.src(el), "the map has the key %s twice", shorten(key))
+		}
+		keys[key] = true
+		return Pair{Name: key, Value: el.str("value")}
+	})
 	return m
 }
 
+// readProxy reads the section of Application Request Routing.
 func readProxy(c *context, el *element) func(*Settings) {
 	src := c.src(el)
-	enabled, isSet := c.boolean(el, "enabled", false), el.has("enabled")
-	host, hostSet := c.boolean(el, "preserveHostHeader", false), el.has("preserveHostHeader")
-	el.ignore("httpVersion", "keepAlive", "timeout", "reverseRewriteHostInResponseHeaders", "xForwardedForHeaderName",
-		"includePortInXForwardedFor", "minResponseBuffer", "maxResponseHeaderSize", "responseBufferLimit",
+	var set []func(*Proxy)
+	flag := func(name string, field func(*Proxy) *bool) {
+		if el.has(name) {
+			v := c.boolean(el, name, false)
+			set = append(set, func(p *Proxy) { *field(p) = v })
+		}
+	}
+	text := func(name string, field func(*Proxy) *string) {
+		if v, ok := el.lookup(name); ok {
+			set = append(set, func(p *Proxy) { *field(p) = v })
+		}
+	}
+	flag("enabled", func(p *Proxy) *bool { return &p.Enabled })
+	flag("preserveHostHeader", func(p *Proxy) *bool { return &p.PreserveHostHeader })
+	flag("reverseRewriteHostInResponseHeaders", func(p *Proxy) *bool { return &p.ReverseRewriteHost })
+	flag("includePortInXForwardedFor", func(p *Proxy) *bool { return &p.ForwardedForPort })
+	text("xForwardedForHeaderName", func(p *Proxy) *string { return &p.ForwardedFor })
+	text("timeout", func(p *Proxy) *string { return &p.Timeout })
+	text("httpVersion", func(p *Proxy) *string { return &p.HTTPVersion })
+	el.ignore("keepAlive", "minResponseBuffer", "maxResponseHeaderSize", "responseBufferLimit",
 		"logDestinationServer", "xForwardedByHeaderName", "destinationHeaderName", "arrResponseHeader")
 	c.attributes(el)
+	initial := Proxy{ReverseRewriteHost: true, ForwardedFor: "X-Forwarded-For", ForwardedForPort: true, Timeout: "00:02:00"}
 	return func(s *Settings) {
-		replace(&s.Proxy, Proxy{}, func(p *Proxy) {
-			if isSet {
-				p.Enabled = enabled
-			}
-			if hostSet {
-				p.PreserveHostHeader = host
+		replace(&s.Proxy, initial, func(p *Proxy) {
+			for _, f := range set {
+				f(p)
 			}
 			p.Source = src
 		})

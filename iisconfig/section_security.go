@@ -2,6 +2,7 @@ package iisconfig
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,8 +51,10 @@ words:
 // authentication reads one method; the default is that of IIS.
 func authentication(method string, enabled bool) func(*context, *element) func(*Settings) {
 	return func(c *context, el *element) func(*Settings) {
-		auth := Authentication{Method: method, Enabled: c.boolean(el, "enabled", enabled), Realm: el.str("realm"), Source: c.src(el)}
-		isSet := el.has("enabled")
+		auth := Authentication{
+			Method: method, Enabled: c.boolean(el, "enabled", enabled), Explicit: el.has("enabled"), Realm: el.str("realm"), Source: c.src(el),
+		}
+		var providers list[Value]
 		// Accounts and passwords of the old server are of no use on the new one.
 		el.ignore("userName", "password", "logonMethod", "defaultLogonDomain", "authPersistNonNTLM",
 			"authPersistSingleRequest", "useKernelMode", "useAppPoolCredentials",
@@ -59,7 +62,10 @@ func authentication(method string, enabled bool) func(*context, *element) func(*
 		c.attributes(el)
 		for _, kid := range el.kids {
 			switch kid.name {
-			case "providers", "extendedProtection":
+			case "providers":
+				providers = collection(c, kid, "add", byAttr("value"), value(c, "value"))
+				c.attributes(kid)
+			case "extendedProtection":
 			case "oneToOneMappings", "manyToOneMappings":
 				if len(kid.kids) > 0 {
 					c.rep.warn(CodeUnsupported, c.src(kid), "map the certificates in the application",
@@ -69,173 +75,144 @@ func authentication(method string, enabled bool) func(*context, *element) func(*
 				c.unknown(kid, "in "+el.name)
 			}
 		}
-		return func(s *Settings) { s.setAuthentication(auth, isSet) }
+		return func(s *Settings) { s.setAuthentication(auth, providers) }
 	}
 }
 
-func (s *Settings) setAuthentication(auth Authentication, isSet bool) {
+func (s *Settings) setAuthentication(auth Authentication, providers list[Value]) {
 	all := slices.Clone(s.Authentication)
 	s.Authentication = all
 	i := slices.IndexFunc(all, func(a Authentication) bool { return a.Method == auth.Method })
 	if i < 0 {
+		auth.Providers = providers.apply(s, nil, valueKey)
 		s.Authentication = append(all, auth)
 		return
 	}
-	if !isSet {
-		auth.Enabled = all[i].Enabled
+	auth.Providers = providers.apply(s, all[i].Providers, valueKey)
+	if !auth.Explicit {
+		auth.Enabled, auth.Explicit, auth.Source = all[i].Enabled, all[i].Explicit, all[i].Source
 	}
 	auth.Realm = cmp.Or(auth.Realm, all[i].Realm)
 	all[i] = auth
 }
 
 func readAuthorization(c *context, el *element) func(*Settings) {
-	key := func(el *element) string { return el.str("users") + "|" + el.str("roles") + "|" + el.str("verbs") }
-	rules := collection(c, el, "add", key, func(el *element) Authorization {
-		return Authorization{
-			Allow: c.word(el, "accessType", "Allow", "Deny") == "Allow",
-			Users: el.str("users"), Roles: el.str("roles"), Verbs: el.str("verbs"), Source: c.src(el),
-		}
-	})
+	key := func(users, roles, verbs string) string {
+		return strings.ToLower(users+"|"+roles) + "|" + verbs // verbs have a case
+	}
+	rules := exactCollection(c, el, "add", true,
+		func(el *element) string { return key(el.str("users"), el.str("roles"), el.str("verbs")) },
+		func(el *element) Authorization {
+			return Authorization{
+				Allow: c.word(el, "accessType", "Allow", "Deny") == "Allow",
+				Users: el.str("users"), Roles: el.str("roles"), Verbs: el.str("verbs"), Source: c.src(el),
+			}
+		})
 	el.ignore("bypassLoginPages")
 	c.attributes(el)
 	return func(s *Settings) {
-		s.Authorization = rules.apply(s, s.Authorization, func(a Authorization) string {
-			return a.Users + "|" + a.Roles + "|" + a.Verbs
-		})
+		s.Authorization = rules.apply(s, s.Authorization, func(a Authorization) string { return key(a.Users, a.Roles, a.Verbs) })
 	}
+}
+
+var denyActions = []string{"Forbidden", "Unauthorized", "NotFound", "AbortRequest"}
+
+// wholeMask is the default of subnetMask.
+const wholeMask = "255.255.255.255"
+
+func (e IPEntry) key() string {
+	return e.Address + "/" + cmp.Or(e.Mask, wholeMask) + "/" + e.Domain
 }
 
 func readIPSecurity(c *context, el *element) func(*Settings) {
 	src := c.src(el)
-	unlisted, isSet := c.boolean(el, "allowUnlisted", true), el.has("allowUnlisted")
-	action := el.str("denyAction")
-	el.ignore("enableReverseDns")
-	if c.boolean(el, "enableProxyMode", false) {
-		c.rep.warn(CodeUnsupported, src, "", "ipSecurity: enableProxyMode looks at X-Forwarded-For, which is not translated")
-	}
-	key := func(el *element) string {
-		return el.str("ipAddress") + "/" + el.str("subnetMask") + "/" + el.str("domainName")
-	}
-	entries := collection(c, el, "add", key, func(el *element) IPEntry {
-		return IPEntry{
+	unlisted, unlistedSet := c.boolean(el, "allowUnlisted", true), el.has("allowUnlisted")
+	proxy, proxySet := c.boolean(el, "enableProxyMode", false), el.has("enableProxyMode")
+	dns, dnsSet := c.boolean(el, "enableReverseDns", false), el.has("enableReverseDns")
+	action := c.word(el, "denyAction", denyActions...)
+	item := func(el *element) IPEntry {
+		e := IPEntry{
 			Allow: c.boolean(el, "allowed", false), Address: el.str("ipAddress"),
 			Mask: el.str("subnetMask"), Domain: el.str("domainName"), Source: c.src(el),
 		}
-	})
+		if e.Address != "" {
+			e.Mask = cmp.Or(e.Mask, wholeMask)
+		}
+		return e
+	}
+	entries := collection(c, el, "add", func(el *element) string {
+		return IPEntry{Address: el.str("ipAddress"), Mask: el.str("subnetMask"), Domain: el.str("domainName")}.key()
+	}, item)
 	c.attributes(el)
 	return func(s *Settings) {
+		if old := s.IPSecurity; old != nil && old.DenyUnlisted && entries.clears() {
+			s.fault(c.section, CodeRefused, src, "a level above denies all addresses that it does not list, so its list cannot be cleared")
+		}
 		replace(&s.IPSecurity, IPSecurity{}, func(ip *IPSecurity) {
-			if isSet {
+			if unlistedSet {
 				ip.DenyUnlisted = !unlisted
 			}
+			if proxySet {
+				ip.ProxyMode = proxy
+			}
+			if dnsSet {
+				ip.ReverseDNS = dns
+			}
 			setNonEmpty(&ip.DenyAction, action)
-			ip.Entries = entries.apply(s, ip.Entries, func(e IPEntry) string { return e.Address + "/" + e.Mask + "/" + e.Domain })
+			ip.Entries = entries.apply(s, ip.Entries, IPEntry.key)
 			ip.Source = src
 		})
 	}
 }
 
-// filterList reads a list of requestFiltering of which each entry is allowed or
-// denied. An entry without a word about it is denied.
-func filterList(c *context, el *element, attr string) (allowed, denied list[Value]) {
-	isAllowed := make(map[string]bool)
-	all := collection(c, el, "add", byAttr(attr), func(kid *element) Value {
-		isAllowed[strings.ToLower(kid.str(attr))] = c.boolean(kid, "allowed", attr == "verb")
-		return value(c, attr)(kid)
-	})
-	allowed.name, denied.name = all.name, all.name
-	for _, op := range all.ops {
-		switch {
-		case op.op != opAdd:
-			allowed.ops, denied.ops = append(allowed.ops, op), append(denied.ops, op)
-		case isAllowed[op.key]:
-			allowed.ops = append(allowed.ops, op)
-		default:
-			denied.ops = append(denied.ops, op)
+// readDynamicIPSecurity reads the two limits, each of which is off by default.
+func readDynamicIPSecurity(c *context, el *element) func(*Settings) {
+	src := c.src(el)
+	var set []func(*DynamicIPSecurity)
+	if el.has("denyAction") {
+		action := c.word(el, "denyAction", denyActions...)
+		set = append(set, func(d *DynamicIPSecurity) { d.DenyAction = action })
+	}
+	flag := func(name string, field func(*DynamicIPSecurity) *bool) {
+		if el.has(name) {
+			v := c.boolean(el, name, false)
+			set = append(set, func(d *DynamicIPSecurity) { *field(d) = v })
 		}
 	}
-	return allowed, denied
-}
-
-func readRequestFiltering(c *context, el *element) func(*Settings) {
-	src := c.src(el)
-	var set []func(*Settings, *RequestFiltering)
+	flag("enableLoggingOnlyMode", func(d *DynamicIPSecurity) *bool { return &d.LoggingOnly })
+	flag("enableProxyMode", func(d *DynamicIPSecurity) *bool { return &d.ProxyMode })
 	for _, kid := range el.kids {
+		enabled := c.boolean(kid, "enabled", false)
+		requests := uint32(c.number(kid, "maxRequests", 20, 1, math.MaxUint32))
 		switch kid.name {
-		case "hiddenSegments":
-			segs := collection(c, kid, "add", byAttr("segment"), value(c, "segment"))
-			set = append(set, func(s *Settings, f *RequestFiltering) { f.HiddenSegments = segs.apply(s, f.HiddenSegments, valueKey) })
-		case "fileExtensions":
-			set = append(set, readExtensions(c, kid))
-		case "verbs":
-			set = append(set, readVerbs(c, kid))
-		case "denyUrlSequences":
-			urls := collection(c, kid, "add", byAttr("sequence"), value(c, "sequence"))
-			set = append(set, func(s *Settings, f *RequestFiltering) {
-				f.DeniedURLSequences = urls.apply(s, f.DeniedURLSequences, valueKey)
+		case "denyByConcurrentRequests":
+			n := uint32(c.number(kid, "maxConcurrentRequests", 5, 1, math.MaxUint32))
+			set = append(set, func(d *DynamicIPSecurity) { d.MaxConcurrent = ifEnabled(enabled, n) })
+		case "denyByRequestRate":
+			interval := uint32(c.number(kid, "requestIntervalInMilliseconds", 200, 1, math.MaxUint32))
+			set = append(set, func(d *DynamicIPSecurity) {
+				d.MaxRequests, d.Interval = ifEnabled(enabled, requests), ifEnabled(enabled, interval)
 			})
-		case "requestLimits":
-			set = append(set, readLimits(c, kid))
-		case "alwaysAllowedUrls", "alwaysAllowedQueryStrings", "denyQueryStringSequences", "filteringRules":
-			if len(kid.kids) > 0 {
-				c.rep.warn(CodeUnsupported, c.src(kid), "", "requestFiltering: %s is not translated", kid.name)
-			}
 		default:
 			c.unknown(kid, "in "+el.name)
 			continue
 		}
-		kid.ignore("applyToWebDAV")
-		c.attributes(kid)
+		c.done(kid)
 	}
-	el.ignore("allowDoubleEscaping", "allowHighBitCharacters", "unescapeQueryString", "removeServerHeader")
 	c.attributes(el)
 	return func(s *Settings) {
-		replace(&s.RequestFiltering, RequestFiltering{UnlistedExtensions: true, UnlistedVerbs: true}, func(f *RequestFiltering) {
-			for _, fn := range set {
-				fn(s, f)
+		replace(&s.DynamicIPSecurity, DynamicIPSecurity{}, func(d *DynamicIPSecurity) {
+			for _, f := range set {
+				f(d)
 			}
-			f.Source = src
+			d.Source = src
 		})
 	}
 }
 
-func readExtensions(c *context, el *element) func(*Settings, *RequestFiltering) {
-	allowed, denied := filterList(c, el, "fileExtension")
-	unlisted, isSet := c.boolean(el, "allowUnlisted", true), el.has("allowUnlisted")
-	return func(s *Settings, f *RequestFiltering) {
-		f.AllowedExtensions = allowed.apply(s, f.AllowedExtensions, valueKey)
-		f.DeniedExtensions = denied.apply(s, f.DeniedExtensions, valueKey)
-		if isSet {
-			f.UnlistedExtensions = unlisted
-		}
+func ifEnabled(enabled bool, n uint32) uint32 {
+	if enabled {
+		return n
 	}
-}
-
-func readVerbs(c *context, el *element) func(*Settings, *RequestFiltering) {
-	allowed, denied := filterList(c, el, "verb")
-	unlisted, isSet := c.boolean(el, "allowUnlisted", true), el.has("allowUnlisted")
-	return func(s *Settings, f *RequestFiltering) {
-		f.AllowedVerbs = allowed.apply(s, f.AllowedVerbs, valueKey)
-		f.DeniedVerbs = denied.apply(s, f.DeniedVerbs, valueKey)
-		if isSet {
-			f.UnlistedVerbs = unlisted
-		}
-	}
-}
-
-func readLimits(c *context, el *element) func(*Settings, *RequestFiltering) {
-	length := uint64(c.number(el, "maxAllowedContentLength", 0, 0, 1<<32-1))
-	if el.has("maxUrl") || el.has("maxQueryString") {
-		c.rep.info(CodeUnsupported, c.src(el), "requestLimits: maxUrl and maxQueryString are not translated")
-	}
-	for _, kid := range el.kids {
-		if kid.name == "headerLimits" && len(kid.kids) > 0 {
-			c.rep.warn(CodeUnsupported, c.src(kid), "", "requestFiltering: headerLimits is not translated")
-		}
-	}
-	return func(_ *Settings, f *RequestFiltering) {
-		if length != 0 {
-			f.MaxContentLength = length
-		}
-	}
+	return 0
 }

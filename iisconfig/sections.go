@@ -1,33 +1,47 @@
 package iisconfig
 
+// The groups whose sections protect something.
+const (
+	securityGroup = "system.webServer/security"
+	rewriteGroup  = "system.webServer/rewrite"
+)
+
 // groups are elements that hold sections and have no meaning of their own.
 var groups = map[string]bool{
-	"system.applicationHost":                   true,
-	"system.webServer":                         true,
-	"system.webServer/security":                true,
+	"system.applicationHost": true,
+	"system.webServer":       true,
+	securityGroup:            true,
+	rewriteGroup:             true,
 	"system.webServer/security/authentication": true,
 }
 
 // sectionReaders read the sections that the model holds. A reader reports what it
 // does not understand and returns what the section does to inherited settings.
 var sectionReaders = map[string]func(*context, *element) func(*Settings){
-	"system.webServer/defaultDocument":           readDefaultDocument,
-	"system.webServer/directoryBrowse":           readDirectoryBrowse,
-	"system.webServer/httpRedirect":              readHTTPRedirect,
-	"system.webServer/httpErrors":                readHTTPErrors,
-	"system.webServer/staticContent":             readStaticContent,
-	"system.webServer/httpProtocol":              readHTTPProtocol,
-	"system.webServer/urlCompression":            readURLCompression,
-	"system.webServer/webSocket":                 readWebSocket,
-	"system.webServer/rewrite":                   readRewrite,
-	"system.webServer/proxy":                     readProxy,
-	"system.webServer/handlers":                  readHandlers,
-	"system.webServer/aspNetCore":                readAspNetCore,
-	"system.webServer/httpPlatform":              readAspNetCore,
-	"system.webServer/security/access":           readAccess,
-	"system.webServer/security/authorization":    readAuthorization,
-	"system.webServer/security/ipSecurity":       readIPSecurity,
-	"system.webServer/security/requestFiltering": readRequestFiltering,
+	"system.webServer/defaultDocument":            readDefaultDocument,
+	"system.webServer/directoryBrowse":            readDirectoryBrowse,
+	"system.webServer/httpRedirect":               readHTTPRedirect,
+	"system.webServer/httpErrors":                 readHTTPErrors,
+	"system.webServer/staticContent":              readStaticContent,
+	"system.webServer/httpProtocol":               readHTTPProtocol,
+	"system.webServer/urlCompression":             readURLCompression,
+	"system.webServer/webSocket":                  readWebSocket,
+	"system.webServer/proxy":                      readProxy,
+	"system.webServer/handlers":                   readHandlers,
+	"system.webServer/aspNetCore":                 readAspNetCore,
+	"system.webServer/httpPlatform":               readAspNetCore,
+	"system.webServer/security/access":            readAccess,
+	"system.webServer/security/authorization":     readAuthorization,
+	"system.webServer/security/ipSecurity":        readIPSecurity,
+	"system.webServer/security/requestFiltering":  readRequestFiltering,
+	"system.webServer/security/dynamicIpSecurity": readDynamicIPSecurity,
+
+	"system.webServer/rewrite/rules":                  readRules,
+	"system.webServer/rewrite/globalRules":            readGlobalRules,
+	"system.webServer/rewrite/outboundRules":          readOutboundRules,
+	"system.webServer/rewrite/rewriteMaps":            readRewriteMaps,
+	"system.webServer/rewrite/allowedServerVariables": readAllowedVariables,
+	"system.webServer/rewrite/providers":              readProviders,
 
 	"system.webServer/security/authentication/anonymousAuthentication":                   authentication("anonymous", true),
 	"system.webServer/security/authentication/basicAuthentication":                       authentication("basic", false),
@@ -77,10 +91,6 @@ var leftOut = map[string]left{
 
 	"system.webServer/security/applicationDependencies": {why: "it is about the IIS Manager"},
 	"system.webServer/security/isapiCgiRestriction":     {why: "it says which ISAPI and CGI programs may run"},
-	"system.webServer/security/dynamicIpSecurity": {
-		warn: true, why: "limits per client address are not held",
-		fix: "set rate limits by hand",
-	},
 }
 
 // managedSections are the sections of .NET. In a web.config, every section outside

@@ -20,15 +20,41 @@ type Settings struct {
 	Authorization    []Authorization   `json:"authorization,omitempty"`
 	IPSecurity       *IPSecurity       `json:"ip_security,omitempty"`
 	RequestFiltering *RequestFiltering `json:"request_filtering,omitempty"`
-	Handlers         *Handlers         `json:"handlers,omitempty"`
-	AspNetCore       *AspNetCore       `json:"asp_net_core,omitempty"`
-	WebSocket        *Toggle           `json:"web_socket,omitempty"`
+	// DynamicIPSecurity limits clients by how many requests they make.
+	DynamicIPSecurity *DynamicIPSecurity `json:"dynamic_ip_security,omitempty"`
+	Handlers          *Handlers          `json:"handlers,omitempty"`
+	AspNetCore        *AspNetCore        `json:"asp_net_core,omitempty"`
+	WebSocket         *Toggle            `json:"web_socket,omitempty"`
 	// Managed are sections that only .NET reads, such as system.web: signs that the
 	// path is an application that needs a worker process.
 	Managed []Section `json:"managed,omitempty"`
 	// Findings are what merging showed: entries that a deeper level adds again, for
 	// which IIS answers 500.19.
 	Findings []Finding `json:"findings,omitempty"`
+	// Faults are why IIS answers 500.19 here, whatever is asked for. Paths below inherit
+	// them. What a faulty section says is not in force.
+	Faults []Fault `json:"faults,omitempty"`
+	// Unknown is what sections that protect something say and nobody here understands.
+	// Paths below inherit it. A place that has any must not be opened.
+	Unknown []UnknownPart `json:"unknown,omitempty"`
+}
+
+// Fault is a reason for IIS to answer 500.19 at a path and below it.
+type Fault struct {
+	// Code is CodeLocked, CodeRefused, CodeMalformed, CodeDuplicate or CodeBadValue.
+	Code string `json:"code"`
+	// Section is such as "system.webServer/handlers", or "web.config" for the whole file.
+	Section string `json:"section"`
+	Message string `json:"message"`
+	Source  Source `json:"source"`
+}
+
+// UnknownPart is an element or attribute that is not understood where it may protect
+// something.
+type UnknownPart struct {
+	Section string `json:"section"` // such as "system.webServer/security/access"
+	What    string `json:"what"`    // such as "the attribute x of add"
+	Source  Source `json:"source"`
 }
 
 // Section is a section of a configuration file that sets something.
@@ -95,22 +121,26 @@ type WildcardRedirect struct {
 
 // HTTPErrors is system.webServer/httpErrors, HttpErrors in IIS 6.
 type HTTPErrors struct {
-	Mode                string      `json:"mode,omitempty"`              // Custom, Detailed, DetailedLocalOnly
-	ExistingResponse    string      `json:"existing_response,omitempty"` // Auto, Replace, PassThrough
-	DefaultPath         string      `json:"default_path,omitempty"`
-	DefaultResponseMode string      `json:"default_response_mode,omitempty"`
-	Errors              []ErrorPage `json:"errors,omitempty"`
-	Source              Source      `json:"source"`
+	Mode                string `json:"mode,omitempty"`              // Custom, Detailed, DetailedLocalOnly
+	ExistingResponse    string `json:"existing_response,omitempty"` // Auto, Replace, PassThrough
+	DefaultPath         string `json:"default_path,omitempty"`
+	DefaultResponseMode string `json:"default_response_mode,omitempty"`
+	// AbsolutePaths says that a web.config may name absolute files
+	// (allowAbsolutePathsWhenDelegated).
+	AbsolutePaths bool        `json:"absolute_paths,omitempty"`
+	Errors        []ErrorPage `json:"errors,omitempty"`
+	Source        Source      `json:"source"`
 }
 
 // ErrorPage is an entry of httpErrors.
 type ErrorPage struct {
-	Status    int    `json:"status"`
-	SubStatus int    `json:"sub_status"` // -1 for every one
-	Prefix    string `json:"prefix,omitempty"`
-	Path      string `json:"path"`
-	Mode      string `json:"mode"` // File, ExecuteURL, Redirect
-	Source    Source `json:"source"`
+	Status    int `json:"status"`
+	SubStatus int `json:"sub_status"` // -1 for every one
+	// Prefix is prefixLanguageFilePath: Path is in the folder of the language in it.
+	Prefix string `json:"prefix,omitempty"`
+	Path   string `json:"path"`
+	Mode   string `json:"mode"` // File, ExecuteURL, Redirect
+	Source Source `json:"source"`
 }
 
 // StaticContent is system.webServer/staticContent, MimeMap in IIS 6. IIS answers
@@ -155,105 +185,6 @@ type URLCompression struct {
 	Source  Source `json:"source"`
 }
 
-// Access is system.webServer/security/access, AccessSSLFlags in IIS 6.
-type Access struct {
-	SSLFlags AccessFlags `json:"ssl_flags"`
-	Source   Source      `json:"source"`
-}
-
-// AccessFlags are what a path demands of a connection.
-type AccessFlags uint32
-
-// The bits of security/access sslFlags, with the numbers that IIS gives them.
-const (
-	AccessSSL           AccessFlags = 0x8   // https is required: 403.4
-	AccessNegotiateCert AccessFlags = 0x20  // a client certificate is asked for
-	AccessRequireCert   AccessFlags = 0x40  // a client certificate is required: 403.7
-	AccessMapCert       AccessFlags = 0x80  // client certificates are mapped to accounts
-	AccessSSL128        AccessFlags = 0x100 // 128 bits are required: 403.5
-)
-
-var accessNames = []struct {
-	flag AccessFlags
-	name string
-}{
-	{AccessSSL, "Ssl"},
-	{AccessNegotiateCert, "SslNegotiateCert"},
-	{AccessRequireCert, "SslRequireCert"},
-	{AccessMapCert, "SslMapCert"},
-	{AccessSSL128, "Ssl128"},
-}
-
-// String lists the flags as applicationHost.config has them; "None" for 0.
-func (f AccessFlags) String() string {
-	var words []string
-	for _, n := range accessNames {
-		if f&n.flag != 0 {
-			words = append(words, n.name)
-		}
-	}
-	if words == nil {
-		return "None"
-	}
-	return strings.Join(words, ", ")
-}
-
-// MarshalText writes what String returns.
-func (f AccessFlags) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
-
-// Authentication is one method below system.webServer/security/authentication,
-// or a bit of AuthFlags in IIS 6.
-type Authentication struct {
-	Method  string `json:"method"` // such as "anonymous", "basic", "windows"
-	Enabled bool   `json:"enabled"`
-	Realm   string `json:"realm,omitempty"`
-	Source  Source `json:"source"`
-}
-
-// Authorization is an entry of system.webServer/security/authorization.
-type Authorization struct {
-	Allow  bool   `json:"allow"`
-	Users  string `json:"users,omitempty"` // "*" for all, "?" for anonymous
-	Roles  string `json:"roles,omitempty"`
-	Verbs  string `json:"verbs,omitempty"`
-	Source Source `json:"source"`
-}
-
-// IPSecurity is system.webServer/security/ipSecurity.
-type IPSecurity struct {
-	// DenyUnlisted is allowUnlisted="false".
-	DenyUnlisted bool      `json:"deny_unlisted,omitempty"`
-	DenyAction   string    `json:"deny_action,omitempty"`
-	Entries      []IPEntry `json:"entries,omitempty"`
-	Source       Source    `json:"source"`
-}
-
-// IPEntry is an address, a network or a domain name of IPSecurity.
-type IPEntry struct {
-	Allow   bool   `json:"allow"`
-	Address string `json:"address,omitempty"`
-	Mask    string `json:"mask,omitempty"`
-	Domain  string `json:"domain,omitempty"`
-	Source  Source `json:"source"`
-}
-
-// RequestFiltering is system.webServer/security/requestFiltering. IIS answers 404
-// for what it denies: 404.8 for a hidden segment, 404.7 for an extension.
-type RequestFiltering struct {
-	HiddenSegments     []Value `json:"hidden_segments,omitempty"`
-	AllowedExtensions  []Value `json:"allowed_extensions,omitempty"`
-	DeniedExtensions   []Value `json:"denied_extensions,omitempty"`
-	UnlistedExtensions bool    `json:"unlisted_extensions"` // those are allowed
-	AllowedVerbs       []Value `json:"allowed_verbs,omitempty"`
-	DeniedVerbs        []Value `json:"denied_verbs,omitempty"`
-	UnlistedVerbs      bool    `json:"unlisted_verbs"` // those are allowed
-	DeniedURLSequences []Value `json:"denied_url_sequences,omitempty"`
-	// MaxContentLength is the largest request body in bytes; 0 if it is not set, which
-	// means 30,000,000.
-	MaxContentLength uint64 `json:"max_content_length,omitempty"`
-	Source           Source `json:"source"`
-}
-
 // Handlers is system.webServer/handlers, ScriptMaps and AccessFlags in IIS 6.
 // Entries of a deeper level come before inherited ones.
 type Handlers struct {
@@ -272,7 +203,11 @@ type Handler struct {
 	ScriptProcessor string `json:"script_processor,omitempty"`
 	PreCondition    string `json:"pre_condition,omitempty"`
 	ResourceType    string `json:"resource_type,omitempty"`
-	Source          Source `json:"source"`
+	// RequireAccess is what AccessPolicy must have: None, Read, Write, Script or Execute.
+	RequireAccess string `json:"require_access,omitempty"`
+	// AllowPathInfo passes the whole URL as PATH_INFO to a script.
+	AllowPathInfo bool   `json:"allow_path_info,omitempty"`
+	Source        Source `json:"source"`
 }
 
 // nativeModules answer without a worker process of an application.
@@ -301,95 +236,4 @@ type AspNetCore struct {
 	Arguments    string `json:"arguments,omitempty"`
 	HostingModel string `json:"hosting_model,omitempty"`
 	Source       Source `json:"source"`
-}
-
-// Proxy is system.webServer/proxy of Application Request Routing.
-type Proxy struct {
-	Enabled            bool   `json:"enabled"`
-	PreserveHostHeader bool   `json:"preserve_host_header,omitempty"`
-	Source             Source `json:"source"`
-}
-
-// Rewrite is system.webServer/rewrite of the URL Rewrite module.
-type Rewrite struct {
-	// Rules are in the order in which they run. The URL that a rule of a web.config
-	// sees has no leading slash and is relative to the path of that file, which is in
-	// its Source.Scope.
-	Rules []RewriteRule `json:"rules,omitempty"`
-	// GlobalRules run before Rules; the server alone has them.
-	GlobalRules            []RewriteRule `json:"global_rules,omitempty"`
-	OutboundRules          []RewriteRule `json:"outbound_rules,omitempty"`
-	Maps                   []RewriteMap  `json:"maps,omitempty"`
-	AllowedServerVariables []Value       `json:"allowed_server_variables,omitempty"`
-	Source                 Source        `json:"source"`
-}
-
-// RewriteRule is one rule with its parts as they were written.
-type RewriteRule struct {
-	Name           string `json:"name"`
-	Enabled        bool   `json:"enabled"`
-	PatternSyntax  string `json:"pattern_syntax"` // ECMAScript, Wildcard, ExactMatch
-	StopProcessing bool   `json:"stop_processing,omitempty"`
-	// PreCondition is that of an outbound rule.
-	PreCondition string       `json:"pre_condition,omitempty"`
-	Match        RewriteMatch `json:"match"`
-	// AnyCondition is logicalGrouping="MatchAny".
-	AnyCondition     bool               `json:"any_condition,omitempty"`
-	TrackAllCaptures bool               `json:"track_all_captures,omitempty"`
-	Conditions       []RewriteCondition `json:"conditions,omitempty"`
-	ServerVariables  []RewriteVariable  `json:"server_variables,omitempty"`
-	Action           RewriteAction      `json:"action"`
-	Source           Source             `json:"source"`
-}
-
-// RewriteMatch is the element match of a rule.
-type RewriteMatch struct {
-	URL        string `json:"url,omitempty"`
-	IgnoreCase bool   `json:"ignore_case"`
-	Negate     bool   `json:"negate,omitempty"`
-	// The others are those of outbound rules.
-	ServerVariable string `json:"server_variable,omitempty"`
-	FilterByTags   string `json:"filter_by_tags,omitempty"`
-	Pattern        string `json:"pattern,omitempty"`
-}
-
-// RewriteCondition is an entry of conditions.
-type RewriteCondition struct {
-	Input      string `json:"input"`
-	MatchType  string `json:"match_type"` // Pattern, IsFile, IsDirectory
-	Pattern    string `json:"pattern,omitempty"`
-	IgnoreCase bool   `json:"ignore_case"`
-	Negate     bool   `json:"negate,omitempty"`
-	Source     Source `json:"source"`
-}
-
-// RewriteVariable is an entry of serverVariables.
-type RewriteVariable struct {
-	Name    string `json:"name"`
-	Value   string `json:"value"`
-	Replace bool   `json:"replace"`
-	Source  Source `json:"source"`
-}
-
-// RewriteAction is the element action of a rule.
-type RewriteAction struct {
-	Type              string `json:"type"` // None, Rewrite, Redirect, CustomResponse, AbortRequest
-	URL               string `json:"url,omitempty"`
-	Value             string `json:"value,omitempty"` // of an outbound rule
-	AppendQueryString bool   `json:"append_query_string"`
-	RedirectType      string `json:"redirect_type,omitempty"` // Permanent, Found, SeeOther, Temporary
-	StatusCode        int    `json:"status_code,omitempty"`
-	SubStatusCode     int    `json:"sub_status_code,omitempty"`
-	StatusReason      string `json:"status_reason,omitempty"`
-	StatusDescription string `json:"status_description,omitempty"`
-	Source            Source `json:"source"`
-}
-
-// RewriteMap is a table that rules read as {name:key}.
-type RewriteMap struct {
-	Name       string `json:"name"`
-	Default    string `json:"default,omitempty"`
-	IgnoreCase bool   `json:"ignore_case"`
-	Entries    []Pair `json:"entries,omitempty"`
-	Source     Source `json:"source"`
 }

@@ -38,7 +38,7 @@ func (b *builder) webConfig(name string, text []byte) {
 			b.rep.muted = true
 			if err := b.charge(len(text)); err != nil {
 				b.rep.muted = false
-				b.malformed(src, err)
+				b.malformed(src, err, places[i:])
 				return
 			}
 		}
@@ -49,17 +49,33 @@ func (b *builder) webConfig(name string, text []byte) {
 			b.placed = b.placed[:before]
 		}
 		if err != nil {
-			b.malformed(src, err)
+			b.malformed(src, err, places[i:i+1])
 		}
 	}
 	b.rep.muted = false
 }
 
-func (b *builder) malformed(src Source, err error) {
+// malformed marks the places of a web.config of which nothing could be used.
+func (b *builder) malformed(src Source, err error, places []webPlace) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		src.Line, err = e.Line, e.Err
 	}
 	b.rep.error(CodeMalformed, src, "", "the web.config is left out, as IIS answers 500.19 for its path: %v", err)
+	for _, p := range places {
+		b.markWebConfig(p, src, CodeMalformed, err.Error())
+	}
+}
+
+// markWebConfig makes a place answer 500.19 for its web.config as a whole.
+func (b *builder) markWebConfig(p webPlace, src Source, code, message string) {
+	if p.site.Name == "?" {
+		return // it is nobody's
+	}
+	src.Scope = p.scope()
+	b.placed = append(b.placed, placement{owner: p.site, path: p.path, source: src, layer: &layer{rank: p.rank(), changes: []change{{
+		section: Section{Name: "web.config", Source: src},
+		faults:  []Fault{{Code: code, Section: "web.config", Message: message, Source: src}},
+	}}}})
 }
 
 // folder is a virtual directory, for the web.config files in its folder.

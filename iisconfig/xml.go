@@ -160,6 +160,8 @@ func (r *xmlReader) tree(el *element) error {
 		if other := r.load(el, name); other != nil {
 			other.attrs = append(other.attrs, el.attrs...)
 			*el = *other
+		} else {
+			el.missing = true
 		}
 	}
 	return nil

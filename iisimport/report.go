@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 )
 
 // Outcome is what became of a line of the source.
@@ -20,6 +21,14 @@ const (
 	Translated Outcome = "translated"
 	Dropped    Outcome = "dropped" // it needs nothing, or there is no equivalent
 	Decide     Outcome = "decide"  // somebody has to decide, or to do something
+
+	// A place answers 403 or the like, because IIS protects it, or because nothing here
+	// surely does what IIS did.
+	Closed Outcome = "closed"
+	// A place is closed until somebody decides who may see it: accounts.
+	Waiting Outcome = "waiting"
+	// Requests go to an address that somebody has to set.
+	Upstream Outcome = "upstream"
 )
 
 // Line is what became of one line of the source.
@@ -45,15 +54,17 @@ func (l Line) String() string {
 
 // Summary counts what was translated.
 type Summary struct {
-	Sites           int      `json:"sites"`
-	Bindings        int      `json:"bindings"`
-	Certificates    int      `json:"certificates"`
-	MissingFiles    []string `json:"missing_files,omitempty"`
-	WorkerSites     []string `json:"worker_sites,omitempty"`
-	Translated      int      `json:"translated"`
-	Dropped         int      `json:"dropped"`
-	ToDecide        int      `json:"to_decide"`
-	UpstreamAddress string   `json:"upstream_address,omitempty"`
+	Sites        int      `json:"sites"`
+	Bindings     int      `json:"bindings"`
+	Certificates int      `json:"certificates"`
+	MissingFiles []string `json:"missing_files,omitempty"`
+	WorkerSites  []string `json:"worker_sites,omitempty"`
+	Translated   int      `json:"translated"`
+	Dropped      int      `json:"dropped"`
+	ToDecide     int      `json:"to_decide"`
+	// Places counts places of sites: a line that many sites inherit counts for each.
+	Places          places.Count `json:"places"`
+	UpstreamAddress string       `json:"upstream_address,omitempty"`
 }
 
 // Report says what became of the source, and what check says of the result.
@@ -80,6 +91,24 @@ func (r *Report) dropped(src iisconfig.Source, what, format string, args ...any)
 
 func (r *Report) decide(src iisconfig.Source, what, fix, format string, args ...any) {
 	r.add(Decide, src, what, fix, format, args...)
+}
+
+// closed says that a place is closed. Each place is told by a call of its own.
+func (r *Report) closed(src iisconfig.Source, what, fix, format string, args ...any) {
+	r.Summary.Places.Closed++
+	r.add(Closed, src, what, fix, format, args...)
+}
+
+// waiting says that a place is closed until somebody decides.
+func (r *Report) waiting(src iisconfig.Source, what, fix, format string, args ...any) {
+	r.Summary.Places.Waiting++
+	r.add(Waiting, src, what, fix, format, args...)
+}
+
+// upstream says that somebody has to set the address of an application.
+func (r *Report) upstream(src iisconfig.Source, what, fix, format string, args ...any) {
+	r.Summary.Places.Upstreams++
+	r.add(Upstream, src, what, fix, format, args...)
 }
 
 func (r *Report) worker(name string) {
@@ -140,12 +169,15 @@ func (r *Report) WriteText(w io.Writer) error {
 	s := r.Summary
 	fmt.Fprintf(&sb, "%d sites, %d bindings, %d certificates; %d lines translated, %d dropped, %d to decide\n",
 		s.Sites, s.Bindings, s.Certificates, s.Translated, s.Dropped, s.ToDecide)
+	for _, sentence := range s.Places.Sentences() {
+		sb.WriteString(sentence + "\n")
+	}
 	list(&sb, "\nMissing certificate files:\n", s.MissingFiles)
 	list(&sb, "\nSent to the address in IIS_UPSTREAM (default "+s.UpstreamAddress+"), because a worker process of IIS answered:\n", s.WorkerSites)
 	for _, part := range []struct {
 		outcome Outcome
 		title   string
-	}{{Decide, "To decide by hand"}, {Dropped, "Dropped"}, {Translated, "Translated"}} {
+	}{{Closed, "Closed"}, {Waiting, "Waiting for a decision"}, {Upstream, "Upstreams to be set"}, {Decide, "To decide by hand"}, {Dropped, "Dropped"}, {Translated, "Translated"}} {
 		var lines []string
 		for _, l := range r.Lines {
 			if l.Outcome == part.outcome {

@@ -1,0 +1,77 @@
+package iisconfig
+
+import "strings"
+
+// lock is what one level says about a section at a path: whether levels below may
+// have it.
+type lock struct {
+	rank  int // of the layer: 0 for applicationHost.config, else that of the web.config
+	allow bool
+}
+
+// setLock notes what an overrideMode says about a section at a configuration path.
+func (b *builder) setLock(section, configPath string, rank int, allow bool) {
+	if b.locks[section] == nil {
+		b.locks[section] = make(map[string][]lock)
+	}
+	key := strings.ToLower(configPath)
+	at := b.locks[section][key]
+	for i := range at {
+		if at[i].rank == rank {
+			at[i].allow = allow
+			return
+		}
+	}
+	b.locks[section][key] = append(at, lock{rank, allow})
+}
+
+// defaultLocks are sections that no web.config may have even if applicationHost.config
+// does not declare them: the modules that read them declare them so.
+var defaultLocks = map[string]bool{
+	"system.webServer/rewrite/globalRules":            true,
+	"system.webServer/rewrite/allowedServerVariables": true,
+}
+
+// locked reports whether IIS refuses a section in the web.config of a rank at a path.
+// In applicationHost.config the deepest location decides, else overrideModeDefault. A
+// web.config above cannot allow what was denied there.
+func (b *builder) locked(section, configPath string, rank int) bool {
+	locks := b.locks[section]
+	allow, decided := !defaultLocks[section], false
+	for p := strings.ToLower(configPath); len(locks) > 0; {
+		for _, l := range locks[p] {
+			switch {
+			case l.rank >= rank: // its own, or one below
+			case l.rank > 0 && !l.allow:
+				return true
+			case l.rank == 0 && !decided:
+				allow, decided = l.allow, true
+			}
+		}
+		if p == "" {
+			break
+		}
+		p = p[:max(strings.LastIndexByte(p, '/'), 0)]
+	}
+	return !allow
+}
+
+// applyLocks takes out of a layer of a web.config what the server does not let it say.
+func (b *builder) applyLocks(l *layer, scope string) {
+	kept := l.changes[:0]
+	for _, c := range l.changes {
+		switch {
+		case b.locked(c.section.Name, scope, l.rank):
+			b.rep.warn(CodeLocked, c.section.Source, "check whether the web.config belongs to this server",
+				"the section %s is locked for web.config files; IIS answers 500.19 here", c.section.Name)
+			c = change{section: c.section, faults: []Fault{{
+				Code: CodeLocked, Section: c.section.Name, Source: c.section.Source,
+				Message: "the section is locked for web.config files",
+			}}}
+		case c.apply == nil && c.faults == nil && c.unknown == nil:
+			continue // it was only there to be asked about
+		}
+		kept = append(kept, c)
+	}
+	l.changes = kept
+}

@@ -1,0 +1,118 @@
+// Package places counts the places of a configuration about which somebody must decide
+// or do something, and says so in words that are the same wherever they are told.
+package places
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Count is how many places there are of each kind.
+type Count struct {
+	// Closed are handlers iis_closed that do not wait for a decision.
+	Closed int `json:"closed"`
+	// Waiting are those that do.
+	Waiting int `json:"waiting"`
+	// Upstreams are reverse proxies whose address is still the one that the import has put
+	// in for the worker processes of IIS.
+	Upstreams int `json:"upstreams"`
+}
+
+// Marker is the variable that the import sets, with Caddy's handler vars, where
+// reverse_proxy stands in for a worker process. Its value is the address that must be
+// replaced.
+const Marker = "iis_upstream"
+
+// Add adds the counts of another part.
+func (c *Count) Add(other Count) {
+	c.Closed += other.Closed
+	c.Waiting += other.Waiting
+	c.Upstreams += other.Upstreams
+}
+
+// Zero reports whether there is nothing to decide or to do.
+func (c Count) Zero() bool { return c == Count{} }
+
+// Sentences says each count in one sentence.
+func (c Count) Sentences() []string {
+	return []string{
+		sentence(c.Closed, "%s closed, because IIS protects what is there and nothing here surely does the same.", "place is", "places are"),
+		sentence(c.Waiting, "%s for somebody to decide who may see what is there; until then, nobody may.", "place waits", "places wait"),
+		sentence(c.Upstreams, "%s to be set, to where the applications run that IIS had workers for.", "upstream has", "upstreams have"),
+	}
+}
+
+func sentence(n int, format, one, many string) string {
+	count := fmt.Sprintf("%d %s", n, many)
+	switch n {
+	case 0:
+		count = "No " + one
+	case 1:
+		count = "1 " + one
+	}
+	return fmt.Sprintf(format, count)
+}
+
+// In counts the places in the JSON of an iis app, or of any part of a configuration of
+// Caddy.
+func In(raw []byte) (Count, error) {
+	var root any
+	if err := json.Unmarshal(raw, &root); err != nil {
+		return Count{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	w := walker{markers: make(map[string]bool)}
+	w.walk(root)
+	for _, dial := range w.dials {
+		if w.markers[dial] {
+			w.count.Upstreams++
+		}
+	}
+	return w.count, nil
+}
+
+// walker visits every handler.
+type walker struct {
+	count   Count
+	markers map[string]bool
+	dials   []string // of reverse proxies, one each
+}
+
+func (w *walker) walk(node any) {
+	switch v := node.(type) {
+	case []any:
+		for _, kid := range v {
+			w.walk(kid)
+		}
+	case map[string]any:
+		if name, ok := v["handler"].(string); ok {
+			w.handler(name, v)
+		}
+		for _, kid := range v {
+			w.walk(kid)
+		}
+	}
+}
+
+func (w *walker) handler(name string, fields map[string]any) {
+	switch name {
+	case "iis_closed":
+		if decide, _ := fields["decide"].(bool); decide {
+			w.count.Waiting++
+		} else {
+			w.count.Closed++
+		}
+	case "vars":
+		if address, ok := fields[Marker].(string); ok {
+			w.markers[address] = true
+		}
+	case "reverse_proxy":
+		upstreams, _ := fields["upstreams"].([]any)
+		for _, u := range upstreams {
+			fields, _ := u.(map[string]any)
+			if dial, ok := fields["dial"].(string); ok {
+				w.dials = append(w.dials, dial)
+				return
+			}
+		}
+	}
+}
