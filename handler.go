@@ -97,10 +97,14 @@ func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		defer counted.count(http.StatusOK)
 		w = counted
 	}
-	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, verdict: unavailable}}
-	if !site.offline {
-		ctx.request.verdict = sn.admit(w, r, conn, site, match)
+	found := sn.demand(liveConnection(r, conn), r.Host, site, match)
+	switch {
+	case found.status == http.StatusMisdirectedRequest && site.metrics != nil:
+		site.metrics.misdirect()
+	case found.status == 0 && r.TLS != nil && site.access.hsts != "":
+		w.Header().Set("Strict-Transport-Security", site.access.hsts)
 	}
+	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found}}
 	site.content.server.ServeHTTP(w, r.WithContext(ctx))
 }
 

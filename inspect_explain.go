@@ -163,7 +163,8 @@ func (sn *snapshot) explainRequest(p probe) *adminapi.Request {
 	r := &adminapi.Request{Rule: explained.Rule.String(), Steps: showSteps(explained.Steps)}
 	match, ordinary, valid := sn.requestOwner(p.local, p.protocol, p.host)
 	if ordinary != nil {
-		r.Outcome, r.Server = adminapi.OutcomeServer, ordinary.name
+		demanded := ordinary.demand(sn.assumed(p))
+		r.Outcome, r.Server, r.Status, r.Reason = adminapi.OutcomeServer, ordinary.name, demanded.status, demanded.reason
 		return r
 	}
 	switch {
@@ -176,34 +177,13 @@ func (sn *snapshot) explainRequest(p probe) *adminapi.Request {
 	}
 	r.Outcome = adminapi.OutcomeSite
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
-	if site := sn.sites[match.Site.Index]; site.offline {
-		r.Outcome, r.Status = adminapi.OutcomeOffline, http.StatusServiceUnavailable
-	} else {
-		r.Status, r.Reason = sn.demanded(p, site, match)
+	site := sn.sites[match.Site.Index]
+	demanded := sn.demand(sn.assumed(p), p.host, site, match)
+	r.Status, r.Reason = demanded.status, demanded.reason
+	if site.offline {
+		r.Outcome = adminapi.OutcomeOffline
 	}
 	return r
-}
-
-// demanded asks what admit asks: it tells the answer of a site that does not show the
-// request to its routes, as far as it does not depend on what the connection
-// has negotiated.
-func (sn *snapshot) demanded(p probe, s *site, match binding.SiteMatch) (status int, reason string) {
-	if p.protocol == binding.HTTP {
-		switch demand, _ := s.access.overHTTP(); demand {
-		case demandRedirect:
-			return http.StatusMovedPermanently, "the site redirects http to https"
-		case demandSSL:
-			return http.StatusForbidden, "the site demands https (403.4)"
-		}
-		return 0, ""
-	}
-	if s.access.misdirected == misdirectedStrict && !sn.selects(p.sni, p.local, match) {
-		return http.StatusMisdirectedRequest, "the server name does not select the site, and misdirected is strict"
-	}
-	if s.access.requireCertificate {
-		return http.StatusForbidden, "the site demands a client certificate (403.7)"
-	}
-	return 0, ""
 }
 
 func showSteps(steps []binding.Step) []adminapi.Step {
@@ -228,7 +208,7 @@ func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
 			host = "without host"
 		}
 		return []adminapi.Problem{{Code: adminapi.ProblemNoSite, Message: fmt.Sprintf("%s: no started site has a binding %s here", what, host)}}
-	case adminapi.OutcomeSite:
+	case adminapi.OutcomeSite, adminapi.OutcomeServer:
 		if r.Status >= http.StatusBadRequest {
 			return []adminapi.Problem{{Code: adminapi.ProblemDemand, Message: fmt.Sprintf("the answer is %d: %s", r.Status, r.Reason)}}
 		}
@@ -294,7 +274,7 @@ func (p probe) hello() *tls.ClientHelloInfo {
 	return &tls.ClientHelloInfo{
 		ServerName:      p.sni,
 		CipherSuites:    suites,
-		SupportedCurves: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+		SupportedCurves: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 		SupportedPoints: []uint8{0},
 		SignatureSchemes: []tls.SignatureScheme{
 			tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.ECDSAWithP521AndSHA512,

@@ -86,8 +86,10 @@ type App struct {
 
 	// What happens to a request on a connection that was made for another
 	// host: "secure" answers 421 only if the site's own TLS settings would not
-	// have allowed the connection as it was negotiated (default), "strict"
-	// answers 421 unless the server name selects the site, "allow" never does.
+	// have allowed the connection as it was negotiated, or would have asked the
+	// client for a certificate that it was never asked for (default), "strict"
+	// answers 421 unless the server name selects the site, "allow" never does
+	// (RFC 9110 section 15.5.20).
 	Misdirected string `json:"misdirected,omitempty"`
 
 	// Whether answers such as 403.4 carry the sub-status in the header

@@ -330,13 +330,23 @@ func (o *ordinaryServer) owns(host binding.HostName, match binding.SiteMatch) bo
 // for, the connection must have been made under this server's policies, as
 // they are now: the server itself only compares Host and server name.
 func (o *ordinaryServer) serve(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
-	if o.clientAuth && r.TLS != nil {
-		if handshakeOf(conn) == nil || *handshakeOf(conn) != *o.handshake {
-			writePage(w, r, http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest))
-			return
-		}
+	if refused := o.demand(liveConnection(r, conn)); refused.status != 0 {
+		writePage(w, r, refused.status, http.StatusText(refused.status))
+		return
 	}
 	o.srv.ServeHTTP(w, r)
+}
+
+// demand asks what a request gets in place of the server's routes: the one
+// reading for live traffic and for explain.
+func (o *ordinaryServer) demand(c *connection) answer {
+	if o.clientAuth && c.state != nil && (c.made == nil || *c.made != *o.handshake) {
+		return answer{
+			status: http.StatusMisdirectedRequest,
+			reason: "the connection was not made under the server's own TLS settings, of which some ask clients for a certificate",
+		}
+	}
+	return answer{}
 }
 
 // ordinaryAt returns the ordinary server that listens at a local address. The

@@ -6,11 +6,14 @@ import (
 	"strconv"
 )
 
-// The headings of HTTP.sys's own answers, which monitors look for.
-const (
-	headingInvalidHostname = "Bad Request - Invalid Hostname"
-	headingUnavailable     = "Service Unavailable"
-)
+// headingInvalidHostname is that of HTTP.sys, which monitors look for.
+const headingInvalidHostname = "Bad Request - Invalid Hostname"
+
+// subStatusHeadings are those of the sub-statuses of 403 that IIS has.
+var subStatusHeadings = map[int]string{
+	subStatusSSL:               "SSL required",
+	subStatusClientCertificate: "Client certificate required",
+}
 
 // writePage answers a request that reaches no site, with a small page under
 // the heading that HTTP.sys would show. HTTP/1 connections are closed after

@@ -196,12 +196,11 @@ func allowLegacy(config *tls.Config) {
 	}
 }
 
-// allows tells whether a connection, as it was negotiated, would have been
-// accepted under this policy, client certificates left aside. It is asked when a connection that was made
-// under another policy carries a request for a site with this one.
-func (p *policy) allows(state *tls.ConnectionState, quic bool) error {
-	config := p.tcp
-	if quic {
+// allows tells why a connection, as it was negotiated, would not have come
+// about under this policy, client certificates left aside.
+func (p *policy) allows(c *connection) error {
+	config, state := p.tcp, c.state
+	if c.proto == 3 {
 		config = p.quic
 	}
 	switch {
@@ -211,10 +210,24 @@ func (p *policy) allows(state *tls.ConnectionState, quic bool) error {
 		return fmt.Errorf("the connection has %s", tls.VersionName(state.Version))
 	case state.Version < tls.VersionTLS13 && !slices.Contains(config.CipherSuites, state.CipherSuite):
 		return fmt.Errorf("the connection has %s", tls.CipherSuiteName(state.CipherSuite))
-	case state.NegotiatedProtocol == "h2" && !slices.Contains(config.NextProtos, "h2"):
+	case state.CurveID != 0 && len(config.CurvePreferences) > 0 && !slices.Contains(config.CurvePreferences, state.CurveID):
+		return fmt.Errorf("the connection has the curve %s", state.CurveID)
+	case c.proto == 2 && !slices.Contains(config.NextProtos, "h2"):
 		return errors.New("the connection has HTTP/2")
+	case c.proto < 3 && state.NegotiatedProtocol != "" && len(config.NextProtos) > 0 && !slices.Contains(config.NextProtos, state.NegotiatedProtocol):
+		return fmt.Errorf("the connection has the protocol %q", state.NegotiatedProtocol)
 	}
 	return nil
+}
+
+// asks reports whether clients are asked for a certificate under this policy
+// otherwise than they were under another one, which may be unknown: not at
+// all, or with other authorities for them to choose by.
+func (p *policy) asks(beyond *policy) bool {
+	if p.tcp.ClientAuth == tls.NoClientCert {
+		return false
+	}
+	return beyond == nil || beyond.tcp.ClientAuth == tls.NoClientCert || !p.tcp.ClientCAs.Equal(beyond.tcp.ClientCAs)
 }
 
 // allowsClient repeats the verification of the client certificate against

@@ -17,7 +17,7 @@ import (
 type siteRequest struct {
 	site    *site
 	binding binding.Binding // a copy: the entry would hold all tables
-	verdict verdict         // answers instead of the routes; nil if they are to
+	answer  answer          // instead of the routes
 }
 
 type siteRequestKey struct{}
@@ -62,8 +62,8 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			extra.Add(zap.Stringer("binding", req.binding))
 		}
 	}
-	if req.verdict != nil {
-		req.verdict(w, r)
+	if req.answer.status != 0 {
+		req.site.access.write(w, r, req.answer)
 		return nil
 	}
 	if req.site.content.routes == nil {

@@ -93,6 +93,9 @@ func (e *Env) explainRequest(r *adminapi.Request) {
 	switch r.Outcome {
 	case adminapi.OutcomeServer:
 		e.printf("The ordinary HTTP server %q of Caddy answers: the port is shared, and no binding has the host.\n", r.Server)
+		if r.Status != 0 {
+			e.printf("  Its answer is %d: %s.\n", r.Status, r.Reason)
+		}
 		return
 	case adminapi.OutcomeSite:
 		e.printf("%s answers, by its binding %s.\n", e.paint(green, title(siteLabel(r.Site, r.Name))), r.Binding)

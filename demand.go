@@ -1,0 +1,276 @@
+package caddyiis
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// connection is what is known of a connection when somebody asks what a
+// request on it gets: a live one, or one that explain assumes.
+type connection struct {
+	local netip.AddrPort
+	proto int                  // the major version of HTTP; with 3 it is one over QUIC
+	state *tls.ConnectionState // nil on http
+	made  *handshake           // what its handshake left; nil if nobody knows
+
+	// Where it keeps what verification found out: verifying a chain costs more
+	// than most requests. Nil if it keeps nothing.
+	verified *atomic.Value
+}
+
+// liveConnection is the connection of a request.
+func liveConnection(r *http.Request, conn *front.Conn) *connection {
+	return &connection{local: conn.Local, proto: r.ProtoMajor, state: r.TLS, made: handshakeOf(conn), verified: &conn.Verified}
+}
+
+// policy returns the one under which the connection was made; nil if that is
+// unknown, or an ordinary server's.
+func (c *connection) policy() *policy {
+	if c.made == nil {
+		return nil
+	}
+	return c.made.policy
+}
+
+// answer is what a request gets in place of its site's routes, which it gets
+// if the status is 0.
+type answer struct {
+	status int
+	sub    int    // the sub-status that IIS has for it, 0 for none
+	port   uint16 // of a redirect to https
+	reason string
+}
+
+// The sub-statuses of 403.
+const (
+	subStatusSSL               = 4
+	subStatusClientCertificate = 7
+)
+
+// demand asks what a request gets from its site, in the order of IIS. It is
+// the one reading of a site's demands: live traffic writes what it says, and
+// explain shows it.
+func (sn *snapshot) demand(c *connection, host string, s *site, match binding.SiteMatch) answer {
+	if s.offline {
+		return answer{status: http.StatusServiceUnavailable, reason: "the site is offline"}
+	}
+	if c.state == nil {
+		return s.access.overHTTP()
+	}
+	if err := sn.misdirected(c, host, s, match); err != nil {
+		return answer{status: http.StatusMisdirectedRequest, reason: err.Error()}
+	}
+	if s.access.requireCertificate && !sn.certified(c, match) {
+		return answer{
+			status: http.StatusForbidden, sub: subStatusClientCertificate,
+			reason: "the site demands a client certificate (403.7)",
+		}
+	}
+	return answer{}
+}
+
+// overHTTP is what the site demands over http.
+func (a *access) overHTTP() answer {
+	const redirects = "the site redirects http to https"
+	switch {
+	case a.hstsRedirect:
+		return answer{status: http.StatusMovedPermanently, port: 443, reason: redirects}
+	case a.redirectSSL:
+		return answer{status: http.StatusMovedPermanently, port: a.sslPort, reason: redirects}
+	case a.requireSSL, a.requireCertificate: // without TLS there is no certificate
+		return answer{status: http.StatusForbidden, sub: subStatusSSL, reason: "the site demands https (403.4)"}
+	}
+	return answer{}
+}
+
+// write answers a request.
+func (a *access) write(w http.ResponseWriter, r *http.Request, to answer) {
+	switch {
+	case to.port != 0:
+		redirectToHTTPS(w, r, to.port)
+	case to.sub != 0:
+		if a.subStatusHeader {
+			w.Header().Set(subStatusHeader, strconv.Itoa(to.sub))
+		}
+		writeSubStatusPage(w, r, to.status, to.sub, subStatusHeadings[to.sub])
+	default:
+		writePage(w, r, to.status, http.StatusText(to.status))
+	}
+}
+
+// certified reports whether the connection has a client certificate that the
+// site's own authorities vouch for, whichever site's settings it was made
+// under and whatever misdirected allows.
+func (sn *snapshot) certified(c *connection, match binding.SiteMatch) bool {
+	if len(c.state.PeerCertificates) == 0 {
+		return false
+	}
+	own := sn.policyOf(match.Binding)
+	return own == nil || c.satisfies(own)
+}
+
+// satisfies reports whether a connection has the client certificate, if any, that
+// a policy demands: it was made under this policy, or it is verified again.
+func (c *connection) satisfies(own *policy) bool {
+	if c.policy() == own {
+		return true
+	}
+	if c.verified != nil {
+		if known, ok := c.verified.Load().(*verified); ok && known.policy == own {
+			return true
+		}
+	}
+	if allowsClient(own.tcp, c.state) != nil {
+		return false
+	}
+	if c.verified != nil {
+		c.verified.Store(&verified{own})
+	}
+	return true
+}
+
+// verified remembers the last policy, other than that of its handshake, whose
+// authorities a connection's client certificate has satisfied.
+type verified struct{ policy *policy }
+
+// selects reports whether a server name, taken as Host, selects the site.
+func (sn *snapshot) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
+	name, ok := binding.Host(serverName)
+	return ok && serverName != "" && sn.siteMatch(local, binding.HTTPS, name).Site == match.Site
+}
+
+// misdirected reports why a request must not be answered on its connection.
+//
+// Requests are routed by Host, as IIS does, so that a connection made for one
+// host can carry requests for another: HTTP/2 and HTTP/3 clients do so where
+// a certificate covers both. With secure, the default, that is refused only
+// where the connection, as it was negotiated, is not one that the site's own
+// TLS settings would have allowed, or where they would have asked the client
+// for something else; strict wants the server name to select the site itself;
+// allow refuses nothing.
+func (sn *snapshot) misdirected(c *connection, host string, s *site, match binding.SiteMatch) error {
+	switch s.access.misdirected {
+	case misdirectedAllow:
+		return nil
+	case misdirectedStrict:
+		if !sn.selects(c.state.ServerName, c.local, match) {
+			return errors.New("the server name does not select the site, and misdirected is strict")
+		}
+	}
+	return sn.wouldAllow(c, host, match)
+}
+
+// wouldAllow compares a connection with the settings that a client of this
+// host has to meet at this address: those of the record that table D1 selects
+// and, as to client certificates, those of the binding that has routed the
+// request, if that made another record.
+func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMatch) error {
+	under := c.policy()
+	if under != nil && under == sn.uniform[c.local.Port()] {
+		return nil // whatever table D1 selects here, it has the same settings
+	}
+	bound := sn.policyOf(match.Binding)
+	here := bound
+	name, _ := binding.Host(host)
+	chosen := sn.certificateMatch(c.local, name.String())
+	if chosen.Record != nil {
+		here = sn.records[chosen.Record.Index].policy
+	}
+	if here == nil {
+		return nil
+	}
+	if under != here {
+		if err := here.allows(c); err != nil {
+			return err
+		}
+		if !c.satisfies(here) {
+			return errors.New("the connection's client certificate is not one for this address")
+		}
+		if len(c.state.PeerCertificates) == 0 && here.asks(under) && sn.askedElsewhere(c, name, chosen, here) {
+			return errors.New("the site asks clients for a certificate, and the connection was not asked for it")
+		}
+	}
+	if bound != nil && bound != here && !c.satisfies(bound) {
+		return errors.New("the connection's client certificate is not one for this site")
+	}
+	return nil
+}
+
+// askedElsewhere reports whether a client would be asked for the certificate
+// that a policy is about if it came again, as 421 tells it to: it must have a
+// server name to come with, and the record must be one that serves already.
+func (sn *snapshot) askedElsewhere(c *connection, name binding.HostName, chosen binding.CertificateMatch, here *policy) bool {
+	if c.state.ServerName == "" {
+		return false
+	}
+	again := probe{local: c.local, protocol: binding.HTTPS, sni: name.String()}
+	live := sn.serving(chosen, again.hello())
+	return live == nil || live.policy == here
+}
+
+// assumed is the connection that explain asks about: that of a client of
+// today, with TLS 1.3 and HTTP/2 as far as the server lets it, and without a
+// client certificate.
+func (sn *snapshot) assumed(p probe) *connection {
+	c := &connection{local: p.local, proto: 1}
+	if p.protocol == binding.HTTP {
+		return c
+	}
+	hello := p.hello()
+	var config *tls.Config
+	switch _, live, ordinary := sn.handshakeOwner(p.local, hello); {
+	case ordinary != nil:
+		c.made = ordinary.handshake
+		config, _ = ordinary.policies.GetConfigForClient(hello)
+	case live != nil:
+		c.made, config = live.handshake, live.policy.tcp
+	}
+	c.state = negotiated(config, hello)
+	if c.state.NegotiatedProtocol == "h2" {
+		c.proto = 2
+	}
+	return c
+}
+
+// negotiated is the connection that comes of a ClientHello under a
+// configuration, as far as demands depend on it.
+func negotiated(config *tls.Config, hello *tls.ClientHelloInfo) *tls.ConnectionState {
+	if config == nil {
+		config = new(tls.Config)
+	}
+	state := &tls.ConnectionState{
+		HandshakeComplete:  true,
+		ServerName:         hello.ServerName,
+		Version:            min(hello.SupportedVersions[0], cmp.Or(config.MaxVersion, tls.VersionTLS13)),
+		CipherSuite:        tls.TLS_AES_128_GCM_SHA256,
+		CurveID:            firstOf(config.CurvePreferences, hello.SupportedCurves),
+		NegotiatedProtocol: firstOf(config.NextProtos, hello.SupportedProtos),
+	}
+	if state.Version < tls.VersionTLS13 {
+		state.CipherSuite = firstOf(config.CipherSuites, hello.CipherSuites)
+		// The key exchange of TLS 1.3 alone goes away.
+		older := slices.DeleteFunc(slices.Clone(hello.SupportedCurves), func(c tls.CurveID) bool { return c == tls.X25519MLKEM768 })
+		state.CurveID = firstOf(config.CurvePreferences, older)
+	}
+	return state
+}
+
+// firstOf returns the first of the server's values that the client has too; the
+// zero value if there is none.
+func firstOf[T comparable](server, client []T) (none T) {
+	for _, value := range server {
+		if slices.Contains(client, value) {
+			return value
+		}
+	}
+	return none
+}
