@@ -18,7 +18,9 @@ import (
 // request, as IIS checks it after the site is chosen.
 type Access struct {
 	// What a request over http gets: "" is served (default), "on" is answered
-	// with 403.4 as IIS does, "redirect" is sent to https.
+	// with 403.4 as IIS does, "redirect" is sent to https. A request of one of
+	// the trusted_proxies of the server, with "https" in X-Forwarded-Proto,
+	// counts as one over https.
 	RequireSSL string `json:"require_ssl,omitempty"`
 
 	// If true, requests without a client certificate are answered with 403.7.
@@ -101,8 +103,14 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 			}
 		}
 	}
-	if (c.requireSSL || c.requireCertificate) && secure == 0 {
-		return c, errors.New("require_ssl and require_client_certificate need an https binding")
+	switch {
+	case secure > 0:
+	case c.requireCertificate:
+		return c, errors.New("require_client_certificate needs an https binding")
+	case c.requireSSL && !sn.app.trustsProxies():
+		return c, errors.New("require_ssl needs an https binding, or trusted_proxies in servers if a balancer has https for the site")
+	default:
+		c.sslPort = 443 // of the balancer
 	}
 	if c.requireCertificate {
 		if err := sn.asksForCertificates(entry); err != nil {
@@ -117,6 +125,10 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 	}
 	return c, nil
 }
+
+// trustsProxies reports whether there are proxies that are believed what they
+// say of their clients.
+func (a *App) trustsProxies() bool { return a.Server != nil && len(a.Server.TrustedProxiesRaw) > 0 }
 
 // asksForCertificates makes sure that each https binding of a site that
 // requires client certificates has authorities to verify them. Certificates

@@ -8,7 +8,10 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/front"
@@ -64,7 +67,7 @@ func (sn *snapshot) demand(c *connection, host string, s *site, match binding.Si
 		return answer{status: http.StatusServiceUnavailable, reason: "the site is offline"}
 	}
 	if c.state == nil {
-		return s.access.overHTTP()
+		return s.access.overHTTP(false)
 	}
 	if err := sn.misdirected(c, host, s, match); err != nil {
 		return answer{status: http.StatusMisdirectedRequest, reason: err.Error()}
@@ -78,10 +81,19 @@ func (sn *snapshot) demand(c *connection, host string, s *site, match binding.Si
 	return answer{}
 }
 
-// overHTTP is what the site demands over http.
-func (a *access) overHTTP() answer {
+// overHTTP is what the site demands over http, where a proxy that is trusted may
+// say that the client came to it by https.
+func (a *access) overHTTP(forwarded bool) answer {
 	const redirects = "the site redirects http to https"
 	switch {
+	case forwarded && a.requireCertificate:
+		// It was shown to the proxy, if to anybody.
+		return answer{
+			status: http.StatusForbidden, sub: subStatusClientCertificate,
+			reason: "the site demands a client certificate (403.7)",
+		}
+	case forwarded:
+		return answer{}
 	case a.hstsRedirect:
 		return answer{status: http.StatusMovedPermanently, port: 443, reason: redirects}
 	case a.redirectSSL:
@@ -90,6 +102,28 @@ func (a *access) overHTTP() answer {
 		return answer{status: http.StatusForbidden, sub: subStatusSSL, reason: "the site demands https (403.4)"}
 	}
 	return answer{}
+}
+
+// forwardedHTTPS reports whether a proxy in front of this server, a balancer
+// that has taken TLS off, says that the client came to it by https. Only
+// proxies that trusted_proxies names are believed, and only if each that had
+// the request says so.
+func forwardedHTTPS(r *http.Request) bool {
+	values := r.Header["X-Forwarded-Proto"]
+	if len(values) == 0 {
+		return false
+	}
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		return false
+	}
+	for _, value := range values {
+		for proto := range strings.SplitSeq(value, ",") {
+			if !strings.EqualFold(strings.TrimSpace(proto), "https") {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // write answers a request.

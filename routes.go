@@ -62,14 +62,27 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			extra.Add(zap.Stringer("binding", req.binding))
 		}
 	}
-	if req.answer.status != 0 {
-		req.site.access.write(w, r, req.answer)
+	if to := req.demanded(w, r); to.status != 0 {
+		req.site.access.write(w, r, to)
 		return nil
 	}
 	if req.site.content.routes == nil {
 		return next.ServeHTTP(w, r)
 	}
 	return req.site.content.routes.ServeHTTP(w, r)
+}
+
+// demanded is what the site demands. Which proxies are trusted is known here
+// only, where the server has looked at the request.
+func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
+	if r.TLS != nil || sr.site.offline || !forwardedHTTPS(r) {
+		return sr.answer
+	}
+	to := sr.site.access.overHTTP(true)
+	if to.status == 0 && sr.site.access.hsts != "" {
+		w.Header().Set("Strict-Transport-Security", sr.site.access.hsts)
+	}
+	return to
 }
 
 // siteErrors is the only error route: it goes on with those of the site.
