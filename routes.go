@@ -18,6 +18,9 @@ type siteRequest struct {
 	site    *site
 	binding binding.Binding // a copy: the entry would hold all tables
 	answer  answer          // instead of the routes
+
+	// A handler of the site made the request: demands are met already.
+	admitted bool
 }
 
 type siteRequestKey struct{}
@@ -69,13 +72,17 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if req.site.content.routes == nil {
 		return next.ServeHTTP(w, r)
 	}
+	r, err := req.withInclude(r)
+	if err != nil {
+		return err
+	}
 	return req.site.content.routes.ServeHTTP(w, r)
 }
 
 // demanded is what the site demands. Which proxies are trusted is known here
 // only, where the server has looked at the request.
 func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
-	if r.TLS != nil || sr.site.offline || !forwardedHTTPS(r) {
+	if r.TLS != nil || sr.admitted || sr.site.offline || !forwardedHTTPS(r) {
 		return sr.answer
 	}
 	to := sr.site.access.overHTTP(true)
@@ -90,10 +97,15 @@ type siteErrors struct{}
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (siteErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if req, ok := siteRequestOf(r.Context()); ok && req.site.content.errors != nil {
-		return req.site.content.errors.ServeHTTP(w, r)
+	req, ok := siteRequestOf(r.Context())
+	if !ok || req.site.content.errors == nil {
+		return next.ServeHTTP(w, r)
 	}
-	return next.ServeHTTP(w, r)
+	r, err := req.withInclude(r)
+	if err != nil {
+		return err
+	}
+	return req.site.content.errors.ServeHTTP(w, r)
 }
 
 // endOfRoutes ends a site's routes as Caddy ends a server's: a request that

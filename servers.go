@@ -25,6 +25,10 @@ type httpServers struct {
 	cancel context.CancelFunc
 	logger *zap.Logger
 
+	// The context in which servers are provisioned. Modules must not be loaded
+	// in it any more once the configuration serves.
+	provisioning caddy.Context
+
 	beforeTLS, afterTLS []caddy.ListenerWrapper
 	provisioned         bool
 
@@ -64,14 +68,18 @@ type site struct {
 	content     *content
 	access      *access
 	metrics     *siteMetrics // nil unless enabled
+	includes    *includes    // nil unless handlers make requests of their own
 	logName     []any        // for Caddy's access_logger_names variable; nil without access log
 }
 
 // content is Content that has been compiled, for one of the servers.
 type content struct {
+	http   *httpServers
 	server *caddyhttp.Server
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
+
+	makesRequests bool // handlers may make requests of the server
 }
 
 // refusedServerFields names the fields of the server settings that bindings,
@@ -135,9 +143,9 @@ func (a *App) provisionHTTP(sites []configured) error {
 	// context made by NewContext belongs to none. This one belongs to the iis
 	// app, and ends with the servers. Only what servers themselves load, their
 	// trusted proxies, is cleaned up with the configuration.
-	ctx := a.ctx
-	ctx.Context = h.ctx.Context
-	if err := h.app.Provision(ctx); err != nil {
+	h.provisioning = a.ctx
+	h.provisioning.Context = h.ctx.Context
+	if err := h.app.Provision(h.provisioning); err != nil {
 		return err
 	}
 	h.provisioned = true
@@ -287,7 +295,7 @@ func (a *App) contentOf(cfg *Site) (*content, error) {
 			return shared, nil
 		}
 	}
-	c := &content{server: h.app.Servers[class.String()]}
+	c := &content{http: h, server: h.app.Servers[class.String()]}
 	if err := h.compile(c, of); err != nil {
 		return nil, err
 	}
@@ -324,6 +332,8 @@ func (a *App) checkTemplate(cfg *Site) error {
 }
 
 func (h *httpServers) compile(c *content, of *Content) error {
+	of.requests = of.requests || of.makesRequests() // provisioning takes away what tells
+	c.makesRequests = of.requests
 	ctx := h.ctx
 	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, c.server)
 	if of.Routes != nil {

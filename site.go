@@ -63,6 +63,8 @@ type Content struct {
 
 	// The routes for errors that the routes return.
 	Errors *caddyhttp.HTTPErrorConfig `json:"errors,omitempty"`
+
+	requests bool // handlers may make requests of their server
 }
 
 // SiteBinding is one binding in the form of IIS 7 and later.

@@ -158,6 +158,9 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if a.Metrics {
 		s.metrics = newSiteMetrics(c.id)
 	}
+	if s.content.makesRequests {
+		s.includes = new(includes)
+	}
 	if s.content.server.Logs != nil {
 		s.logName = []any{fmt.Sprint(c.id)}
 	}
