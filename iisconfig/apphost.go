@@ -2,6 +2,7 @@ package iisconfig
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,6 +22,8 @@ type configReader struct {
 	second bool
 	// allow is the overrideMode of the current location: nil to inherit.
 	allow *bool
+	// inLocation says that an element location is open.
+	inLocation bool
 }
 
 func (b *builder) applicationHost(name string, kind Kind, text []byte) error {
@@ -36,13 +39,22 @@ func (r *configReader) read() error {
 	if r.web != nil {
 		configPath = r.web.scope()
 	}
+	roots := 0
 	return r.at(configPath, false, nil, func() error {
-		return r.x.each(func(root *element) error {
+		err := r.x.each(func(root *element) error {
+			roots++
+			if err := r.webRoot(root, roots); err != nil {
+				return err
+			}
 			if root.name == "configuration" {
 				return r.x.each(func(el *element) error { return r.section("", el) })
 			}
 			return r.section("", root)
 		})
+		if err == nil && roots == 0 {
+			err = r.webRoot(nil, 0)
+		}
+		return err
 	})
 }
 
@@ -76,6 +88,9 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 // element's name.
 func (r *configReader) section(prefix string, el *element) error {
 	name := prefix + el.name
+	if r.web != nil && (serverOnly[name] || name == "system.webServer/isapiFilters") {
+		return r.refuse(name, el)
+	}
 	switch name {
 	case "location":
 		return r.location(el)
@@ -110,6 +125,11 @@ func (r *configReader) section(prefix string, el *element) error {
 		apply := read(c, el)
 		if el.missing {
 			c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))
+		}
+		if el.outside {
+			c.faults = append(c.faults, Fault{
+				Code: CodeRefused, Section: name, Message: "its configSource leads out of the folder", Source: c.src(el),
+			})
 		}
 		r.emit(name, el, c, apply)
 		return nil
@@ -215,7 +235,9 @@ func (r *configReader) declaration(prefix string, el *element) error {
 		return r.x.each(func(kid *element) error { return r.declaration(name+"/", kid) })
 	case "section":
 		if r.web == nil {
-			r.b.setLock(name, "", 0, !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
+			r.b.declare(name, el)
+		} else {
+			r.redeclared(name, el)
 		}
 	}
 	return r.x.skip()
@@ -225,7 +247,11 @@ func (r *configReader) declaration(prefix string, el *element) error {
 // paths without case.
 func (r *configReader) location(el *element) error {
 	at := strings.Trim(slashes(el.str("path")), "/")
-	if r.web == nil {
+	if r.web != nil {
+		if why := r.badLocation(el.str("path")); why != "" {
+			return r.refuseBecause("location", el, "the location "+strconv.Quote(shorten(el.str("path")))+" is refused: "+why)
+		}
+	} else {
 		// appcmd writes paths from the root of the hierarchy.
 		if rest, ok := cutPrefixFold(at, "MACHINE/WEBROOT/APPHOST"); ok {
 			at = strings.Trim(rest, "/")
@@ -247,6 +273,9 @@ func (r *configReader) location(el *element) error {
 		allow = &v
 	}
 	r.ctx.attributes(el)
+	outer := r.inLocation
+	defer func() { r.inLocation = outer }()
+	r.inLocation = true
 	return r.at(at, appOnly, allow, func() error {
 		return r.x.each(func(kid *element) error { return r.section("", kid) })
 	})

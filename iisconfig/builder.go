@@ -25,7 +25,8 @@ type builder struct {
 	// locks say whether files below may have a section: by section, then by path in lower
 	// case.
 	locks      map[string]map[string][]lock
-	total      int64 // bytes that were read
+	hostOnly   map[string]bool // sections that no web.config may have at all
+	total      int64           // bytes that were read
 	serverRoot scope
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
@@ -49,7 +50,8 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		iis6: newMetabase(),
+		hostOnly: make(map[string]bool),
+		iis6:     newMetabase(),
 	}
 }
 
@@ -61,6 +63,9 @@ func (b *builder) listed(it *item) error {
 	case b.used[it.name]:
 	case it.otherConfig():
 		b.others++
+	case it.kind.read() && b.tenants(it):
+		b.rep.warn(CodeRefused, Source{File: it.name}, "name the file if it is one of the server",
+			"it looks like the %s of a server, but it is in the folder of a site; it is not read", it.kind)
 	case it.kind.read():
 		b.rep.info(CodeIgnored, Source{File: it.name}, "a former configuration that IIS has kept is not read")
 	case it.kind != Unknown:

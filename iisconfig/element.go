@@ -18,6 +18,8 @@ type element struct {
 	line  int
 	// missing says that the file of its configSource is not here.
 	missing bool
+	// outside says that this file is not in the folder of a web.config or below it.
+	outside bool
 }
 
 // attribute remembers whether somebody read it, so that the others can be reported.

@@ -9,6 +9,15 @@ type lock struct {
 	allow bool
 }
 
+// declare notes what configSections says about a section.
+func (b *builder) declare(section string, el *element) {
+	b.setLock(section, "", 0, !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
+	switch strings.ToLower(el.str("allowDefinition")) {
+	case "apphostonly", "machineonly", "machinetorootweb":
+		b.hostOnly[section] = true
+	}
+}
+
 // setLock notes what an overrideMode says about a section at a configuration path.
 func (b *builder) setLock(section, configPath string, rank int, allow bool) {
 	if b.locks[section] == nil {
@@ -28,7 +37,6 @@ func (b *builder) setLock(section, configPath string, rank int, allow bool) {
 // defaultLocks are sections that no web.config may have even if applicationHost.config
 // does not declare them: the modules that read them declare them so.
 var defaultLocks = map[string]bool{
-	"system.webServer/rewrite/globalRules":            true,
 	"system.webServer/rewrite/allowedServerVariables": true,
 }
 
@@ -36,6 +44,9 @@ var defaultLocks = map[string]bool{
 // In applicationHost.config the deepest location decides, else overrideModeDefault. A
 // web.config above cannot allow what was denied there.
 func (b *builder) locked(section, configPath string, rank int) bool {
+	if b.hostOnly[section] {
+		return true
+	}
 	locks := b.locks[section]
 	allow, decided := !defaultLocks[section], false
 	for p := strings.ToLower(configPath); len(locks) > 0; {

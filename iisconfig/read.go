@@ -64,7 +64,9 @@ type item struct {
 	size int64
 	// walked says that nobody named the file: it was found in a folder.
 	walked bool
-	read   func() ([]byte, error)
+	// depth counts the folders between it and the one that was named.
+	depth int
+	read  func() ([]byte, error)
 }
 
 // Read reads files that are all of one server. The order of the files does not
@@ -78,14 +80,19 @@ func Read(files []File, opts Options) (*Server, error) {
 	items := make([]item, 0, len(files))
 	var errs []error
 	for _, f := range files {
-		if int64(len(f.Data)) > opts.MaxBytes {
-			errs = append(errs, &Error{File: f.Name, Err: fmt.Errorf("larger than %d bytes", opts.MaxBytes)})
-			continue
+		it := item{name: f.Name, kind: WebConfig, size: int64(len(f.Data)), read: func() ([]byte, error) { return f.Data, nil }}
+		if it.size > opts.MaxBytes {
+			err := tooLarge(opts.MaxBytes)
+			if !isWebConfig(f.Name) {
+				errs = append(errs, &Error{File: f.Name, Err: err})
+				continue
+			}
+			it.read = func() ([]byte, error) { return nil, err }
 		}
-		items = append(items, item{
-			name: f.Name, kind: Detect(f.Data), size: int64(len(f.Data)),
-			read: func() ([]byte, error) { return f.Data, nil },
-		})
+		if !isWebConfig(f.Name) {
+			it.kind = Detect(f.Data)
+		}
+		items = append(items, it)
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -108,12 +115,12 @@ func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
 			if err != nil {
 				return &Error{File: p, Err: err}
 			}
-			if !d.Type().IsRegular() {
-				return nil
+			it, err := look(fsys, p, d, opts)
+			if it.read != nil {
+				it.walked = p != name
+				it.depth = strings.Count(strings.TrimPrefix(p, name+"/"), "/")
+				items = append(items, it)
 			}
-			it, err := look(fsys, p, opts)
-			it.walked = p != name
-			items = append(items, it)
 			return err
 		})
 		if err != nil {
@@ -126,8 +133,24 @@ func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
 // look recognises a file. Of a large one that is not recognised, no more than the
 // beginning is read; one that is recognised may turn out to be of another kind as a
 // whole.
-func look(fsys fs.FS, name string, opts Options) (item, error) {
+//
+// A web.config is one by its name, whatever is in it: nothing that a tenant writes
+// into it makes it the configuration of the server. If it is a link, it is there for
+// IIS, so that it must not be overlooked.
+func look(fsys fs.FS, name string, d fs.DirEntry, opts Options) (item, error) {
 	it := item{name: name, read: func() ([]byte, error) { return readFile(fsys, name, opts.MaxBytes) }}
+	switch regular := d.Type().IsRegular(); {
+	case d.IsDir():
+		return item{}, nil
+	case isWebConfig(name):
+		it.kind = WebConfig
+		if !regular {
+			it.read = func() ([]byte, error) { return nil, errors.New("it is not a regular file") }
+		}
+		return it, nil
+	case !regular:
+		return item{}, nil
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return it, &Error{File: name, Err: err}
@@ -143,11 +166,10 @@ func look(fsys fs.FS, name string, opts Options) (item, error) {
 	it.kind = Detect(head)
 	if it.kind == WebConfig && it.size > int64(len(head)) {
 		// An applicationHost.config whose sites come late looks like this.
-		data, err := it.read()
-		if err != nil {
-			return it, &Error{File: name, Err: err}
+		// One that cannot be read fails when it is its turn, if it ever is.
+		if data, err := it.read(); err == nil {
+			it.kind = Detect(data)
 		}
-		it.kind = Detect(data)
 	}
 	return it, nil
 }
@@ -164,20 +186,29 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("larger than %d bytes", limit)
+		return nil, tooLarge(limit)
 	}
 	return data, nil
+}
+
+func tooLarge(limit int64) error { return fmt.Errorf("larger than %d bytes", limit) }
+
+// isWebConfig reports whether IIS takes a file for the web.config of its folder.
+func isWebConfig(name string) bool {
+	return strings.EqualFold(path.Base(slashes(name)), "web.config")
 }
 
 // read reads the items by kind: web.config files last, because the sites tell
 // where they belong.
 func read(items []item, opts Options) (*Server, error) {
 	b := newBuilder(opts, items)
-	slices.SortStableFunc(b.items, func(x, y item) int { return cmp.Compare(x.kind.order(), y.kind.order()) })
+	slices.SortStableFunc(b.items, func(x, y item) int {
+		return cmp.Or(cmp.Compare(x.kind.order(), y.kind.order()), cmp.Compare(x.depth, y.depth))
+	})
 	var errs []error
 	for i := range b.items {
 		it := &b.items[i]
-		if !it.kind.read() || it.walked && (it.oldCopy() || it.otherConfig()) {
+		if !it.kind.read() || it.walked && (it.oldCopy() || it.otherConfig() || b.tenants(it)) {
 			if err := b.listed(it); err != nil {
 				errs = append(errs, err)
 			}
@@ -185,9 +216,13 @@ func read(items []item, opts Options) (*Server, error) {
 		}
 		data, err := it.read()
 		if err == nil {
-			if err = b.charge(len(data)); err != nil {
-				return nil, &Error{File: it.name, Err: err}
-			}
+			err = b.charge(len(data))
+		}
+		if err != nil && isWebConfig(it.name) {
+			b.webConfigFails(it.name, err)
+			continue
+		}
+		if err == nil {
 			err = b.file(it, data)
 		}
 		if err != nil {
@@ -232,7 +267,7 @@ func (it *item) oldCopy() bool {
 // IIS reads the file of that name only, not Web.Release.config or the .config of a
 // program.
 func (it *item) otherConfig() bool {
-	return it.kind == WebConfig && !strings.EqualFold(path.Base(slashes(it.name)), "web.config")
+	return it.kind == WebConfig && !isWebConfig(it.name)
 }
 
 // sibling finds the file that a configSource names, beside the file that names it.

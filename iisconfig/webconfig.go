@@ -11,6 +11,8 @@ import (
 type webPlace struct {
 	site *Site
 	path string
+	// nobody says that the file is in no folder of a site.
+	nobody bool
 }
 
 func (w *webPlace) scope() string { return joinScope(w.site.Name, w.path) }
@@ -31,7 +33,7 @@ func (b *builder) webConfig(name string, text []byte) {
 		b.rep.warn(CodeNoSite, src, "give it under the folder of its site, or name the folders of the server with their translation",
 			"the web.config is in no folder of a site")
 		// It is read all the same, for what is wrong with it.
-		places = []webPlace{{site: &Site{Name: "?"}}}
+		places = []webPlace{{site: &Site{Name: "?"}, nobody: true}}
 	}
 	for i := range places {
 		if i > 0 {
@@ -44,8 +46,9 @@ func (b *builder) webConfig(name string, text []byte) {
 		}
 		before := len(b.placed)
 		r := &configReader{b: b, x: b.reader(name, text), file: name, kind: WebConfig, web: &places[i]}
+		r.x.load = r.loadBelow
 		err := r.read()
-		if err != nil || places[i].site.Name == "?" {
+		if err != nil || places[i].nobody {
 			b.placed = b.placed[:before]
 		}
 		if err != nil {
@@ -53,6 +56,12 @@ func (b *builder) webConfig(name string, text []byte) {
 		}
 	}
 	b.rep.muted = false
+}
+
+// webConfigFails is for a web.config that cannot be read at all.
+func (b *builder) webConfigFails(name string, err error) {
+	b.server.Inputs = append(b.server.Inputs, Input{Name: name, Kind: WebConfig})
+	b.malformed(Source{File: name}, err, b.places(name))
 }
 
 // malformed marks the places of a web.config of which nothing could be used.
@@ -68,8 +77,8 @@ func (b *builder) malformed(src Source, err error, places []webPlace) {
 
 // markWebConfig makes a place answer 500.19 for its web.config as a whole.
 func (b *builder) markWebConfig(p webPlace, src Source, code, message string) {
-	if p.site.Name == "?" {
-		return // it is nobody's
+	if p.nobody {
+		return
 	}
 	src.Scope = p.scope()
 	b.placed = append(b.placed, placement{owner: p.site, path: p.path, source: src, layer: &layer{rank: p.rank(), changes: []change{{

@@ -1,0 +1,120 @@
+package iisconfig
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A web.config belongs to whoever fills the folder, who may be anybody. It says
+// something about that folder and those below it, as far as the server lets it, and
+// about nothing else.
+
+// serverOnly are the elements of applicationHost.config and redirection.config that no
+// web.config may have, whatever the server declares: they are about the server and all
+// of its sites.
+var serverOnly = map[string]bool{
+	"system.applicationHost": true, "sites": true, "site": true, "applicationPools": true, "webFarms": true,
+	"configurationRedirection": true, "system.webServer/globalModules": true, "system.webServer/rewrite/globalRules": true,
+}
+
+// tenants reports whether an item that was found has the form of a file of the server,
+// but is in the folder of a site, where whoever fills it can put anything. What an
+// administrator copied is beside these folders.
+func (b *builder) tenants(it *item) bool {
+	if !it.walked || it.depth == 0 || it.kind == WebConfig {
+		return false
+	}
+	b.folderIndex = nil // sites may have been added since
+	return b.places(it.name) != nil
+}
+
+// refuse skips an element of a web.config, names it, and marks the place: IIS answers
+// 500.19 there. Only a filter that the server lets a site have is no such fault.
+func (r *configReader) refuse(name string, el *element) error {
+	return r.refuseBecause(name, el, "only the configuration of the server itself may have the element "+name)
+}
+
+func (r *configReader) refuseBecause(name string, el *element, why string) error {
+	src := r.ctx.src(el)
+	r.b.rep.warn(CodeRefused, src, "look who has written it", "%s; it is without effect", why)
+	c := &context{}
+	if name != "system.webServer/isapiFilters" {
+		c.faults = []Fault{{Code: CodeRefused, Section: name, Message: why, Source: src}}
+	}
+	r.emit(name, el, c, nil)
+	return r.x.skip()
+}
+
+// webRoot checks the root element of a web.config: there is one, and it is
+// configuration. Parts of an applicationHost.config are none.
+func (r *configReader) webRoot(root *element, count int) error {
+	switch {
+	case !isWebConfig(r.file):
+		return nil
+	case count == 0:
+		return errors.New("it has no root element")
+	case count > 1:
+		return r.x.fail(root.line, "it has more than one root element")
+	case root.name != "configuration":
+		return r.x.fail(root.line, "its root element is %s, not configuration", shorten(root.name))
+	}
+	return nil
+}
+
+// badLocation says why a location of a web.config is refused. Its path is one below
+// the folder of the file. A folder may have the name of another site.
+func (r *configReader) badLocation(at string) (why string) {
+	p := slashes(at)
+	_, absolute := cutPrefixFold(p, "MACHINE/WEBROOT")
+	parts := strings.Split(p, "/")
+	up := slices.ContainsFunc(parts, func(part string) bool {
+		return len(part) > 1 && strings.Trim(part, ". ") == "" // Windows drops dots and blanks at the end
+	})
+	switch {
+	case r.inLocation:
+		return "it is inside of another location"
+	case p == "" || p == ".":
+		return ""
+	case absolute, strings.HasPrefix(p, "/"), strings.ContainsAny(p, `?:*"<>|`):
+		return "it is not a path below the folder"
+	case up:
+		return "it leads out of the folder"
+	}
+	return ""
+}
+
+// redeclared refuses a section in configSections that IIS has already: a web.config
+// cannot change what the server says about it.
+func (r *configReader) redeclared(name string, el *element) {
+	first, _, _ := strings.Cut(name, "/")
+	known := sectionReaders[name] != nil || leftOut[name].why != "" || r.b.locks[name] != nil ||
+		first == "system.webServer" || first == "system.applicationHost"
+	if !known {
+		return
+	}
+	src := r.ctx.src(el)
+	const why = "IIS declares the section itself"
+	r.b.rep.warn(CodeRefused, src, "take it out", "the declaration of the section %s is without effect: %s", name, why)
+	r.emit("configSections", el, &context{faults: []Fault{{Code: CodeRefused, Section: name, Message: why, Source: src}}}, nil)
+}
+
+// loadBelow reads the file that a configSource of a web.config names. IIS takes it from
+// the folder of the web.config or below it only.
+func (r *configReader) loadBelow(el *element, name string) *element {
+	p := slashes(name)
+	if strings.HasPrefix(p, "/") || strings.ContainsAny(p, ":%") || !below(p) {
+		el.outside = true
+		r.b.rep.warn(CodeRefused, Source{File: el.file, Line: el.line, Scope: r.ctx.scope}, "look who has written it",
+			"the configSource %q of the section %s leads out of the folder; it is without effect", shorten(name), el.name)
+		return nil
+	}
+	return r.b.loadSource(el, name)
+}
+
+// below reports whether a relative path stays in its folder.
+func below(p string) bool {
+	clean := path.Clean(p)
+	return clean != ".." && !strings.HasPrefix(clean, "../") && clean != "." && !strings.HasPrefix(clean, "/")
+}
