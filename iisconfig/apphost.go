@@ -164,6 +164,14 @@ func (r *configReader) sectionContext(name string) *context {
 func (r *configReader) emit(name string, el *element, c *context, apply func(*Settings)) {
 	src := r.ctx.src(el)
 	r.lock(name)
+	if r.web == nil {
+		r.b.lockParts(name, r.ctx.scope, el)
+	} else if part := r.b.lockedPart(name, r.ctx.scope, el); part != "" {
+		r.b.rep.warn(CodeLocked, src, "check whether the web.config belongs to this server",
+			"the section %s: %s is locked for web.config files; IIS answers 500.19 here", name, part)
+		apply, c.unknowns = nil, nil
+		c.faults = append(c.faults, Fault{Code: CodeLocked, Section: name, Message: part + " is locked for web.config files", Source: src})
+	}
 	r.current.changes = append(r.current.changes, change{
 		section: Section{Name: name, Source: src}, apply: apply, faults: c.faults, unknown: c.unknowns,
 	})

@@ -25,6 +25,7 @@ type builder struct {
 	// locks say whether files below may have a section: by section, then by path in lower
 	// case.
 	locks      map[string]map[string][]lock
+	itemLocks  map[string][]itemLock
 	hostOnly   map[string]bool // sections that no web.config may have at all
 	total      int64           // bytes that were read
 	serverRoot scope
@@ -50,8 +51,8 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool),
-		iis6:     newMetabase(),
+		hostOnly: make(map[string]bool), itemLocks: make(map[string][]itemLock),
+		iis6: newMetabase(),
 	}
 }
 

@@ -247,3 +247,42 @@ func TestRewriteFields(t *testing.T) {
 		t.Error(set.Unknown, set.Faults)
 	}
 }
+
+// TestItemLocks: parts of sections that the server has locked, in sections that it has
+// not.
+func TestItemLocks(t *testing.T) {
+	const server = `<system.webServer><httpErrors lockAttributes="defaultPath, allowAbsolutePathsWhenDelegated"/>
+<handlers><add name="Kept" path="*.a" verb="*" modules="X" lockItem="true"/><add name="Free" path="*.b" verb="*" modules="X"/></handlers>
+<staticContent lockElements="clear"><clientCache cacheControlMode="NoControl" lockItem="true"/></staticContent>
+<directoryBrowse lockAllAttributesExcept="showFlags"/><urlCompression lockItem="true"/>
+<security><requestFiltering lockAllElementsExcept="verbs"><requestLimits lockAttributes="*"/></requestFiltering></security></system.webServer>
+<location path="A/sub"><system.webServer><httpRedirect lockAttributes="destination"/></system.webServer></location>`
+	for _, test := range []struct {
+		folder, sections string
+		locked           bool
+	}{
+		{"a", `<httpErrors errorMode="Custom"/>`, false},
+		{"a", `<httpErrors defaultPath="x"/>`, true},
+		{"a", `<handlers><remove name="free"/><add name="New" path="*.c" verb="*" modules="X"/></handlers>`, false},
+		{"a", `<handlers><remove name="kept"/></handlers>`, true},
+		{"a", `<handlers><clear/></handlers>`, true},
+		{"a", `<staticContent><mimeMap fileExtension=".x" mimeType="a/x"/></staticContent>`, false},
+		{"a", `<staticContent><clear/></staticContent>`, true},
+		{"a", `<staticContent><clientCache cacheControlMode="DisableCache"/></staticContent>`, true},
+		{"a", `<directoryBrowse showFlags="Date"/>`, false},
+		{"a", `<directoryBrowse enabled="true"/>`, true},
+		{"a", `<urlCompression doStaticCompression="false"/>`, true},
+		{"a", `<security><requestFiltering><verbs allowUnlisted="false"/></requestFiltering></security>`, false},
+		{"a", `<security><requestFiltering><hiddenSegments><clear/></hiddenSegments></requestFiltering></security>`, true},
+		{"a", `<httpRedirect destination="/x"/>`, false},
+		{"a/sub/x", `<httpRedirect destination="/x"/>`, true},
+		{"a/sub/x", `<httpRedirect enabled="true"/>`, false},
+	} {
+		s := hosted(t, "", server, map[string]string{test.folder: inWeb(test.sections)})
+		path := strings.TrimPrefix(test.folder, "a")
+		set := s.SiteByName("A").At("/" + path)
+		if got := slices.Contains(faultCodes(set), CodeLocked); got != test.locked || !got && set.Faults != nil {
+			t.Errorf("%s: %v; %v", test.sections, set.Faults, s.Findings)
+		}
+	}
+}
