@@ -32,9 +32,10 @@ type builder struct {
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
 	appcmd     appcmdObjects
-	others     int // files of no known kind that were found in a folder
+	others     []string // files of no known kind that were found in a folder
 	// folderIndex is made when the first web.config is read, after all sites.
-	folderIndex map[string][]folder
+	folderIndex *folderIndex
+	webRead     map[webPlace]webFile // by the path in lower case
 }
 
 // placement is a layer that waits until all sites are known.
@@ -51,7 +52,7 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool), itemLocks: make(map[string][]itemLock),
+		hostOnly: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string][]itemLock),
 		iis6: newMetabase(),
 	}
 }
@@ -63,7 +64,7 @@ func (b *builder) listed(it *item) error {
 	switch {
 	case b.used[it.name]:
 	case it.otherConfig():
-		b.others++
+		b.others = append(b.others, it.name)
 	case it.kind.read() && b.tenants(it):
 		b.rep.warn(CodeRefused, Source{File: it.name}, "name the file if it is one of the server",
 			"it looks like the %s of a server, but it is in the folder of a site; it is not read", it.kind)
@@ -72,7 +73,7 @@ func (b *builder) listed(it *item) error {
 	case it.kind != Unknown:
 		b.server.CertificateFiles = append(b.server.CertificateFiles, CertificateFile{Name: it.name, Kind: it.kind, Size: it.size})
 	case it.walked:
-		b.others++
+		b.others = append(b.others, it.name)
 	default:
 		if err := b.wellFormed(it); err != nil {
 			return err
@@ -118,6 +119,8 @@ func (b *builder) file(it *item, data []byte) error {
 		b.adsutil(it.name, text)
 	case Netsh:
 		b.netsh(it.name, text)
+	case IPListen:
+		b.ipListen(it.name, text)
 	case Registry:
 		b.registry(it.name, text)
 	case WebConfig:

@@ -18,6 +18,7 @@ const (
 	Appcmd               // appcmd list, as text or with /xml
 	Adsutil              // adsutil.vbs ENUM or GET
 	Netsh                // netsh http show sslcert
+	IPListen             // netsh http show iplisten
 	Registry             // a registry export
 	PFX                  // PKCS #12
 	PEM                  // certificates or keys in PEM
@@ -27,7 +28,7 @@ const (
 
 var kindNames = [...]string{
 	"unknown", "applicationHost.config", "MetaBase.xml", "redirection.config", "appcmd output",
-	"adsutil output", "netsh output", "registry export", "pfx", "pem", "der", "web.config",
+	"adsutil output", "netsh output", "netsh iplisten output", "registry export", "pfx", "pem", "der", "web.config",
 }
 
 // String returns the usual name of such a file.
@@ -221,6 +222,8 @@ func detectText(text []byte) Kind {
 		return Appcmd
 	case reHashLine.Match(head), reNetshHint.Match(head):
 		return Netsh
+	case looksLikeIPListen(head):
+		return IPListen
 	}
 	return Unknown
 }

@@ -15,7 +15,8 @@
 //   - the output of "adsutil.vbs ENUM" and "GET" (IIS 6);
 //   - the output of "appcmd list site", "app", "vdir" and "apppool", as text and
 //     with /xml;
-//   - the output of "netsh http show sslcert" in any display language;
+//   - the output of "netsh http show sslcert" and "netsh http show iplisten" in any
+//     display language;
 //   - a registry export of HKLM\SOFTWARE\Microsoft\IIS\CentralCertProvider, where
 //     IIS keeps the settings of its central certificate store;
 //   - PFX, PEM and DER certificate files, which are only listed.

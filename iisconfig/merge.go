@@ -17,8 +17,13 @@ func (b *builder) finish() *Server {
 	b.placeAppcmd()
 	b.place()
 	b.join()
-	if b.others > 0 {
-		b.rep.info(CodeUnrecognised, Source{}, "%d other files were found, of no kind that is read", b.others)
+	if n := len(b.others); n > 0 {
+		const most = 20
+		names := strings.Join(b.others[:min(n, most)], ", ")
+		if n > most {
+			names += ", ..."
+		}
+		b.rep.info(CodeUnrecognised, Source{}, "%d other files were found, of no kind that is read: %s", n, names)
 	}
 	b.server.Findings = b.rep.all(b.server.Inputs)
 	return &b.server

@@ -15,6 +15,10 @@ type Server struct {
 	CertificateFiles []CertificateFile    `json:"certificate_files,omitempty"`
 	CentralStore     *CentralStore        `json:"central_store,omitempty"`
 	WebFarms         []*WebFarm           `json:"web_farms,omitempty"`
+	// Listen are the addresses that HTTP.sys listens on for all ports; none means all.
+	// ListenRead says whether any input told.
+	Listen     []ListenAddress `json:"listen,omitempty"`
+	ListenRead bool            `json:"listen_read,omitempty"`
 	// Settings are those of the whole server, which every site inherits.
 	Settings *Settings `json:"settings,omitempty"`
 	// Configured are the sections that made Settings.

@@ -25,11 +25,14 @@ type Options struct {
 	MaxElements, MaxDepth, MaxToken int
 	// MaxFindings bounds the findings of each code; 0 means 1,000.
 	MaxFindings int
-	// Folders translates folders of the IIS server to those of the files that are
-	// read: {`C:\inetpub`: "export/inetpub"}. The longest match counts. It finds the
-	// paths that web.config files belong to. Without an entry, a web.config belongs to the
-	// folder whose names, from the drive on, follow one another in its own path.
-	Folders map[string]string
+	// Folders says of which folders of the IIS server the files below others are copies:
+	// {`C:\inetpub`, "export/inetpub"}. The longest match counts. It finds the paths that
+	// web.config files belong to. Without an entry, a web.config belongs to the folder
+	// whose names, from the drive on, follow one another in its own path.
+	Folders []Folder
+	// WebConfigs are folders in which ReadFS looks for web.config files and nothing else.
+	// They count where no other file is the web.config of a path.
+	WebConfigs []string
 }
 
 func (o Options) withDefaults() Options {
@@ -127,7 +130,36 @@ func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
 			return nil, err
 		}
 	}
-	return read(items, opts)
+	more, err := webConfigsBelow(fsys, opts)
+	if err != nil {
+		return nil, err
+	}
+	return read(append(items, more...), opts)
+}
+
+// webConfigsBelow finds the files of Options.WebConfigs.
+func webConfigsBelow(fsys fs.FS, opts Options) (items []item, err error) {
+	const late = 1 << 20 // behind all other files
+	for _, name := range opts.WebConfigs {
+		err := fs.WalkDir(fsys, name, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return &Error{File: p, Err: err}
+			}
+			if !isWebConfig(p) {
+				return nil
+			}
+			it, err := look(fsys, p, d, opts)
+			if it.read != nil {
+				it.walked, it.depth = true, late+strings.Count(p, "/")
+				items = append(items, it)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
 }
 
 // look recognises a file. Of a large one that is not recognised, no more than the

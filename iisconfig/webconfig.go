@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"crypto/sha256"
 	"errors"
 	"path"
 	"slices"
@@ -34,6 +35,9 @@ func (b *builder) webConfig(name string, text []byte) {
 			"the web.config is in no folder of a site")
 		// It is read all the same, for what is wrong with it.
 		places = []webPlace{{site: &Site{Name: "?"}, nobody: true}}
+	}
+	if places = b.notRead(name, text, places); len(places) == 0 {
+		return
 	}
 	for i := range places {
 		if i > 0 {
@@ -90,90 +94,179 @@ func (b *builder) markWebConfig(p webPlace, src Source, code, message string) {
 // folder is a virtual directory, for the web.config files in its folder.
 type folder struct {
 	place       webPlace
+	physical    string // in its clean form
 	noSubConfig bool
 }
 
-// folders indexes all virtual directories by the names of their folder, as
-// folderNames has them.
-func (b *builder) folders() map[string][]folder {
-	out := make(map[string][]folder)
+// folderIndex finds virtual directories.
+type folderIndex struct {
+	byPath  map[string][]folder // by their folder in lower case
+	byNames map[string][]folder // by the names of it, without drive, host or variable
+	// owners are the virtual directories of a site by their path in lower case.
+	owners map[*Site]map[string]string
+}
+
+func (b *builder) folders() *folderIndex {
+	if b.folderIndex != nil {
+		return b.folderIndex
+	}
+	x := &folderIndex{
+		byPath: make(map[string][]folder), byNames: make(map[string][]folder), owners: make(map[*Site]map[string]string),
+	}
+	b.folderIndex = x
 	for _, s := range b.server.Sites {
+		x.owners[s] = make(map[string]string)
 		for _, app := range s.Applications {
 			for _, dir := range app.VirtualDirectories {
-				names, translated := b.folderNames(dir.PhysicalPath)
-				if len(names) == 0 && !translated {
-					continue // a whole drive: any file might be in it
+				f := folder{
+					place:    webPlace{site: s, path: path.Join("/", app.Path, dir.Path)},
+					physical: CleanFolder(dir.PhysicalPath), noSubConfig: dir.NoSubConfig,
 				}
-				key := strings.Join(names, "/")
-				out[key] = append(out[key], folder{
-					place:       webPlace{site: s, path: path.Join("/", app.Path, dir.Path)},
-					noSubConfig: dir.NoSubConfig,
-				})
+				x.owners[s][strings.ToLower(f.place.path)] = f.physical
+				key := strings.ToLower(f.physical)
+				x.byPath[key] = append(x.byPath[key], f)
+				// In a whole drive, any file might be.
+				if names := folderNames(f.physical); len(names) > 0 {
+					key := strings.Join(names, "/")
+					x.byNames[key] = append(x.byNames[key], f)
+				}
 			}
 		}
 	}
-	return out
+	return x
 }
 
-// folderNames splits a folder of the server into names. Options.Folders translates
-// it; else the drive, a share's host or a variable such as %SystemDrive% is dropped.
-func (b *builder) folderNames(physical string) (names []string, translated bool) {
-	p := strings.TrimRight(slashes(physical), "/")
-	best, to := "", ""
-	for from, target := range b.opts.Folders {
-		from = strings.TrimRight(slashes(from), "/")
-		if len(from) > len(best) && len(p) >= len(from) && strings.EqualFold(p[:len(from)], from) &&
-			(len(p) == len(from) || p[len(from)] == '/') {
-			best, to = from, target
-		}
-	}
-	if best != "" {
-		return lowerSegments(slashes(to) + p[len(best):]), true
-	}
-	names = lowerSegments(p)
-	if len(names) > 0 && (strings.HasSuffix(names[0], ":") || strings.HasPrefix(names[0], "%") || strings.HasPrefix(p, "//")) {
+// folderNames splits a folder of the server into names, without the drive, a share's
+// host or a variable.
+func folderNames(clean string) []string {
+	names := lowerSegments(clean)
+	if len(names) > 0 && (strings.HasSuffix(names[0], ":") || strings.HasPrefix(names[0], "%") || strings.HasPrefix(clean, "//")) {
 		names = names[1:]
 	}
-	return names, false
+	return names
 }
 
 func lowerSegments(p string) []string { return segments(strings.ToLower(p)) }
 
-// places finds the paths that the folder of a file has. The virtual directory with
-// the most names that are all in the file's own path tells where the copy of the
-// server's folders starts; others above it serve the same file by a longer path.
+// places finds the paths that the folder of a file has. Options.Folders tells which
+// folder of the server it is. Else its names do: the virtual directory with the most
+// names that are all in the file's own path tells where the copy of the server's folders
+// starts; others above it serve the same file by a longer path.
 func (b *builder) places(file string) []webPlace {
-	if b.folderIndex == nil {
-		b.folderIndex = b.folders()
+	dir := path.Dir(slashes(file))
+	if on, ok := b.copied(dir); ok {
+		return b.placesOn(on)
 	}
-	parts := segments(path.Dir(slashes(file)))
-	lower := lowerSegments(path.Dir(slashes(file)))
+	index := b.folders().byNames
+	parts, lower := segments(dir), lowerSegments(dir)
 	for n := len(lower); n > 0; n-- {
 		for start := len(lower) - n; start >= 0; start-- {
-			if b.folderIndex[strings.Join(lower[start:start+n], "/")] == nil {
+			found := index[strings.Join(lower[start:start+n], "/")]
+			if found == nil {
 				continue
 			}
-			return b.placesFrom(parts[start:], lower[start:], n, 1)
+			b.ambiguous(file, found)
+			var out []webPlace
+			for ; n > 0; n-- {
+				out = b.addPlaces(out, index[strings.Join(lower[start:start+n], "/")], strings.Join(parts[start+n:], "/"))
+			}
+			return out
 		}
 	}
-	return b.placesFrom(parts, lower, 0, 0)
+	return nil
 }
 
-// placesFrom returns the places of all folders that the first parts name: at most n of
-// them, and at least so many.
-func (b *builder) placesFrom(parts, lower []string, n, least int) []webPlace {
-	var out []webPlace
-	for ; n >= least; n-- {
-		for _, f := range b.folderIndex[strings.Join(lower[:n], "/")] {
-			rest := strings.Join(parts[n:], "/")
-			if f.noSubConfig && rest != "" {
-				continue
+// copied returns the folders of the server that Options.Folders has for one here.
+func (b *builder) copied(dir string) (on []string, ok bool) {
+	parts, longest := segments(dir), -1
+	for _, f := range b.opts.Folders {
+		to := segments(f.To)
+		if len(to) > len(parts) || !slices.Equal(parts[:len(to)], to) || len(to) < longest {
+			continue
+		}
+		if len(to) > longest {
+			on, longest = nil, len(to)
+		}
+		on = append(on, strings.TrimSuffix(CleanFolder(f.From)+"/"+strings.Join(parts[len(to):], "/"), "/"))
+	}
+	return on, longest >= 0
+}
+
+// placesOn returns the places of folders of the server.
+func (b *builder) placesOn(on []string) (out []webPlace) {
+	for _, physical := range on {
+		for above := physical; ; {
+			rest := strings.Trim(physical[len(above):], "/")
+			out = b.addPlaces(out, b.folders().byPath[strings.ToLower(above)], rest)
+			i := strings.LastIndexByte(above, '/')
+			if i <= 0 {
+				break
 			}
-			place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest)}
-			if !slices.Contains(out, place) {
-				out = append(out, place)
-			}
+			above = above[:i]
 		}
 	}
 	return out
+}
+
+// addPlaces adds the paths that virtual directories give to a folder below theirs. Where
+// another virtual directory has the path, IIS looks into that one.
+func (b *builder) addPlaces(out []webPlace, folders []folder, rest string) []webPlace {
+	for _, f := range folders {
+		if f.noSubConfig && rest != "" {
+			continue
+		}
+		place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest)}
+		if !slices.Contains(out, place) && b.owner(place) == f.physical {
+			out = append(out, place)
+		}
+	}
+	return out
+}
+
+// owner returns the folder of the virtual directory that a path is in.
+func (b *builder) owner(place webPlace) string {
+	owners := b.folders().owners[place.site]
+	for p := strings.ToLower(place.path); ; p = path.Dir(p) {
+		if physical, ok := owners[p]; ok || p == "/" {
+			return physical
+		}
+	}
+}
+
+// ambiguous warns of a file that is found by names which two folders of the server
+// have.
+func (b *builder) ambiguous(file string, found []folder) {
+	for _, f := range found[1:] {
+		if !strings.EqualFold(f.physical, found[0].physical) {
+			b.rep.warn(CodeConflict, Source{File: file}, "say where the copies of each are",
+				"two folders of the server have these names, and it is taken for the file of both: %s and %s", found[0].physical, f.physical)
+			return
+		}
+	}
+}
+
+// notRead takes out of the places of a web.config those whose web.config was read from
+// another file.
+func (b *builder) notRead(name string, text []byte, places []webPlace) []webPlace {
+	sum := sha256.Sum256(text)
+	return slices.DeleteFunc(places, func(p webPlace) bool {
+		key := webPlace{site: p.site, path: strings.ToLower(p.path)}
+		first, again := b.webRead[key]
+		switch {
+		case !again:
+			b.webRead[key] = webFile{name, sum}
+		case first.sum == sum:
+			b.rep.info(CodeIgnored, Source{File: name}, "it is the same as %s", first.name)
+		default:
+			b.rep.warn(CodeConflict, Source{File: name}, "leave only the one that the server has",
+				"the web.config of %s was read from %s, which is another one; this one is left out", p.scope(), first.name)
+		}
+		return again
+	})
+}
+
+// webFile is a web.config that was read.
+type webFile struct {
+	name string
+	sum  [sha256.Size]byte
 }

@@ -29,7 +29,7 @@ func TestPlaces(t *testing.T) {
 	const content = `<configuration><system.webServer><directoryBrowse enabled="true"/></system.webServer></configuration>`
 	for _, test := range []struct {
 		file    string
-		folders map[string]string
+		folders []Folder
 		want    []string
 	}{
 		{`C:\inetpub\wwwroot\web.config`, nil, []string{"A"}},
@@ -43,10 +43,16 @@ func TestPlaces(t *testing.T) {
 		{"web/shop/sub/web.config", nil, nil}, // allowSubDirConfig
 		{"elsewhere/web.config", nil, nil},
 		{"web.config", nil, nil},
-		{"srv/one/web.config", map[string]string{`C:\inetpub`: "/srv", `%systemdrive%\inetpub\wwwroot`: "srv/one"}, []string{"A"}},
-		{"srv/wwwroot/b/web.config", map[string]string{`c:\InetPub\`: "srv", `C:\inet`: "nowhere"}, []string{"B", "C"}},
-		{"web.config", map[string]string{`E:\`: "."}, []string{"D"}},
-		{"sub/web.config", map[string]string{`E:\`: ""}, []string{"D/sub"}},
+		{"srv/one/web.config", []Folder{{`C:\inetpub`, "/srv"}, {`%systemdrive%\inetpub\wwwroot`, "srv/one"}}, []string{"A"}},
+		{"srv/wwwroot/b/web.config", []Folder{{`c:\InetPub\`, "srv"}, {`C:\inet`, "nowhere"}}, []string{"A/b", "B", "C"}},
+		{"copy/b/web.config", []Folder{{`\\?\C:/INETPUB/./wwwroot/`, "copy"}}, []string{"A/b", "B", "C"}},
+		{"copy/x/web.config", []Folder{{`\\files\share`, "other"}, {`D:\web\shop`, "copy/x"}}, []string{"A/shop"}},
+		{"copy/pictures/web.config", []Folder{{`\\?\UNC\FILES\share`, "copy"}}, []string{"A/img"}},
+		{"copy/inetpub/wwwroot/web.config", []Folder{{`D:\x`, "copy"}}, nil}, // it is a copy of another folder
+		{"inetpub/wwwroot/img/web.config", nil, nil},                         // the virtual directory /img has it
+		{"inetpub/wwwroot/shop/web.config", nil, nil},
+		{"web.config", []Folder{{`E:\`, "."}}, []string{"D"}},
+		{"sub/web.config", []Folder{{`E:\`, ""}}, []string{"D/sub"}},
 	} {
 		s, err := Read([]File{{Name: test.file, Data: []byte(content)}, {Name: "sites.config", Data: []byte(twoSites)}}, Options{Folders: test.folders})
 		if err != nil {

@@ -1,0 +1,76 @@
+package iisconfig
+
+import (
+	"path"
+	"strings"
+)
+
+// Folder says which folder here a folder of the IIS server is.
+type Folder struct{ From, To string }
+
+// windowsFolders are the variables that IIS writes into paths, as they are on nearly
+// every server.
+var windowsFolders = map[string]string{
+	"systemdrive": "C:", "windir": "C:/Windows", "systemroot": "C:/Windows",
+	"programfiles": "C:/Program Files", "programdata": "C:/ProgramData",
+}
+
+// CleanFolder writes a folder of the IIS server in one form: with slashes and none at
+// the end, without the prefix \\?\, with the usual folder for a variable such as
+// %SystemDrive% at its beginning. The root of a drive is "C:", a share "//server/share".
+func CleanFolder(p string) string {
+	p = slashes(strings.TrimSpace(p))
+	for _, prefix := range []string{"//?/", "//./"} {
+		rest, ok := strings.CutPrefix(p, prefix)
+		if !ok {
+			continue
+		}
+		p = rest
+		if share, ok := cutPrefixFold(rest, "UNC/"); ok {
+			p = "//" + share
+		}
+	}
+	if name, rest, ok := strings.Cut(strings.TrimPrefix(p, "%"), "%"); ok && strings.HasPrefix(p, "%") {
+		if folder := windowsFolders[strings.ToLower(name)]; folder != "" {
+			p = folder + rest
+		}
+	}
+	share := strings.HasPrefix(p, "//")
+	if p == "" {
+		return ""
+	}
+	p = strings.TrimSuffix(path.Clean(p), "/")
+	if share {
+		p = "/" + p
+	}
+	return p
+}
+
+// FolderBelow returns what a clean folder has behind another one that it is in, with a
+// leading slash; nothing if they are the same. Windows compares names without case.
+func FolderBelow(folder, dir string) (rest string, ok bool) {
+	rest, ok = cutPrefixFold(folder, dir)
+	if !ok || dir == "" || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return rest, true
+}
+
+// Translate finds the folder here of one of the server, by the longest match. Without
+// one, it returns the folder in its clean form.
+func Translate(folders []Folder, physical string) (here string, ok bool) {
+	p, longest := CleanFolder(physical), -1
+	here = p
+	for _, f := range folders {
+		from := CleanFolder(f.From)
+		rest, below := FolderBelow(p, from)
+		if !below || len(from) <= longest {
+			continue
+		}
+		longest = len(from)
+		if here = strings.TrimRight(f.To, "/") + rest; here == "" {
+			here = "/"
+		}
+	}
+	return here, longest >= 0
+}
