@@ -37,6 +37,9 @@ func (iisAdapter) Adapt(body []byte, options map[string]any) ([]byte, []caddycon
 		}
 	}
 	plan := iisimport.Import(server, opts)
+	if len(plan.Sites) == 0 {
+		return nil, nil, fmt.Errorf("%s has no site", name)
+	}
 	raw, err := adaptCaddyfile(plan.Caddyfile())
 	if err != nil {
 		return nil, nil, fmt.Errorf("the Caddyfile made of %s is refused; please report this: %w", name, err)

@@ -13,32 +13,37 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--report <file>|-] [--map <folder>=<folder>]... [--certificates <folder>] [--upstream <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--upstream <address>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
 told apart by their content, and may be in folders:
 
   applicationHost.config, web.config files in their folders, MetaBase.xml,
-  the output of netsh http show sslcert, of appcmd list site, app, vdir and
-  apppool, and of adsutil.vbs, and a registry export of the central store.
+  the output of netsh http show sslcert and show iplisten, of appcmd list site,
+  app, vdir and apppool, and of adsutil.vbs, and a registry export of the
+  central store.
+
+--map says where the contents will be on this machine. The copies of web.config
+files are found by the names of their folders, so that those of C:\inetpub are
+in a folder inetpub; --copies names another one.
 
 Certificates are found by their thumbprints in the folder of --certificates, or
-else in the folder that is imported. The environment variable IIS_PFX_PASSWORD
+else in the folder certificates of the folder that is imported, or anywhere in
+it. The environment variable IIS_PFX_PASSWORD
 opens PFX files, now and when Caddy loads them.
 
 Requests that a worker process answered go to the address in the environment
 variable IIS_UPSTREAM, or else to that of --upstream.
 
-The report says for each line what it became, what was dropped and why, and what
-must be decided by hand. Without --report, only its numbers are written, to the
-standard error, as is the report for -. It is JSON with --json, and if the name
+The report says for each line what it became, what was dropped and why, what is
+closed, and what must be decided by hand. Its numbers and first warnings are
+written to the standard error in any case, and all of it for -. It is JSON with --json, and if the name
 of its file ends with .json.`, `
   $ caddy iis import iis-export > Caddyfile
   $ caddy iis import --report report.txt --map "C:\inetpub=/srv/www" --certificates certs applicationHost.config sslcert.txt`,
@@ -49,7 +54,8 @@ of its file ends with .json.`, `
 	flags := cmd.Flags()
 	flags.String("format", "caddyfile", "What to write: caddyfile or json")
 	flags.String("report", "", "The file for the report, or - for the standard error")
-	flags.StringArray("map", nil, `A folder of the IIS server and what it is here, such as "C:\inetpub=/srv/www"; can be repeated`)
+	flags.StringArray("map", nil, `A folder of the IIS server and where its contents will be here, such as "C:\inetpub=/srv/www"; can be repeated`)
+	flags.StringArray("copies", nil, `A folder of the IIS server and where the copies of its web.config files are, such as "C:\inetpub=export/inetpub"; can be repeated`)
 	flags.String("certificates", "", "The folder with PFX and PEM files")
 	flags.String("upstream", "", "The address that stands in for worker processes (default 127.0.0.1:8080)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -66,20 +72,28 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
-	certificates, _ := flags.GetString("certificates")
-	plan, err := importFiles(args, certificates, opts)
+	in := importSources{names: args, maps: opts.Folders}
+	in.certificates, _ = flags.GetString("certificates")
+	copies, _ := flags.GetStringArray("copies")
+	if in.copies, err = parseFolders(copies); err != nil {
+		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
+	}
+	plan, err := in.plan(opts)
 	if err != nil {
 		return err
+	}
+	report, _ := flags.GetString("report")
+	if err := writeReport(e, plan.Report, report); err != nil {
+		return err
+	}
+	if len(plan.Sites) == 0 {
+		return fmt.Errorf("no site was found in %s: give applicationHost.config, MetaBase.xml, or the output of appcmd list site", strings.Join(in.names, ", "))
 	}
 	out := plan.Caddyfile()
 	if format == "json" {
 		if out, err = adaptImported(out); err != nil {
 			return err
 		}
-	}
-	report, _ := flags.GetString("report")
-	if err := writeReport(e, plan.Report, report); err != nil {
-		return err
 	}
 	_, err = e.Out.Write(out)
 	return err
@@ -88,12 +102,9 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	var opts iisimport.Options
 	folders, _ := cmd.Flags().GetStringArray("map")
-	for _, text := range folders {
-		f, err := iisimport.ParseFolder(text)
-		if err != nil {
-			return opts, err
-		}
-		opts.Folders = append(opts.Folders, f)
+	var err error
+	if opts.Folders, err = parseFolders(folders); err != nil {
+		return opts, err
 	}
 	opts.Upstream, _ = cmd.Flags().GetString("upstream")
 	if strings.ContainsAny(opts.Upstream, "{}\"` \t\n") {
@@ -102,31 +113,16 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	return opts, nil
 }
 
-// importFiles reads files and folders. Without a folder for certificates, they are
-// looked for in the first folder.
-func importFiles(names []string, certificates string, opts iisimport.Options) (*iisimport.Plan, error) {
-	for i, name := range names {
-		info, err := os.Stat(name)
+func parseFolders(texts []string) ([]iisimport.Folder, error) {
+	var out []iisimport.Folder
+	for _, text := range texts {
+		f, err := iisimport.ParseFolder(text)
 		if err != nil {
 			return nil, err
 		}
-		names[i] = filepath.ToSlash(filepath.Clean(name))
-		if info.IsDir() && certificates == "" {
-			certificates = name
-		}
+		out = append(out, f)
 	}
-	server, err := iisconfig.ReadFS(hostFS{}, iisconfig.Options{Folders: iisimport.FolderMap(opts.Folders)}, names...)
-	if err != nil {
-		return nil, err
-	}
-	if certificates != "" {
-		opts.CertificateFolder = filepath.ToSlash(certificates)
-		opts.Certificates, err = iisimport.FindCertificates(os.DirFS(certificates), opts.CertificateFolder, os.Getenv(iisimport.PasswordVariable))
-		if err != nil {
-			return nil, err
-		}
-	}
-	return iisimport.Import(server, opts), nil
+	return out, nil
 }
 
 // hostFS is the file system of the machine, with the names that a user types.
@@ -135,7 +131,12 @@ type hostFS struct{}
 // Open implements fs.FS.
 func (hostFS) Open(name string) (fs.File, error) { return os.Open(filepath.FromSlash(name)) }
 
+// writeReport writes the numbers and warnings to the standard error, whatever else is
+// asked for.
 func writeReport(e *cli.Env, report *iisimport.Report, name string) error {
+	if name == "" {
+		return report.Brief(e.Err, "--report shows them")
+	}
 	var buf bytes.Buffer
 	write := report.WriteText
 	if e.JSON || strings.EqualFold(filepath.Ext(name), ".json") {
@@ -144,17 +145,14 @@ func writeReport(e *cli.Env, report *iisimport.Report, name string) error {
 	if err := write(&buf); err != nil {
 		return err
 	}
-	switch name {
-	case "":
-		s := report.Summary
-		fmt.Fprintf(e.Err, "%d sites, %d bindings, %d certificates (%d files missing); %d lines to decide by hand: --report shows them\n",
-			s.Sites, s.Bindings, s.Certificates, len(s.MissingFiles), s.ToDecide)
-		return nil
-	case "-":
+	if name == "-" {
 		_, err := e.Err.Write(buf.Bytes())
 		return err
 	}
-	return os.WriteFile(name, buf.Bytes(), 0o600)
+	if err := os.WriteFile(name, buf.Bytes(), 0o600); err != nil {
+		return err
+	}
+	return report.Brief(e.Err, name+" has them")
 }
 
 // adaptImported turns the Caddyfile of an import into JSON.

@@ -61,6 +61,9 @@ func FolderBelow(folder, dir string) (rest string, ok bool) {
 func Translate(folders []Folder, physical string) (here string, ok bool) {
 	p, longest := CleanFolder(physical), -1
 	here = p
+	if len(p) == 2 && p[1] == ':' {
+		here = p + "/" // without it, Windows takes the current folder of the drive
+	}
 	for _, f := range folders {
 		from := CleanFolder(f.From)
 		rest, below := FolderBelow(p, from)

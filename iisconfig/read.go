@@ -134,7 +134,13 @@ func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return read(append(items, more...), opts)
+	seen := make(map[string]bool)
+	items = slices.DeleteFunc(append(items, more...), func(it item) bool {
+		again := seen[it.name]
+		seen[it.name] = true
+		return again
+	})
+	return read(items, opts)
 }
 
 // webConfigsBelow finds the files of Options.WebConfigs.

@@ -98,6 +98,8 @@ type builder struct {
 	used    map[string]bool // names of certificates
 	caFile  string
 	asking  map[uint16]bool // ports whose endpoint asks for client certificates
+
+	listenIPs []netip.Addr // as Plan.Listen
 }
 
 // findings takes over what reading has shown.
@@ -114,6 +116,29 @@ func (b *builder) findings() {
 	}
 	for _, problem := range certificateProblems(b.plan.opts.Certificates) {
 		b.plan.Report.decide(iisconfig.Source{File: problem.File}, "certificate file", "", "it cannot be used: %v", problem.Err)
+	}
+}
+
+// listen takes over the addresses that HTTP.sys listens on.
+func (b *builder) listen() {
+	rep := b.plan.Report
+	if b.server.ListenRead && len(b.server.Listen) == 0 {
+		rep.dropped(iisconfig.Source{}, "netsh http show iplisten", "the list is empty: IIS listens on all addresses, as Caddy does")
+	}
+	for _, l := range b.server.Listen {
+		what := "iplisten " + l.Address.String()
+		if l.Address.IsUnspecified() {
+			b.plan.Listen = nil
+			b.listenIPs = nil
+			rep.decide(l.Source, what, "write listen with single addresses into the block iis if it shall not listen on all",
+				"IIS listens on all addresses of this family; Caddy listens on all addresses")
+			return
+		}
+		if text := l.Address.String(); !slices.Contains(b.plan.Listen, text) {
+			b.plan.Listen = append(b.plan.Listen, text)
+			b.listenIPs = append(b.listenIPs, l.Address)
+			rep.translated(l.Source, what, "listen %s, an address that the machine must have", text)
+		}
 	}
 }
 

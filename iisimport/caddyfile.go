@@ -18,6 +18,9 @@ const (
 // Caddyfile writes the plan.
 func (p *Plan) Caddyfile() []byte {
 	var kids []*Directive
+	if len(p.Listen) > 0 {
+		kids = append(kids, directive(append([]string{"listen"}, p.Listen...)...).because("On the IIS server: netsh http show iplisten"))
+	}
 	for _, c := range p.Certificates {
 		kids = append(kids, c.directive())
 	}

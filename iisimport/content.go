@@ -127,44 +127,6 @@ func nativeVerb(h iisconfig.Handler) bool {
 	return strings.EqualFold(h.Verb, "OPTIONS") || strings.EqualFold(h.Verb, "TRACE")
 }
 
-// folder translates a folder of the server.
-func (o Options) folder(physical string) string {
-	p := strings.ReplaceAll(physical, `\`, "/")
-	for _, v := range []string{"%SystemDrive%", "%systemdrive%", "%SYSTEMDRIVE%"} {
-		p = strings.Replace(p, v, "C:", 1)
-	}
-	best := Folder{}
-	for _, f := range o.Folders {
-		from := strings.TrimRight(strings.ReplaceAll(f.From, `\`, "/"), "/")
-		if len(from) > len(best.From) && len(p) >= len(from) && strings.EqualFold(p[:len(from)], from) && (len(p) == len(from) || p[len(from)] == '/') {
-			best = Folder{from, strings.TrimRight(f.To, "/")}
-		}
-	}
-	if best.From != "" {
-		return cmp.Or(best.To+p[len(best.From):], "/")
-	}
-	return p
-}
-
-// folderWord writes a folder into the Caddyfile. A variable of Windows is one of
-// Caddy's environment.
-func (w *siteWriter) folderWord(physical string, src iisconfig.Source) string {
-	p := w.b.plan.opts.folder(physical)
-	if len(w.b.plan.opts.Folders) > 0 && p == strings.ReplaceAll(physical, `\`, "/") {
-		w.report().decide(src, "folder "+physical, "add --map for it", "no --map translates it")
-	}
-	if before, after, ok := strings.Cut(p, "%"); ok {
-		if name, rest, ok := strings.Cut(after, "%"); ok && isVariable(name) {
-			return literal(before) + "{env." + name + "}" + literal(rest)
-		}
-	}
-	return literal(p)
-}
-
-func isVariable(name string) bool {
-	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
-}
-
 func (w *siteWriter) upstream() string {
 	w.b.plan.Workers = true
 	w.report().worker(fmt.Sprintf("site %d %s", w.site.ID, w.site.Name))

@@ -9,8 +9,6 @@ package iisimport
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
@@ -34,30 +32,6 @@ type Options struct {
 	Certificates *Certificates
 }
 
-// Folder translates a folder of the IIS server.
-type Folder struct{ From, To string }
-
-// ParseFolder reads a translation such as "C:\inetpub=/srv/www".
-func ParseFolder(text string) (Folder, error) {
-	from, to, ok := strings.Cut(text, "=")
-	if !ok || from == "" || to == "" {
-		return Folder{}, fmt.Errorf(`%q is no translation of a folder, such as C:\inetpub=/srv/www`, text)
-	}
-	if strings.Contains(to, envVariable) {
-		return Folder{}, errors.New("a folder must not have an environment variable of a Caddyfile in it")
-	}
-	return Folder{from, to}, nil
-}
-
-// FolderMap returns the translations in the form that iisconfig takes.
-func FolderMap(folders []Folder) map[string]string {
-	out := make(map[string]string, len(folders))
-	for _, f := range folders {
-		out[f.From] = f.To
-	}
-	return out
-}
-
 func (o Options) withDefaults() Options {
 	o.Upstream = cmp.Or(o.Upstream, "127.0.0.1:8080")
 	o.CertificateFolder = cmp.Or(strings.TrimRight(strings.ReplaceAll(o.CertificateFolder, `\`, "/"), "/"), "certificates")
@@ -73,16 +47,20 @@ type Plan struct {
 	// Workers says that some site sends requests to the address that stands in for
 	// the worker processes.
 	Workers bool
-	Report  *Report
+	// Listen are the addresses to listen on; all if there are none.
+	Listen []string
+	Report *Report
 
-	opts Options
+	opts   Options
+	inputs []iisconfig.Input
 }
 
 // Import translates a server.
 func Import(server *iisconfig.Server, opts Options) *Plan {
-	p := &Plan{Report: new(Report), opts: opts.withDefaults()}
+	p := &Plan{Report: new(Report), opts: opts.withDefaults(), inputs: server.Inputs}
 	b := &builder{plan: p, server: server, records: make(map[string]*record), used: make(map[string]bool), byHash: make(map[string]*Certificate), asking: make(map[uint16]bool)}
 	b.findings()
+	b.listen()
 	b.sites()
 	b.settleRecords()
 	b.endpoints()

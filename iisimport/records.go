@@ -293,7 +293,7 @@ func (b *builder) endpoint(n *iisconfig.CertificateRecord, ports map[uint16]bool
 // check asks the rules that Caddy will ask: what is refused is resolved as IIS
 // does, and what surprises is shown.
 func (b *builder) check() {
-	opts := binding.Options{CentralStore: b.plan.CentralStore != nil, MaxFindings: 1000, FirstWins: true}
+	opts := binding.Options{CentralStore: b.plan.CentralStore != nil, MaxFindings: 1000, FirstWins: true, Listen: b.listenIPs}
 	tables, _, err := binding.Compile(b.bindingSites(), b.bindingEndpoints(), opts)
 	if err == nil {
 		for _, s := range b.plan.Sites {

@@ -69,7 +69,9 @@ type Summary struct {
 
 // Report says what became of the source, and what check says of the result.
 type Report struct {
-	Summary  Summary           `json:"summary"`
+	Summary Summary `json:"summary"`
+	// Inputs are the files that were read.
+	Inputs   []iisconfig.Input `json:"inputs,omitempty"`
 	Lines    []Line            `json:"lines"`
 	Findings []binding.Finding `json:"findings,omitempty"`
 
@@ -130,6 +132,7 @@ func (r *Report) finish(p *Plan) {
 		seen[l] = true
 		return double
 	})
+	r.Inputs = p.inputs
 	s := &r.Summary
 	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers
 	for _, site := range p.Sites {
@@ -172,6 +175,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, sentence := range s.Places.Sentences() {
 		sb.WriteString(sentence + "\n")
 	}
+	list(&sb, "\nRead:\n", r.inputs())
 	list(&sb, "\nMissing certificate files:\n", s.MissingFiles)
 	list(&sb, "\nSent to the address in IIS_UPSTREAM (default "+s.UpstreamAddress+"), because a worker process of IIS answered:\n", s.WorkerSites)
 	for _, part := range []struct {
@@ -191,6 +195,49 @@ func (r *Report) WriteText(w io.Writer) error {
 		findings = append(findings, f.Severity.String()+" ["+f.Code+"] "+f.String())
 	}
 	list(&sb, "\nWhat check says of the result:\n", findings)
+	_, err := io.WriteString(w, sb.String())
+	return err
+}
+
+// inputs names the files that were read. There may be thousands of web.config files.
+func (r *Report) inputs() (lines []string) {
+	webs := 0
+	for _, in := range r.Inputs {
+		if in.Kind == iisconfig.WebConfig {
+			webs++
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", in.Name, in.Kind))
+	}
+	if len(r.Inputs) > 0 {
+		lines = append(lines, fmt.Sprintf("%d web.config files", webs))
+	}
+	return lines
+}
+
+// Brief writes the numbers, and the first of the lines to decide, for those who do not
+// look into the report at once.
+func (r *Report) Brief(w io.Writer, where string) error {
+	var sb strings.Builder
+	s := r.Summary
+	fmt.Fprintf(&sb, "%d sites, %d bindings, %d certificates (%d files missing); %d lines to decide by hand: %s\n",
+		s.Sites, s.Bindings, s.Certificates, len(s.MissingFiles), s.ToDecide, where)
+	for _, sentence := range s.Places.Sentences() {
+		sb.WriteString(sentence + "\n")
+	}
+	const most = 20
+	shown := 0
+	for _, l := range r.Lines {
+		if l.Outcome != Decide {
+			continue
+		}
+		if shown++; shown <= most {
+			sb.WriteString(strings.Replace(l.String(), string(Decide)+": ", "warning: ", 1) + "\n")
+		}
+	}
+	if shown > most {
+		fmt.Fprintf(&sb, "... and %d more\n", shown-most)
+	}
 	_, err := io.WriteString(w, sb.String())
 	return err
 }

@@ -1,0 +1,78 @@
+package iisimport
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// Folder translates a folder of the IIS server.
+type Folder = iisconfig.Folder
+
+// ParseFolder reads a translation such as "C:\inetpub=/srv/www".
+func ParseFolder(text string) (Folder, error) {
+	from, to, ok := strings.Cut(text, "=")
+	if !ok || from == "" || to == "" {
+		return Folder{}, fmt.Errorf(`%q is no translation of a folder, such as C:\inetpub=/srv/www`, text)
+	}
+	if strings.Contains(to, envVariable) {
+		return Folder{}, errors.New("a folder must not have an environment variable of a Caddyfile in it")
+	}
+	return Folder{From: from, To: to}, nil
+}
+
+// Uses reports whether the sites or the central store of a server have a folder that is
+// in the one given.
+func Uses(server *iisconfig.Server, folder string) bool {
+	in := iisconfig.CleanFolder(folder)
+	for _, used := range Folders(server) {
+		if _, ok := iisconfig.FolderBelow(iisconfig.CleanFolder(used), in); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Folders lists the folders that the server serves or reads, as they are written there.
+func Folders(server *iisconfig.Server) []string {
+	var out []string
+	for _, s := range server.Sites {
+		for _, app := range s.Applications {
+			for _, dir := range app.VirtualDirectories {
+				out = append(out, dir.PhysicalPath)
+			}
+		}
+	}
+	if c := server.CentralStore; c != nil && c.Location != "" {
+		out = append(out, c.Location)
+	}
+	return out
+}
+
+// folder translates a folder of the server.
+func (o Options) folder(physical string) string {
+	here, _ := iisconfig.Translate(o.Folders, physical)
+	return here
+}
+
+// folderWord writes a folder into the Caddyfile. A variable of Windows is one of
+// Caddy's environment.
+func (w *siteWriter) folderWord(physical string, src iisconfig.Source) string {
+	folders := w.b.plan.opts.Folders
+	p, translated := iisconfig.Translate(folders, physical)
+	if len(folders) > 0 && !translated {
+		w.report().decide(src, "folder "+physical, "add --map for it", "no --map translates it")
+	}
+	if before, after, ok := strings.Cut(p, "%"); ok {
+		if name, rest, ok := strings.Cut(after, "%"); ok && isVariable(name) {
+			return literal(before) + "{env." + name + "}" + literal(rest)
+		}
+	}
+	return literal(p)
+}
+
+func isVariable(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
