@@ -120,6 +120,10 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
 		return findings, nil
 	}
+	decide, err := cli.PlaceFindings(cfg.AppsRaw["iis"])
+	if err != nil {
+		return nil, err
+	}
 	// Log files belong to the running Caddy, and messages among findings to
 	// nobody.
 	cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
@@ -143,7 +147,7 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 			findings = append(findings, showFinding(f))
 		}
 	}
-	return findings, nil
+	return append(findings, decide...), nil
 }
 
 // conflicts returns the errors among the bindings, each as a finding of its

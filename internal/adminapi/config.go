@@ -13,6 +13,15 @@ import (
 	"strings"
 )
 
+// App returns the configuration of the iis app as JSON.
+func (c *Client) App(ctx context.Context) (json.RawMessage, error) {
+	a, err := c.get(ctx, "/config/apps/iis")
+	if err != nil {
+		return nil, err
+	}
+	return a.body, nil
+}
+
 // sitesPath is where Caddy's configuration has the sites.
 const sitesPath = "/config/apps/iis/sites"
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 )
 
 // CheckRunning shows the findings of the running configuration.
@@ -13,7 +14,38 @@ func CheckRunning(ctx context.Context, e *Env) error {
 	if err != nil {
 		return &ExitError{ExitNotAsked, err}
 	}
-	return Check(e, findings)
+	raw, err := e.Client.App(ctx)
+	if err != nil {
+		return &ExitError{ExitNotAsked, err}
+	}
+	decide, err := PlaceFindings(raw)
+	if err != nil {
+		return &ExitError{ExitNotAsked, err}
+	}
+	return Check(e, append(findings, decide...))
+}
+
+// The codes of the findings about what an import has left to people.
+const (
+	codeClosed   = "closed-places"
+	codeWaiting  = "waiting-places"
+	codeUpstream = "unset-upstreams"
+)
+
+// PlaceFindings counts, in the JSON of the iis app, what an import has left to people.
+// A configuration without any such place has none of these findings.
+func PlaceFindings(raw []byte) ([]adminapi.Finding, error) {
+	count, err := places.In(raw)
+	if err != nil || count.Zero() {
+		return nil, err
+	}
+	var findings []adminapi.Finding
+	for i, sentence := range count.Sentences() {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityInfo, Code: []string{codeClosed, codeWaiting, codeUpstream}[i], Message: sentence,
+		})
+	}
+	return findings, nil
 }
 
 // Check shows findings and tells their worst severity by its exit code.
