@@ -3,6 +3,7 @@ package certsel
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"sync"
@@ -29,9 +30,10 @@ type fileCert struct {
 	serves   atomic.Pointer[tls.Certificate] // that of slot, with its OCSP staple
 	access   *fileAccess
 	watch    *files.Watch
-	changing sync.Mutex // one change at a time, from loading to publishing
-	unload   func()     // from the stapler; guarded by changing
-	gone     bool       // nobody uses it any more; guarded by changing
+	changing sync.Mutex  // one change at a time, from loading to publishing
+	unload   func()      // from the stapler; guarded by changing
+	gone     bool        // nobody uses it any more; guarded by changing
+	turn     *time.Timer // of a certificate that is not valid yet; guarded by changing
 
 	key contentKey // of slot's certificate in the pool of decoded ones; guarded by slot
 
@@ -169,17 +171,31 @@ func (c *fileCert) changed(ctx context.Context) error {
 		return err
 	}
 	if after, _ := c.slot.Get(); after != before {
-		c.publish()
-		certLog().Info("certificate reloaded",
-			zap.Strings("files", c.recipe.paths), zap.Time("not_after", after.Leaf.NotAfter), zap.Strings("subjects", after.Leaf.DNSNames))
+		fields := []zap.Field{zap.Strings("files", c.recipe.paths), zap.Time("not_after", after.Leaf.NotAfter), zap.Strings("subjects", after.Leaf.DNSNames)}
+		if c.publish(); c.turn != nil {
+			certLog().Warn("the new certificate is not valid yet; the one before serves until it is",
+				append(fields, zap.Time("not_before", after.Leaf.NotBefore))...)
+			return nil
+		}
+		certLog().Info("certificate reloaded", fields...)
 		c.notify()
 	}
 	return nil
 }
 
-// publish serves the certificate of the slot, and has it stapled.
+// publish serves the certificate of the slot, and has it stapled. One that is
+// not valid yet does not take the place of one that is: it has its turn when it
+// is valid, or the other no longer.
 func (c *fileCert) publish() {
 	cert, _ := c.slot.Get()
+	if c.turn != nil {
+		c.turn.Stop()
+		c.turn = nil
+	}
+	if wait := c.early(cert.Leaf, time.Now()); wait > 0 {
+		c.turn = time.AfterFunc(min(wait, time.Hour), c.takeTurn) // clocks are set
+		return
+	}
 	c.serves.Store(cert)
 	if c.unload != nil {
 		c.unload()
@@ -191,6 +207,29 @@ func (c *fileCert) publish() {
 			last.Store(stapled)
 		}
 	})
+}
+
+// early is how long a certificate has to wait until it can take the place of
+// the one that serves, 0 if it need not.
+func (c *fileCert) early(next *x509.Certificate, now time.Time) time.Duration {
+	before := c.serves.Load()
+	if before == nil || before.Leaf.Equal(next) || !now.Before(next.NotBefore) || !certfile.ValidAt(before.Leaf, now) {
+		return 0
+	}
+	return min(next.NotBefore.Sub(now), before.Leaf.NotAfter.Sub(now)) + time.Millisecond
+}
+
+// takeTurn publishes a certificate that has waited.
+func (c *fileCert) takeTurn() {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if c.gone || c.turn == nil {
+		return
+	}
+	if c.publish(); c.turn == nil {
+		certLog().Info("the new certificate is valid now, and serves", zap.Strings("files", c.recipe.paths))
+		c.notify()
+	}
 }
 
 func (c *fileCert) notify() {
@@ -232,6 +271,9 @@ func (c *fileCert) Destruct() error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	c.gone = true
+	if c.turn != nil {
+		c.turn.Stop()
+	}
 	if c.unload != nil {
 		c.unload()
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 )
 
 // refreshInterval is how often certificates in use are compared with
@@ -145,8 +147,9 @@ func (g *group) onEvent(magic *certmagic.Config, name string, data map[string]an
 	}
 }
 
-// refresh puts the newest certificate that the cache has for exactly this
-// subject into its slot.
+// refresh puts the best certificate that the cache has for exactly this
+// subject into its slot: the one of those valid now that is valid longest. One
+// that is not valid yet has its turn when it is.
 func (g *group) refresh(subject string) {
 	g.mu.Lock()
 	s := g.slots[subject]
@@ -154,17 +157,18 @@ func (g *group) refresh(subject string) {
 	if s == nil {
 		return
 	}
-	var newest *certmagic.Certificate
+	var best *certmagic.Certificate
+	now := time.Now()
 	for _, cert := range g.cache.AllMatchingCertificates(subject) {
 		if !slices.Contains(cert.Names, subject) {
 			continue // a wildcard that covers the subject is another certificate
 		}
-		if newest == nil || cert.Leaf.NotAfter.After(newest.Leaf.NotAfter) {
-			newest = &cert
+		if best == nil || certfile.Compare(cert.Leaf, best.Leaf, now) > 0 {
+			best = &cert
 		}
 	}
-	if newest != nil {
-		s.cert.Store(&newest.Certificate)
+	if best != nil {
+		s.cert.Store(&best.Certificate)
 	}
 }
 

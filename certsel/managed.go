@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +30,9 @@ func init() {
 
 // Managed provides certificates that Caddy obtains and renews, one for each
 // subject. A client gets the certificate of the subject that its server name
-// matches, exactly or as a wildcard; any other client, one without server
-// name included, gets the certificate of the first subject.
+// matches, exactly or as a wildcard; where no name chooses, that of the address
+// that it came to, if it is a subject (RFC 6066 section 3 has no server names
+// for addresses); any other client gets the certificate of the first subject.
 type Managed struct {
 	// The names to obtain certificates for: host names, wildcards such as
 	// *.example.com, or IP addresses. At least one is required.
@@ -53,8 +55,9 @@ type Managed struct {
 	internal  bool
 	exact     map[string]*slot
 	wildcards map[string]*slot // keyed by ".example.com"
-	slots     []*slot          // in the order of Subjects
-	subjects  []string         // normalised
+	addresses map[netip.Addr]*slot
+	slots     []*slot  // in the order of Subjects
+	subjects  []string // normalised
 }
 
 // CaddyModule returns the Caddy module information.
@@ -233,6 +236,12 @@ func (m *Managed) index() {
 			m.wildcards[rest] = s
 			continue
 		}
+		if ip, err := netip.ParseAddr(subject); err == nil {
+			if m.addresses == nil {
+				m.addresses = make(map[netip.Addr]*slot)
+			}
+			m.addresses[ip.Unmap()] = s
+		}
 		m.exact[subject] = s
 	}
 }
@@ -283,6 +292,13 @@ func (m *Managed) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if name := hello.ServerName; name != "" {
 		if cert := m.forName(name); cert != nil {
 			return cert
+		}
+	}
+	if len(m.addresses) > 0 {
+		if s := m.addresses[localIP(hello)]; s != nil {
+			if cert := s.cert.Load(); cert != nil {
+				return cert
+			}
 		}
 	}
 	return m.slots[0].cert.Load()

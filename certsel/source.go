@@ -3,9 +3,14 @@ package certsel
 import (
 	"context"
 	"crypto/tls"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/certsel/files"
+	"github.com/caddy-iis/caddy-iis/certsel/health"
 )
 
 // Source provides the certificates that stand behind one name of the
@@ -51,11 +56,11 @@ type Starter interface {
 	Commit()
 }
 
-// Choose returns the certificate of a list that suits a client best: the
-// first that it supports and that is valid now, else the last that it
-// supports, else the first. These are the rules of certmagic's
-// DefaultCertificateSelector, without copying certificates and without regard
-// to the server name.
+// Choose returns the certificate of a list that suits a client best: one that
+// it supports rather than another; among those, one for the server name that it
+// sent; where no name chooses, one for the address that it came to (RFC 6066
+// section 3 has no names for addresses); and then one that is valid now. The
+// first of those that are alike in this is it.
 func Choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certificate {
 	switch len(certs) {
 	case 0:
@@ -63,20 +68,49 @@ func Choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certifica
 	case 1:
 		return certs[0]
 	}
-	// What the client can verify matters here, not whether the certificate
-	// covers the name: bindings have decided that it serves.
+	// SupportsCertificate compares the name as well, where a certificate for
+	// another name may be the right one: bindings have decided that it serves.
 	client := *hello
 	client.ServerName = ""
-	now := time.Now()
-	best := certs[0]
+	ip, now := localIP(hello), time.Now()
+	best, bestRank := certs[0], -1
 	for _, cert := range certs {
-		if err := client.SupportsCertificate(cert); err != nil {
-			continue
-		}
-		best = cert
-		if leaf := cert.Leaf; leaf != nil && now.After(leaf.NotBefore) && now.Before(leaf.NotAfter) {
-			return cert
+		if rank := rankOf(cert, hello.ServerName, &client, ip, now); rank > bestRank {
+			best, bestRank = cert, rank
 		}
 	}
 	return best
+}
+
+func rankOf(cert *tls.Certificate, name string, client *tls.ClientHelloInfo, ip netip.Addr, now time.Time) (rank int) {
+	if client.SupportsCertificate(cert) == nil {
+		rank += 8
+	}
+	leaf := cert.Leaf
+	if leaf == nil {
+		return rank
+	}
+	if name != "" && health.Covers(leaf, name) {
+		rank += 4
+	}
+	if ip.IsValid() && slices.ContainsFunc(leaf.IPAddresses, func(own net.IP) bool { return own.Equal(ip.AsSlice()) }) {
+		rank += 2
+	}
+	if certfile.ValidAt(leaf, now) {
+		rank++
+	}
+	return rank
+}
+
+// localIP is the address that a client came to, without zone; the zero Addr if
+// it is unknown.
+func localIP(hello *tls.ClientHelloInfo) netip.Addr {
+	if hello.Conn == nil {
+		return netip.Addr{}
+	}
+	local, ok := hello.Conn.LocalAddr().(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.Addr{}
+	}
+	return local.AddrPort().Addr().Unmap().WithZone("")
 }

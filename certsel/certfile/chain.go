@@ -152,11 +152,23 @@ func preferred(certs []*certificate) *certificate {
 			return compareBool(errX == nil, errY == nil)
 		}
 		return cmp.Or(
-			compareBool(!now.After(x.NotAfter), !now.After(y.NotAfter)),
+			compareBool(ValidAt(x, now), ValidAt(y, now)),
 			compareBool(!bytes.Equal(x.RawSubject, x.RawIssuer), !bytes.Equal(y.RawSubject, y.RawIssuer)),
-			x.NotAfter.Compare(y.NotAfter),
+			Compare(x, y, now),
 		)
 	})
+}
+
+// ValidAt reports whether a certificate is valid at a time, as to its dates.
+func ValidAt(c *x509.Certificate, at time.Time) bool {
+	return !at.Before(c.NotBefore) && !at.After(c.NotAfter)
+}
+
+// Compare tells which of two certificates for one purpose is the better one at
+// a time, as cmp.Compare does: one that is valid then, else the one that is
+// valid longest.
+func Compare(a, b *x509.Certificate, at time.Time) int {
+	return cmp.Or(compareBool(ValidAt(a, at), ValidAt(b, at)), a.NotAfter.Compare(b.NotAfter))
 }
 
 func compareBool(a, b bool) int {

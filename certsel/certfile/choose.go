@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -119,8 +120,8 @@ func (b *bags) pair(keys []*keyBag, certs []*certificate) (*tls.Certificate, err
 }
 
 // leafOf returns the certificate of a private key. If several are for it, as
-// after a renewal, the one that the key names is taken, else the one that is
-// valid longest.
+// after a renewal, one that is valid now is taken, then the one that the key
+// names, else the one that is valid longest.
 func leafOf(key crypto.Signer, bag *keyBag, certs []*certificate) (*certificate, error) {
 	var (
 		leaf   *certificate
@@ -143,9 +144,11 @@ func leafOf(key crypto.Signer, bag *keyBag, certs []*certificate) (*certificate,
 }
 
 func compareLeaves(bag *keyBag, a, b *certificate) int {
+	now := time.Now()
 	return cmp.Or(
+		compareBool(ValidAt(a.parsed, now), ValidAt(b.parsed, now)),
 		compareBool(bag.names(a), bag.names(b)),
-		a.parsed.NotAfter.Compare(b.parsed.NotAfter),
+		Compare(a.parsed, b.parsed, now),
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 )
 
@@ -17,7 +18,8 @@ import (
 // any order; what is neither a certificate nor a private key is ignored.
 // Without keyPEM, certPEM holds both. Certificates in keyPEM do not count.
 //
-// The leaf is the certificate of the private key; the rest of its chain
+// The leaf is the certificate of the private key, of several the one that is
+// valid now, else the one that is valid longest; the rest of its chain
 // follows in order, with the root if it is there, and without what does not
 // belong to it. The password is for an encrypted key. The error is ErrPassword
 // if it is wrong or missing.
@@ -194,25 +196,30 @@ func (f *pemFile) instead() string {
 	}
 }
 
-// match finds the first private key that has a certificate.
+// match finds the first private key that has a certificate, and of several
+// certificates for it the best one.
 func match(certs []*certificate, keys []*pem.Block, password string) (crypto.Signer, *certificate, error) {
 	var firstErr error
-	w := &work{left: maxWork}
+	w, now := &work{left: maxWork}, time.Now()
 	for _, block := range keys {
 		key, err := pemKey(block, password, w)
 		if err != nil {
 			firstErr = cmp.Or(firstErr, err)
 			continue
 		}
+		var leaf *certificate
 		for _, c := range certs {
 			cert, err := c.parse()
 			if err != nil {
 				firstErr = cmp.Or(firstErr, err)
 				continue
 			}
-			if belongs(key, cert) {
-				return key, c, nil
+			if belongs(key, cert) && (leaf == nil || Compare(cert, leaf.parsed, now) > 0) {
+				leaf = c
 			}
+		}
+		if leaf != nil {
+			return key, leaf, nil
 		}
 	}
 	if firstErr == nil {
