@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv(caddyProgram) != "" {
+		runCaddyProgram()
+	}
 	if raw := os.Getenv(caddyMain); raw != "" {
 		runCaddyMain(raw)
 	}

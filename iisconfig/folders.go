@@ -18,7 +18,20 @@ var windowsFolders = map[string]string{
 // CleanFolder writes a folder of the IIS server in one form: with slashes and none at
 // the end, without the prefix \\?\, with the usual folder for a variable such as
 // %SystemDrive% at its beginning. The root of a drive is "C:", a share "//server/share".
+// It is empty for what is no folder.
 func CleanFolder(p string) string {
+	// What is taken off may have hidden more of the same; no folder needs it often.
+	for range 8 {
+		clean := cleanFolderOnce(p)
+		if clean == p {
+			return p
+		}
+		p = clean
+	}
+	return ""
+}
+
+func cleanFolderOnce(p string) string {
 	p = slashes(strings.TrimSpace(p))
 	for _, prefix := range []string{"//?/", "//./"} {
 		rest, ok := strings.CutPrefix(p, prefix)
@@ -35,15 +48,17 @@ func CleanFolder(p string) string {
 			p = folder + rest
 		}
 	}
-	share := strings.HasPrefix(p, "//")
-	if p == "" {
+	host, isShare := strings.CutPrefix(p, "//")
+	switch {
+	case p == "":
+		return ""
+	case !isShare:
+		return strings.TrimSuffix(path.Clean(p), "/")
+	}
+	if host = strings.Trim(path.Clean("/"+host), "/"); host == "" {
 		return ""
 	}
-	p = strings.TrimSuffix(path.Clean(p), "/")
-	if share {
-		p = "/" + p
-	}
-	return p
+	return "//" + host
 }
 
 // FolderBelow returns what a clean folder has behind another one that it is in, with a

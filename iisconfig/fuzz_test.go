@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -81,6 +82,7 @@ func FuzzNetsh(f *testing.F)           { fuzzKind(f, Netsh) }
 func FuzzAppcmd(f *testing.F)          { fuzzKind(f, Appcmd) }
 func FuzzAdsutil(f *testing.F)         { fuzzKind(f, Adsutil) }
 func FuzzRegistry(f *testing.F)        { fuzzKind(f, Registry) }
+func FuzzIPListen(f *testing.F)        { fuzzKind(f, IPListen) }
 
 // FuzzWebConfig reads a web.config beside a configuration whose site has its folder.
 func FuzzWebConfig(f *testing.F) {
@@ -110,6 +112,50 @@ func FuzzDetect(f *testing.F) {
 		check(t, s)
 		if len(s.Inputs) == 1 && s.Inputs[0].Kind != kind {
 			t.Errorf("read as %s, recognised as %s", s.Inputs[0].Kind, kind)
+		}
+	})
+}
+
+// FuzzTenant gives the folder of one site any web.config: nothing else changes, and
+// reading does not fail.
+func FuzzTenant(f *testing.F) {
+	seed(f, ApplicationHost, Metabase, Redirection, Appcmd, Adsutil, Netsh, Registry, PEM, WebConfig)
+	for _, c := range tenants {
+		f.Add([]byte(c.text))
+	}
+	host := File{Name: "applicationHost.config", Data: []byte(tenantServer)}
+	opts := Options{MaxBytes: 1 << 16, MaxElements: 2000, MaxDepth: 16, MaxToken: 4096, MaxFindings: 50}
+	without, err := Read([]File{host}, opts)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Read([]File{host, {Name: "web/a/sub/web.config", Data: data}}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, s)
+		same := len(s.Sites) == 2 && len(s.ApplicationPools)+len(s.WebFarms)+len(s.Certificates)+len(s.CertificateFiles)+len(s.Listen) == 0 &&
+			s.CentralStore == nil && reflect.DeepEqual(s.Settings, without.Settings) && s.Sites[1].Configured == nil &&
+			reflect.DeepEqual(s.Sites[0].At("/"), without.Sites[0].At("/")) && reflect.DeepEqual(s.Sites[0].At("/other"), without.Sites[0].At("/other"))
+		if !same {
+			t.Errorf("something else has changed: %+v", s)
+		}
+	})
+}
+
+// FuzzCleanFolder: the form is one form, and a folder is in itself.
+func FuzzCleanFolder(f *testing.F) {
+	for _, s := range []string{`C:\inetpub\wwwroot`, `%SystemDrive%\x\`, `\\?\UNC\a\b`, `//?/C:/x`, `E:\`, `..\x`, `\\`, `/`, ` %windir%`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		clean := CleanFolder(s)
+		if again := CleanFolder(clean); again != clean {
+			t.Errorf("%q is %q, then %q", s, clean, again)
+		}
+		if rest, ok := FolderBelow(clean, clean); clean != "" && (!ok || rest != "") {
+			t.Errorf("%q is not in itself", clean)
 		}
 	})
 }

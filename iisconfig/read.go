@@ -104,7 +104,7 @@ func Read(files []File, opts Options) (*Server, error) {
 }
 
 // ReadDir reads everything in a folder and below it that is of a known kind; only
-// the beginning of other files is looked at. Links are not followed.
+// the beginning of other files is looked at. Links are not followed, but named.
 func ReadDir(fsys fs.FS, opts Options) (*Server, error) {
 	return ReadFS(fsys, opts, ".")
 }
@@ -177,17 +177,17 @@ func webConfigsBelow(fsys fs.FS, opts Options) (items []item, err error) {
 // IIS, so that it must not be overlooked.
 func look(fsys fs.FS, name string, d fs.DirEntry, opts Options) (item, error) {
 	it := item{name: name, read: func() ([]byte, error) { return readFile(fsys, name, opts.MaxBytes) }}
-	switch regular := d.Type().IsRegular(); {
-	case d.IsDir():
+	if d.IsDir() {
 		return item{}, nil
-	case isWebConfig(name):
+	}
+	if !d.Type().IsRegular() {
+		it.read = func() ([]byte, error) { return nil, errors.New("it is not a regular file") }
+	}
+	if isWebConfig(name) {
 		it.kind = WebConfig
-		if !regular {
-			it.read = func() ([]byte, error) { return nil, errors.New("it is not a regular file") }
-		}
+	}
+	if it.kind == WebConfig || !d.Type().IsRegular() {
 		return it, nil
-	case !regular:
-		return item{}, nil
 	}
 	f, err := fsys.Open(name)
 	if err != nil {

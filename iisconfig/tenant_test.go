@@ -1,7 +1,10 @@
 package iisconfig
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -166,5 +169,35 @@ func TestFilesOfTheServerInSites(t *testing.T) {
 	s, err = ReadFS(mapFS(files), Options{}, "export/applicationHost.config", "export/web/a/0.config")
 	if err != nil || s.SiteByName("Evil") == nil {
 		t.Errorf("named: %v", err)
+	}
+}
+
+// TestLinks: a web.config that is a link is one that nobody here has read.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"applicationHost.config": tenantServer, "elsewhere/real.config": inWeb(`<directoryBrowse enabled="true"/>`), "web/a/x.txt": "x"} {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"web/a/web.config": "../../elsewhere/real.config", "web/b": "../elsewhere"} {
+		if err := os.Symlink(filepath.FromSlash(to), filepath.Join(dir, filepath.FromSlash(link))); err != nil {
+			t.Skip("no links here:", err)
+		}
+	}
+	s, err := ReadDir(os.DirFS(dir), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set := s.SiteByName("A").At("/"); set.DirectoryBrowse != nil || !slices.Equal(faultCodes(set), []string{CodeMalformed}) {
+		t.Errorf("%+v", set)
+	}
+	named := slices.ContainsFunc(s.Findings, func(f Finding) bool { return strings.Contains(f.Message, "web/b") })
+	if !named {
+		t.Errorf("the link to a folder is not named: %v", s.Findings)
 	}
 }

@@ -115,6 +115,9 @@ func (b *builder) findings() {
 		b.plan.Report.add(outcome, f.Source, f.Code, f.Fix, "%s", f.Message)
 	}
 	for _, problem := range certificateProblems(b.plan.opts.Certificates) {
+		if isAuthorities(problem.File) {
+			continue // it has no private key, and needs none
+		}
 		b.plan.Report.decide(iisconfig.Source{File: problem.File}, "certificate file", "", "it cannot be used: %v", problem.Err)
 	}
 }

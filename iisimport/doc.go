@@ -71,6 +71,7 @@ func Import(server *iisconfig.Server, opts Options) *Plan {
 		b.content(s)
 	}
 	b.serverSettings()
+	b.unusedFiles()
 	p.Report.finish(p)
 	return p
 }

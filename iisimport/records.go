@@ -66,7 +66,12 @@ func (b *builder) clientCertificates(rec *record, s *Site) {
 
 func (b *builder) authorities() string {
 	if b.caFile == "" {
-		b.caFile = literal(path.Join(b.plan.opts.CertificateFolder, "client-ca.pem"))
+		file := path.Join(b.plan.opts.CertificateFolder, authoritiesFile)
+		b.caFile = literal(file)
+		if b.hasFile(file) {
+			b.plan.Report.translated(iisconfig.Source{File: file}, "authorities of client certificates", "trust_pool of client_auth")
+			return b.caFile
+		}
 		b.plan.Report.decide(iisconfig.Source{}, "client certificates", "export the authorities from the stores Root and CA of the IIS server",
 			"put the certificates of the authorities that issue client certificates into %s", b.caFile)
 	}

@@ -36,21 +36,20 @@ func (c Count) Zero() bool { return c == Count{} }
 // Sentences says each count in one sentence.
 func (c Count) Sentences() []string {
 	return []string{
-		sentence(c.Closed, "%s closed, because IIS protects what is there and nothing here surely does the same.", "place is", "places are"),
-		sentence(c.Waiting, "%s for somebody to decide who may see what is there; until then, nobody may.", "place waits", "places wait"),
-		sentence(c.Upstreams, "%s to be set, to where the applications run that IIS had workers for.", "upstream has", "upstreams have"),
+		sentence(c.Closed, "place is closed", "places are closed", ", because IIS protects what is there and nothing here surely does the same"),
+		sentence(c.Waiting, "place waits for a decision", "places wait for a decision", ", who may see what is there; until then, nobody may"),
+		sentence(c.Upstreams, "upstream must be set", "upstreams must be set", ", to where the applications run that IIS had workers for"),
 	}
 }
 
-func sentence(n int, format, one, many string) string {
-	count := fmt.Sprintf("%d %s", n, many)
+func sentence(n int, one, many, why string) string {
 	switch n {
 	case 0:
-		count = "No " + one
+		return "No " + one + "."
 	case 1:
-		count = "1 " + one
+		return "1 " + one + why + "."
 	}
-	return fmt.Sprintf(format, count)
+	return fmt.Sprintf("%d %s%s.", n, many, why)
 }
 
 // In counts the places in the JSON of an iis app, or of any part of a configuration of

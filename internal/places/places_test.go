@@ -32,8 +32,8 @@ func TestSentences(t *testing.T) {
 	count.Add(places.Count{Waiting: 1})
 	want := []string{
 		"1 place is closed, because IIS protects what is there and nothing here surely does the same.",
-		"3 places wait for somebody to decide who may see what is there; until then, nobody may.",
-		"No upstream has to be set, to where the applications run that IIS had workers for.",
+		"3 places wait for a decision, who may see what is there; until then, nobody may.",
+		"No upstream must be set.",
 	}
 	if got := count.Sentences(); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
