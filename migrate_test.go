@@ -95,9 +95,9 @@ func (r *road) applicationHost() string {
         <application path="/" applicationPool="DefaultAppPool"><virtualDirectory path="/" physicalPath="c:\Inetpub\shop\" /></application>
         <bindings><binding protocol="http" bindingInformation="*:%[1]d:shop.example.com" /></bindings>
       </site>
-      <site name="Other" id="3" serverAutoStart="false">
-        <application path="/"><virtualDirectory path="/" physicalPath="D:\sites\other" /></application>
-        <bindings><binding protocol="http" bindingInformation="*:%[1]d:other.example.com" /></bindings>
+      <site name="Third" id="3" serverAutoStart="false">
+        <application path="/"><virtualDirectory path="/" physicalPath="D:\sites\third" /></application>
+        <bindings><binding protocol="http" bindingInformation="*:%[1]d:third.example.com" /></bindings>
       </site>
     </sites>
   </system.applicationHost>
@@ -127,7 +127,7 @@ func (r *road) export() map[string][]byte {
 			fmt.Sprintf(record, "Hostname:Port", "www.example.com", r.https) + fmt.Sprintf(record, "IP:Port", "0.0.0.0", r.https)),
 		"iplisten.txt": powershell("\nIP-Adressen in der IP-Abhörliste:\n---------------------------------\n\n    127.0.0.1\n\n"),
 		"sites.txt": powershell(fmt.Sprintf("SITE \"Main\" (id:1,bindings:http/*:%[1]d:www.example.com,https/*:%[2]d:www.example.com,state:Started)\n"+
-			"SITE \"Shop\" (id:2,bindings:http/*:%[1]d:shop.example.com,state:Started)\nSITE \"Other\" (id:3,bindings:http/*:%[1]d:other.example.com,state:Stopped)\n", r.http, r.https)),
+			"SITE \"Shop\" (id:2,bindings:http/*:%[1]d:shop.example.com,state:Started)\nSITE \"Third\" (id:3,bindings:http/*:%[1]d:third.example.com,state:Stopped)\n", r.http, r.https)),
 		"pools.txt":                             powershell("APPPOOL \"DefaultAppPool\" (MgdVersion:v4.0,MgdMode:Integrated,state:Started)\n"),
 		"centralstore.reg":                      powershell("Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\IIS\\CentralCertProvider]\n\"Enabled\"=dword:00000000\n"),
 		"certificates/" + r.thumbprint + ".pfx": pair.pfx(r.t, "secret"),
@@ -136,7 +136,7 @@ func (r *road) export() map[string][]byte {
 <security><requestFiltering><hiddenSegments><add segment="private" /></hiddenSegments></requestFiltering></security></system.webServer></configuration>`),
 		"inetpub/app/web.config":  []byte(`<configuration><system.webServer><aspNetCore processPath="dotnet" arguments=".\app.dll" /></system.webServer></configuration>`),
 		"inetpub/shop/web.config": []byte("\xEF\xBB\xBF" + `<configuration><system.webServer><httpRedirect enabled="true" destination="https://www.example.com/shop" exactDestination="true" httpResponseStatus="Permanent" /></system.webServer></configuration>`),
-		"sites/other/web.config":  []byte(`<configuration><system.webServer><directoryBrowse enabled="true" /></system.webServer></configuration>`),
+		"sites/third/web.config":  []byte(`<configuration><system.webServer><directoryBrowse enabled="true" /></system.webServer></configuration>`),
 	}
 }
 
@@ -194,7 +194,7 @@ func newRoad(t *testing.T) *road {
 		t.Fatal(err)
 	}
 	r.write(r.dir, map[string][]byte{"bin/caddy": []byte("#!/bin/sh\n" + caddyProgram + "=1 exec '" + program + "' \"$@\"\n")})
-	if err := os.Chmod(filepath.Join(r.dir, "bin", "caddy"), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.Chmod(filepath.Join(r.dir, "bin", "caddy"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r.env = append(os.Environ(), "PATH="+filepath.Join(r.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
@@ -317,7 +317,7 @@ func (r *road) serve(block string) {
 			t.Errorf("%s%s: %d %q, want %d %q", c.request.Host, c.request.Path, a.Status, got, c.status, c.want)
 		}
 	}
-	a, err := ts.Do(ts.Request{Addr: web, Plain: true, Host: "other.example.com"})
+	a, err := ts.Do(ts.Request{Addr: web, Plain: true, Host: "third.example.com"})
 	if err == nil && a.Status == http.StatusOK {
 		t.Errorf("a stopped site answers: %d %q", a.Status, a.Body)
 	}

@@ -17,12 +17,7 @@ type itemLock struct {
 var itemLockAttributes = []string{"lockItem", "lockAttributes", "lockElements", "lockAllAttributesExcept", "lockAllElementsExcept"}
 
 func (el *element) locksParts() bool {
-	for _, name := range itemLockAttributes {
-		if el.has(name) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(el.kids, (*element).locksParts)
+	return slices.ContainsFunc(itemLockAttributes, el.has) || slices.ContainsFunc(el.kids, (*element).locksParts)
 }
 
 // lockParts notes the locks in a section of applicationHost.config.

@@ -175,8 +175,13 @@ func TestFiltering(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	for _, c := range []struct{ got, want string }{
-		{words(f.AllowedExtensions), ".b .a"}, {words(f.DeniedExtensions), ""}, {words(f.AllowedVerbs), "GET"}, {words(f.DeniedVerbs), "trace"},
-		{words(f.DeniedQuerySequences), "q"}, {words(f.AlwaysAllowedURLs), "/u"}, {words(f.AlwaysAllowedQueries), "a=b"},
+		{words(f.AllowedExtensions), ".b .a"},
+		{words(f.DeniedExtensions), ""},
+		{words(f.AllowedVerbs), "GET"},
+		{words(f.DeniedVerbs), "trace"},
+		{words(f.DeniedQuerySequences), "q"},
+		{words(f.AlwaysAllowedURLs), "/u"},
+		{words(f.AlwaysAllowedQueries), "a=b"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

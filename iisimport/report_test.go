@@ -1,0 +1,56 @@
+package iisimport
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/internal/places"
+)
+
+// TestReportOfPlaces: each place counts, a line that many places share is shown once,
+// and the first lines say what is left to people.
+func TestReportOfPlaces(t *testing.T) {
+	r := new(Report)
+	for site := range 3 {
+		src := iisconfig.Source{File: "a.config", Line: 7, Scope: fmt.Sprint("site ", site)}
+		r.closed(src, "a rule that blocks", "write it by hand", "the pattern answers 403")
+	}
+	r.waiting(iisconfig.Source{File: "a.config", Line: 9}, "Windows accounts", "add accounts", "the folder answers 401")
+	r.upstream(iisconfig.Source{File: "b.config"}, "ASP.NET Core", "set IIS_UPSTREAM", "requests go to a worker")
+	for i := range 30 {
+		r.decide(iisconfig.Source{File: "c.config", Line: 1 + i}, "x", "y", "z")
+	}
+	r.finish(&Plan{})
+	if want := (places.Count{Closed: 3, Waiting: 1, Upstreams: 1}); r.Summary.Places != want || len(r.Lines) != 33 || r.Summary.ToDecide != 30 {
+		t.Errorf("%+v, %d lines", r.Summary, len(r.Lines))
+	}
+	var text, brief bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Brief(&brief, "report.txt has them"); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{text.String(), brief.String()} {
+		lines := strings.Split(out, "\n")
+		for i, want := range []string{"3 places are closed, ", "1 place waits for a decision, ", "1 upstream must be set, "} {
+			if !strings.HasPrefix(lines[1+i], want) {
+				t.Errorf("line %d is %q, want %q", 2+i, lines[1+i], want)
+			}
+		}
+	}
+	for _, want := range []string{
+		"\nClosed:\n  a.config:7: a rule that blocks: the pattern answers 403; write it by hand\n",
+		"\nWaiting for a decision:\n  a.config:9: ", "\nUpstreams to be set:\n  b.config: ", "\nTo decide by hand:\n  c.config:1: ",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	if !strings.HasSuffix(brief.String(), "c.config:20: warning: x: z; y\n... and 10 more\n") {
+		t.Errorf("brief:\n%s", brief.String())
+	}
+}
