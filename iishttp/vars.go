@@ -1,0 +1,38 @@
+package iishttp
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// SubStatusVar is the variable of a request that holds the status with IIS's
+// sub-status, such as 404.8, once a handler here has refused the request. Logs
+// and error routes read it as {http.vars.iis_sub_status}.
+const SubStatusVar = "iis_sub_status"
+
+// proxyTargetVar is the variable of a request that holds where a rule of
+// iis_rewrite has sent it: an absolute URL on another server. The request's own
+// URL stays what it was before, so that what guards a local path still does.
+const proxyTargetVar = "iis_proxy_target"
+
+// refuse ends a request with a status and IIS's sub-status. The reason is for
+// the log. It must hold no value of a header; texts of the client are quoted
+// and shortened by quote.
+func refuse(r *http.Request, status, sub int, why string) error {
+	code := fmt.Sprintf("%d.%d", status, sub)
+	caddyhttp.SetVar(r.Context(), SubStatusVar, code)
+	return caddyhttp.Error(status, fmt.Errorf("%s: %s", code, why))
+}
+
+// maxQuoted bounds what a reason tells of a client's text, in bytes.
+const maxQuoted = 200
+
+// quote makes a text of a client fit for a reason.
+func quote(text string) string {
+	if len(text) > maxQuoted {
+		return fmt.Sprintf("%q...", text[:maxQuoted])
+	}
+	return fmt.Sprintf("%q", text)
+}
