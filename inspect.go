@@ -76,8 +76,7 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 	b := adminapi.Binding{
 		Protocol: entry.Protocol.String(),
 		Binding:  entry.Binding.String(),
-		Flags:    uint16(entry.Flags &^ binding.FlagReject),
-		Reject:   entry.Flags&binding.FlagReject != 0,
+		Flags:    uint16(entry.Flags),
 	}
 	if entry.Record != nil {
 		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate

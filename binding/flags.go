@@ -22,17 +22,10 @@ const (
 	FlagNoLegacyTLS  Flags = 64 // TLS versions before 1.2 are off
 )
 
-// FlagReject says that the record refuses the handshakes that it is chosen for.
-// It is not one of the sslFlags: netsh has it as reject=enable, and no
-// configuration writes it as a number.
-const FlagReject Flags = 1 << 15
-
-// kindBits choose the kind of record, settingBits are settings of the record, of
-// which sslSettings stand among the sslFlags.
+// kindBits choose the kind of record, settingBits are settings of the record.
 const (
 	kindBits    = FlagSNI | FlagCentralStore
-	sslSettings = FlagNoHTTP2 | FlagNoOCSP | FlagNoQUIC | FlagNoTLS13 | FlagNoLegacyTLS
-	settingBits = sslSettings | FlagReject
+	settingBits = FlagNoHTTP2 | FlagNoOCSP | FlagNoQUIC | FlagNoTLS13 | FlagNoLegacyTLS
 )
 
 var flagNames = []struct {
@@ -50,7 +43,7 @@ var flagNames = []struct {
 
 // Validate refuses bits that no version of IIS gives a meaning to.
 func (f Flags) Validate() error {
-	unknown := f &^ (kindBits | sslSettings)
+	unknown := f &^ (kindBits | settingBits)
 	if unknown == 0 {
 		return nil
 	}
@@ -75,9 +68,6 @@ func (f Flags) String() string {
 	}
 	return number + " (" + strings.Join(names, ", ") + ")"
 }
-
-// rejects reports whether handshakes are refused.
-func (f Flags) rejects() bool { return f&FlagReject != 0 }
 
 // kind is the kind of TLS record that a binding with these flags uses.
 func (f Flags) kind() RecordKind {

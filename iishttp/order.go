@@ -11,6 +11,7 @@ var directiveOrder = []struct{ directive, before string }{
 	// forward_auth.
 	{"iis_authorization", "request_header"},
 	{"iis_redirect", "request_header"},
+	{"iis_content_types", "reverse_proxy"},
 }
 
 func init() {

@@ -29,7 +29,7 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", size, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, _, err := Find(root, path); (err == nil) != found {
+					if _, _, err := findPath(root, path); (err == nil) != found {
 						b.Fatal(err)
 					}
 				}

@@ -10,26 +10,43 @@ import (
 	"syscall"
 )
 
-// Find looks for a file or folder below root, by the rules of this package. The
-// name is its path below root as it is spelled there, with slashes and without
-// one at either end; root itself has the name "".
+// Find looks for a file or folder below root by the names that Segments makes
+// of a path, by the rules of this package; folder demands a folder. The name it
+// returns is the path below root as it is spelled there, with slashes and
+// without one at either end; that of root itself is empty.
 //
 // An error wraps fs.ErrNotExist if there is nothing of this name, also if a
-// name before the last is a file's or the path ends in a slash and names a
-// file; fs.ErrInvalid if no file can have this path; fs.ErrPermission if a
-// folder may not be read.
+// name before the last is a file's; fs.ErrPermission if a folder may not be
+// read.
 //
-// A name that exists exactly as asked for costs one look at the file system.
-func Find(root, path string) (name string, info fs.FileInfo, err error) {
-	names, folder, err := Segments(path)
-	if err != nil {
-		return "", nil, err
-	}
+// What exists exactly as asked for costs one look at the file system.
+func Find(root string, names []string, folder bool) (name string, info fs.FileInfo, err error) {
 	name, info, err = find(root, names)
 	if err == nil && folder && !info.IsDir() {
 		return "", nil, fs.ErrNotExist
 	}
 	return name, info, err
+}
+
+// First looks for the first of several files in a folder, each a single name.
+// It returns the place of the name among them, and the name as it is spelled
+// in the folder. ok reports whether one is there.
+func First(folder string, names []string) (place int, name string, info fs.FileInfo, ok bool) {
+	held, err := listings.of(folder)
+	for i, name := range names {
+		// A folder that cannot be listed has files by their exact names.
+		found, there := name, err != nil && !literalOnly(name)
+		if err == nil {
+			found, there = held.lookup(name)
+		}
+		if !there {
+			continue
+		}
+		if info, err := stat(filepath.Join(folder, found)); err == nil && info.Mode().IsRegular() {
+			return i, found, info, true
+		}
+	}
+	return 0, "", nil, false
 }
 
 func find(root string, names []string) (string, fs.FileInfo, error) {
@@ -60,27 +77,22 @@ func find(root string, names []string) (string, fs.FileInfo, error) {
 
 // findIn looks for one name in a folder.
 func findIn(folder, name string) (string, fs.FileInfo, error) {
-	literal := literalOnly(name)
-	if !literal {
+	if !literalOnly(name) {
 		info, err := stat(filepath.Join(folder, name))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return name, info, err
 		}
 	}
-	names, err := listings.of(folder)
+	held, err := listings.of(folder)
 	if err != nil {
 		return "", nil, err
 	}
-	var ok bool
-	if literal {
-		if !names.has(name) {
-			return "", nil, errReserved
-		}
-	} else if name, ok = names.find(name); !ok {
+	found, ok := held.lookup(name)
+	if !ok {
 		return "", nil, fs.ErrNotExist
 	}
-	info, err := stat(filepath.Join(folder, name))
-	return name, info, err
+	info, err := stat(filepath.Join(folder, found))
+	return found, info, err
 }
 
 // stat is os.Stat. That a file is no folder, or a name longer than a file's can

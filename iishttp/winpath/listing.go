@@ -48,14 +48,15 @@ type listing struct {
 	size  int              // estimated, in bytes
 }
 
-// has reports whether the folder has exactly this name.
-func (l *listing) has(name string) bool {
-	_, ok := slices.BinarySearch(l.names, name)
-	return ok
-}
-
-// find returns the first name that is equal without regard to case.
-func (l *listing) find(name string) (string, bool) {
+// lookup returns the name itself if it is there, else, unless Windows would read
+// the name in another way, the first that is equal without regard to case.
+func (l *listing) lookup(name string) (string, bool) {
+	if _, ok := slices.BinarySearch(l.names, name); ok {
+		return name, true
+	}
+	if literalOnly(name) {
+		return "", false
+	}
 	i, ok := l.fold[Fold(name)]
 	if !ok {
 		return "", false

@@ -141,8 +141,8 @@ func (m *Map) Stat(physical string) (Kind, error) {
 }
 
 // Resolve returns the file or folder for the path of a URL (decoded, without
-// query), spelled as it is on this machine. Errors are those of Find; a path
-// that lies in no folder does not exist.
+// query), spelled as it is on this machine. Errors are those of Segments and
+// Find; a path that lies in no folder does not exist.
 func (m *Map) Resolve(urlPath string) (local string, info fs.FileInfo, err error) {
 	names, folder, err := Segments(urlPath)
 	if err != nil {
@@ -152,12 +152,9 @@ func (m *Map) Resolve(urlPath string) (local string, info fs.FileInfo, err error
 	if !ok {
 		return "", nil, fs.ErrNotExist
 	}
-	name, info, err := find(f.local, below)
+	name, info, err := Find(f.local, below, folder)
 	if err != nil {
 		return "", nil, err
-	}
-	if folder && !info.IsDir() {
-		return "", nil, fs.ErrNotExist
 	}
 	return filepath.Join(f.local, filepath.FromSlash(name)), info, nil
 }

@@ -129,7 +129,7 @@ func TestFindAsReference(t *testing.T) {
 				path += "/"
 			}
 			wantName, wantKind := slowFind(root, names, folder)
-			name, info, err := Find(root, path)
+			name, info, err := findPath(root, path)
 			kind := "missing"
 			switch {
 			case err == nil && info.IsDir():

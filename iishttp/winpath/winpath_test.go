@@ -46,6 +46,15 @@ func plant(t testing.TB, root, path string) {
 	}
 }
 
+// findPath is Find for a path.
+func findPath(root, path string) (string, fs.FileInfo, error) {
+	names, folder, err := Segments(path)
+	if err != nil {
+		return "", nil, err
+	}
+	return Find(root, names, folder)
+}
+
 func TestFind(t *testing.T) {
 	root := tree(t, "Index.HTML", "Sub/Page.txt", "sub2/x", "Both", "both", "BOTH2/in", "Both2", "Pair/lower", "pair/upper",
 		"dot.", "blank ", "progra~1", "con.txt", "a:b", "q?", "back\\slash", "Größe.txt", "K", "zs", "CON", "ok.~1x", "late", "longer-name~1.txt")
@@ -130,7 +139,7 @@ func TestFind(t *testing.T) {
 		{strings.Repeat("/loop", 256), "(not exist)"},
 		{"/nothing", "(not exist)"},
 	} {
-		name, info, err := Find(root, c.path)
+		name, info, err := findPath(root, c.path)
 		got := name
 		switch {
 		case errors.Is(err, fs.ErrInvalid):
@@ -150,8 +159,32 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindWithoutRoot(t *testing.T) {
-	if _, _, err := Find(filepath.Join(t.TempDir(), "gone"), "/x"); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := findPath(filepath.Join(t.TempDir(), "gone"), "/x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root that is not there: %v", err)
+	}
+}
+
+func TestFirst(t *testing.T) {
+	root := tree(t, "Index.HTM", "default.htm/", "index.html", "Doc.", "con.htm")
+	for _, c := range []struct {
+		names []string
+		want  string
+		place int
+	}{
+		{[]string{"Default.htm", "index.htm", "index.html"}, "Index.HTM", 1},
+		{[]string{"nothing.htm", "INDEX.HTML"}, "index.html", 1},
+		{[]string{"doc.", "Doc."}, "Doc.", 1},
+		{[]string{"CON.htm", "con.htm"}, "con.htm", 1},
+		{[]string{"default.htm", "x"}, "", 0},
+		{nil, "", 0},
+	} {
+		i, name, info, ok := First(root, c.names)
+		if ok != (c.want != "") || name != c.want || i != c.place || ok && info.Size() == 0 {
+			t.Errorf("%q: %q at %d, %v", c.names, name, i, ok)
+		}
+	}
+	if _, _, _, ok := First(filepath.Join(root, "gone"), []string{"x"}); ok {
+		t.Error("a file is found in a folder that is not there")
 	}
 }
 
@@ -327,10 +360,10 @@ func TestListingsFollowTheFolder(t *testing.T) {
 	root := tree(t, "dir/First.txt")
 	dir := filepath.Join(root, "dir")
 	finds := func(path string) func() bool {
-		return func() bool { _, _, err := Find(root, path); return err == nil }
+		return func() bool { _, _, err := findPath(root, path); return err == nil }
 	}
 	misses := func(path string) func() bool {
-		return func() bool { _, _, err := Find(root, path); return errors.Is(err, fs.ErrNotExist) }
+		return func() bool { _, _, err := findPath(root, path); return errors.Is(err, fs.ErrNotExist) }
 	}
 	if !finds("/DIR/first.txt")() || !misses("/DIR/second.txt")() {
 		t.Fatal("the folder is not seen as it is")
@@ -419,7 +452,7 @@ func TestListingsAreBounded(t *testing.T) {
 	for range 3 {
 		for _, name := range names {
 			l, err := c.of(filepath.Join(root, name.Name()))
-			if err != nil || !l.has("file") {
+			if err != nil || len(l.names) != 1 {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if c.kept > 4000 || c.recent.Len() != len(c.entries) {

@@ -1,0 +1,120 @@
+package iishttp
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("iis_content_types", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		c := new(ContentTypes)
+		return c, c.UnmarshalCaddyfile(h.Dispenser)
+	})
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	iis_content_types [<matcher>] {
+//		root <folder>
+//		prefix <path>
+//		types iis10|none
+//		type <.ext> <mime>
+//		remove <.ext>...
+//		documents <name>... | off
+//		browse
+//		scripts <pattern>...
+//		closed <pattern>...
+//		cache_control <value>
+//		expires <value>
+//	}
+//
+// type, remove, documents, scripts and closed may be repeated and add up.
+func (c *ContentTypes) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := c.unmarshalWord(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *ContentTypes) unmarshalWord(d *caddyfile.Dispenser) error {
+	word, args := d.Val(), d.RemainingArgs()
+	if d.NextBlock(d.Nesting()) {
+		return d.Errf("%s has no block", word)
+	}
+	single := map[string]*string{
+		"root": &c.Root, "prefix": &c.Prefix, "types": &c.Types,
+		"cache_control": &c.CacheControl, "expires": &c.Expires,
+	}
+	if value, ok := single[word]; ok {
+		switch {
+		case len(args) != 1 || args[0] == "":
+			return d.Errf("%s takes one value", word)
+		case *value != "" && *value != args[0]:
+			return d.Errf("%s is there twice, with different values", word)
+		}
+		*value = args[0]
+		return nil
+	}
+	lists := map[string]*[]string{"remove": &c.Remove, "scripts": &c.Scripts, "closed": &c.Closed}
+	if values, ok := lists[word]; ok {
+		if len(args) == 0 {
+			return d.Errf("%s takes at least one value", word)
+		}
+		*values = append(*values, args...)
+		return nil
+	}
+	switch word {
+	case "type":
+		return c.unmarshalType(d, args)
+	case "documents":
+		return c.unmarshalDocuments(d, args)
+	case "browse":
+		if len(args) > 0 {
+			return d.Err("browse takes no value")
+		}
+		c.Browse = true
+		return nil
+	}
+	return d.Errf("unknown word %q of iis_content_types", word)
+}
+
+func (c *ContentTypes) unmarshalType(d *caddyfile.Dispenser, args []string) error {
+	if len(args) != 2 {
+		return d.Err("type takes an extension and a content type")
+	}
+	if other, ok := c.Type[args[0]]; ok && other != args[1] {
+		return d.Errf("extension %s has two types, %q and %q", args[0], other, args[1])
+	}
+	if c.Type == nil {
+		c.Type = make(map[string]string)
+	}
+	c.Type[args[0]] = args[1]
+	return nil
+}
+
+func (c *ContentTypes) unmarshalDocuments(d *caddyfile.Dispenser, args []string) error {
+	switch {
+	case len(args) == 0:
+		return d.Err("documents takes names, or off")
+	case len(args) == 1 && args[0] == "off":
+		if len(c.Documents) > 0 {
+			return d.Err("documents are named and off")
+		}
+		c.Documents = []string{}
+		return nil
+	case c.Documents != nil && len(c.Documents) == 0:
+		return d.Err("documents are named and off")
+	}
+	c.Documents = append(c.Documents, args...)
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*ContentTypes)(nil)
