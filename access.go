@@ -97,7 +97,7 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 	c.requireSSL, c.redirectSSL = mode[0], mode[1]
 	secure := 0
 	for i := range entry.Bindings {
-		if b := &entry.Bindings[i]; b.Protocol == binding.HTTPS {
+		if b := &entry.Bindings[i]; b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 {
 			if secure++; c.sslPort == 0 || b.Port == 443 {
 				c.sslPort = b.Port
 			}
@@ -136,7 +136,7 @@ func (a *App) trustsProxies() bool { return a.Server != nil && len(a.Server.Trus
 func (sn *snapshot) asksForCertificates(entry *binding.SiteEntry) error {
 	for i := range entry.Bindings {
 		b := &entry.Bindings[i]
-		if b.Protocol != binding.HTTPS {
+		if b.Protocol != binding.HTTPS || b.Flags&binding.FlagReject != 0 {
 			continue
 		}
 		if p := sn.policyOf(b); p == nil || p.tcp.ClientAuth < tls.RequireAnyClientCert {

@@ -57,6 +57,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			sni_unmatched fallback|reject
 //			<tls options>
 //		}
+//		endpoint <ip>:<port> {
+//			reject
+//		}
 //
 //		site <id> [<name>] {
 //			server_bindings <ip:port:host...>
@@ -72,6 +75,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //				disable_legacy_tls
 //				flags <number>
 //				<tls options>
+//			}
+//			binding https <ip:port:host> {
+//				reject
+//				sni
 //			}
 //			certificate <name>
 //			autostart   on|off
@@ -473,8 +480,8 @@ func (p *caddyfileParser) endpoint(d *caddyfile.Dispenser) error {
 	if endpoint.TLS, err = options.policy(); err != nil {
 		return fmt.Errorf("endpoint %s: %w", address, err)
 	}
-	if endpoint.Certificate == "" {
-		return here.Errf("endpoint %s: expected a block with certificate <name>", address)
+	if endpoint.Certificate == "" && !endpoint.Reject {
+		return here.Errf("endpoint %s: expected a block with certificate <name>, or with reject", address)
 	}
 	return nil
 }
@@ -509,11 +516,14 @@ func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint, options *tl
 	case "legacy_tls":
 		endpoint.LegacyTLS = true
 		return bareWord(d)
+	case "reject":
+		endpoint.Reject = true
+		return bareWord(d)
 	default:
 		if ok, err := options.add(d); ok {
 			return err
 		}
-		return d.Errf("unknown word %q: expected certificate, sni_missing, sni_unmatched, legacy_tls, protocols, ciphers, curves, alpn or client_auth", word)
+		return d.Errf("unknown word %q: expected certificate, reject, sni_missing, sni_unmatched, legacy_tls, protocols, ciphers, curves, alpn or client_auth", word)
 	}
 }
 

@@ -159,8 +159,8 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 	flag, isFlag := flagWords[word]
 	isTLS := slices.Contains(tlsWords, word)
 	switch {
-	case !isFlag && !isTLS && word != "certificate" && word != "flags" && word != "legacy_tls":
-		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, %s",
+	case !isFlag && !isTLS && word != "certificate" && word != "flags" && word != "legacy_tls" && word != "reject":
+		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, reject, %s",
 			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "))
 	case b.Protocol == "http":
 		return d.Errf("%s is for https bindings", word)
@@ -172,6 +172,9 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 		return err
 	case word == "legacy_tls":
 		b.LegacyTLS = true
+		return bareWord(d)
+	case word == "reject":
+		b.Reject = true
 		return bareWord(d)
 	case word == "certificate":
 		return parseCertificateName(d, &b.Certificate)

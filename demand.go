@@ -192,6 +192,9 @@ func (sn *snapshot) selects(serverName string, local netip.AddrPort, match bindi
 // for something else; strict wants the server name to select the site itself;
 // allow refuses nothing.
 func (sn *snapshot) misdirected(c *connection, host string, s *site, match binding.SiteMatch) error {
+	if match.Binding.Flags&binding.FlagReject != 0 {
+		return errRejected
+	}
 	switch s.access.misdirected {
 	case misdirectedAllow:
 		return nil
@@ -202,6 +205,8 @@ func (sn *snapshot) misdirected(c *connection, host string, s *site, match bindi
 	}
 	return sn.wouldAllow(c, host, match)
 }
+
+var errRejected = errors.New("clients of this host are rejected")
 
 // wouldAllow compares a connection with the settings that a client of this
 // host has to meet at this address: those of the record that table D1 selects
@@ -216,6 +221,9 @@ func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 	here := bound
 	name, _ := binding.Host(host)
 	chosen := sn.certificateMatch(c.local, name.String())
+	if chosen.Reason == binding.ReasonRejected {
+		return errRejected
+	}
 	if chosen.Record != nil {
 		here = sn.records[chosen.Record.Index].policy
 	}

@@ -76,7 +76,8 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 	b := adminapi.Binding{
 		Protocol: entry.Protocol.String(),
 		Binding:  entry.Binding.String(),
-		Flags:    uint16(entry.Flags),
+		Flags:    uint16(entry.Flags &^ binding.FlagReject),
+		Reject:   entry.Flags&binding.FlagReject != 0,
 	}
 	if entry.Record != nil {
 		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate

@@ -32,8 +32,8 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 	if p := settings; p != nil && (len(p.MatchersRaw) > 0 || p.CertSelection != nil || p.DefaultSNI != "" || p.FallbackSNI != "" || p.Drop) {
 		return "", errors.New("tls: match, certificate_selection, default_sni, fallback_sni and drop have no place here: bindings decide that")
 	}
-	if legacy && settings != nil && settings.ProtocolMin != "" {
-		return "", fmt.Errorf("legacy_tls means TLS 1.0 and later, but the lowest version is set to %s: remove one of them", settings.ProtocolMin)
+	if err := checkVersions(settings, legacy); err != nil {
+		return "", err
 	}
 	raw, err := json.Marshal(tlsSettings{settings, legacy})
 	if err != nil {
@@ -66,7 +66,7 @@ type policyKey struct {
 	ip       netip.Addr // likewise
 }
 
-const policyFlags = binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
+const policyFlags = binding.FlagReject | binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
 
 // policy is a provisioned connection policy.
 type policy struct {
@@ -113,12 +113,21 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	if key.flags&binding.FlagNoHTTP2 != 0 {
 		cp.ALPN = slices.DeleteFunc(slices.Clone(cp.ALPN), func(p string) bool { return p == "h2" })
 	}
+	var old oldVersions
+	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
+		old = takeOldVersions(cp)
+	} else if settings.Legacy && takeOldVersions(cp).highest != 0 {
+		return nil, errors.New("disable_legacy_tls takes legacy_tls back, but protocols allow nothing later: remove one of them")
+	}
 	ctx, release := s.context()
 	if err := (caddytls.ConnectionPolicies{cp}).Provision(ctx); err != nil {
 		release()
 		return nil, err
 	}
 	config := cp.TLSConfig
+	if old.lowest != 0 {
+		allowLegacy(config, old)
+	}
 	config.GetCertificate = certificateOf
 	if s.echKeys != nil {
 		// For clients with outdated keys. The front asks the configuration
@@ -128,14 +137,11 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
 	p := &policy{tcp: config, release: release}
-	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
-		allowLegacy(config)
-	}
-	if key.flags&binding.FlagNoQUIC == 0 {
+	if key.flags&binding.FlagNoQUIC == 0 && config.MaxVersion >= tls.VersionTLS13 { // QUIC has no other
 		p.quic = config
 	}
 	if key.flags&binding.FlagNoTLS13 != 0 {
-		// TLS 1.3 is off over TCP only: QUIC has no other version.
+		// TLS 1.3 is off over TCP only.
 		p.tcp = config.Clone()
 		p.tcp.MaxVersion = min(config.MaxVersion, tls.VersionTLS12)
 	}
@@ -177,24 +183,6 @@ func (s *policySet) keep(records []*record) {
 
 // release drops all policies.
 func (s *policySet) release() { s.keep(nil) }
-
-// allowLegacy turns on TLS 1.0 and 1.1 with the cipher suites that devices of
-// their time know and Go still has: AES and 3DES with RSA key exchange, and
-// AES-CBC with ECDHE. RC4, which Go has too, stays off; DES and export suites
-// are not to be had.
-func allowLegacy(config *tls.Config) {
-	config.MinVersion = tls.VersionTLS10
-	for _, suite := range []uint16{
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
-		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
-		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
-		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
-	} {
-		if !slices.Contains(config.CipherSuites, suite) {
-			config.CipherSuites = append(config.CipherSuites, suite)
-		}
-	}
-}
 
 // allows tells why a connection, as it was negotiated, would not have come
 // about under this policy, client certificates left aside.

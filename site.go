@@ -85,6 +85,13 @@ type SiteBinding struct {
 	// The name of the certificate. Default: the site's.
 	Certificate string `json:"certificate,omitempty"`
 
+	// If true, handshakes that come to the record of this binding are refused:
+	// with flag 1 those for its host, else all at its IP address and port that
+	// no other record is for. It has no certificate and no TLS settings then.
+	// Requests for its host on connections made for another get 421. As reject=enable
+	// of netsh http add sslcert. Default: false.
+	Reject bool `json:"reject,omitempty"`
+
 	// TLS settings of the connections that this binding's certificate serves,
 	// as in a TLS connection policy of Caddy, without matchers.
 	TLS *caddytls.ConnectionPolicy `json:"tls,omitempty"`
@@ -96,8 +103,13 @@ type SiteBinding struct {
 
 // Endpoint is the certificate of an IP address and port.
 type Endpoint struct {
-	// The name of the certificate.
+	// The name of the certificate. Required, unless reject is true.
 	Certificate string `json:"certificate,omitempty"`
+
+	// If true, handshakes that come to this record are refused, as
+	// reject=enable of netsh http add sslcert does: those with a server name
+	// that has a record of its own are not. Default: false.
+	Reject bool `json:"reject,omitempty"`
 
 	// TLS settings of the connections that this certificate serves, as in a
 	// TLS connection policy of Caddy, without matchers.
@@ -225,9 +237,19 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 	}
 	sb := binding.SiteBinding{Binding: parsed, Flags: binding.Flags(b.Flags)}
 	if parsed.Protocol == binding.HTTP {
-		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || b.Flags != 0 {
-			return sb, fmt.Errorf("http binding %s: certificate, flags and tls are for https bindings", parsed)
+		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || b.Flags != 0 || b.Reject {
+			return sb, fmt.Errorf("http binding %s: certificate, reject, flags and tls are for https bindings", parsed)
 		}
+		return sb, nil
+	}
+	if err := sb.Flags.Validate(); err != nil && sb.Flags&binding.FlagReject != 0 {
+		return sb, fmt.Errorf("binding %s: %w", parsed, err)
+	}
+	if b.Reject {
+		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || sb.Flags&^binding.FlagSNI != 0 {
+			return sb, fmt.Errorf("binding %s: reject refuses its clients; beside it there is sni, and nothing else", parsed)
+		}
+		sb.Flags |= binding.FlagReject
 		return sb, nil
 	}
 	if sb.Flags&binding.FlagCentralStore == 0 {
@@ -302,8 +324,13 @@ func (a *App) bindingEndpoint(key string, cfg *Endpoint) (binding.Endpoint, erro
 	if endpoint.IP, endpoint.Port, err = binding.ParseEndpoint(key); err != nil {
 		return endpoint, err
 	}
-	endpoint.Certificate = cfg.Certificate
-	if cfg.Certificate == "" {
+	endpoint.Certificate, endpoint.Reject = cfg.Certificate, cfg.Reject
+	switch {
+	case cfg.Reject && (cfg.Certificate != "" || cfg.TLS != nil || cfg.LegacyTLS || cfg.SNIMissing != "" || cfg.SNIUnmatched != ""):
+		return endpoint, errors.New("reject refuses all its clients, and stands alone")
+	case cfg.Reject:
+		return endpoint, nil
+	case cfg.Certificate == "":
 		return endpoint, errors.New("it names no certificate")
 	}
 	if !a.hasCertificate(cfg.Certificate) {

@@ -170,7 +170,7 @@ func (o *Options) checkBinding(b *BindingEntry) (code, problem, fix string) {
 		}
 		return "", "", ""
 	}
-	if err := b.Flags.Validate(); err != nil {
+	if err := (b.Flags &^ FlagReject).Validate(); err != nil {
 		return CodeBadFlags, "has bad flags: " + err.Error(), "use the sum of the bits that are meant"
 	}
 	return o.checkKind(b)
@@ -181,6 +181,8 @@ func (o *Options) checkBinding(b *BindingEntry) (code, problem, fix string) {
 func (o *Options) checkKind(b *BindingEntry) (code, problem, fix string) {
 	kind := b.Flags.kind()
 	switch {
+	case b.Flags.rejects() && (b.Certificate != "" || kind == RecordStore):
+		return CodeBadFlags, "refuses its clients, and has a certificate for them", "remove one of them"
 	case kind == RecordIPPort:
 		return "", "", ""
 	case b.Host == "" && kind == RecordStore:
@@ -244,12 +246,20 @@ func (c *compiler) addEndpoints(endpoints []Endpoint) {
 			c.endpointError(who, "has no port", "use a port from 1 to 65535")
 			continue
 		}
+		if e.Reject && e.Certificate != "" {
+			c.endpointError(who, "rejects its clients, and has a certificate for them", "remove one of them")
+			continue
+		}
 		slot := &c.scope(HTTPS, e.IP, e.Port).record
 		if *slot != nil {
 			c.endpointError(who, "is there twice", "remove one of them")
 			continue
 		}
 		rec := c.newRecord(Record{Kind: RecordIPPort, IP: e.IP, Port: e.Port, Certificate: e.Certificate, TLS: e.TLS}, who)
+		if e.Reject {
+			rec.Flags = FlagReject
+			c.makers[rec.Index].flags = who
+		}
 		*slot = rec
 		c.endpoints[rec] = true
 		if e.SNIMissing != nil {
@@ -258,7 +268,7 @@ func (c *compiler) addEndpoints(endpoints []Endpoint) {
 		if e.SNIUnmatched != nil {
 			rec.SNIUnmatched = *e.SNIUnmatched
 		}
-		if e.Certificate != "" {
+		if e.Certificate != "" || e.Reject {
 			c.claim(e.Port)[HTTPS].add(e.IP, who)
 		}
 	}

@@ -144,6 +144,9 @@ func (q *certQuery) missing(r Rule, key string) string {
 
 // serves tells what a hit in table D1 means for the client.
 func (q *certQuery) serves(rec *Record, m CertificateMatch) string {
+	if rec.Flags.rejects() {
+		return "the handshake is refused: the record rejects its clients"
+	}
 	if rec.Kind != RecordStore {
 		return fmt.Sprintf("certificate %q", rec.Certificate)
 	}

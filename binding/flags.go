@@ -22,10 +22,17 @@ const (
 	FlagNoLegacyTLS  Flags = 64 // TLS versions before 1.2 are off
 )
 
-// kindBits choose the kind of record, settingBits are settings of the record.
+// FlagReject says that the record refuses the handshakes that it is chosen for.
+// It is not one of the sslFlags: netsh has it as reject=enable, and no
+// configuration writes it as a number.
+const FlagReject Flags = 1 << 15
+
+// kindBits choose the kind of record, settingBits are settings of the record, of
+// which sslSettings stand among the sslFlags.
 const (
 	kindBits    = FlagSNI | FlagCentralStore
-	settingBits = FlagNoHTTP2 | FlagNoOCSP | FlagNoQUIC | FlagNoTLS13 | FlagNoLegacyTLS
+	sslSettings = FlagNoHTTP2 | FlagNoOCSP | FlagNoQUIC | FlagNoTLS13 | FlagNoLegacyTLS
+	settingBits = sslSettings | FlagReject
 )
 
 var flagNames = []struct {
@@ -43,7 +50,7 @@ var flagNames = []struct {
 
 // Validate refuses bits that no version of IIS gives a meaning to.
 func (f Flags) Validate() error {
-	unknown := f &^ (kindBits | settingBits)
+	unknown := f &^ (kindBits | sslSettings)
 	if unknown == 0 {
 		return nil
 	}
@@ -68,6 +75,9 @@ func (f Flags) String() string {
 	}
 	return number + " (" + strings.Join(names, ", ") + ")"
 }
+
+// rejects reports whether handshakes are refused.
+func (f Flags) rejects() bool { return f&FlagReject != 0 }
 
 // kind is the kind of TLS record that a binding with these flags uses.
 func (f Flags) kind() RecordKind {

@@ -27,6 +27,7 @@ const (
 	ReasonNoRecord                    // no row of table D1 has a record
 	ReasonNameMissing                 // Options.SNIMissing is Reject
 	ReasonNameUnmatched               // Options.SNIUnmatched is Reject
+	ReasonRejected                    // the record rejects its clients
 )
 
 // String explains the reason in words.
@@ -38,6 +39,8 @@ func (r Reason) String() string {
 		return "the client sent no server name, and sni_missing is reject"
 	case ReasonNameUnmatched:
 		return "no binding has this server name, and sni_unmatched is reject"
+	case ReasonRejected:
+		return "the record of this address or server name rejects its clients"
 	default:
 		return "no TLS record for this address, port and server name"
 	}
@@ -175,9 +178,15 @@ func (q *certQuery) match() CertificateMatch {
 		if rec == nil || rule.byAddress() && refused != ReasonNone {
 			continue
 		}
+		if rec.Flags.rejects() {
+			m.Rule, m.Reason = rule, ReasonRejected
+			return m
+		}
 		m.Rule, m.Record, m.Reason = rule, rec, ReasonNone
 		if !rule.byAddress() && refused == ReasonNone {
-			m.Fallback, m.FallbackRule = q.fallback()
+			if rec, rule := q.fallback(); rec != nil && !rec.Flags.rejects() {
+				m.Fallback, m.FallbackRule = rec, rule
+			}
 		}
 		return m
 	}

@@ -55,6 +55,9 @@ func drawTLS(t *rapid.T, b *SiteBinding, tidy bool) {
 	}
 	if b.Flags&FlagCentralStore == 0 {
 		b.Certificate = rapid.SampledFrom([]string{"A", "B", "A", ""}).Draw(t, "certificate")
+		if b.Certificate == "" && rapid.IntRange(0, 2).Draw(t, "reject") == 0 {
+			b.Flags |= FlagReject
+		}
 	}
 	if !tidy {
 		b.TLS = rapid.SampledFrom([]string{"", "", "", "", "t"}).Draw(t, "tls")
@@ -76,6 +79,7 @@ func drawEndpoints(t *rapid.T) []Endpoint {
 			SNIMissing:   rapid.SampledFrom(policies).Draw(t, "endpoint missing"),
 			SNIUnmatched: rapid.SampledFrom(policies).Draw(t, "endpoint unmatched"),
 		}
+		e.Reject = e.Certificate == "" && rapid.Bool().Draw(t, "endpoint reject")
 		if key := netip.AddrPortFrom(e.IP, e.Port); !seen[key] {
 			seen[key] = true
 			endpoints = append(endpoints, e)
@@ -242,7 +246,7 @@ func checkCovers(t *rapid.T, tables *Tables, ref *reference, to netip.AddrPort) 
 		}
 	}
 	for _, e := range ref.endpoints {
-		if e.Certificate != "" {
+		if e.Certificate != "" || e.Reject {
 			note(HTTPS, e.IP, e.Port)
 		}
 	}

@@ -85,7 +85,7 @@ func (c *compiler) addRecord(b *BindingEntry) {
 		return
 	}
 	kind := b.Flags.kind()
-	if b.Certificate == "" && kind != RecordStore {
+	if !b.brings() {
 		return
 	}
 	if rec := c.t.own(b); rec != nil {
@@ -102,9 +102,18 @@ func (c *compiler) addRecord(b *BindingEntry) {
 	c.keep(b, c.newRecord(r, owner{binding: b}))
 }
 
+// brings reports whether a binding makes a record, rather than ride on one.
+func (b *BindingEntry) brings() bool {
+	return b.Certificate != "" || b.Flags.kind() == RecordStore || b.Flags.rejects()
+}
+
 // join adds a binding to the record that it shares with others.
 func (c *compiler) join(rec *Record, b *BindingEntry) {
 	m := &c.makers[rec.Index]
+	if b.Flags.rejects() && !rec.Flags.rejects() && rec.Certificate != "" {
+		c.settingsConflict(rec, m.who, b)
+		return
+	}
 	if b.Certificate != "" {
 		switch rec.Certificate {
 		case "": // an endpoint that leaves the certificate to the sites
@@ -146,7 +155,7 @@ func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry) {
 // finishRecords refuses endpoints to which nobody gave a certificate.
 func (c *compiler) finishRecords() {
 	for _, rec := range c.t.records {
-		if rec.Certificate == "" && rec.Kind == RecordIPPort {
+		if rec.Certificate == "" && rec.Kind == RecordIPPort && !rec.Flags.rejects() {
 			c.endpointError(c.makers[rec.Index].who, "has no certificate, and no https binding on this address and port gives it one",
 				"add a certificate to the endpoint")
 		}
@@ -160,18 +169,25 @@ func (c *compiler) assignRecord(b *BindingEntry) {
 		return
 	}
 	b.Record = c.t.recordOf(b)
-	if b.Record == nil {
+	rejected := b.Record != nil && b.Record.Flags.rejects() && !b.Flags.rejects()
+	if b.Record == nil || rejected {
 		severity := Error
-		if !b.Site.State.Started {
+		if !b.Site.State.Started || rejected && c.opts.FirstWins {
 			severity = Warning // it hurts nobody until the site starts
 		}
 		c.report.add(severity, CodeNoCertificate, func() Finding {
+			if rejected {
+				return about(b, fmt.Sprintf("%s gives its clients no certificate: they get record %s, which rejects them", bindingLabel(b), b.Record.Key()),
+					"give the binding sni and a certificate, or remove reject")
+			}
 			return about(b, bindingLabel(b)+" has no certificate, and nothing else gives one to its clients",
 				fmt.Sprintf("add a certificate to the binding or to the site, or one for all sites on the port with endpoint %s", endpointText(b.IP, b.Port)))
 		})
+	}
+	if b.Record == nil {
 		return
 	}
-	if b.Certificate != "" || b.Flags.kind() == RecordStore {
+	if b.brings() {
 		return
 	}
 	if own := c.t.own(b); own != nil {

@@ -148,7 +148,7 @@ func (r *reference) clashes(s Site, running []refBinding) bool {
 			}
 		}
 		for _, e := range r.endpoints {
-			if b.Protocol == HTTP && e.Port == b.Port && e.Certificate != "" && refOverlap(e.IP, b.IP) {
+			if b.Protocol == HTTP && e.Port == b.Port && (e.Certificate != "" || e.Reject) && refOverlap(e.IP, b.IP) {
 				return true
 			}
 		}
@@ -177,6 +177,7 @@ type refRecord struct {
 	host               string
 	missing, unmatched Policy
 	hasEndpoint        bool
+	reject, settled    bool // settled: somebody has said whether it rejects
 	endpointTLS        string
 }
 
@@ -195,6 +196,7 @@ func (r *reference) records() []*refRecord {
 		rec := &refRecord{
 			key: refKey(SiteBinding{Binding: Binding{IP: e.IP, Port: e.Port}}), certificate: e.Certificate,
 			ip: e.IP, port: e.Port, missing: r.opts.SNIMissing, unmatched: r.opts.SNIUnmatched, hasEndpoint: true, endpointTLS: e.TLS,
+			reject: e.Reject, settled: e.Reject,
 		}
 		if e.SNIMissing != nil {
 			rec.missing = *e.SNIMissing
@@ -205,15 +207,19 @@ func (r *reference) records() []*refRecord {
 		list = append(list, rec)
 	}
 	for _, b := range r.bindingList {
-		if b.Protocol != HTTPS || b.Certificate == "" && b.Flags&2 == 0 {
+		rejects := b.Flags&FlagReject != 0
+		if b.Protocol != HTTPS || b.Certificate == "" && b.Flags&2 == 0 && !rejects {
 			continue
 		}
 		rec := find(refKey(b.SiteBinding))
+		if rec != nil && !rec.settled && !(rejects && rec.certificate != "") {
+			rec.reject, rec.settled = rejects, true
+		}
 		switch {
 		case rec == nil:
 			rec = &refRecord{
 				key: refKey(b.SiteBinding), certificate: b.Certificate, kind: b.Flags & 3, port: b.Port,
-				missing: r.opts.SNIMissing, unmatched: r.opts.SNIUnmatched,
+				missing: r.opts.SNIMissing, unmatched: r.opts.SNIUnmatched, reject: rejects, settled: true,
 			}
 			switch b.Flags & 3 {
 			case 0:
@@ -239,6 +245,11 @@ func (r *reference) findRecordConflicts() {
 				tls[rec.endpointTLS] = true
 			}
 		}
+		for _, e := range r.endpoints {
+			if e.Reject && refKey(SiteBinding{Binding: Binding{IP: e.IP, Port: e.Port}}) == rec.key {
+				flags[FlagReject] = true
+			}
+		}
 		for _, b := range r.bindingList {
 			if b.Protocol != HTTPS || refKey(b.SiteBinding) != rec.key {
 				continue
@@ -255,11 +266,14 @@ func (r *reference) findRecordConflicts() {
 				tls[b.TLS] = true
 			}
 			flags[b.Flags&^3] = true
+			if b.Flags&FlagReject != 0 && rec.certificate != "" {
+				r.conflict = true
+			}
 		}
 		if len(certificates) > 1 || len(tls) > 1 || len(flags) > 1 {
 			r.conflict = true
 		}
-		if rec.certificate == "" && rec.kind == 0 {
+		if rec.certificate == "" && rec.kind == 0 && !rec.reject {
 			r.hard = true // an endpoint without a certificate
 		}
 	}
@@ -294,17 +308,39 @@ func (r *reference) findUnserved() {
 				}
 			}
 		}
-		if !served {
+		if !served || !r.opts.FirstWins && b.Flags&FlagReject == 0 && r.rejected(b.SiteBinding) {
 			r.hard = true
 		}
 	}
 }
 
-// refCertificate is the outcome of table D1 as text.
-func (r *reference) certificate(to netip.AddrPort, sni string) string {
-	name := strings.ToLower(sni)
+// rejected tells whether the clients of a binding meet a record that rejects.
+func (r *reference) rejected(b SiteBinding) bool {
+	name := b.Host
+	if strings.HasPrefix(name, "*") {
+		name = "zz" + name[1:]
+	}
+	ip := b.IP
+	if !ip.IsValid() {
+		ip = netip.MustParseAddr("10.0.0.9")
+	} else if ip.IsUnspecified() {
+		ip = netip.MustParseAddr("2001:db8::9")
+	}
+	own, exact, wildcard, store, v6, all := r.rows(netip.AddrPortFrom(ip, b.Port), name)
+	if !b.IP.IsValid() && all == nil {
+		_, _, _, _, v6, _ = r.rows(netip.AddrPortFrom(netip.MustParseAddr("2001:db8::9"), b.Port), name)
+	}
+	for _, rec := range []*refRecord{own, exact, wildcard, store, v6, all} {
+		if rec != nil {
+			return rec.reject
+		}
+	}
+	return false
+}
+
+// rows are the records of table D1 that are open to a client.
+func (r *reference) rows(to netip.AddrPort, name string) (own, exact, wildcard, store, v6, all *refRecord) {
 	addr := to.Addr().Unmap()
-	var exact, wildcard, store, own, v6, all *refRecord
 	ownRank, wildRank := 9, 9999
 	for _, rec := range r.recordList {
 		if rec.port != to.Port() {
@@ -333,6 +369,14 @@ func (r *reference) certificate(to netip.AddrPort, sni string) string {
 			}
 		}
 	}
+	return own, exact, wildcard, store, v6, all
+}
+
+// certificate is the outcome of table D1 as text.
+func (r *reference) certificate(to netip.AddrPort, sni string) string {
+	name := strings.ToLower(sni)
+	addr := to.Addr().Unmap()
+	own, exact, wildcard, store, v6, all := r.rows(to, name)
 	known := exact != nil || wildcard != nil
 	for _, b := range r.bindingList {
 		if b.Protocol == HTTPS && b.Port == to.Port() && refAddress(b.IP, addr) < 9 && refHost(b.Host, name, r.opts.WildcardAnyDepth) < 1000 {
@@ -366,9 +410,12 @@ func (r *reference) certificate(to netip.AddrPort, sni string) string {
 		if row.rec == nil {
 			continue
 		}
+		if row.rec.reject {
+			return fmt.Sprintf("%v %q known %v", row.rule, ReasonRejected, known)
+		}
 		fallback := ""
 		if i >= 1 && i <= 3 {
-			if rec := first(v6, all); rec != nil {
+			if rec := first(v6, all); rec != nil && !rec.reject {
 				fallback = rec.key + "=" + rec.certificate
 			}
 		}

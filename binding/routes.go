@@ -159,6 +159,14 @@ func (c *compiler) settingsConflict(rec *Record, first owner, b *BindingEntry) {
 		fix = fixSNI
 	}
 	c.conflict(CodeSettingsConflict, func() Finding {
+		if b.brings() && rec.Flags.rejects() != b.Flags.rejects() {
+			one, other := bindingLabel(b), first.String()
+			if rec.Flags.rejects() {
+				one, other = other, one
+			}
+			return about(b, fmt.Sprintf("%s rejects its clients, %s does not, and both share record %s", one, other, rec.Key()),
+				"remove reject, or one of the two; or "+fix).against(first)
+		}
 		return about(b, fmt.Sprintf("%s has other TLS settings or sslFlags than %s, and both share record %s, which has one set of them",
 			bindingLabel(b), first, rec.Key()), fix).against(first)
 	}, "the settings of the first one hold for all of them")

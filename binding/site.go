@@ -18,7 +18,7 @@ type Site struct {
 // SiteBinding is a binding of a site with what IIS keeps beside it.
 type SiteBinding struct {
 	Binding
-	// Flags are the sslFlags; only https bindings have any.
+	// Flags are the sslFlags, and FlagReject; only https bindings have any.
 	Flags Flags
 	// Certificate names the certificate for the record of this binding. Empty
 	// means that the binding brings none: it rides on the record that another
@@ -40,6 +40,9 @@ type Endpoint struct {
 	// Certificate may be empty if a binding with the same address and port brings
 	// one; the endpoint then only adds settings to that record.
 	Certificate string
+	// Reject refuses all handshakes that come to this record, which then has no
+	// certificate.
+	Reject bool
 	// TLS is as SiteBinding.TLS. Bindings without settings of their own inherit it.
 	TLS string
 	// SNIMissing and SNIUnmatched override Options for this record; nil keeps them.

@@ -59,7 +59,7 @@ func (c *compiler) prepareUpdates() {
 // makes reports whether a binding makes the record under its key, or takes part
 // in it as one of those who make it.
 func makes(b *BindingEntry) bool {
-	return b.Protocol == HTTPS && (b.Certificate != "" || b.Flags.kind() == RecordStore)
+	return b.Protocol == HTTPS && b.brings()
 }
 
 // Update returns tables in which the given sites, told apart by their ids, are

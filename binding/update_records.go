@@ -105,7 +105,7 @@ func (u *update) assign() {
 			if b.Protocol != HTTPS {
 				continue
 			}
-			if b.Record = u.t.recordOf(b); b.Record == nil {
+			if b.Record = u.t.recordOf(b); b.Record == nil || b.Record.Flags.rejects() && !b.Flags.rejects() {
 				u.complex = true
 			}
 		}

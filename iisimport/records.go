@@ -109,11 +109,13 @@ func (b *builder) netshSettings(rec *record) {
 	if isSet(n.NegotiateClientCert) {
 		rec.settings.clientCAs = b.authorities()
 	}
+	if isSet(n.RejectConnections) {
+		rep.decide(n.Source, what, "", "it rejects connections: write reject into the bindings or the endpoint, in place of the certificate")
+	}
 	for _, o := range []struct {
 		set  bool
 		text string
 	}{
-		{isSet(n.RejectConnections), "Reject Connections: the nearest are sni_missing reject and sni_unmatched reject"},
 		{isSet(n.DSMapper), "DS Mapper Usage: there are no Windows accounts"},
 		{n.CTLIdentifier != "" || n.CTLStoreName != "", "a certificate trust list: trust_pool of client_auth takes its place"},
 		{isSet(n.VerifyRevocation) && rec.settings.clientCAs != "", "revocation of client certificates: a verifier of client_auth does it"},

@@ -68,6 +68,9 @@ type Binding struct {
 	// Flags are the sslFlags.
 	Flags uint16 `json:"flags,omitempty"`
 
+	// Reject says that the handshakes of the binding's clients are refused.
+	Reject bool `json:"reject,omitempty"`
+
 	// Certificate is the name of the certificate that a client gets who
 	// connects to the binding's address and sends its host as server name.
 	// It need not be the one that the binding names.

@@ -63,6 +63,9 @@ func certificatesOf(site adminapi.Site) []string {
 }
 
 func recordCertificate(b adminapi.Binding) string {
+	if b.Reject {
+		return "(reject)"
+	}
 	if b.Certificate == "" && b.Record != "" {
 		return "(central store)"
 	}
