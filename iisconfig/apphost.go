@@ -164,9 +164,9 @@ func (r *configReader) sectionContext(name string) *context {
 func (r *configReader) emit(name string, el *element, c *context, apply func(*Settings)) {
 	src := r.ctx.src(el)
 	r.lock(name)
-	if r.web == nil {
+	if r.web == nil && !r.second {
 		r.b.lockParts(name, r.ctx.scope, el)
-	} else if part := r.b.lockedPart(name, r.ctx.scope, el); part != "" {
+	} else if part := r.b.lockedPart(name, r.ctx.scope, el); r.web != nil && part != "" {
 		r.b.rep.warn(CodeLocked, src, "check whether the web.config belongs to this server",
 			"the section %s: %s is locked for web.config files; IIS answers 500.19 here", name, part)
 		apply, c.unknowns = nil, nil
@@ -181,7 +181,7 @@ func (r *configReader) emit(name string, el *element, c *context, apply func(*Se
 // web.config may forbid a section to those below it, but allow nothing.
 func (r *configReader) lock(name string) {
 	switch {
-	case r.allow == nil:
+	case r.allow == nil, r.second:
 	case r.web == nil:
 		r.b.setLock(name, r.ctx.scope, 0, *r.allow)
 	case !*r.allow:
@@ -242,10 +242,11 @@ func (r *configReader) declaration(prefix string, el *element) error {
 	case "sectionGroup":
 		return r.x.each(func(kid *element) error { return r.declaration(name+"/", kid) })
 	case "section":
-		if r.web == nil {
-			r.b.declare(name, el)
-		} else {
+		switch {
+		case r.web != nil:
 			r.redeclared(name, el)
+		case !r.second:
+			r.b.declare(name, el)
 		}
 	}
 	return r.x.skip()

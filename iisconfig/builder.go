@@ -26,13 +26,16 @@ type builder struct {
 	// case.
 	locks      map[string]map[string][]lock
 	itemLocks  map[string][]itemLock
+	declares   bool            // some section of system.webServer is declared
+	toldOf     map[string]bool // sections that are not
 	hostOnly   map[string]bool // sections that no web.config may have at all
 	total      int64           // bytes that were read
 	serverRoot scope
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
 	appcmd     appcmdObjects
-	others     []string // files of no known kind that were found in a folder
+	others     []*item // files of no known kind that were found in a folder
+	settled    bool
 	// folderIndex is made when the first web.config is read, after all sites.
 	folderIndex *folderIndex
 	webRead     map[webPlace]webFile // by the path in lower case
@@ -52,7 +55,7 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string][]itemLock),
+		hostOnly: make(map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string][]itemLock),
 		iis6: newMetabase(),
 	}
 }
@@ -64,7 +67,7 @@ func (b *builder) listed(it *item) error {
 	switch {
 	case b.used[it.name]:
 	case it.otherConfig():
-		b.others = append(b.others, it.name)
+		b.others = append(b.others, it)
 	case it.kind.read() && b.tenants(it):
 		b.rep.warn(CodeRefused, Source{File: it.name}, "name the file if it is one of the server",
 			"it looks like the %s of a server, but it is in the folder of a site; it is not read", it.kind)
@@ -73,7 +76,7 @@ func (b *builder) listed(it *item) error {
 	case it.kind != Unknown:
 		b.server.CertificateFiles = append(b.server.CertificateFiles, CertificateFile{Name: it.name, Kind: it.kind, Size: it.size})
 	case it.walked:
-		b.others = append(b.others, it.name)
+		b.others = append(b.others, it)
 	default:
 		if err := b.wellFormed(it); err != nil {
 			return err

@@ -11,6 +11,7 @@ type lock struct {
 
 // declare notes what configSections says about a section.
 func (b *builder) declare(section string, el *element) {
+	b.declares = b.declares || strings.HasPrefix(section, "system.webServer/")
 	b.setLock(section, "", 0, !strings.EqualFold(el.str("overrideModeDefault"), "Deny"))
 	switch strings.ToLower(el.str("allowDefinition")) {
 	case "apphostonly", "machineonly", "machinetorootweb":
@@ -81,8 +82,20 @@ func (b *builder) applyLocks(l *layer, scope string) {
 			}}}
 		case c.apply == nil && c.faults == nil && c.unknown == nil:
 			continue // it was only there to be asked about
+		default:
+			b.undeclared(c.section)
 		}
 		kept = append(kept, c)
 	}
 	l.changes = kept
+}
+
+// undeclared says once of a section that the server knows nothing of it: the module that
+// reads it is not installed there, and IIS answers 500.19. It is taken as if it were.
+func (b *builder) undeclared(s Section) {
+	if !b.declares || b.locks[s.Name] != nil || !strings.HasPrefix(s.Name, "system.webServer/") || b.toldOf[s.Name] {
+		return
+	}
+	b.toldOf[s.Name] = true
+	b.rep.info(CodeUnknown, s.Source, "applicationHost.config does not declare the section %s; it is taken as if it did", s.Name)
 }

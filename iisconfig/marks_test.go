@@ -291,3 +291,12 @@ func TestItemLocks(t *testing.T) {
 		}
 	}
 }
+
+// TestLongPath closes a path that is too long to have settings.
+func TestLongPath(t *testing.T) {
+	long := strings.Repeat("x/", 200) + "y"
+	s := hosted(t, "", `<location path="A/`+long+`"><system.webServer><security><access sslFlags="Ssl"/></security></system.webServer></location>`, nil).SiteByName("A")
+	if s.At("/"+long).Unknown == nil || s.At("/x/x").Unknown != nil {
+		t.Error("the path is open, or one above it is closed")
+	}
+}

@@ -11,22 +11,55 @@ import (
 
 // finish puts together what needs all files.
 func (b *builder) finish() *Server {
+	b.settle()
+	b.place()
+	b.join()
+	b.unread()
+	b.server.Findings = b.rep.all(b.server.Inputs)
+	return &b.server
+}
+
+// unread names the files of no known kind. Content of sites may be among those deep
+// down; what stands beside the server's files was meant to be read.
+func (b *builder) unread() {
+	var beside, deep []string
+	for _, it := range b.others {
+		if it.depth == 0 {
+			beside = append(beside, it.name)
+		} else {
+			deep = append(deep, it.name)
+		}
+	}
+	const message = "%d other files were found, of no kind that is read: %s"
+	if len(beside) > 0 {
+		b.rep.warn(CodeUnrecognised, Source{}, "look what they are", message, len(beside), some(beside))
+	}
+	if len(deep) > 0 {
+		b.rep.info(CodeUnrecognised, Source{}, message, len(deep), some(deep))
+	}
+}
+
+// some names the first of many.
+func some(names []string) string {
+	const most = 20
+	if len(names) > most {
+		names = append(names[:most:most], "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+// settle makes the sites of what all outputs of adsutil and appcmd have told together.
+// Files that need to know the folders of sites come after it.
+func (b *builder) settle() {
+	if b.settled {
+		return
+	}
+	b.settled = true
 	if len(b.iis6.order) > 0 {
 		b.convert(b.iis6, Adsutil)
 	}
 	b.placeAppcmd()
-	b.place()
-	b.join()
-	if n := len(b.others); n > 0 {
-		const most = 20
-		names := strings.Join(b.others[:min(n, most)], ", ")
-		if n > most {
-			names += ", ..."
-		}
-		b.rep.info(CodeUnrecognised, Source{}, "%d other files were found, of no kind that is read: %s", n, names)
-	}
-	b.server.Findings = b.rep.all(b.server.Inputs)
-	return &b.server
+	b.folderIndex = nil
 }
 
 // mergeSite adds to a site what another input knows of it. The first input with the
@@ -108,9 +141,12 @@ func (b *builder) place() {
 			b.rep.warn(CodeNoSite, p.source, "", "the settings are of a site %q, which is not there", shorten(p.site))
 			continue
 		}
-		if len(segments(p.path)) > maxSegments {
-			b.rep.warn(CodeBadValue, p.source, "", "the settings are of a path with more than %d parts", maxSegments)
-			continue
+		if parts := segments(p.path); len(parts) > maxSegments {
+			b.rep.warn(CodeBadValue, p.source, "", "the settings are of a path with more than %d parts; it is closed from there on", maxSegments)
+			p.path, p.layer = strings.Join(parts[:maxSegments], "/"), &layer{rank: p.layer.rank, changes: []change{{
+				section: Section{Name: "location", Source: p.source},
+				unknown: []UnknownPart{{Section: "location", What: "a path that is too long", Source: p.source}},
+			}}}
 		}
 		if s.settings == nil {
 			s.settings = &scope{}

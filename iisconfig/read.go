@@ -246,6 +246,9 @@ func read(items []item, opts Options) (*Server, error) {
 	var errs []error
 	for i := range b.items {
 		it := &b.items[i]
+		if it.kind.order() > Adsutil.order() {
+			b.settle()
+		}
 		if !it.kind.read() || it.walked && (it.oldCopy() || it.otherConfig() || b.tenants(it)) {
 			if err := b.listed(it); err != nil {
 				errs = append(errs, err)

@@ -305,6 +305,7 @@ func (el *element) kid(name string) *element {
 
 // addSite adds a site to the model, or what is new to one that is there.
 func (b *builder) addSite(s *Site) {
+	b.folderIndex = nil
 	if have := b.byID[s.ID]; s.ID != 0 && have != nil {
 		if strings.EqualFold(have.Name, s.Name) || s.Name == "" {
 			b.mergeSite(have, s)

@@ -26,7 +26,6 @@ func (b *builder) tenants(it *item) bool {
 	if !it.walked || it.depth == 0 || it.kind == WebConfig {
 		return false
 	}
-	b.folderIndex = nil // sites may have been added since
 	return b.places(it.name) != nil
 }
 

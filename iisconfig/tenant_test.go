@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-iis/caddy-iis/binding"
 )
 
 // tenants are web.config files that reach for what is not theirs, with a word that the
@@ -106,6 +108,15 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+func warnings(s *Server) (out []Finding) {
+	for _, f := range s.Findings {
+		if f.Severity != binding.Info {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // TestNamesOfSites: a location in a web.config with the name of another site is a folder
 // below.
 func TestNamesOfSites(t *testing.T) {
@@ -134,7 +145,7 @@ func TestOwnFiles(t *testing.T) {
 		t.Errorf("%+v, %v", a.At("/x/y"), s.Findings)
 	}
 	// A filter is named; that it is there closes nothing which the server does not lock.
-	if b := s.SiteByName("B").At("/"); b.Faults != nil || len(s.Findings) != 1 || s.Findings[0].Code != CodeRefused {
+	if b := s.SiteByName("B").At("/"); b.Faults != nil || len(warnings(s)) != 1 || warnings(s)[0].Code != CodeRefused {
 		t.Errorf("%+v, %v", b.Faults, s.Findings)
 	}
 }
@@ -199,5 +210,54 @@ func TestLinks(t *testing.T) {
 	named := slices.ContainsFunc(s.Findings, func(f Finding) bool { return strings.Contains(f.Message, "web/b") })
 	if !named {
 		t.Errorf("the link to a folder is not named: %v", s.Findings)
+	}
+}
+
+// TestWebConfigsOfOtherSources: sites that appcmd and adsutil tell of have web.config files
+// too.
+func TestWebConfigsOfOtherSources(t *testing.T) {
+	for name, source := range map[string]string{
+		"appcmd":  "SITE \"A\" (id:1,bindings:http/*:80:,state:Started)\nAPP \"A/\" (applicationPool:P)\nVDIR \"A/\" (physicalPath:C:\\web\\a)\n",
+		"adsutil": "KeyType : (STRING) \"IIsWebServer\"\n[/w3svc/1]\nServerComment : (STRING) \"A\"\n[/w3svc/1/root]\nPath : (STRING) \"C:\\web\\a\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := ReadDir(mapFS(map[string]string{"source.txt": source, "web/a/web.config": inWeb(`<directoryBrowse enabled="true"/>`), "web/a/more/other.txt": source}), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.Sites) != 1 || s.Sites[0].At("/").DirectoryBrowse == nil {
+				t.Errorf("%d sites, %v", len(s.Sites), s.Findings)
+			}
+		})
+	}
+}
+
+// TestSecondServer: a second applicationHost.config says nothing about what the first one
+// locks.
+func TestSecondServer(t *testing.T) {
+	second := strings.NewReplacer(`overrideModeDefault="Deny"`, `overrideModeDefault="Allow"`, `name="A" id="1"`, `name="Old" id="7"`, `name="B" id="2"`, `name="Older" id="8"`).Replace(tenantServer)
+	s, err := ReadDir(mapFS(map[string]string{
+		"applicationHost.config": tenantServer, "copy/applicationHost.config": second, "web/a/web.config": inWeb(`<handlers><clear/></handlers>`),
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := faultCodes(s.SiteByName("A").At("/")); !slices.Equal(got, []string{CodeLocked}) {
+		t.Errorf("%v, %v", got, s.Findings)
+	}
+}
+
+// TestUndeclared: a section that the server does not declare is named once.
+func TestUndeclared(t *testing.T) {
+	s, err := ReadDir(mapFS(map[string]string{
+		"applicationHost.config": tenantServer,
+		"web/a/web.config":       inWeb(`<rewrite><rules><rule name="r"><match url="x"/></rule></rules></rewrite>`),
+		"web/b/web.config":       inWeb(`<rewrite><rules><rule name="r"><match url="x"/></rule></rules></rewrite>`),
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Findings) != 1 || !strings.Contains(s.Findings[0].Message, "system.webServer/rewrite/rules") || s.SiteByName("A").At("/").Rewrite == nil {
+		t.Error(s.Findings)
 	}
 }
