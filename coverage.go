@@ -33,6 +33,7 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings := append(slices.Clone(sn.findings), sn.app.sitesFileFindings()...)
 	findings = append(findings, sn.certificateFindings(at)...)
 	findings = append(findings, sn.coverageFindings()...)
+	findings = append(findings, sn.redirectFindings()...)
 	findings = append(findings, sn.storeFindings()...)
 	findings = append(findings, sn.legacyFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
@@ -320,8 +321,12 @@ func (a *App) logChanged(now *snapshot, sites []configured, removed []uint32) {
 		return
 	}
 	findings := now.legacyFindings()
+	look := redirects{sn: now}
 	for entry := range now.bindingsOf(sites) {
 		if f, ok := now.coverageFinding(entry); ok {
+			findings = append(findings, f)
+		}
+		if f, ok := look.finding(entry); ok {
 			findings = append(findings, f)
 		}
 	}

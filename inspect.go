@@ -22,7 +22,8 @@ func (sn *snapshot) sitesView(q query) (any, error) {
 	for _, f := range sn.findings {
 		findings[f.Site] = append(findings[f.Site], f)
 	}
-	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID]) }
+	look := &redirects{sn: sn}
+	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
 	return page(q, list, start, show, func(s *binding.SiteEntry) string { return fmt.Sprint(s.ID) })
 }
 
@@ -42,12 +43,12 @@ func (sn *snapshot) siteView(q query) (any, error) {
 			findings = append(findings, f)
 		}
 	}
-	return sn.showSite(entry, findings), nil
+	return sn.showSite(entry, findings, &redirects{sn: sn}), nil
 }
 
 // showSite shows a site with the findings about its bindings, to which those
-// about the certificates of its bindings are added.
-func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding) adminapi.Site {
+// about the certificates and the redirects of its bindings are added.
+func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding, look *redirects) adminapi.Site {
 	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
 	if !entry.State.Started {
 		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
@@ -66,6 +67,9 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 	for i := range entry.Bindings {
 		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
 		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
+			s.Findings = append(s.Findings, showFinding(f))
+		}
+		if f, ok := look.finding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
 	}
