@@ -55,6 +55,7 @@ type policySet struct {
 	later     context.Context // of policies that come when the app is provisioned
 	challenge *tls.Config     // ACME TLS-ALPN challenges
 	echKeys   func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
+	ech       *ordinaryServer // serves the public names; nil without such keys
 }
 
 // policyKey is what makes TLS settings distinct: the settings themselves and
@@ -89,7 +90,7 @@ func (a *App) provisionPolicies() error {
 	// them to the configuration that chooses among policies.
 	set.echKeys = (caddytls.ConnectionPolicies{challenge}).TLSConfig(a.ctx).GetEncryptedClientHelloKeys
 	a.policies = set
-	return nil
+	return a.provisionECH()
 }
 
 // get returns the policy for settings, provisioned once.

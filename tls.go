@@ -164,13 +164,17 @@ func (a *App) newRecord(rec *binding.Record) (*record, error) {
 
 // handshakeOwner decides who serves a handshake: a record, else an ordinary
 // server, else nobody. On a port shared with ordinary Caddy sites, server names
-// that bindings know come first, then those of the ordinary sites, then the
-// endpoint's certificate, and last whatever else the ordinary server serves.
+// that bindings know come first, then those of the ordinary sites, then public
+// names of Encrypted Client Hello, then the endpoint's certificate, and last
+// whatever else the ordinary server serves.
 func (sn *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
 	match := sn.certificateMatch(local, hello.ServerName)
 	ordinary := sn.app.ordinaryAt(local, true)
 	if ordinary != nil && !match.Known && ordinary.claims(hello) {
 		return match, nil, ordinary
+	}
+	if ech := sn.echOwner(match, hello); ech != nil && sn.bindingsCover(local, binding.HTTPS) {
+		return match, nil, ech
 	}
 	if live := sn.serving(match, hello); live != nil {
 		return match, live, nil

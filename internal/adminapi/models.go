@@ -243,6 +243,10 @@ const (
 	OutcomeUnknownHost = "unknown_host" // no binding has the host
 )
 
+// ServerECH stands where an ordinary server is named: the server name is a
+// public name of Encrypted Client Hello.
+const ServerECH = "encrypted_client_hello"
+
 // Handshake is how a TLS handshake ends.
 type Handshake struct {
 	// Outcome is "certificate", "server" or "refused".

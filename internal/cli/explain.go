@@ -62,6 +62,10 @@ func (e *Env) explainHandshake(h *adminapi.Handshake) {
 	case adminapi.OutcomeRefused:
 		e.printf("%s %s.\n", e.paint(red, "The handshake is refused:"), h.Reason)
 	case adminapi.OutcomeServer:
+		if h.Server == adminapi.ServerECH {
+			e.printf("The name is the public name of Encrypted Client Hello: Caddy's own certificate for it serves the handshake.\n")
+			return
+		}
 		e.printf("The ordinary HTTP server %q of Caddy makes the handshake: the port is shared, and no binding has the name.\n", h.Server)
 		return
 	default:
