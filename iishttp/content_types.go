@@ -126,7 +126,7 @@ func (c *ContentTypes) Provision(ctx caddy.Context) error {
 func (c *ContentTypes) compileTypes() error {
 	switch c.Types {
 	case "", "iis10":
-		c.types = builtInTypes()
+		c.types = IIS10Types()
 	case "none":
 		c.types = make(map[string]string, len(c.Type))
 	default:

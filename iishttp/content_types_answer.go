@@ -114,6 +114,7 @@ func (noSource) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(
 // it does not take it, file_server must not send the source: it gets a file
 // system that does not give it.
 func passScript(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	caddyhttp.SetVar(r.Context(), ScriptVar, true)
 	before := caddyhttp.GetVar(r.Context(), "fs")
 	caddyhttp.SetVar(r.Context(), "fs", noSourceFS)
 	// A page about an error is a file.

@@ -136,7 +136,7 @@ func TestContentTypesOfProxied(t *testing.T) {
 }
 
 func TestIIS10Types(t *testing.T) {
-	types := builtInTypes()
+	types := IIS10Types()
 	if len(types) != 376 {
 		t.Errorf("there are %d types", len(types))
 	}

@@ -235,8 +235,8 @@ var iis10Types = [][2]string{
 	{"x-world/x-vrml", ".flr .wrl .wrz .xaf .xof"},
 }
 
-// builtInTypes returns the types of IIS 10 by extension.
-func builtInTypes() map[string]string {
+// IIS10Types returns the content types of IIS 10 by extension.
+func IIS10Types() map[string]string {
 	types := make(map[string]string, 400)
 	for _, entry := range iis10Types {
 		for extension := range strings.FieldsSeq(entry[1]) {

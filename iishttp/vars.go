@@ -12,6 +12,10 @@ import (
 // and error routes read it as {http.vars.iis_sub_status}.
 const SubStatusVar = "iis_sub_status"
 
+// ScriptVar is the variable of a request that iis_content_types has passed on because
+// its path is a script's, for the matcher of what runs scripts: vars iis_script true.
+const ScriptVar = "iis_script"
+
 // proxyTargetVar is the variable of a request that holds where a rule of
 // iis_rewrite has sent it: an absolute URL on another server. The request's own
 // URL stays what it was before, so that what guards a local path still does.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 type node struct {
 	path     string // "/" or "/shop/images"
 	physical string // of the virtual directory; empty if a node above has the folder
-	stripped bool   // the path is taken off before the node sees a request
+	pool     string // of the application that the path is in
 	worker   string // why a worker process answers
 	settings *iisconfig.Settings
 	source   iisconfig.Source
@@ -23,16 +24,18 @@ type node struct {
 
 // siteWriter translates the content of one site.
 type siteWriter struct {
-	b      *builder
-	site   *Site
-	root   *node
-	nodes  []*node // without root, the longest path first
-	counts map[string]int
+	b     *builder
+	site  *Site
+	root  *node
+	nodes []*node // without root, the longest path first
+	// matchers counts those of a name in the scope of the site.
+	matchers map[string]int
+	origins  []string // that rules lead to, in the order of the rules
 }
 
 // content translates what a site serves.
 func (b *builder) content(s *Site) {
-	w := &siteWriter{b: b, site: s, counts: make(map[string]int)}
+	w := &siteWriter{b: b, site: s, matchers: make(map[string]int)}
 	w.collect()
 	w.siteWords()
 	if w.root == nil {
@@ -44,10 +47,10 @@ func (b *builder) content(s *Site) {
 	s.body = append(s.body, w.errorPages()...)
 }
 
-// matcher returns a new name for a matcher.
+// matcher returns a new name for a matcher in the scope of the site.
 func (w *siteWriter) matcher(name string) string {
-	w.counts[name]++
-	if n := w.counts[name]; n > 1 {
+	w.matchers[name]++
+	if n := w.matchers[name]; n > 1 {
 		return "@" + name + strconv.Itoa(n)
 	}
 	return "@" + name
@@ -89,7 +92,7 @@ func (w *siteWriter) collect() {
 	}
 	for key, n := range byPath {
 		n.worker = w.needsWorker(n)
-		n.stripped = n.physical != "" && n.worker == "" && key != "/"
+		n.pool = w.poolOf(n.path)
 		if key != "/" {
 			w.nodes = append(w.nodes, n)
 		}
@@ -99,38 +102,152 @@ func (w *siteWriter) collect() {
 	})
 }
 
-// needsWorker tells what at a path only a worker process can answer. What every
-// server has for all sites is no sign of it.
-func (w *siteWriter) needsWorker(n *node) string {
-	set := n.settings
-	switch {
-	case set.AspNetCore != nil:
-		return "ASP.NET Core (" + cmp.Or(set.AspNetCore.ProcessPath, "process path not known") + ")"
-	case set.Handlers != nil:
-		for _, h := range set.Handlers.Entries {
-			if h.Path == "*" && h.NeedsWorker() && h.Source.Scope != "" && !nativeVerb(h) {
-				return "the handler " + h.Name
-			}
+// within tells whether a path is another one or below it. IIS compares without case.
+func within(p, top string) bool {
+	if top == "/" {
+		return true
+	}
+	p, top = strings.ToLower(p), strings.ToLower(top)
+	return p == top || strings.HasPrefix(p, top+"/")
+}
+
+// application returns the one that a path is in; nil if there is none.
+func (w *siteWriter) application(p string) *iisconfig.Application {
+	var found *iisconfig.Application
+	for _, app := range w.site.source.Applications {
+		if within(p, app.Path) && (found == nil || len(app.Path) > len(found.Path)) {
+			found = app
 		}
 	}
-	for _, sec := range set.Managed {
-		if sec.Source.Scope != "" {
-			return "the section " + sec.Name
-		}
+	return found
+}
+
+// poolOf returns the application pool of a path.
+func (w *siteWriter) poolOf(p string) string {
+	if app := w.application(p); app != nil {
+		return strings.ToLower(app.Pool)
 	}
 	return ""
 }
 
-// nativeVerb knows the handlers of IIS for OPTIONS and TRACE and those of its
-// services for developers.
-func nativeVerb(h iisconfig.Handler) bool {
-	return strings.EqualFold(h.Verb, "OPTIONS") || strings.EqualFold(h.Verb, "TRACE")
+// appOf returns the path of the application that a node is in.
+func (w *siteWriter) appOf(n *node) string {
+	if app := w.application(n.path); app != nil {
+		return app.Path
+	}
+	return "/"
 }
 
 func (w *siteWriter) upstream() string {
 	w.b.plan.Workers = true
 	w.report().worker(fmt.Sprintf("site %d %s", w.site.ID, w.site.Name))
 	return "{$IIS_UPSTREAM:" + w.b.plan.opts.Upstream + "}"
+}
+
+// body writes what the site does with a request, in the order of the modules of
+// IIS. First, as the client's URL has it: request filtering, restrictions of
+// addresses, rules. Then, as rules have left the URL: who may, and what answers.
+func (w *siteWriter) body() []*Directive {
+	list := []*Directive{directive("iis_url")}
+	if global := w.globalRules(); global != nil {
+		// Filtering tests the URL of the client, and what global rules make of it.
+		list = append(list, w.stage(w.filter)...)
+		list = append(list, global...)
+	}
+	headers := w.stage(w.headers)
+	if len(headers) > 0 && headers[0].Words[0] != "route" {
+		list = slices.Insert(list, 0, headers...) // the same everywhere: also for what rules answer
+		headers = nil
+	}
+	list = append(list, w.stage(w.filter)...)
+	list = append(list, w.stage(w.addresses)...)
+	list = append(list, w.stage(w.rules)...)
+	list = append(list, headers...)
+	list = append(list, w.stage(w.allow)...)
+	list = append(list, w.proxies()...)
+	list = append(list, w.stage(w.answer)...)
+	return []*Directive{block(list, "route")}
+}
+
+// allow decides whether the request may have what it asks for.
+func (w *siteWriter) allow(n *node) []*Directive {
+	if closed := w.refusedAgain(n); closed != nil {
+		return closed
+	}
+	out := w.access(n)
+	out = append(out, w.accounts(n)...)
+	return append(out, w.redirect(n)...)
+}
+
+// stage writes what each node does at one step. A node that does what the one above
+// it does needs no words of its own.
+func (w *siteWriter) stage(step func(*node) []*Directive) []*Directive {
+	own := step(w.root)
+	texts := map[*node]string{w.root: plainText(own)}
+	bodies := make(map[*node][]*Directive, len(w.nodes))
+	for _, n := range slices.Backward(w.nodes) { // those above first
+		bodies[n] = step(n)
+		texts[n] = plainText(bodies[n])
+	}
+	var kids []*Directive
+	for _, n := range w.nodes {
+		if texts[n] == texts[w.over(n)] {
+			continue
+		}
+		m := w.matcher("at")
+		kids = append(kids,
+			directive(append([]string{m}, pathMatcher(n.path)...)...),
+			block([]*Directive{block(bodies[n], "route")}, "handle", m).because(n.source.String()))
+	}
+	if kids == nil {
+		return own
+	}
+	if own != nil {
+		kids = append(kids, block([]*Directive{block(own, "route")}, "handle"))
+	}
+	return []*Directive{block(kids, "route")}
+}
+
+// pathMatcher matches a path and all below it.
+func pathMatcher(p string) []string {
+	if !strings.ContainsAny(p, "*?%{}`\"\\#") {
+		return []string{"path", p, p + "/*"}
+	}
+	return []string{"path_regexp", "(?i)^" + regexp.QuoteMeta(p) + "(?:/|$)"}
+}
+
+// over returns the node above another.
+func (w *siteWriter) over(n *node) *node {
+	for _, other := range w.nodes { // the longest path first
+		if other != n && len(other.path) < len(n.path) && within(n.path, other.path) {
+			return other
+		}
+	}
+	return w.root
+}
+
+// folderOf returns the node whose folder a path is in.
+func (w *siteWriter) folderOf(n *node) *node {
+	for n.physical == "" && n != w.root {
+		n = w.over(n)
+	}
+	return n
+}
+
+// place returns the path of the site that a section was written for: that of a web.config
+// or a location, "/" for those of the whole server.
+func (w *siteWriter) place(src iisconfig.Source) string {
+	scope := "/" + strings.Trim(src.Scope, "/")
+	if top := "/" + w.site.source.Name; within(scope, top) && scope != "/" {
+		return cmp.Or(scope[len(top):], "/")
+	}
+	return "/"
+}
+
+// closed closes a node: what would answer must not, until somebody has looked at it.
+func (w *siteWriter) closed(status int, src iisconfig.Source, what, fix, why string) *Directive {
+	w.report().closed(src, what, fix, "%s; the place answers %d", why, status)
+	return directive("iis_closed", "*", strconv.Itoa(status), oneLine(what+": "+why))
 }
 
 // siteWords are the words of a site that are no directives.
@@ -189,77 +306,3 @@ func (w *siteWriter) unmeetable(a *iisconfig.Access) bool {
 	const need = iisconfig.AccessSSL | iisconfig.AccessRequireCert
 	return a != nil && a.SSLFlags&need != 0 && !slices.ContainsFunc(w.site.Bindings, func(b *Binding) bool { return b.rec != nil })
 }
-
-// body translates the nodes. Where their order matters, they are in a route.
-func (w *siteWriter) body() []*Directive {
-	rules := w.rewriteRules(w.root, "")
-	var kids []*Directive
-	for _, n := range w.nodes {
-		kids = append(kids, w.below(n)...)
-	}
-	own := w.serve(w.root)
-	all := append(w.headers(w.root), rules...)
-	all = append(all, kids...)
-	all = append(all, w.guards(w.root)...)
-	all = append(all, own.list...)
-	if len(rules) == 0 && len(kids) == 0 && !own.ordered {
-		return all
-	}
-	return []*Directive{block(all, "route")}
-}
-
-// nodeContent is what serves a node.
-type nodeContent struct {
-	list    []*Directive
-	ordered bool // the order of Caddy's directives is not that of IIS
-}
-
-// safePath tells whether a path can stand in a matcher.
-func safePath(p string) bool { return !strings.ContainsAny(p, "*?%{}`\"\\#") }
-
-// below translates a node below the root.
-func (w *siteWriter) below(n *node) []*Directive {
-	if !safePath(n.path) {
-		w.report().decide(n.source, "path "+n.path, "", "a path with such characters has no form in a matcher; requests to it get the content of the path above")
-		return []*Directive{comment("Left out: the path " + n.path)}
-	}
-	if n.physical == "" && w.sameAsAbove(n) {
-		return nil
-	}
-	list := append(w.headers(n), w.guards(n)...)
-	list = append(list, w.rewriteRules(n, n.prefix())...)
-	list = append(list, w.serve(n).list...)
-	where := n.source.String()
-	if n.stripped {
-		return []*Directive{
-			directive("redir", n.path, n.path+"/{http.request.uri.prefixed_query}", "301"),
-			block([]*Directive{block(list, "route")}, "handle_path", n.path+"/*").because(where),
-		}
-	}
-	m := w.matcher("at")
-	return []*Directive{
-		directive(m, "path", n.path, n.path+"/*"),
-		block([]*Directive{block(list, "route")}, "handle", m).because(where),
-	}
-}
-
-// prefix is what requests to the node have before the part that its rules see.
-func (n *node) prefix() string {
-	if n.stripped || n.path == "/" {
-		return ""
-	}
-	return n.path
-}
-
-// above returns the node whose folder a path is in.
-func (w *siteWriter) above(n *node) *node {
-	for _, other := range w.nodes {
-		if other != n && other.physical != "" && len(other.path) < len(n.path) && strings.EqualFold(n.path[:len(other.path)+1], other.path+"/") {
-			return other
-		}
-	}
-	return w.root
-}
-
-// sameAsAbove tells whether a node changes nothing that is translated.
-func (w *siteWriter) sameAsAbove(n *node) bool { return n.settings == w.above(n).settings }

@@ -95,21 +95,18 @@ func (r *Report) decide(src iisconfig.Source, what, fix, format string, args ...
 	r.add(Decide, src, what, fix, format, args...)
 }
 
-// closed says that a place is closed. Each place is told by a call of its own.
+// closed says that a place is closed.
 func (r *Report) closed(src iisconfig.Source, what, fix, format string, args ...any) {
-	r.Summary.Places.Closed++
 	r.add(Closed, src, what, fix, format, args...)
 }
 
 // waiting says that a place is closed until somebody decides.
 func (r *Report) waiting(src iisconfig.Source, what, fix, format string, args ...any) {
-	r.Summary.Places.Waiting++
 	r.add(Waiting, src, what, fix, format, args...)
 }
 
 // upstream says that somebody has to set the address of an application.
 func (r *Report) upstream(src iisconfig.Source, what, fix, format string, args ...any) {
-	r.Summary.Places.Upstreams++
 	r.add(Upstream, src, what, fix, format, args...)
 }
 
@@ -137,6 +134,7 @@ func (r *Report) finish(p *Plan) {
 	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers
 	for _, site := range p.Sites {
 		s.Bindings += len(site.Bindings)
+		s.Places.Add(countPlaces(site.body))
 	}
 	for _, c := range p.Certificates {
 		if c.Missing {
@@ -250,4 +248,22 @@ func list(sb *strings.Builder, title string, lines []string) {
 	for _, line := range lines {
 		sb.WriteString("  " + line + "\n")
 	}
+}
+
+// countPlaces counts what caddy iis check counts in the result.
+func countPlaces(list []*Directive) places.Count {
+	var c places.Count
+	for _, d := range list {
+		switch {
+		case len(d.Words) == 0:
+		case d.Words[0] == "iis_closed":
+			c.Closed++
+		case d.Words[0] == "iis_authorization":
+			c.Waiting++
+		case d.Words[0] == "vars" && d.Words[1] == places.Marker:
+			c.Upstreams++
+		}
+		c.Add(countPlaces(d.Block))
+	}
+	return c
 }

@@ -23,7 +23,11 @@ func TestReportOfPlaces(t *testing.T) {
 	for i := range 30 {
 		r.decide(iisconfig.Source{File: "c.config", Line: 1 + i}, "x", "y", "z")
 	}
-	r.finish(&Plan{})
+	closed := directive("iis_closed", "*", "403", "why")
+	r.finish(&Plan{Sites: []*Site{
+		{body: []*Directive{block([]*Directive{closed, block([]*Directive{closed}, "handle", "@at")}, "route")}},
+		{body: []*Directive{closed, block(nil, "iis_authorization"), directive("vars", places.Marker, "127.0.0.1:8080")}},
+	}})
 	if want := (places.Count{Closed: 3, Waiting: 1, Upstreams: 1}); r.Summary.Places != want || len(r.Lines) != 33 || r.Summary.ToDecide != 30 {
 		t.Errorf("%+v, %d lines", r.Summary, len(r.Lines))
 	}

@@ -80,7 +80,7 @@ func TestContent(t *testing.T) {
 		{"www.example.com", "/model.glb", 200, "main/model.glb"},
 		{"www.example.com", "/images?a=b", 301, "/images/?a=b"},
 		{"www.example.com", "/images/pic.txt", 200, "images/pic.txt"},
-		{"www.example.com", "/IMAGES/pic.txt", 200, "images/pic.txt"},
+		{"www.example.com", "/IMAGES/pic.txt", 301, "/images/pic.txt"}, // the rule lower
 		{"www.example.com", "/images/bin/x.txt", 404, "main/errors/missing.html"},
 		{"www.example.com", "/my%20files/a%20b.txt", 200, "my files/a b.txt"},
 		{"www.example.com", "/shop", 200, "worker /shop"},

@@ -32,8 +32,8 @@ func (d *Directive) because(text string) *Directive {
 // not, before it is read.
 const envVariable = "{$"
 
-// literal makes text of the source mean itself: Caddy would replace what is in
-// braces, and a hostile source could so read the environment of Caddy.
+// literal makes text of the source mean itself where Caddy replaces placeholders:
+// a hostile source could else read the environment of Caddy.
 func literal(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
@@ -47,13 +47,31 @@ func literal(text string) string {
 var (
 	reBare        = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*^&;!?()|\[\]-]+$`)
 	rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?-]*(?:\{[$]?[a-z_A-Z0-9.?:-]+\}[A-Za-z0-9_./:@%+,=~*&?-]*)+$`)
+	// reShorthand is what the adapter replaces in any word of a site: {path},
+	// {re.name.1}.
+	reShorthand = regexp.MustCompile(`\{[a-z%?][a-zA-Z0-9_.?\[\]-]*\}`)
 )
 
+// expressible tells whether a Caddyfile can hold text exactly as it is, as a word of
+// its own, for a directive that does not replace placeholders.
+func expressible(text string) bool {
+	switch {
+	case strings.Contains(text, envVariable), reShorthand.MatchString(text), text == "{", text == "}":
+		return false
+	case strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar || r == '\ufeff'
+	}):
+		return false
+	}
+	// Within double quotes a backslash before a quote cannot be said.
+	return !strings.Contains(text, "`") || !strings.Contains(text, `\"`) && !strings.HasSuffix(text, `\`)
+}
+
 // word writes one word of a Caddyfile. A variable of the environment that is none
-// of ours is broken up.
+// of ours is broken up; texts that must be exact are asked about by expressible.
 func word(w string) string {
 	switch {
-	case reBare.MatchString(w) && !strings.HasPrefix(w, "#"), rePlaceholder.MatchString(w):
+	case reBare.MatchString(w), rePlaceholder.MatchString(w):
 		return w
 	}
 	w = strings.ReplaceAll(w, envVariable, "{ $")
@@ -89,6 +107,7 @@ func commentText(text string) string {
 	return strings.ReplaceAll(oneLine(text), envVariable, "{ $")
 }
 
+// writeDirectives writes a list as it stands at a depth.
 func writeDirectives(sb *strings.Builder, list []*Directive, depth int) {
 	tabs := strings.Repeat("\t", depth)
 	for _, d := range list {
@@ -99,12 +118,7 @@ func writeDirectives(sb *strings.Builder, list []*Directive, depth int) {
 			continue
 		}
 		sb.WriteString(tabs)
-		for i, w := range d.Words {
-			if i > 0 {
-				sb.WriteByte(' ')
-			}
-			sb.WriteString(word(w))
-		}
+		d.writeWords(sb)
 		if d.hasBlock {
 			sb.WriteString(" {\n")
 			writeDirectives(sb, d.Block, depth+1)
@@ -112,4 +126,29 @@ func writeDirectives(sb *strings.Builder, list []*Directive, depth int) {
 		}
 		sb.WriteByte('\n')
 	}
+}
+
+func (d *Directive) writeWords(sb *strings.Builder) {
+	for i, w := range d.Words {
+		if i > 0 {
+			sb.WriteByte(' ')
+		}
+		sb.WriteString(word(w))
+	}
+}
+
+// plainText is what directives do, without comments: equal texts do the same.
+func plainText(list []*Directive) string {
+	var sb strings.Builder
+	for _, d := range list {
+		if len(d.Words) == 0 {
+			continue
+		}
+		d.writeWords(&sb)
+		if d.hasBlock {
+			sb.WriteString(" {\n" + plainText(d.Block) + "}")
+		}
+		sb.WriteByte('\n')
+	}
+	return sb.String()
 }

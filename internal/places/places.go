@@ -11,7 +11,8 @@ import (
 type Count struct {
 	// Closed are handlers iis_closed that do not wait for a decision.
 	Closed int `json:"closed"`
-	// Waiting are those that do.
+	// Waiting are those that do, and handlers iis_authorization that nothing stands in
+	// front of which finds out who the user is.
 	Waiting int `json:"waiting"`
 	// Upstreams are reverse proxies whose address is still the one that the import has put
 	// in for the worker processes of IIS.
@@ -60,7 +61,7 @@ func In(raw []byte) (Count, error) {
 		return Count{}, fmt.Errorf("reading the configuration: %w", err)
 	}
 	w := walker{markers: make(map[string]bool)}
-	w.walk(root)
+	w.walk(root, false)
 	for _, dial := range w.dials {
 		if w.markers[dial] {
 			w.count.Upstreams++
@@ -76,24 +77,40 @@ type walker struct {
 	dials   []string // of reverse proxies, one each
 }
 
-func (w *walker) walk(node any) {
+// walk visits a part. known says that a handler in front finds out who the user is;
+// the result says whether one does for what follows the part.
+func (w *walker) walk(node any, known bool) bool {
 	switch v := node.(type) {
 	case []any:
+		inside := known
 		for _, kid := range v {
-			w.walk(kid)
+			inside = w.walk(kid, inside)
 		}
+		return inside
 	case map[string]any:
-		if name, ok := v["handler"].(string); ok {
-			w.handler(name, v)
+		name, isHandler := v["handler"].(string)
+		if isHandler {
+			w.handler(name, v, known)
 		}
-		for _, kid := range v {
-			w.walk(kid)
+		follows := known || name == "authentication"
+		for key, kid := range v {
+			// The handlers of a route are in the chain of those behind it; those of a
+			// subroute are in their own.
+			if w.walk(kid, known) && key == "handle" && !isHandler {
+				follows = true
+			}
 		}
+		return follows
 	}
+	return known
 }
 
-func (w *walker) handler(name string, fields map[string]any) {
+func (w *walker) handler(name string, fields map[string]any, known bool) {
 	switch name {
+	case "iis_authorization":
+		if !known {
+			w.count.Waiting++
+		}
 	case "iis_closed":
 		if decide, _ := fields["decide"].(bool); decide {
 			w.count.Waiting++

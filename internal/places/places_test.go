@@ -27,6 +27,24 @@ func TestIn(t *testing.T) {
 	}
 }
 
+// TestAccounts: who may see a place waits for a decision as long as nobody can be
+// anybody there.
+func TestAccounts(t *testing.T) {
+	for text, waiting := range map[string]int{
+		`[{"handle":[{"handler":"iis_authorization"}]}]`:                                                                                          1,
+		`[{"handle":[{"handler":"authentication"}]},{"handle":[{"handler":"iis_authorization"}]}]`:                                                0,
+		`[{"handle":[{"handler":"authentication"},{"handler":"iis_authorization"}]}]`:                                                             0,
+		`[{"handle":[{"handler":"authentication"}]},{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"iis_authorization"}]}]}]}]`: 0,
+		`[{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"authentication"}]}]}]},{"handle":[{"handler":"iis_authorization"}]}]`: 1,
+		`[{"handle":[{"handler":"iis_authorization"}]},{"handle":[{"handler":"authentication"}]}]`:                                                1,
+		`{"1":{"routes":[{"handle":[{"handler":"authentication"}]}]},"2":{"routes":[{"handle":[{"handler":"iis_authorization"}]}]}}`:              1,
+	} {
+		if got, err := places.In([]byte(text)); err != nil || got.Waiting != waiting {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
 func TestSentences(t *testing.T) {
 	count := places.Count{Closed: 1, Waiting: 2}
 	count.Add(places.Count{Waiting: 1})

@@ -1,0 +1,202 @@
+package ecma
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+// Syntax is the language of a pattern.
+type Syntax string
+
+// The languages of the URL Rewrite module, by the words of its attribute patternSyntax.
+const (
+	ECMAScript Syntax = "ECMAScript"
+	Wildcard   Syntax = "Wildcard"
+	ExactMatch Syntax = "ExactMatch"
+)
+
+// MatchTimeout bounds one match of the engine that goes back. The engine looks at its
+// clock every 100 ms, so that it may take a little more than twice as long.
+const MatchTimeout = 100 * time.Millisecond
+
+// MaxInput is the longest input in bytes.
+const MaxInput = 64 << 10
+
+// Errors of Match. None of them has the input in it.
+var (
+	ErrTimeout = errors.New("a pattern took too long")
+	ErrInput   = errors.New("the text is too long, not in UTF-8 or has line breaks")
+)
+
+// Pattern is a compiled pattern. It may be used by many goroutines.
+type Pattern struct {
+	syntax    Syntax
+	exact     string // folded if case does not count
+	fold      bool
+	linear    *regexp.Regexp
+	backtrack *regexp2.Regexp
+	groups    int
+}
+
+type key struct {
+	pattern string
+	syntax  Syntax
+	fold    bool
+}
+
+// cache has the patterns that were compiled last: servers with many sites have the
+// same rules in many of them.
+var cache = struct {
+	sync.Mutex
+	patterns map[key]*Pattern
+}{patterns: make(map[key]*Pattern)}
+
+const maxCached = 10_000
+
+// Compile compiles a pattern. An error is a *SyntaxError for ECMAScript.
+func Compile(pattern string, syntax Syntax, ignoreCase bool) (*Pattern, error) {
+	k := key{pattern, syntax, ignoreCase}
+	cache.Lock()
+	p := cache.patterns[k]
+	cache.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	p, err := compile(pattern, syntax, ignoreCase)
+	if err != nil {
+		return nil, err
+	}
+	cache.Lock()
+	defer cache.Unlock()
+	if len(cache.patterns) >= maxCached {
+		clear(cache.patterns)
+	}
+	cache.patterns[k] = p
+	return p, nil
+}
+
+func compile(pattern string, syntax Syntax, ignoreCase bool) (*Pattern, error) {
+	p := &Pattern{syntax: syntax, fold: ignoreCase}
+	switch syntax {
+	case ExactMatch:
+		p.exact = pattern
+		if ignoreCase {
+			p.exact = foldString(pattern)
+		}
+		return p, nil
+	case Wildcard:
+		pattern = wildcard(pattern)
+	case ECMAScript:
+	default:
+		return nil, fmt.Errorf("pattern syntax %q: expected ECMAScript, Wildcard or ExactMatch", syntax)
+	}
+	x, err := parse(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.engines(x)
+}
+
+// engines makes what runs a parsed pattern.
+func (p *Pattern) engines(x *parsed) (err error) {
+	options := regexp2.RegexOptions(regexp2.ECMAScript)
+	flags := ""
+	if p.fold {
+		options |= regexp2.IgnoreCase
+		flags = "(?i)"
+	}
+	p.groups = x.groups
+	if p.backtrack, err = regexp2.Compile(x.backtrack, options); err != nil {
+		return fmt.Errorf("compiling the pattern: %w", err)
+	}
+	p.backtrack.MatchTimeout = MatchTimeout
+	if x.linear != "" {
+		// An error here (a class too large for it) leaves the other engine.
+		p.linear, _ = regexp.Compile(flags + x.linear)
+	}
+	return nil
+}
+
+// wildcard writes a wildcard pattern as a regular expression for the whole text.
+func wildcard(pattern string) string {
+	var sb strings.Builder
+	sb.WriteByte('^')
+	for _, r := range pattern {
+		switch {
+		case r == '*':
+			sb.WriteString(`([^]*?)`)
+		case r == '?':
+			sb.WriteString(`[^]`)
+		case r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && r > ' ':
+			sb.WriteString(`\` + string(r))
+		default:
+			sb.WriteRune(r)
+		}
+	}
+	sb.WriteByte('$')
+	return strings.ReplaceAll(sb.String(), `[^]`, `[\s\S]`)
+}
+
+// foldString is the form in which texts are compared without regard to case: rune by
+// rune, in no culture, as the other languages do it.
+func foldString(s string) string {
+	return strings.Map(func(r rune) rune {
+		u := unicode.ToUpper(r)
+		if r >= utf8.RuneSelf && u < utf8.RuneSelf {
+			return r
+		}
+		return u
+	}, s)
+}
+
+// Groups is the number of groups that capture, without the whole match.
+func (p *Pattern) Groups() int { return p.groups }
+
+// Match tries the pattern on a text. The captures begin with the whole match; a group
+// that took no part is empty. An error is no answer.
+func (p *Pattern) Match(text string) (captures []string, ok bool, err error) {
+	if len(text) > MaxInput || strings.ContainsAny(text, "\r\n") || !utf8.ValidString(text) {
+		return nil, false, ErrInput
+	}
+	switch {
+	case p.syntax == ExactMatch:
+		if text == p.exact || p.fold && foldString(text) == p.exact {
+			return []string{text}, true, nil
+		}
+		return nil, false, nil
+	case p.linear != nil && printable(text):
+		captures = p.linear.FindStringSubmatch(text)
+		return captures, captures != nil, nil
+	}
+	m, err := p.backtrack.FindStringMatch(text)
+	switch {
+	case err != nil:
+		return nil, false, ErrTimeout // the engine's own has the text in it
+	case m == nil:
+		return nil, false, nil
+	}
+	captures = make([]string, p.groups+1)
+	for i := range captures {
+		if g := m.GroupByNumber(i); g != nil && len(g.Captures) > 0 {
+			captures[i] = g.String()
+		}
+	}
+	return captures, true, nil
+}
+
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

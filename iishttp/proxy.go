@@ -1,0 +1,209 @@
+package iishttp
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
+)
+
+func init() {
+	caddy.RegisterModule(new(Proxy))
+	httpcaddyfile.RegisterHandlerDirective("iis_proxy", parseProxy)
+}
+
+// Proxy sends what a rule of iis_rewrite has rewritten to another server there, as
+// Application Request Routing does, by Caddy's reverse_proxy. It stands behind
+// iis_authorization: who may is decided before. All other requests pass.
+//
+// NTLM and Negotiate sign in a connection (RFC 4559, 6), and reverse_proxy uses
+// connections for many clients: a request with such credentials is answered with 401, and
+// challenges of that kind are taken out of answers.
+type Proxy struct {
+	// The server as the rule names it: http://10.0.0.1:8080.
+	Origin string `json:"origin"`
+
+	// The handler reverse_proxy.
+	HandlerRaw json.RawMessage `json:"proxy" caddy:"namespace=http.handlers inline_key=handler"`
+
+	origin  string
+	handler caddyhttp.MiddlewareHandler
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Proxy) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.iis_proxy", New: func() caddy.Module { return new(Proxy) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (p *Proxy) Provision(ctx caddy.Context) (err error) {
+	if p.origin, err = rewrite.Origin(p.Origin); err != nil {
+		return fmt.Errorf("iis_proxy: %w", err)
+	}
+	if p.HandlerRaw == nil {
+		return fmt.Errorf("iis_proxy %s: no proxy", p.Origin)
+	}
+	module, err := ctx.LoadModule(p, "HandlerRaw")
+	if err != nil {
+		return fmt.Errorf("iis_proxy %s: %w", p.Origin, err)
+	}
+	handler, ok := module.(*reverseproxy.Handler)
+	if !ok {
+		return fmt.Errorf("iis_proxy %s: the handler is not reverse_proxy", p.Origin)
+	}
+	p.handler = handler
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	target, ok := caddyhttp.GetVar(r.Context(), proxyTargetVar).(*url.URL)
+	if !ok || target == nil || target.Scheme+"://"+strings.ToLower(target.Host) != p.origin {
+		return next.ServeHTTP(w, r)
+	}
+	if slices.ContainsFunc(r.Header["Authorization"], signsInConnection) {
+		return refuse(r, http.StatusUnauthorized, 2, "credentials for a connection, which clients share")
+	}
+	caddyhttp.SetVar(r.Context(), proxyTargetVar, nil)
+	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.ForceQuery = target.Path, target.RawPath, target.RawQuery, false
+	r.RequestURI = r.URL.RequestURI()
+	return p.handler.ServeHTTP(&proxiedWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, origin: p.origin, client: clientOrigin(r),
+	}, r, next)
+}
+
+func clientOrigin(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// signsInConnection tells whether credentials or a challenge are for a whole connection.
+func signsInConnection(value string) bool {
+	scheme, _, _ := strings.Cut(strings.TrimSpace(value), " ")
+	return strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate")
+}
+
+// proxiedWriter changes the headers of answers.
+type proxiedWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	origin, client string
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *proxiedWriter) WriteHeader(status int) {
+	h := w.Header()
+	if challenges := h["Www-Authenticate"]; challenges != nil {
+		h["Www-Authenticate"] = slices.DeleteFunc(slices.Clone(challenges), signsInConnection)
+		if len(h["Www-Authenticate"]) == 0 {
+			h.Del("Www-Authenticate")
+		}
+	}
+	// As reverseRewriteHostInResponseHeaders of IIS, which is on by default.
+	if location := h.Get("Location"); len(location) >= len(w.origin) && strings.EqualFold(location[:len(w.origin)], w.origin) {
+		if rest := location[len(w.origin):]; rest == "" || strings.ContainsAny(rest[:1], "/?#") {
+			h.Set("Location", w.client+rest)
+		}
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// parseProxy reads:
+//
+//	iis_proxy [<matcher>] <origin> {
+//		preserve_host
+//		<subdirectives of reverse_proxy>
+//	}
+//
+// Without preserve_host, the server gets its own name as Host. Without to, the server is
+// the one that origin names.
+func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next()
+	p := new(Proxy)
+	first := h.Token()
+	if !h.Args(&p.Origin) || h.NextArg() {
+		return nil, h.ArgErr()
+	}
+	if _, err := rewrite.Origin(p.Origin); err != nil {
+		return nil, h.WrapErr(err)
+	}
+	preserve, to := false, false
+	var inner []caddyfile.Token
+	for h.NextBlock(0) {
+		if h.Val() == "preserve_host" {
+			if h.NextArg() {
+				return nil, h.ArgErr()
+			}
+			preserve = true
+			continue
+		}
+		to = to || h.Val() == "to"
+		inner = append(inner, h.NextSegment()...)
+	}
+	proxy, err := reverseProxy(h, first, p.Origin, to, inner)
+	if err != nil {
+		return nil, err
+	}
+	if !preserve {
+		ownHost(proxy)
+	}
+	p.HandlerRaw = caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil)
+	return p, nil
+}
+
+// reverseProxy has reverse_proxy read its subdirectives.
+func reverseProxy(h httpcaddyfile.Helper, at caddyfile.Token, origin string, to bool, inner []caddyfile.Token) (*reverseproxy.Handler, error) {
+	word := func(text string, line int) caddyfile.Token {
+		return caddyfile.Token{File: at.File, Line: line, Text: text}
+	}
+	tokens := []caddyfile.Token{word("reverse_proxy", at.Line)}
+	if !to {
+		tokens = append(tokens, word(origin, at.Line))
+	}
+	if inner != nil {
+		tokens = append(tokens, word("{", at.Line))
+		tokens = append(tokens, inner...)
+		tokens = append(tokens, word("}", inner[len(inner)-1].Line+1))
+	}
+	proxy := new(reverseproxy.Handler)
+	sub := h.WithDispenser(caddyfile.NewDispenser(tokens))
+	if err := proxy.UnmarshalCaddyfile(sub.Dispenser); err != nil {
+		return nil, err
+	}
+	return proxy, proxy.FinalizeUnmarshalCaddyfile(sub)
+}
+
+// ownHost gives the server its own name as Host, unless the Caddyfile says another.
+func ownHost(p *reverseproxy.Handler) {
+	if p.Headers == nil {
+		p.Headers = new(headers.Handler)
+	}
+	if p.Headers.Request == nil {
+		p.Headers.Request = new(headers.HeaderOps)
+	}
+	if p.Headers.Request.Set == nil {
+		p.Headers.Request.Set = make(http.Header)
+	}
+	if p.Headers.Request.Set["Host"] == nil {
+		p.Headers.Request.Set["Host"] = []string{"{http.reverse_proxy.upstream.hostport}"}
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Proxy)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Proxy)(nil)
+)

@@ -1,0 +1,13 @@
+package iisimport
+
+// What tests of the package iisimport_test see.
+var (
+	Expressible = expressible
+	Literal     = literal
+)
+
+// OneDirective writes a Caddyfile with one site that has one directive.
+func OneDirective(words ...string) []byte {
+	site := block([]*Directive{directive("binding", "http", "*:80:a.test"), block([]*Directive{directive(words...)}, "route")}, "site", "1")
+	return (&Plan{Sites: []*Site{{ID: 1, access: site.Block}}}).Caddyfile()
+}

@@ -1,0 +1,171 @@
+package iisimport
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// What IIS with ASP.NET never sends, for sources that do not have the section of the
+// server: the longer lists, so that nothing is opened that was closed.
+var (
+	defaultSegments   = []string{"web.config", "bin", "App_code", "App_GlobalResources", "App_LocalResources", "App_WebReferences", "App_Data", "App_Browsers"}
+	defaultExtensions = strings.Fields(`.ad .adprototype .asa .asax .ascx .browser .cd .compiled .config .cs .csproj .dd .dsdgm .dsprototype
+		.exclude .java .jsl .ldb .ldd .lddprototype .ldf .licx .lsad .lsaprototype .master .mdb .mdf .msgx .refresh .resources
+		.resx .rules .sd .sdm .sdmDocument .sitemap .skin .ssdgm .ssmap .vb .vbproj .vjsproj .vsdisco .webinfo`)
+)
+
+// refused closes a node where IIS answers 500.19, and one where something may be
+// protected that nobody here understands.
+func (w *siteWriter) refused(n *node) []*Directive {
+	if faults := n.settings.Faults; faults != nil {
+		f := faults[0]
+		return []*Directive{w.closed(500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: "+f.Message)}
+	}
+	if unknown := n.settings.Unknown; unknown != nil {
+		u := unknown[0]
+		return []*Directive{w.closed(403, u.Source, u.Section, "write what it does in its place", u.What+" is not understood")}
+	}
+	return nil
+}
+
+// refusedAgain closes such a node also for requests that rules lead into it.
+func (w *siteWriter) refusedAgain(n *node) []*Directive {
+	switch {
+	case n.settings.Faults != nil:
+		return []*Directive{directive("error", "*", "500").because("Closed: see above.")}
+	case n.settings.Unknown != nil:
+		return []*Directive{directive("error", "*", "403").because("Closed: see above.")}
+	}
+	return nil
+}
+
+// filter is request filtering.
+func (w *siteWriter) filter(n *node) []*Directive {
+	if closed := w.refused(n); closed != nil {
+		return closed
+	}
+	f := n.settings.RequestFiltering
+	if f == nil {
+		return []*Directive{block([]*Directive{
+			directive(append([]string{"hidden_segments"}, defaultSegments...)...),
+			directive(append([]string{"file_extensions", "deny"}, defaultExtensions...)...),
+		}, "iis_filter").because("The lists of the server are not known: those of IIS with ASP.NET.")}
+	}
+	t := &filterWriter{}
+	t.switches(f)
+	t.lists(f)
+	for _, r := range f.Rules {
+		t.rule(r)
+	}
+	if t.wrong != "" {
+		return []*Directive{w.closed(404, t.source, "requestFiltering", "write it with iis_filter", t.wrong)}
+	}
+	w.report().translated(f.Source, "requestFiltering", "iis_filter")
+	return []*Directive{block(t.kids, "iis_filter")}
+}
+
+// filterWriter writes an iis_filter.
+type filterWriter struct {
+	kids   []*Directive
+	wrong  string // what has no form
+	source iisconfig.Source
+}
+
+func (t *filterWriter) add(words ...string) { t.kids = append(t.kids, directive(words...)) }
+
+func (t *filterWriter) switches(f *iisconfig.RequestFiltering) {
+	for _, s := range []struct {
+		set  bool
+		word string
+	}{{f.DoubleEscaping, "allow_double_escaping"}, {!f.HighBit, "deny_high_bit_characters"}, {!f.UnescapeQueryString, "keep_query_string_escaped"}} {
+		if s.set {
+			t.add(s.word)
+		}
+	}
+	for _, s := range []struct {
+		value, initial uint64
+		word           string
+	}{{f.MaxContentLength, 30_000_000, "max_content_length"}, {uint64(f.MaxURL), 4096, "max_url"}, {uint64(f.MaxQueryString), 2048, "max_query_string"}} {
+		if s.value != s.initial {
+			t.add(s.word, strconv.FormatUint(s.value, 10))
+		}
+	}
+	for _, h := range f.HeaderLimits {
+		if !reHeaderName.MatchString(h.Header) {
+			t.no(h.Source, "the header limit of "+h.Header+" is of no header")
+			continue
+		}
+		t.add("header_limit", h.Header, strconv.FormatUint(uint64(h.Size), 10))
+	}
+}
+
+// no notes what has no form, so that the place is closed.
+func (t *filterWriter) no(src iisconfig.Source, why string) {
+	if t.wrong == "" {
+		t.wrong, t.source = why, src
+	}
+}
+
+// words writes a list; entries without a value say nothing.
+func (t *filterWriter) words(values []iisconfig.Value, words ...string) {
+	have := len(words)
+	for _, v := range values {
+		switch {
+		case v.Value == "":
+		case !expressible(v.Value):
+			t.no(v.Source, fmt.Sprintf("%s %q has no form in a Caddyfile", words[0], v.Value))
+		default:
+			words = append(words, v.Value)
+		}
+	}
+	if len(words) > have {
+		t.add(words...)
+	}
+}
+
+func (t *filterWriter) lists(f *iisconfig.RequestFiltering) {
+	segments := f.HiddenSegments
+	if !slices.ContainsFunc(segments, func(v iisconfig.Value) bool { return strings.EqualFold(v.Value, "web.config") }) {
+		segments = append([]iisconfig.Value{{Value: "web.config"}}, segments...)
+	}
+	t.words(segments, "hidden_segments")
+	t.words(f.AllowedVerbs, "verbs", "allow")
+	t.words(f.DeniedVerbs, "verbs", "deny")
+	if !f.UnlistedVerbs {
+		t.add("unlisted_verbs", "deny")
+	}
+	t.words(f.AllowedExtensions, "file_extensions", "allow")
+	t.words(f.DeniedExtensions, "file_extensions", "deny")
+	if !f.UnlistedExtensions {
+		t.add("unlisted_file_extensions", "deny")
+	}
+	t.words(f.DeniedURLSequences, "deny_url_sequences")
+	t.words(f.AlwaysAllowedURLs, "always_allowed_urls")
+	t.words(f.DeniedQuerySequences, "deny_query_string_sequences")
+	t.words(f.AlwaysAllowedQueries, "always_allowed_query_strings")
+}
+
+// rule writes an entry of filteringRules.
+func (t *filterWriter) rule(r iisconfig.FilteringRule) {
+	sub := &filterWriter{}
+	for _, s := range []struct {
+		set  bool
+		word string
+	}{{r.ScanURL, "scan_url"}, {r.ScanQueryString, "scan_query_string"}, {r.ScanAllRaw, "scan_all_raw"}, {!r.DenyUnescapedPercent, "allow_unescaped_percent"}} {
+		if s.set {
+			sub.add(s.word)
+		}
+	}
+	sub.words(r.ScanHeaders, "scan_headers")
+	sub.words(r.AppliesTo, "applies_to")
+	sub.words(r.DenyStrings, "deny_strings")
+	if sub.wrong != "" {
+		t.no(sub.source, sub.wrong)
+		return
+	}
+	t.kids = append(t.kids, block(sub.kids, "rule", ruleName(r.Name)))
+}

@@ -1,0 +1,171 @@
+package iisimport
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// access is require SSL for a path, and for the site where nobody can meet it.
+func (w *siteWriter) access(n *node) []*Directive {
+	a, above := n.settings.Access, w.root.settings.Access
+	if w.unmeetable(a) {
+		return []*Directive{w.closed(403, a.Source, "access sslFlags "+a.SSLFlags.String(), "give the site an https binding", "the site has no https binding")}
+	}
+	if n == w.root {
+		return nil // siteWords
+	}
+	had := func(flag iisconfig.AccessFlags) bool { return above != nil && above.SSLFlags&flag != 0 }
+	if had(iisconfig.AccessSSL) && (a == nil || a.SSLFlags&iisconfig.AccessSSL == 0) {
+		w.report().decide(n.source, "access at "+n.path, "", "the site requires https, and this path does not; here, the whole site does")
+	}
+	if a == nil {
+		return nil
+	}
+	what := "access sslFlags " + a.SSLFlags.String()
+	var out []*Directive
+	if a.SSLFlags&iisconfig.AccessSSL != 0 && !had(iisconfig.AccessSSL) {
+		out = append(out, directive("@plain", "protocol", "http"), directive("error", "@plain", "403"))
+		w.report().translated(a.Source, what, "requests by http get 403")
+	}
+	switch {
+	case a.SSLFlags&iisconfig.AccessRequireCert != 0 && !had(iisconfig.AccessRequireCert):
+		out = append(out, w.closed(403, a.Source, what, "use a host or port of its own, with require_client_certificate",
+			"client certificates cannot be asked for after the request"))
+	case a.SSLFlags&iisconfig.AccessNegotiateCert != 0 && !had(iisconfig.AccessNegotiateCert):
+		w.report().decide(a.Source, what, "use a host or port of its own", "client certificates cannot be asked for after the request; nobody is asked")
+	}
+	return out
+}
+
+// addresses is ipSecurity: the entries in their order, then what is not listed.
+func (w *siteWriter) addresses(n *node) []*Directive {
+	sec := n.settings.IPSecurity
+	if sec == nil || len(sec.Entries) == 0 && !sec.DenyUnlisted {
+		return nil
+	}
+	var kids []*Directive
+	for _, e := range sec.Entries {
+		prefix, ok := network(e)
+		if !ok {
+			what := "ipSecurity entry " + strings.TrimSpace(e.Domain+" "+e.Address+" "+e.Mask)
+			return []*Directive{w.closed(403, e.Source, what, "write iis_ip_security with addresses", "it is not an address or a network")}
+		}
+		word := "deny"
+		if e.Allow {
+			word = "allow"
+		}
+		if last := len(kids) - 1; last >= 0 && kids[last].Words[0] == word {
+			kids[last].Words = append(kids[last].Words, prefix)
+			continue
+		}
+		kids = append(kids, directive(word, prefix))
+	}
+	if sec.DenyUnlisted {
+		kids = append(kids, directive("unlisted", "deny"))
+	}
+	switch strings.ToLower(sec.DenyAction) {
+	case "", "forbidden", "3":
+	case "unauthorized", "1":
+		kids = append(kids, directive("deny_action", "unauthorized"))
+	case "notfound", "4":
+		kids = append(kids, directive("deny_action", "not_found"))
+	case "abortrequest", "0":
+		kids = append(kids, directive("deny_action", "abort"))
+	default:
+		return []*Directive{w.closed(403, sec.Source, "ipSecurity", "write iis_ip_security", "its denyAction is not understood")}
+	}
+	if sec.ProxyMode {
+		kids = append(kids, directive("proxy_mode"))
+	}
+	w.report().translated(sec.Source, "ipSecurity", "iis_ip_security")
+	return []*Directive{block(kids, "iis_ip_security")}
+}
+
+// network reads an entry as a prefix.
+func network(e iisconfig.IPEntry) (string, bool) {
+	ip, err := netip.ParseAddr(e.Address)
+	if err != nil || e.Domain != "" || ip.Zone() != "" {
+		return "", false
+	}
+	if e.Mask == "" || e.Mask == "255.255.255.255" {
+		return netip.PrefixFrom(ip, ip.BitLen()).String(), true
+	}
+	if bits, err := strconv.Atoi(e.Mask); err == nil {
+		prefix, err := ip.Prefix(bits)
+		return prefix.String(), err == nil
+	}
+	mask, err := netip.ParseAddr(e.Mask)
+	if err != nil || !mask.Is4() || !ip.Is4() {
+		return "", false
+	}
+	bits, rest := 0, false
+	for _, b := range mask.As4() {
+		for i := 7; i >= 0; i-- {
+			one := b&(1<<i) != 0
+			if one && rest {
+				return "", false
+			}
+			if one {
+				bits++
+			} else {
+				rest = true
+			}
+		}
+	}
+	prefix, err := ip.Prefix(bits)
+	return prefix.String(), err == nil
+}
+
+// accounts is authentication and authorization. There are no Windows accounts here:
+// whoever basic_auth or another directive in front has found is the user, and until
+// there is one everybody is anonymous.
+func (w *siteWriter) accounts(n *node) []*Directive {
+	var kids []*Directive
+	var src iisconfig.Source
+	for _, a := range n.settings.Authentication {
+		if strings.HasPrefix(strings.ToLower(a.Method), "anonymous") && !a.Enabled {
+			kids, src = append(kids, directive("anonymous", "off")), a.Source
+		}
+	}
+	rules, meaning := w.authorization(n)
+	if meaning.File != "" {
+		src = meaning
+		kids = append(kids, rules...)
+	}
+	if kids == nil {
+		return nil
+	}
+	w.report().waiting(src, "authentication and authorization", "put basic_auth or forward_auth in front of iis_authorization",
+		"there are no Windows accounts here: who needs one gets 401")
+	return []*Directive{block(kids, "iis_authorization").because("Nobody has an account here yet: put basic_auth or forward_auth in front of this.")}
+}
+
+// authorization writes the rules of system.webServer/security/authorization, and
+// where the last one stands that does more than to allow everybody.
+func (w *siteWriter) authorization(n *node) (list []*Directive, meaning iisconfig.Source) {
+	for _, a := range n.settings.Authorization {
+		words := []string{"deny"}
+		if a.Allow {
+			words[0] = "allow"
+		}
+		for _, part := range []struct{ word, value string }{{"users", a.Users}, {"roles", a.Roles}, {"verbs", a.Verbs}} {
+			if part.value != "" {
+				words = append(words, part.word, part.value)
+			}
+		}
+		if a.Users == "" && a.Roles == "" {
+			words = []string{"deny", "users", "*"} // it fits nobody: what else is allowed must be said
+			if a.Allow {
+				continue
+			}
+		}
+		if !a.Allow || a.Users != "*" || a.Verbs != "" {
+			meaning = a.Source
+		}
+		list = append(list, directive(words...))
+	}
+	return list, meaning
+}

@@ -1,0 +1,427 @@
+package iisimport
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// globalRules writes those of the whole server, which run before everything else.
+func (w *siteWriter) globalRules() []*Directive {
+	sec := w.root.settings.Rewrite
+	if sec == nil {
+		return nil
+	}
+	return w.ruleSet(w.root, sec, sec.GlobalRules, true)
+}
+
+// rules writes the rules in force at a node: inherited ones first.
+func (w *siteWriter) rules(n *node) []*Directive {
+	sec := n.settings.Rewrite
+	if sec == nil {
+		return nil
+	}
+	out := w.ruleSet(n, sec, sec.Rules, false)
+	if out == nil {
+		return nil
+	}
+	return append(out, w.otherPools(n)...)
+}
+
+// otherPools refuses what rules lead into an application of another pool, or out of their
+// own: IIS answers 403.18.
+func (w *siteWriter) otherPools(n *node) []*Directive {
+	own, top := w.appOf(n), w.poolOf("/")
+	var others []string
+	for _, app := range w.site.source.Applications {
+		if !within(n.path, app.Path) && strings.ToLower(app.Pool) != n.pool {
+			others = append(others, app.Path)
+		}
+	}
+	const why = "403.18: a rule leads into an application of another pool."
+	var out []*Directive
+	if own != "/" && top != n.pool {
+		out = append(out,
+			block([]*Directive{directive(append([]string{"not"}, pathMatcher(own)...)...)}, "@pool"),
+			directive("error", "@pool", "403").because(why))
+	}
+	for i, p := range others {
+		m := "@pool" + strconv.Itoa(i+1)
+		out = append(out, directive(append([]string{m}, pathMatcher(p)...)...), directive("error", m, "403").because(why))
+	}
+	return out
+}
+
+// ruleSet writes one iis_rewrite.
+func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.RewriteRule, global bool) []*Directive {
+	rules = slices.DeleteFunc(slices.Clone(rules), func(r iisconfig.RewriteRule) bool { return !r.Enabled })
+	if len(rules) == 0 {
+		return nil
+	}
+	t := &ruleWriter{w: w, n: n, sec: sec, rules: rules, global: global}
+	var kids []*Directive
+	for _, r := range rules {
+		kids = append(kids, t.rule(r))
+		if app := w.appOf(n); !global && blocks(r) && !within(w.place(r.Source), app) {
+			// Nobody documents what an inherited rule's URL is relative to in a
+			// sub-application: a rule that blocks is tried both ways.
+			t.base = app
+			kids = append(kids, t.rule(r))
+			t.base = ""
+		}
+	}
+	return []*Directive{block(append(t.settings(), kids...), "iis_rewrite")}
+}
+
+// ruleWriter writes rules and finds out what they need.
+type ruleWriter struct {
+	w       *siteWriter
+	n       *node
+	sec     *iisconfig.Rewrite
+	rules   []iisconfig.RewriteRule
+	global  bool
+	origins []string
+	base    string // instead of the place of the rule
+	files   bool   // a rule asks for files or for names of files
+	text    string // of all templates, for the maps that they name
+}
+
+var (
+	reFileVariable = regexp.MustCompile(`(?i)\{(?:REQUEST_FILENAME|SCRIPT_FILENAME|PATH_TRANSLATED|APPL_PHYSICAL_PATH|DOCUMENT_ROOT)\}`)
+	reVariable     = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9_]*\}`)
+)
+
+// template writes names of variables as Caddy's shorthands are not.
+func (t *ruleWriter) template(text string) string {
+	text = reVariable.ReplaceAllStringFunc(text, strings.ToUpper)
+	t.files = t.files || reFileVariable.MatchString(text)
+	t.text += strings.ToLower(text) + "\n"
+	return text
+}
+
+// rule writes one rule, or closes what it might have protected.
+func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
+	kids, err := t.words(r)
+	if err == nil {
+		err = t.check(r)
+	}
+	name := ruleName(r.Name)
+	if err != nil {
+		return t.closing(r, err).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") is not executed: " + err.Error())
+	}
+	t.w.report().translated(r.Source, "rewrite rule "+r.Name, "rule in iis_rewrite")
+	return block(kids, "rule", name).because(r.Source.String())
+}
+
+// ruleName is for logs and messages only.
+func ruleName(name string) string {
+	if name = oneLine(name); name == "" || !expressible(name) {
+		return "rule"
+	}
+	return name
+}
+
+// words writes the parts of a rule.
+func (t *ruleWriter) words(r iisconfig.RewriteRule) ([]*Directive, error) {
+	kids, err := t.match(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.AnyCondition && len(r.Conditions) > 0 {
+		kids = append(kids, directive("any_condition"))
+	}
+	if r.TrackAllCaptures {
+		kids = append(kids, directive("track_all_captures"))
+	}
+	for _, c := range r.Conditions {
+		kids = append(kids, t.condition(c))
+	}
+	for _, v := range r.ServerVariables {
+		d := directive("set", strings.ToUpper(v.Name), t.template(v.Value))
+		if !v.Replace {
+			d.Words = append(d.Words, "keep")
+		}
+		kids = append(kids, d)
+	}
+	kids = append(kids, t.action(r.Action)...)
+	if r.StopProcessing {
+		kids = append(kids, directive("stop"))
+	}
+	return kids, exact(kids)
+}
+
+// exact tells whether the words mean what they should.
+func exact(list []*Directive) error {
+	for _, d := range list {
+		if len(d.Words) > 0 && d.Words[0] == "import" {
+			return errors.New("a line that begins with import has another meaning in a Caddyfile")
+		}
+		for _, word := range d.Words {
+			if !expressible(word) {
+				return fmt.Errorf("%q has no form in a Caddyfile", word)
+			}
+		}
+		if err := exact(d.Block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blocks tells whether a rule refuses requests.
+func blocks(r iisconfig.RewriteRule) bool {
+	return r.Action.Type == "CustomResponse" || r.Action.Type == "AbortRequest"
+}
+
+func (t *ruleWriter) baseOf(r iisconfig.RewriteRule) string {
+	if t.base != "" {
+		return t.base
+	}
+	return t.w.place(r.Source)
+}
+
+// match writes the place, syntax and pattern of a rule.
+func (t *ruleWriter) match(r iisconfig.RewriteRule) ([]*Directive, error) {
+	var kids []*Directive
+	if base := t.baseOf(r); base != "/" {
+		kids = append(kids, directive("base", base))
+	}
+	switch r.PatternSyntax {
+	case "ECMAScript":
+	case "Wildcard":
+		kids = append(kids, directive("syntax", "wildcard"))
+	case "ExactMatch":
+		kids = append(kids, directive("syntax", "exact_match"))
+	default:
+		return nil, fmt.Errorf("the pattern syntax %q is not known", r.PatternSyntax)
+	}
+	d := pattern([]string{"match"}, r.Match.URL, r.Match.IgnoreCase, r.Match.Negate)
+	return append(kids, d), exact(append(kids, d))
+}
+
+// pattern adds a pattern with the words before it.
+func pattern(words []string, text string, ignoreCase, negate bool) *Directive {
+	if negate {
+		words = append(words, "not")
+	}
+	if !ignoreCase {
+		words = append(words, "case_sensitive")
+	}
+	return directive(append(words, text)...)
+}
+
+func (t *ruleWriter) condition(c iisconfig.RewriteCondition) *Directive {
+	if c.MatchType == "Pattern" {
+		return pattern([]string{"condition", t.template(c.Input)}, c.Pattern, c.IgnoreCase, c.Negate)
+	}
+	t.files = true
+	words := []string{"file_condition", t.template(orFilename(c.Input))}
+	if c.Negate {
+		words = append(words, "not")
+	}
+	if c.MatchType == "IsDirectory" {
+		return directive(append(words, "directory")...)
+	}
+	return directive(append(words, "file")...)
+}
+
+func orFilename(input string) string {
+	if input == "" {
+		return "{REQUEST_FILENAME}"
+	}
+	return input
+}
+
+var redirectWords = map[string]string{"": "permanent", "Permanent": "permanent", "Found": "found", "SeeOther": "see_other", "Temporary": "temporary"}
+
+func (t *ruleWriter) action(a iisconfig.RewriteAction) []*Directive {
+	var d *Directive
+	switch a.Type {
+	case "Rewrite":
+		d = directive("action", "rewrite", t.template(strings.TrimSpace(a.URL)))
+		t.origin(a.URL)
+	case "Redirect":
+		d = directive("action", "redirect", t.template(strings.TrimSpace(a.URL)), redirectWords[a.RedirectType])
+	case "CustomResponse":
+		status := strconv.Itoa(a.StatusCode)
+		if a.SubStatusCode != 0 {
+			status += "." + strconv.Itoa(a.SubStatusCode)
+		}
+		d = directive("action", "respond", status)
+		if a.StatusReason != "" || a.StatusDescription != "" {
+			d.Words = append(d.Words, t.template(a.StatusReason))
+		}
+		if a.StatusDescription != "" {
+			d.Words = append(d.Words, t.template(a.StatusDescription))
+		}
+	case "AbortRequest":
+		return []*Directive{directive("action", "abort")}
+	case "None":
+		return []*Directive{directive("action", "none")}
+	default:
+		return []*Directive{directive("action", a.Type)} // check refuses it
+	}
+	if !a.AppendQueryString && a.Type != "CustomResponse" {
+		return []*Directive{d, directive("append_query_string", "off")}
+	}
+	return []*Directive{d}
+}
+
+var reOrigin = regexp.MustCompile(`^(?i:https?)://[^/?#{}]+`)
+
+// origin notes the server that a rule leads to. Without the proxy of IIS, it leads
+// nowhere: 404.
+func (t *ruleWriter) origin(url string) {
+	o := strings.ToLower(reOrigin.FindString(strings.TrimSpace(url)))
+	if p := t.n.settings.Proxy; o == "" || p == nil || !p.Enabled || t.w.deadFarm(o) {
+		return
+	}
+	for _, list := range []*[]string{&t.origins, &t.w.origins} {
+		if !slices.Contains(*list, o) {
+			*list = append(*list, o)
+		}
+	}
+}
+
+// closing writes what stands in for a rule that is not executed: its pattern is closed,
+// without conditions; if it has no readable one, its place is.
+func (t *ruleWriter) closing(r iisconfig.RewriteRule, why error) *Directive {
+	t.w.report().closed(r.Source, "rewrite rule "+r.Name, "write it with iis_rewrite, or take it out",
+		"%v; what its pattern matches answers 403", why)
+	answer := []*Directive{directive("action", "respond", "403")}
+	kids, err := t.match(r)
+	if err == nil {
+		bare := r
+		bare.Conditions, bare.ServerVariables = nil, nil
+		bare.Action = iisconfig.RewriteAction{Type: "CustomResponse", StatusCode: 403}
+		err = t.check(bare)
+	}
+	if err != nil {
+		kids = nil
+		if base := t.baseOf(r); base != "/" && expressible(base) {
+			kids = append(kids, directive("base", base))
+		}
+		kids = append(kids, directive("match", ".*"))
+	}
+	return block(append(kids, answer...), "rule", ruleName("closed: "+r.Name))
+}
+
+// settings writes what the rules need.
+func (t *ruleWriter) settings() []*Directive {
+	var out []*Directive
+	if t.global {
+		out = append(out, directive("global"))
+	} else if t.files {
+		out = append(out, t.w.folders()...)
+	}
+	var allowed []string
+	for _, v := range t.sec.AllowedServerVariables {
+		if expressible(v.Value) && v.Value != "" {
+			allowed = append(allowed, strings.ToUpper(v.Value))
+		}
+	}
+	if allowed != nil {
+		out = append(out, directive(append([]string{"allow_variables"}, allowed...)...))
+	}
+	out = append(out, t.maps()...)
+	for _, o := range t.origins {
+		out = append(out, directive("proxy", o))
+	}
+	return out
+}
+
+// folders tells where the files of the site are, for rules that ask.
+func (w *siteWriter) folders() []*Directive {
+	out := []*Directive{directive("folder", "/", w.folderWord(w.root.physical, w.root.source), windowsFolder(w.root.physical))}
+	for _, n := range w.nodes {
+		if n.physical != "" && expressible(n.path) {
+			out = append(out, directive("folder", n.path, w.folderWord(n.physical, n.source), windowsFolder(n.physical)))
+		}
+	}
+	return out
+}
+
+// windowsFolder is the text that {REQUEST_FILENAME} begins with.
+func windowsFolder(physical string) string { return strings.TrimRight(oneLine(physical), `\/`) }
+
+// maps writes the rewrite maps that a rule names.
+func (t *ruleWriter) maps() []*Directive {
+	var out []*Directive
+	for _, m := range t.sec.Maps {
+		if m.Name == "" || !strings.Contains(t.text, "{"+strings.ToLower(m.Name)+":") {
+			continue
+		}
+		list := mapDirective(m)
+		if exact(list) != nil {
+			continue // rules that name it are closed
+		}
+		t.w.report().translated(m.Source, "rewrite map "+m.Name, "map in iis_rewrite")
+		out = append(out, list...)
+	}
+	return out
+}
+
+// mapDirective writes a rewrite map.
+func mapDirective(m iisconfig.RewriteMap) []*Directive {
+	d := directive("map", m.Name)
+	if m.Default != "" {
+		d.Words = append(d.Words, "default", m.Default)
+	}
+	if !m.IgnoreCase {
+		d.Words = append(d.Words, "case_sensitive")
+	}
+	for _, e := range m.Entries {
+		d.Block = append(d.Block, directive(e.Name, e.Value))
+	}
+	d.hasBlock = true
+	return []*Directive{d}
+}
+
+// proxies writes the servers that rules lead to: Application Request Routing.
+func (w *siteWriter) proxies() []*Directive {
+	var out []*Directive
+	for _, origin := range w.origins {
+		d := directive("iis_proxy", "*", origin)
+		if p := w.root.settings.Proxy; p != nil && p.PreserveHostHeader {
+			d.Block = append(d.Block, directive("preserve_host"))
+		}
+		if to := w.farm(origin); to != nil {
+			d.Block = append(d.Block, directive(append([]string{"to"}, to...)...))
+		}
+		d.hasBlock = d.Block != nil
+		out = append(out, d)
+	}
+	return out
+}
+
+// deadFarm tells whether an origin is a web farm without a server: IIS answers 502.
+func (w *siteWriter) deadFarm(origin string) bool {
+	_, host, _ := strings.Cut(origin, "://")
+	return w.farm(origin) == nil && slices.ContainsFunc(w.b.server.WebFarms, func(f *iisconfig.WebFarm) bool { return strings.EqualFold(f.Name, host) })
+}
+
+// farm returns the servers of the web farm that a rule names as its host.
+func (w *siteWriter) farm(origin string) []string {
+	scheme, host, _ := strings.Cut(origin, "://")
+	var out []string
+	for _, farm := range w.b.server.WebFarms {
+		if !strings.EqualFold(farm.Name, host) || !farm.Enabled {
+			continue
+		}
+		for _, s := range farm.Servers {
+			port := s.HTTPPort
+			if scheme == "https" {
+				port = s.HTTPSPort
+			}
+			if s.Enabled && expressible(s.Address) {
+				out = append(out, fmt.Sprintf("%s://%s:%d", scheme, s.Address, port))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,87 @@
+package iisimport_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"pgregory.net/rapid"
+
+	_ "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/iisimport"
+)
+
+// adapted returns the handler with a name that a directive adapts to.
+func adapted(t *rapid.T, handler string, words ...string) map[string]any {
+	text := iisimport.OneDirective(words...)
+	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	var root any
+	if err := json.Unmarshal(raw, &root); err != nil {
+		t.Fatal(err)
+	}
+	found := findHandler(root, handler)
+	if found == nil {
+		t.Fatalf("no %s in %s\n%s", handler, raw, text)
+	}
+	return found
+}
+
+func findHandler(node any, name string) map[string]any {
+	switch v := node.(type) {
+	case []any:
+		for _, kid := range v {
+			if found := findHandler(kid, name); found != nil {
+				return found
+			}
+		}
+	case map[string]any:
+		if v["handler"] == name {
+			return v
+		}
+		for _, kid := range v {
+			if found := findHandler(kid, name); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// hostileText has what Caddyfiles give a meaning.
+var hostileText = rapid.OneOf(
+	rapid.StringMatching("[ -~]{0,12}"),
+	rapid.StringMatching("[{}$\"`\\\\<#@*/ a-zA-Z:.?()|^+\\[\\]éK\u2028-]{0,16}"),
+	rapid.SampledFrom([]string{
+		"{$HOME}", "{$HOME:x}", "{env.HOME}", "{path}", "{%uri}", "{?query}", "{re.x.1}", "{http.request.uri}", "{HTTP_HOST}", "{R:1}", "{C:0}/{ToLower:{R:1}}",
+		"{", "}", "{}", "\\", "\\\"", "`\\", "`\"", "`", "\"", "<<EOF", "#x", "@m", "/new", "*", "import", "import x", "\\{$HOME}", "a{block}", "{args[0]}", "not", "",
+		"^(www\\.)?(.+)$", "^a{2,3}$", "\\{path\\}", "{file./etc/passwd}", "{vars.x}", "{path.0}", "{args[:]}", "{blocks.x}",
+	}),
+)
+
+// TestWordsMeanThemselves: what was meant is what is adapted, wherever a text of the
+// source stands and whatever is in it.
+func TestWordsMeanThemselves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := hostileText.Draw(t, "text")
+		if iisimport.Expressible(text) {
+			got := adapted(t, "iis_closed", "iis_closed", "*", "403", text)
+			if why, _ := got["why"].(string); why != text {
+				t.Fatalf("%q came out as %q", text, why)
+			}
+		}
+		if !iisimport.Expressible(iisimport.Literal(text)) {
+			return
+		}
+		got := adapted(t, "headers", "header", "*", "X-Test", iisimport.Literal(text))
+		set := got["response"].(map[string]any)["set"].(map[string]any)["X-Test"].([]any)[0].(string)
+		want := strings.NewReplacer(`\{`, "{", `\}`, "}").Replace(iisimport.Literal(text))
+		if out := caddy.NewReplacer().ReplaceAll(set, "?"); out != want {
+			t.Fatalf("header %q came out as %q, %q", want, set, out)
+		}
+	})
+}
