@@ -127,7 +127,7 @@ func (b *builder) file(it *item, data []byte) error {
 	case Registry:
 		b.registry(it.name, text)
 	case WebConfig:
-		b.webConfig(it.name, text)
+		b.webConfig(it, text)
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ type Options struct {
 	// Folders says of which folders of the IIS server the files below others are copies:
 	// {`C:\inetpub`, "export/inetpub"}. The longest match counts. It finds the paths that
 	// web.config files belong to. Without an entry, a web.config belongs to the folder
-	// whose names, from the drive on, follow one another in its own path.
+	// whose names, from the drive on, follow one another in its own path; the outermost
+	// folder of a drive in it counts.
 	Folders []Folder
 	// WebConfigs are folders in which ReadFS looks for web.config files and nothing else.
 	// They count where no other file is the web.config of a path.
@@ -69,7 +70,9 @@ type item struct {
 	walked bool
 	// depth counts the folders between it and the one that was named.
 	depth int
-	read  func() ([]byte, error)
+	// base counts the names of that one.
+	base int
+	read func() ([]byte, error)
 }
 
 // Read reads files that are all of one server. The order of the files does not
@@ -120,7 +123,9 @@ func ReadFS(fsys fs.FS, opts Options, names ...string) (*Server, error) {
 			}
 			it, err := look(fsys, p, d, opts)
 			if it.read != nil {
-				it.walked = p != name
+				if it.walked = p != name; it.walked {
+					it.base = len(segments(name))
+				}
 				it.depth = strings.Count(strings.TrimPrefix(p, name+"/"), "/")
 				items = append(items, it)
 			}
@@ -260,7 +265,7 @@ func read(items []item, opts Options) (*Server, error) {
 			err = b.charge(len(data))
 		}
 		if err != nil && isWebConfig(it.name) {
-			b.webConfigFails(it.name, err)
+			b.webConfigFails(it, err)
 			continue
 		}
 		if err == nil {

@@ -26,7 +26,7 @@ func (b *builder) tenants(it *item) bool {
 	if !it.walked || it.depth == 0 || it.kind == WebConfig {
 		return false
 	}
-	return b.places(it.name) != nil
+	return b.places(it) != nil
 }
 
 // refuse skips an element of a web.config, names it, and marks the place: IIS answers

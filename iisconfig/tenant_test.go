@@ -261,3 +261,32 @@ func TestUndeclared(t *testing.T) {
 		t.Error(s.Findings)
 	}
 }
+
+// TestForgedFolders: folders inside of a site's have names that are those of another
+// site's. Where the export is, and what it is called, is no tenant's to choose.
+func TestForgedFolders(t *testing.T) {
+	redirect := inWeb(`<httpRedirect enabled="true" destination="http://evil.example"/>`)
+	for _, root := range []string{"export", "web/export", "deep/web/a/export", "x/web"} {
+		below := "web/"
+		names := []string{"a/web/b/web.config", "a/x/web/b/web.config", "a/WEB/B/sub/web.config"}
+		if root == "x/web" {
+			below = "" // the folder that is named is the copy itself
+		} else {
+			names = append(names, "stray/web/b/web.config")
+		}
+		files := map[string]string{"applicationHost.config": tenantServer}
+		for _, name := range names {
+			files[root+"/"+below+name] = redirect
+		}
+		s, err := ReadFS(mapFS(files), Options{}, root, "applicationHost.config")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := s.SiteByName("B"); b.Configured != nil {
+			t.Errorf("%s: the site B has %v", root, b.Configured)
+		}
+		if a := s.SiteByName("A"); len(a.Configured) != 3 || !a.At("/x/web/b").HTTPRedirect.Enabled {
+			t.Errorf("%s: the site A has %v; %v", root, a.Configured, s.Findings)
+		}
+	}
+}

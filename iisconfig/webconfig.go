@@ -27,8 +27,8 @@ func (w *webPlace) rank() int { return 1 + len(segments(w.path)) }
 //
 // One that is not well-formed makes a finding, no error: IIS answers 500.19 for its
 // path and serves the others.
-func (b *builder) webConfig(name string, text []byte) {
-	places := b.places(name)
+func (b *builder) webConfig(it *item, text []byte) {
+	name, places := it.name, b.places(it)
 	src := Source{File: name}
 	if places == nil {
 		b.rep.warn(CodeNoSite, src, "give it under the folder of its site, or name the folders of the server with their translation",
@@ -63,9 +63,9 @@ func (b *builder) webConfig(name string, text []byte) {
 }
 
 // webConfigFails is for a web.config that cannot be read at all.
-func (b *builder) webConfigFails(name string, err error) {
-	b.server.Inputs = append(b.server.Inputs, Input{Name: name, Kind: WebConfig})
-	b.malformed(Source{File: name}, err, b.places(name))
+func (b *builder) webConfigFails(it *item, err error) {
+	b.server.Inputs = append(b.server.Inputs, Input{Name: it.name, Kind: WebConfig})
+	b.malformed(Source{File: it.name}, err, b.places(it))
 }
 
 // malformed marks the places of a web.config of which nothing could be used.
@@ -102,6 +102,7 @@ type folder struct {
 type folderIndex struct {
 	byPath  map[string][]folder // by their folder in lower case
 	byNames map[string][]folder // by the names of it, without drive, host or variable
+	top     map[string]bool     // the first of these names
 	// owners are the virtual directories of a site by their path in lower case.
 	owners map[*Site]map[string]string
 }
@@ -111,7 +112,7 @@ func (b *builder) folders() *folderIndex {
 		return b.folderIndex
 	}
 	x := &folderIndex{
-		byPath: make(map[string][]folder), byNames: make(map[string][]folder), owners: make(map[*Site]map[string]string),
+		byPath: make(map[string][]folder), byNames: make(map[string][]folder), top: make(map[string]bool), owners: make(map[*Site]map[string]string),
 	}
 	b.folderIndex = x
 	for _, s := range b.server.Sites {
@@ -129,6 +130,7 @@ func (b *builder) folders() *folderIndex {
 				if names := folderNames(f.physical); len(names) > 0 {
 					key := strings.Join(names, "/")
 					x.byNames[key] = append(x.byNames[key], f)
+					x.top[names[0]] = true
 				}
 			}
 		}
@@ -149,31 +151,56 @@ func folderNames(clean string) []string {
 func lowerSegments(p string) []string { return segments(strings.ToLower(p)) }
 
 // places finds the paths that the folder of a file has. Options.Folders tells which
-// folder of the server it is. Else its names do: the virtual directory with the most
-// names that are all in the file's own path tells where the copy of the server's folders
-// starts; others above it serve the same file by a longer path.
-func (b *builder) places(file string) []webPlace {
-	dir := path.Dir(slashes(file))
+// folder of the server it is. Else its names do: the outermost one that a drive of the
+// server has tells where the copy of the drive starts. Nothing further in does, because
+// whoever fills a folder of a site can make folders of any name in it.
+func (b *builder) places(it *item) []webPlace {
+	dir := path.Dir(slashes(it.name))
 	if on, ok := b.copied(dir); ok {
 		return b.placesOn(on)
 	}
-	index := b.folders().byNames
-	parts, lower := segments(dir), lowerSegments(dir)
-	for n := len(lower); n > 0; n-- {
-		for start := len(lower) - n; start >= 0; start-- {
-			found := index[strings.Join(lower[start:start+n], "/")]
-			if found == nil {
-				continue
-			}
-			b.ambiguous(file, found)
-			var out []webPlace
-			for ; n > 0; n-- {
-				out = b.addPlaces(out, index[strings.Join(lower[start:start+n], "/")], strings.Join(parts[start+n:], "/"))
-			}
-			return out
+	lower := lowerSegments(dir)
+	// A folder that was named may itself be a copy of one of the server's.
+	for start := range it.base {
+		if n := b.folders().longest(lower[start:]); start+n >= it.base && n > 0 {
+			return b.placesFrom(it.name, start, n)
+		}
+	}
+	for start := it.base; start < len(lower); start++ {
+		if !b.folders().top[lower[start]] {
+			continue
+		}
+		if n := b.folders().longest(lower[start:]); n > 0 {
+			return b.placesFrom(it.name, start, n)
+		}
+		if it.walked {
+			break
 		}
 	}
 	return nil
+}
+
+// longest returns how many of the names are those of a folder of a virtual directory.
+func (x *folderIndex) longest(names []string) int {
+	for n := len(names); n > 0; n-- {
+		if x.byNames[strings.Join(names[:n], "/")] != nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// placesFrom returns the places of a file whose folder has, from a name on, n names of a
+// virtual directory's folder. Others above it serve the same file by a longer path.
+func (b *builder) placesFrom(file string, start, n int) (out []webPlace) {
+	dir := path.Dir(slashes(file))
+	parts, lower := segments(dir)[start:], lowerSegments(dir)[start:]
+	index := b.folders().byNames
+	b.ambiguous(file, index[strings.Join(lower[:n], "/")])
+	for ; n > 0; n-- {
+		out = b.addPlaces(out, index[strings.Join(lower[:n], "/")], strings.Join(parts[n:], "/"))
+	}
+	return out
 }
 
 // copied returns the folders of the server that Options.Folders has for one here.

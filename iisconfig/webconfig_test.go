@@ -37,7 +37,8 @@ func TestPlaces(t *testing.T) {
 		{"inetpub/wwwroot/Some/deep/web.config", nil, []string{"A/Some/deep"}},
 		{"inetpub/wwwroot/b/web.config", nil, []string{"A/b", "B", "C"}},
 		{"inetpub/wwwroot/b/x/web.config", nil, []string{"A/b/x", "B/x", "C/x"}},
-		{"backup/inetpub/wwwroot/inetpub/wwwroot/web.config", nil, []string{"A"}},
+		{"backup/inetpub/wwwroot/inetpub/wwwroot/web.config", nil, []string{"A/inetpub/wwwroot"}},
+		{"web/shop/inetpub/wwwroot/web.config", nil, nil}, // allowSubDirConfig: it is not that of A,
 		{"share/pictures/web.config", nil, []string{"A/img"}},
 		{"web/shop/web.config", nil, []string{"A/shop"}},
 		{"web/shop/sub/web.config", nil, nil}, // allowSubDirConfig
