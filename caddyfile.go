@@ -116,6 +116,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		substatus_header on|off
 //		drain          <duration>
 //		log
+//		log_sni
 //		metrics
 //		order          <directive> first|last|before|after [<directive>]
 //		servers {
@@ -170,7 +171,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
 	"certificate", "central_store", "endpoint", "site", "sites_file", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
-	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "metrics", "order", "servers",
+	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "log_sni", "metrics", "order", "servers",
 }
 
 func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
@@ -206,6 +207,9 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return oneWord(d, &a.Misdirected, "secure", "allow", "strict")
 	case "substatus_header":
 		return parseSubStatusHeader(d, &a.SubStatusHeader)
+	case "log_sni":
+		a.LogSNI = true
+		return bareWord(d)
 	case "metrics":
 		a.Metrics = true
 		return bareWord(d)

@@ -114,7 +114,7 @@ func (sn *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, co
 	if c := sn.app.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),
-			zap.String("host", r.Host),
+			zap.String("host", printable(r.Host)),
 			zap.String("remote", r.RemoteAddr))
 	}
 	switch status := sn.app.options.unknownHost; status {

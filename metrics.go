@@ -17,12 +17,20 @@ import (
 // configurations come and go. Each configuration shows them in its registry.
 // Labels come from configurations only, never from what clients send.
 var counters = struct {
-	handshakes, requests, unknownHosts, misdirected *prometheus.CounterVec
+	handshakes, refused, fallbacks, requests, unknownHosts, misdirected *prometheus.CounterVec
 }{
 	handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "handshakes_total",
 		Help: "TLS handshakes by port, by what the client's server name selects (matched, unmatched, missing), and by who serves them (site, ordinary, refused).",
 	}, []string{"port", "server_name", "result"}),
+	refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "refused_handshakes_total",
+		Help: "TLS handshakes that are refused, by port, by endpoint (the record of the address that the client came to) and by reason.",
+	}, []string{"port", "endpoint", "reason"}),
+	fallbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "fallback_handshakes_total",
+		Help: "TLS handshakes that an endpoint serves to clients whose server name is unmatched or missing, by port and endpoint: those that reject would refuse.",
+	}, []string{"port", "endpoint", "server_name"}),
 	requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "requests_total",
 		Help: "Requests by site and class of status.",
@@ -128,7 +136,7 @@ func (a *App) provisionMetrics() error {
 	a.metrics = &appMetrics{a}
 	registry := a.ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
-		counters.handshakes, counters.requests, counters.unknownHosts, counters.misdirected, a.metrics,
+		counters.handshakes, counters.refused, counters.fallbacks, counters.requests, counters.unknownHosts, counters.misdirected, a.metrics,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return err
@@ -212,7 +220,22 @@ func (sn *snapshot) forgetPortsBut(other *snapshot) {
 		if other == nil || other.ports[port] == nil {
 			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
 			counters.handshakes.DeletePartialMatch(labels)
+			counters.refused.DeletePartialMatch(labels)
+			counters.fallbacks.DeletePartialMatch(labels)
 			counters.unknownHosts.DeletePartialMatch(labels)
+		}
+	}
+	if other == nil {
+		return
+	}
+	for rec := range sn.tables.Records() {
+		if rec.Kind != binding.RecordIPPort || other.ports[rec.Port] == nil || other.tables.HasAddressRecord(rec.IP, rec.Port) {
+			continue
+		}
+		labels := prometheus.Labels{"endpoint": rec.Key()}
+		counters.fallbacks.DeletePartialMatch(labels)
+		if rec.IP.IsValid() { // that for all addresses counts where there is no record
+			counters.refused.DeletePartialMatch(labels)
 		}
 	}
 }

@@ -102,6 +102,12 @@ type App struct {
 	// worker process has.
 	Drain caddy.Duration `json:"drain,omitempty"`
 
+	// Logs the server names that clients send and nobody has, clients that send
+	// none, and handshakes that are refused, as a sample: with the logger iis.sni,
+	// 10 lines at once and then one each second for each reason. They tell whom
+	// sni_missing and sni_unmatched reject, or would. Default: false.
+	LogSNI bool `json:"log_sni,omitempty"`
+
 	// Enables the access log of all sites. A site's log is the logger
 	// iis.log.access.<site id>.
 	AccessLog bool `json:"access_log,omitempty"`
@@ -137,6 +143,7 @@ type App struct {
 	certificates   map[string]certsel.Source
 	boundEndpoints []binding.Endpoint
 	demands        demands
+	sniLog         *sniLog // nil unless enabled
 	policies       *policySet
 	http           *httpServers
 	tls            *caddytls.TLS
@@ -173,6 +180,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.demands = make(demands)
 	a.settled = make(chan struct{})
 	a.settle = sync.OnceFunc(func() { close(a.settled) })
+	if a.LogSNI {
+		a.sniLog = newSNILog(a.logger.Named("sni"))
+	}
 	if err := a.parseOptions(); err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/mholt/acmez/v3"
-	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
@@ -23,6 +22,9 @@ type record struct {
 	// What a handshake leaves at its connection when this record serves it.
 	// Made at load, so that handshakes make nothing.
 	handshake *handshake
+
+	// Handshakes that it served to clients whose name is nobody's, by kind.
+	fallbacks [nameKinds]lazyCounter
 }
 
 // served is what serves the handshakes of a record.
@@ -198,15 +200,16 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 		now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
 		return ordinary.configForClient(hello, conn)
 	case live == nil:
-		now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultRefused)
-		a.logRefused(hello, conn, match)
+		now.refused(hello, conn, match, refusedReasons[match.Reason])
 		conn.Reset()
 		return nil, errNoCertificate
 	}
 	if conn.QUIC && live.policy.quic == nil {
+		now.refused(hello, conn, match, refusedNoQUIC)
 		return nil, errNoQUIC
 	}
 	now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultSite)
+	now.fellBack(hello, conn, match, live)
 	conn.Handshake.Store(live.handshake)
 	if conn.QUIC {
 		return live.policy.quic, nil
@@ -253,14 +256,4 @@ func certificateOf(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 
 func isChallenge(hello *tls.ClientHelloInfo) bool {
 	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol
-}
-
-func (a *App) logRefused(hello *tls.ClientHelloInfo, conn *front.Conn, match binding.CertificateMatch) {
-	if c := a.logger.Check(zap.DebugLevel, "handshake refused: no certificate for this address, port and server name"); c != nil {
-		c.Write(
-			zap.Stringer("local", conn.Local),
-			zap.String("server_name", hello.ServerName),
-			zap.Stringer("remote", hello.Conn.RemoteAddr()),
-			zap.Stringer("rule", match.Rule))
-	}
 }

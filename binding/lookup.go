@@ -64,6 +64,24 @@ func (t *Tables) Certificate(local netip.AddrPort, serverName string) Certificat
 	return q.match()
 }
 
+// AddressRecord returns the record of a local address, that of rows 1, 6 and 7 of
+// table D1, nil if there is none.
+func (t *Tables) AddressRecord(local netip.AddrPort) *Record {
+	q := certQuery{t: t, at: t.place(local, HTTPS)}
+	if rec := q.row(D1_1); rec != nil {
+		return rec
+	}
+	rec, _ := q.fallback()
+	return rec
+}
+
+// HasAddressRecord reports whether there is a record for exactly this address,
+// as Record.IP has it, and port.
+func (t *Tables) HasAddressRecord(ip netip.Addr, port uint16) bool {
+	table := t.port(HTTPS, port)
+	return table != nil && recordOf(table.scope(ip)) != nil
+}
+
 // Site chooses the site for a request (table D2).
 func (t *Tables) Site(local netip.AddrPort, protocol Protocol, host HostName) SiteMatch {
 	q := siteQuery{t: t, at: t.place(local, protocol), host: host}
