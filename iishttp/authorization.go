@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/iishttp/winpath"
 )
 
 func init() {
@@ -21,33 +23,45 @@ func init() {
 }
 
 // Authorization decides who may have what is asked for, as the sections
-// anonymousAuthentication and authorization of IIS do. Who the user is, a handler in
-// front has found out, such as basic_auth: the placeholder {http.auth.user.id}. Without
-// one everybody is anonymous.
+// anonymousAuthentication and authorization of IIS do. Who the user is, a
+// handler in front has found out, such as basic_auth or forward_auth: the
+// placeholder {http.auth.user.id}. Without one the request is anonymous.
 //
-// Rules that deny are tried before rules that allow, each in their order; the first one
-// that fits decides, and who fits none is denied. The answer is 401.2.
+// Rules that deny are tried before rules that allow, those of places above
+// before others, then in their order; the first one that fits decides, and
+// whom none fits is denied. The answer is 401.2, for users as well. It has no
+// challenge of its own.
 type Authorization struct {
-	// Whether nobody may be anonymous: anonymousAuthentication is disabled.
+	// Whether nobody may be anonymous (anonymousAuthentication is disabled).
 	DenyAnonymous bool `json:"deny_anonymous,omitempty"`
 
-	// The rules, those of places above first. Without rules everybody is allowed.
+	// The rules. Without any everybody is allowed, as by the rule that IIS is
+	// shipped with.
 	Rules []AuthorizationRule `json:"rules,omitempty"`
 
-	deny, allow []AuthorizationRule
+	ordered []authorizationRule
 }
 
-// AuthorizationRule is an entry of the section authorization. It fits if the user or one
-// of the user's roles and the verb do.
+// AuthorizationRule is an entry of the section authorization. It fits if the
+// user or one of the user's roles does, and the method.
 type AuthorizationRule struct {
+	// Whether the rule allows (accessType). Default: it denies.
 	Allow bool `json:"allow,omitempty"`
-	// Names of users without regard to case; "*" is everybody, "?" who is anonymous.
+
+	// Names of users, without regard to case; "*" is everybody, "?" who is
+	// anonymous. A rule that denies a name without domain, or in another form
+	// of domain, denies it with any: bob, CORP\bob and bob@corp.example.
 	Users []string `json:"users,omitempty"`
-	// Names of roles. Nobody's roles are known here: a rule that denies a role fits
-	// everybody, and one that allows it nobody.
+
+	// Names of roles. Nobody's roles are known here: a rule that denies a role
+	// fits everybody, and one that allows a role fits nobody by it.
 	Roles []string `json:"roles,omitempty"`
-	// Methods with regard to case; none means all.
+
+	// Methods, with regard to case. Default: all.
 	Verbs []string `json:"verbs,omitempty"`
+
+	// Whether the rule is one of a place above.
+	Parent bool `json:"parent,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -57,105 +71,180 @@ func (*Authorization) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (a *Authorization) Provision(caddy.Context) error {
+	if err := a.compile(); err != nil {
+		return fmt.Errorf("iis_authorization: %w", err)
+	}
+	return nil
+}
+
+// authorizationRule is a rule with its place in the configuration, from 1.
+type authorizationRule struct {
+	AuthorizationRule
+	number int
+}
+
+func (a *Authorization) compile() error {
+	a.ordered = nil
 	for i, rule := range a.Rules {
 		if len(rule.Users)+len(rule.Roles) == 0 {
-			return fmt.Errorf("iis_authorization: rule %d names neither users nor roles", i+1)
+			return fmt.Errorf("rule %d names neither users nor roles", i+1)
 		}
-		if rule.Allow {
-			a.allow = append(a.allow, rule)
-		} else {
-			a.deny = append(a.deny, rule)
+		for _, name := range slices.Concat(rule.Users, rule.Roles, rule.Verbs) {
+			if name == "" {
+				return fmt.Errorf("rule %d has an empty name", i+1)
+			}
 		}
+		a.ordered = append(a.ordered, authorizationRule{rule, i + 1})
 	}
+	rank := func(r authorizationRule) (n int) {
+		if r.Allow {
+			n += 2
+		}
+		if !r.Parent {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(a.ordered, func(x, y authorizationRule) int { return rank(x) - rank(y) })
 	return nil
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (a *Authorization) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	user, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).GetString("http.auth.user.id")
-	if !a.admits(user, r.Method) {
-		return refuse(r, http.StatusUnauthorized, 2, "user or method")
+	var user string
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		user, _ = repl.GetString("http.auth.user.id")
+	}
+	if why := a.denies(user, r.Method); why != "" {
+		return refuse(r, http.StatusUnauthorized, 2, why)
 	}
 	return next.ServeHTTP(w, r)
 }
 
-func (a *Authorization) admits(user, method string) bool {
+// denies returns why somebody is denied, or nothing.
+func (a *Authorization) denies(user, verb string) string {
 	if user == "" && a.DenyAnonymous {
-		return false
+		return "nobody may be anonymous"
 	}
-	fits := func(rule AuthorizationRule) bool { return rule.fits(user, method) }
-	if slices.ContainsFunc(a.deny, fits) {
-		return false
+	if len(a.ordered) == 0 {
+		return ""
 	}
-	return len(a.Rules) == 0 || slices.ContainsFunc(a.allow, fits)
+	for i := range a.ordered {
+		if rule := &a.ordered[i]; rule.fits(user, verb) {
+			if rule.Allow {
+				return ""
+			}
+			return fmt.Sprintf("denied by rule %d", rule.number)
+		}
+	}
+	return "no rule allows it"
 }
 
-func (rule *AuthorizationRule) fits(user, method string) bool {
-	if len(rule.Verbs) > 0 && !slices.Contains(rule.Verbs, method) {
+func (rule *AuthorizationRule) fits(user, verb string) bool {
+	if len(rule.Verbs) > 0 && !slices.Contains(rule.Verbs, verb) {
 		return false
 	}
 	if len(rule.Roles) > 0 && !rule.Allow {
 		return true
 	}
-	return slices.ContainsFunc(rule.Users, func(name string) bool {
-		return name == "*" || name == "?" && user == "" || user != "" && strings.EqualFold(name, user)
-	})
+	for _, name := range rule.Users {
+		switch {
+		case name == "*", name == "?" && user == "":
+			return true
+		case user == "" || name == "?":
+		case rule.Allow && winpath.Fold(name) == winpath.Fold(user), !rule.Allow && maybeSameUser(name, user):
+			return true
+		}
+	}
+	return false
+}
+
+// maybeSameUser tells whether two names may be of one user. A name without
+// domain may be of any, and a domain's two names, CORP and corp.example, cannot
+// be compared.
+func maybeSameUser(a, b string) bool {
+	domainA, accountA, formA := splitUser(foldLoosely(a))
+	domainB, accountB, formB := splitUser(foldLoosely(b))
+	return accountA == accountB && (domainA == domainB || domainA == "" || domainB == "" || formA != formB)
+}
+
+// splitUser splits DOMAIN\account and account@domain, of which form is the
+// separator. A domain of "." is this machine.
+func splitUser(name string) (domain, account string, form byte) {
+	if i := strings.IndexByte(name, '\\'); i >= 0 {
+		if domain = name[:i]; domain == "." {
+			domain = ""
+		}
+		return domain, name[i+1:], '\\'
+	}
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		return name[i+1:], name[:i], '@'
+	}
+	return "", name, 0
 }
 
 // UnmarshalCaddyfile reads:
 //
-//	iis_authorization {
-//		anonymous off|on
-//		allow|deny [users <user,...>] [roles <role,...>] [verbs <verb,...>]
+//	iis_authorization [<matcher>] {
+//		anonymous on|off
+//		allow|deny [users <user,...>] [roles <role,...>] [verbs <verb,...>] [parent]
 //	}
 func (a *Authorization) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		word, args := d.Val(), d.RemainingArgs()
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word, args, err := wordOf(d)
 		switch {
-		case word == "anonymous" && len(args) == 1 && (args[0] == "off" || args[0] == "on"):
+		case err != nil:
+		case word == "anonymous" && len(args) == 1 && (args[0] == "on" || args[0] == "off"):
 			a.DenyAnonymous = args[0] == "off"
-		case (word == "allow" || word == "deny") && len(args) > 0 && len(args)%2 == 0:
-			rule, err := parseAuthorizationRule(args)
-			if err != nil {
-				return d.WrapErr(err)
-			}
-			rule.Allow = word == "allow"
+		case word == "anonymous":
+			err = d.Err("anonymous needs on or off")
+		case word == "allow" || word == "deny":
+			rule := AuthorizationRule{Allow: word == "allow"}
+			err = rule.unmarshal(d, args)
 			a.Rules = append(a.Rules, rule)
 		default:
-			return d.Errf("%s: expected anonymous off, or allow or deny with users, roles and verbs", word)
+			err = d.Errf("unknown word %q of iis_authorization", word)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.compile(); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }
 
-func parseAuthorizationRule(args []string) (AuthorizationRule, error) {
-	var rule AuthorizationRule
-	for i := 0; i < len(args); i += 2 {
-		var list []string
-		for name := range strings.SplitSeq(args[i+1], ",") {
+func (rule *AuthorizationRule) unmarshal(d *caddyfile.Dispenser, args []string) error {
+	if n := len(args) - 1; n >= 0 && n%2 == 0 && args[n] == "parent" {
+		rule.Parent, args = true, args[:n]
+	}
+	for ; len(args) > 1; args = args[2:] {
+		lists := map[string]*[]string{"users": &rule.Users, "roles": &rule.Roles, "verbs": &rule.Verbs}
+		into := lists[args[0]]
+		if into == nil {
+			return d.Errf("unknown word %q of a rule: expected users, roles or verbs, and a list with commas", args[0])
+		}
+		for name := range strings.SplitSeq(args[1], ",") {
 			if name = strings.TrimSpace(name); name != "" {
-				list = append(list, name)
+				*into = append(*into, name)
 			}
 		}
-		switch args[i] {
-		case "users":
-			rule.Users = append(rule.Users, list...)
-		case "roles":
-			rule.Roles = append(rule.Roles, list...)
-		case "verbs":
-			rule.Verbs = append(rule.Verbs, list...)
-		default:
-			return rule, fmt.Errorf("unknown word %q: expected users, roles or verbs", args[i])
+		if len(*into) == 0 {
+			return d.Errf("%s names nobody and nothing", args[0])
 		}
 	}
-	if len(rule.Users)+len(rule.Roles) == 0 {
-		return rule, fmt.Errorf("a rule names users or roles")
+	if len(args) > 0 {
+		return d.Errf("%q of a rule needs a list with commas", args[0])
 	}
-	return rule, nil
+	if len(rule.Users)+len(rule.Roles) == 0 {
+		return d.Err("a rule names users or roles")
+	}
+	return nil
 }
 
 // Interface guards

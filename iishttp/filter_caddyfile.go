@@ -2,7 +2,6 @@ package iishttp
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -18,7 +17,7 @@ func init() {
 
 // UnmarshalCaddyfile reads:
 //
-//	iis_filter {
+//	iis_filter [<matcher>] {
 //		allow_double_escaping
 //		deny_high_bit_characters
 //		keep_query_string_escaped
@@ -27,9 +26,9 @@ func init() {
 //		max_query_string <bytes>
 //		header_limit <name> <bytes>
 //		verbs allow|deny <verb>...
-//		unlisted_verbs deny
+//		unlisted_verbs allow|deny
 //		file_extensions allow|deny <.ext>...
-//		unlisted_file_extensions deny
+//		unlisted_file_extensions allow|deny
 //		hidden_segments <segment>...
 //		deny_url_sequences <text>...
 //		always_allowed_urls <path>...
@@ -45,102 +44,164 @@ func init() {
 //			deny_strings <text>...
 //		}
 //	}
+//
+// Lists may be repeated and add up.
 func (f *Filter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		word := d.Val()
-		if word == "rule" {
-			if err := f.unmarshalRule(d); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := f.unmarshalWord(d, word, d.RemainingArgs()); err != nil {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := f.unmarshalWord(d); err != nil {
 			return err
 		}
 	}
-	return f.Validate()
+	if err := f.compile(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
-func (f *Filter) unmarshalWord(d *caddyfile.Dispenser, word string, args []string) error {
-	switches := map[string]*bool{
+func (f *Filter) unmarshalWord(d *caddyfile.Dispenser) error {
+	if d.Val() == "rule" {
+		return f.unmarshalRule(d)
+	}
+	word, args, err := wordOf(d)
+	if err != nil {
+		return err
+	}
+	flags := map[string]*bool{
 		"allow_double_escaping": &f.AllowDoubleEscaping, "deny_high_bit_characters": &f.DenyHighBitCharacters,
 		"keep_query_string_escaped": &f.KeepQueryStringEscaped,
 	}
-	unlisted := map[string]*bool{"unlisted_verbs": &f.Verbs.DenyUnlisted, "unlisted_file_extensions": &f.FileExtensions.DenyUnlisted}
+	limits := map[string]**int64{"max_content_length": &f.MaxContentLength, "max_url": &f.MaxURL, "max_query_string": &f.MaxQueryString}
 	lists := map[string]*[]string{
 		"hidden_segments": &f.HiddenSegments, "deny_url_sequences": &f.DenyURLSequences, "always_allowed_urls": &f.AlwaysAllowedURLs,
 		"deny_query_string_sequences": &f.DenyQueryStringSequences, "always_allowed_query_strings": &f.AlwaysAllowedQueryStrings,
 	}
 	filters := map[string]*FilterList{"verbs": &f.Verbs, "file_extensions": &f.FileExtensions}
+	unlisted := map[string]*bool{"unlisted_verbs": &f.Verbs.DenyUnlisted, "unlisted_file_extensions": &f.FileExtensions.DenyUnlisted}
 	switch {
-	case switches[word] != nil && len(args) == 0:
-		*switches[word] = true
-	case unlisted[word] != nil && len(args) == 1 && (args[0] == "deny" || args[0] == "allow"):
-		*unlisted[word] = args[0] == "deny"
-	case lists[word] != nil && len(args) > 0:
-		*lists[word] = append(*lists[word], args...)
-	case filters[word] != nil && len(args) > 1 && args[0] == "allow":
-		filters[word].Allow = append(filters[word].Allow, args[1:]...)
-	case filters[word] != nil && len(args) > 1 && args[0] == "deny":
-		filters[word].Deny = append(filters[word].Deny, args[1:]...)
-	default:
-		return f.unmarshalLimit(d, word, args)
+	case flags[word] != nil:
+		return flag(d, flags[word], word, args)
+	case limits[word] != nil:
+		return limit(d, limits[word], word, args)
+	case lists[word] != nil:
+		return list(d, lists[word], word, args)
+	case filters[word] != nil:
+		return filters[word].unmarshal(d, word, args)
+	case unlisted[word] != nil:
+		return allowOrDeny(d, unlisted[word], word, args)
+	case word == "header_limit":
+		return f.unmarshalHeaderLimit(d, args)
 	}
+	return d.Errf("unknown word %q of iis_filter", word)
+}
+
+func (f *Filter) unmarshalHeaderLimit(d *caddyfile.Dispenser, args []string) error {
+	if len(args) != 2 {
+		return d.Err("header_limit needs the name of a header and a number of bytes")
+	}
+	var size *int64
+	if err := limit(d, &size, "header_limit "+args[0], args[1:]); err != nil {
+		return err
+	}
+	if f.HeaderLimits == nil {
+		f.HeaderLimits = make(map[string]int64)
+	}
+	if old, twice := f.HeaderLimits[args[0]]; twice && old != *size {
+		return d.Errf("header_limit %s is there twice, with different values", args[0])
+	}
+	f.HeaderLimits[args[0]] = *size
 	return nil
 }
 
-func (f *Filter) unmarshalLimit(d *caddyfile.Dispenser, word string, args []string) error {
-	if len(args) == 0 {
-		return d.Errf("%s: not a word of iis_filter, or without its arguments", word)
-	}
-	n, err := strconv.ParseUint(args[len(args)-1], 10, 32)
-	if err != nil {
-		return d.Errf("%s %s: expected a number of bytes", word, strings.Join(args, " "))
-	}
-	switch {
-	case word == "max_content_length" && len(args) == 1 && n > 0:
-		f.MaxContentLength = int64(n)
-	case word == "max_url" && len(args) == 1 && n > 0:
-		f.MaxURL = int(n)
-	case word == "max_query_string" && len(args) == 1 && n > 0:
-		f.MaxQueryString = int(n)
-	case word == "header_limit" && len(args) == 2:
-		if f.HeaderLimits == nil {
-			f.HeaderLimits = make(map[string]int)
+func (l *FilterList) unmarshal(d *caddyfile.Dispenser, word string, args []string) error {
+	if len(args) > 1 {
+		switch args[0] {
+		case "allow":
+			l.Allow = append(l.Allow, args[1:]...)
+			return nil
+		case "deny":
+			l.Deny = append(l.Deny, args[1:]...)
+			return nil
 		}
-		f.HeaderLimits[args[0]] = int(n)
-	default:
-		return d.Errf("%s %s: not a word of iis_filter, or with wrong arguments", word, strings.Join(args, " "))
 	}
-	return nil
+	return d.Errf("%s needs allow or deny, and what", word)
 }
 
 func (f *Filter) unmarshalRule(d *caddyfile.Dispenser) error {
 	var rule FilterRule
-	if !d.Args(&rule.Name) || d.NextArg() {
-		return d.ArgErr()
+	if !d.AllArgs(&rule.Name) {
+		return d.Err("rule needs a name")
 	}
-	switches := map[string]*bool{
+	flags := map[string]*bool{
 		"scan_url": &rule.ScanURL, "scan_query_string": &rule.ScanQueryString, "scan_all_raw": &rule.ScanAllRaw,
 		"allow_unescaped_percent": &rule.AllowUnescapedPercent,
 	}
 	lists := map[string]*[]string{"scan_headers": &rule.ScanHeaders, "applies_to": &rule.AppliesTo, "deny_strings": &rule.DenyStrings}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word, args := d.Val(), d.RemainingArgs()
+		word, args, err := wordOf(d)
 		switch {
-		case switches[word] != nil && len(args) == 0:
-			*switches[word] = true
-		case lists[word] != nil && len(args) > 0:
-			*lists[word] = append(*lists[word], args...)
+		case err != nil:
+		case flags[word] != nil:
+			err = flag(d, flags[word], word, args)
+		case lists[word] != nil:
+			err = list(d, lists[word], word, args)
 		default:
-			return d.Errf("rule %s: %s: not a word of a rule, or with wrong arguments", rule.Name, word)
+			err = d.Errf("rule %s: unknown word %q", rule.Name, word)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	f.Rules = append(f.Rules, rule)
+	return nil
+}
+
+// wordOf returns the word of a line and its arguments. No block may follow.
+func wordOf(d *caddyfile.Dispenser) (word string, args []string, err error) {
+	word, args = d.Val(), d.RemainingArgs()
+	if d.NextBlock(d.Nesting()) {
+		err = d.Errf("%s has no block", word)
+	}
+	return word, args, err
+}
+
+func flag(d *caddyfile.Dispenser, into *bool, word string, args []string) error {
+	if len(args) > 0 {
+		return d.Errf("%s stands alone, not with %q", word, args[0])
+	}
+	*into = true
+	return nil
+}
+
+func limit(d *caddyfile.Dispenser, into **int64, word string, args []string) error {
+	if len(args) == 1 {
+		if n, err := strconv.ParseInt(args[0], 10, 64); err == nil && n >= 0 {
+			if *into != nil && **into != n {
+				return d.Errf("%s is there twice, with different values", word)
+			}
+			*into = &n
+			return nil
+		}
+	}
+	return d.Errf("%s needs a number of bytes", word)
+}
+
+func list(d *caddyfile.Dispenser, into *[]string, word string, args []string) error {
+	if len(args) == 0 {
+		return d.Errf("%s needs arguments", word)
+	}
+	*into = append(*into, args...)
+	return nil
+}
+
+func allowOrDeny(d *caddyfile.Dispenser, deny *bool, word string, args []string) error {
+	if len(args) != 1 || args[0] != "allow" && args[0] != "deny" {
+		return d.Errf("%s needs allow or deny", word)
+	}
+	*deny = args[0] == "deny"
 	return nil
 }
 

@@ -20,32 +20,45 @@ func init() {
 	})
 }
 
-// IPSecurity lets clients in by their address, as the section ipSecurity of IIS does:
-// the first entry that has the address decides, then DenyUnlisted. The address is that
-// of the connection; an IPv4 address in IPv6 form counts as IPv4.
+// IPSecurity lets clients in by their address, as the section ipSecurity of IIS
+// does: the first entry that has the address decides, then DenyUnlisted. An
+// IPv4 address in IPv6 form counts as IPv4. An address that cannot be read is
+// denied.
+//
+// The address is Caddy's client_ip: that of the connection unless the server has
+// trusted_proxies. Those should be strict (trusted_proxies_strict): without, a
+// client may write into X-Forwarded-For what it likes.
 type IPSecurity struct {
 	// The entries in their order.
 	Entries []IPEntry `json:"entries,omitempty"`
 
-	// Whether an address that no entry has is denied: allowUnlisted="false".
+	// Whether an address that no entry has is denied (allowUnlisted="false").
 	DenyUnlisted bool `json:"deny_unlisted,omitempty"`
 
-	// What a denied client gets: forbidden (403, the default), unauthorized (401),
-	// not_found (404) or abort, which closes the connection.
+	// What a denied client gets (denyAction): "forbidden", 403.503 (default),
+	// "unauthorized", 401.503, "not_found", 404.503, or "abort", which closes
+	// the connection, or stream, without an answer.
 	DenyAction string `json:"deny_action,omitempty"`
 
-	// Whether each address in the header X-Forwarded-For must pass as well as that of
-	// the connection: enableProxyMode. One that cannot be read is denied.
+	// Whether the address of the connection and each in X-Forwarded-For must
+	// pass as well (enableProxyMode). One that cannot be read is denied.
 	ProxyMode bool `json:"proxy_mode,omitempty"`
+
+	networks []network
 }
 
 // IPEntry allows or denies networks.
 type IPEntry struct {
+	// Whether the networks are allowed. Default: they are denied, as in IIS.
 	Allow bool `json:"allow,omitempty"`
+
 	// Addresses and networks, such as 10.1.2.3, 10.0.0.0/8 and fd00::/8.
 	Ranges []string `json:"ranges,omitempty"`
+}
 
-	prefixes []netip.Prefix
+type network struct {
+	prefix netip.Prefix
+	allow  bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -55,48 +68,58 @@ func (*IPSecurity) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (s *IPSecurity) Provision(caddy.Context) error {
-	for i := range s.Entries {
-		e := &s.Entries[i]
-		for _, text := range e.Ranges {
-			p, err := parsePrefix(text)
+	if err := s.compile(); err != nil {
+		return fmt.Errorf("iis_ip_security: %w", err)
+	}
+	return nil
+}
+
+func (s *IPSecurity) compile() error {
+	switch s.DenyAction {
+	case "", "forbidden", "unauthorized", "not_found", "abort":
+	default:
+		return fmt.Errorf("deny_action %q: expected forbidden, unauthorized, not_found or abort", s.DenyAction)
+	}
+	s.networks = nil
+	for i, entry := range s.Entries {
+		if len(entry.Ranges) == 0 {
+			return fmt.Errorf("entry %d has no address", i+1)
+		}
+		for _, text := range entry.Ranges {
+			prefix, err := parseNetwork(text)
 			if err != nil {
-				return fmt.Errorf("iis_ip_security: %w", err)
+				return fmt.Errorf("entry %d: %w", i+1, err)
 			}
-			e.prefixes = append(e.prefixes, p)
+			s.networks = append(s.networks, network{prefix, entry.Allow})
 		}
 	}
 	return nil
 }
 
-func parsePrefix(text string) (netip.Prefix, error) {
-	if strings.Contains(text, "/") {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return p, err
-		}
-		if p.Addr().Is4In6() {
-			return p, fmt.Errorf("%q is an IPv4 network in IPv6 form: write it as IPv4", text)
-		}
-		return p.Masked(), nil
-	}
+// mappedBits is the length of the prefix that IPv4 addresses in IPv6 form have
+// (RFC 4291, 2.5.5.2).
+const mappedBits = 96
+
+// parseNetwork reads an address or a prefix. Bits behind the prefix do not
+// count.
+func parseNetwork(text string) (netip.Prefix, error) {
+	var prefix netip.Prefix
 	ip, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Prefix{}, err
+	if err == nil {
+		prefix = netip.PrefixFrom(ip, ip.BitLen())
+	} else if prefix, err = netip.ParsePrefix(text); err != nil {
+		return prefix, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
 	}
 	if ip.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("%q has a zone", text)
+		return prefix, fmt.Errorf("%q has a zone", text)
 	}
-	ip = ip.Unmap()
-	return netip.PrefixFrom(ip, ip.BitLen()), nil
-}
-
-// Validate implements caddy.Validator.
-func (s *IPSecurity) Validate() error {
-	switch s.DenyAction {
-	case "", "forbidden", "unauthorized", "not_found", "abort":
-		return nil
+	if ip = prefix.Addr(); ip.Is4In6() {
+		if prefix.Bits() < mappedBits {
+			return prefix, fmt.Errorf("%q has IPv4 addresses and others: write two networks", text)
+		}
+		prefix = netip.PrefixFrom(ip.Unmap(), prefix.Bits()-mappedBits)
 	}
-	return fmt.Errorf("iis_ip_security: deny_action %q: expected forbidden, unauthorized, not_found or abort", s.DenyAction)
+	return prefix.Masked(), nil
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -104,30 +127,36 @@ func (s *IPSecurity) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if s.admits(r) {
 		return next.ServeHTTP(w, r)
 	}
-	const why = "address of the client"
+	const listed, why = 503, "address of the client" // 403.503: denied by the list
 	switch s.DenyAction {
 	case "unauthorized":
-		return refuse(r, http.StatusUnauthorized, 503, why)
+		return refuse(r, http.StatusUnauthorized, listed, why)
 	case "not_found":
-		return refuse(r, http.StatusNotFound, 503, why)
+		return refuse(r, http.StatusNotFound, listed, why)
 	case "abort":
 		panic(http.ErrAbortHandler)
 	}
-	return refuse(r, http.StatusForbidden, 503, why)
+	return refuse(r, http.StatusForbidden, listed, why)
 }
 
 // admits tells whether all addresses of a request pass.
 func (s *IPSecurity) admits(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !s.passes(peer.Addr()) {
+	client, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if !ok {
+		client = r.RemoteAddr
+	}
+	if !s.passes(client) {
 		return false
 	}
 	if !s.ProxyMode {
 		return true
 	}
+	if !s.passes(r.RemoteAddr) {
+		return false
+	}
 	for _, line := range r.Header["X-Forwarded-For"] {
 		for text := range strings.SplitSeq(line, ",") {
-			if ip, ok := forwardedAddr(strings.TrimSpace(text)); !ok || !s.passes(ip) {
+			if !s.passes(strings.TrimSpace(text)) {
 				return false
 			}
 		}
@@ -135,32 +164,43 @@ func (s *IPSecurity) admits(r *http.Request) bool {
 	return true
 }
 
-// forwardedAddr reads an entry of X-Forwarded-For, which may have a port.
-func forwardedAddr(text string) (netip.Addr, bool) {
-	if ip, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return ip, true
+func (s *IPSecurity) passes(text string) bool {
+	ip, ok := parseClient(text)
+	if !ok {
+		return false
 	}
-	ap, err := netip.ParseAddrPort(text)
-	return ap.Addr(), err == nil
-}
-
-func (s *IPSecurity) passes(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
-	for i := range s.Entries {
-		for _, p := range s.Entries[i].prefixes {
-			if p.Contains(ip) {
-				return s.Entries[i].Allow
-			}
+	for _, n := range s.networks {
+		if n.prefix.Contains(ip) {
+			return n.allow
 		}
 	}
 	return !s.DenyUnlisted
 }
 
+// parseClient reads the address of a client, with or without a port, in IPv4
+// if it is one: ARR and others write the port into X-Forwarded-For.
+func parseClient(text string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(text)
+	if err != nil && len(text) > 2 && text[0] == '[' && text[len(text)-1] == ']' {
+		if ip, err = netip.ParseAddr(text[1 : len(text)-1]); ip.Is4() {
+			return ip, false
+		}
+	}
+	if err != nil {
+		var port netip.AddrPort
+		if port, err = netip.ParseAddrPort(text); err != nil {
+			return ip, false
+		}
+		ip = port.Addr()
+	}
+	return ip.WithZone("").Unmap(), true
+}
+
 // UnmarshalCaddyfile reads:
 //
-//	iis_ip_security {
+//	iis_ip_security [<matcher>] {
 //		allow|deny <address or network>...
-//		unlisted deny|allow
+//		unlisted allow|deny
 //		deny_action forbidden|unauthorized|not_found|abort
 //		proxy_mode
 //	}
@@ -169,28 +209,38 @@ func (s *IPSecurity) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		word, args := d.Val(), d.RemainingArgs()
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word, args, err := wordOf(d)
 		switch {
-		case (word == "allow" || word == "deny") && len(args) > 0:
-			s.Entries = append(s.Entries, IPEntry{Allow: word == "allow", Ranges: args})
-		case word == "unlisted" && len(args) == 1 && (args[0] == "deny" || args[0] == "allow"):
-			s.DenyUnlisted = args[0] == "deny"
+		case err != nil:
+		case word == "allow" || word == "deny":
+			entry := IPEntry{Allow: word == "allow"}
+			err = list(d, &entry.Ranges, word, args)
+			s.Entries = append(s.Entries, entry)
+		case word == "unlisted":
+			err = allowOrDeny(d, &s.DenyUnlisted, word, args)
 		case word == "deny_action" && len(args) == 1:
 			s.DenyAction = args[0]
-		case word == "proxy_mode" && len(args) == 0:
-			s.ProxyMode = true
+		case word == "deny_action":
+			err = d.Err("deny_action needs forbidden, unauthorized, not_found or abort")
+		case word == "proxy_mode":
+			err = flag(d, &s.ProxyMode, word, args)
 		default:
-			return d.Errf("%s %s: expected allow, deny, unlisted, deny_action or proxy_mode", word, strings.Join(args, " "))
+			err = d.Errf("unknown word %q of iis_ip_security", word)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return s.Validate()
+	if err := s.compile(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*IPSecurity)(nil)
-	_ caddy.Validator             = (*IPSecurity)(nil)
 	_ caddyhttp.MiddlewareHandler = (*IPSecurity)(nil)
 	_ caddyfile.Unmarshaler       = (*IPSecurity)(nil)
 )

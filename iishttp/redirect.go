@@ -1,59 +1,75 @@
 package iishttp
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/iishttp/winpath"
 )
 
 func init() {
 	caddy.RegisterModule(new(Redirect))
-	httpcaddyfile.RegisterHandlerDirective("iis_redirect", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-		d := new(Redirect)
-		return d, d.UnmarshalCaddyfile(h.Dispenser)
-	})
 }
 
-// Redirect redirects as the section httpRedirect of IIS does. Path and query go into the
-// target as they were sent.
+// Redirect redirects as the section httpRedirect of IIS does. Path and query go
+// into the target as they were sent; where HTTP.sys resolves dot segments,
+// escaped slashes or backslashes, the resolved path does.
 //
-// In the destination $V is the path, $Q the query with its question mark, $P the query
-// without it, $S the suffix, which is the path behind At. Without any of these, and
-// without ExactDestination, the suffix and the query are appended.
+// In a destination $V is the path, $Q the query with its question mark, $P the
+// query without, and $S the suffix, which is the path behind At. To a
+// destination with one of these, or with ExactDestination, nothing is appended;
+// to others the suffix, with one slash between, and the query are. What the
+// client has sent never becomes a scheme or a host: behind a host it begins
+// with a slash, and a destination that has it in front of one is refused.
+//
+// A request that a rule of iis_rewrite has sent to another server is not
+// redirected.
 type Redirect struct {
 	// Where to redirect what no wildcard fits. Empty: nowhere.
 	Destination string `json:"destination,omitempty"`
 
-	// Whether nothing is appended to the destination.
+	// Whether nothing is appended to destinations (exactDestination).
 	ExactDestination bool `json:"exact_destination,omitempty"`
 
-	// Whether only what is directly in the folder At is redirected.
+	// Whether only what is directly in the folder At is redirected (childOnly).
 	ChildOnly bool `json:"child_only,omitempty"`
 
-	// The status: 301, 302, 307 or 308. Default: 302.
+	// The status (httpResponseStatus): 301, 302, 307 or 308. Default: 302.
 	Status int `json:"status,omitempty"`
 
-	// The path that the section was written for. Default: /.
+	// The path that the section was written for, of which nothing outside is
+	// redirected. Default: /.
 	At string `json:"at,omitempty"`
 
 	// Redirects by pattern; the first that fits counts.
 	Wildcards []WildcardRedirect `json:"wildcards,omitempty"`
+
+	at          []string // names, by winpath.Fold
+	destination template
+	wildcards   []wildcard
 }
 
 // WildcardRedirect is an entry of httpRedirect.
 type WildcardRedirect struct {
-	// The pattern for the whole path, without regard to case. Each asterisk stands for any
-	// text, which is $0 to $9 in the destination.
+	// The pattern for the whole decoded path, without regard to case. Each
+	// asterisk takes as little as it can; the first ten are $0 to $9 in the
+	// destination.
 	Wildcard string `json:"wildcard"`
+
 	// The destination; "!" means that such a path is not redirected.
 	Destination string `json:"destination"`
+}
+
+// wildcard is a WildcardRedirect ready for use.
+type wildcard struct {
+	pattern     [][]rune // between the asterisks, by winpath.Fold
+	destination template // empty: no redirect
 }
 
 // CaddyModule returns the Caddy module information.
@@ -63,24 +79,45 @@ func (*Redirect) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (d *Redirect) Provision(caddy.Context) error {
-	if d.Status == 0 {
-		d.Status = http.StatusFound
+	if err := d.compile(); err != nil {
+		return fmt.Errorf("iis_redirect: %w", err)
 	}
-	d.At = "/" + strings.Trim(d.At, "/")
 	return nil
 }
 
-// Validate implements caddy.Validator.
-func (d *Redirect) Validate() error {
+func (d *Redirect) compile() (err error) {
 	switch d.Status {
-	case 0, 301, 302, 307, 308:
+	case 0, http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 	default:
-		return fmt.Errorf("iis_redirect: status %d: expected 301, 302, 307 or 308", d.Status)
+		return fmt.Errorf("status %d: expected 301, 302, 307 or 308", d.Status)
 	}
-	for _, w := range d.Wildcards {
+	if d.At != "" && !strings.HasPrefix(d.At, "/") {
+		return fmt.Errorf("at %q: expected a path that begins with a slash", d.At)
+	}
+	if d.at, _, err = winpath.Segments(winpath.Fold(d.At)); err != nil {
+		return fmt.Errorf("at %q: %w", d.At, err)
+	}
+	if d.Destination == "" && len(d.Wildcards) == 0 {
+		return errors.New("there is no destination")
+	}
+	if d.destination, err = parseTemplate(d.Destination, false); err != nil {
+		return err
+	}
+	d.wildcards = nil
+	for i, w := range d.Wildcards {
 		if w.Wildcard == "" || w.Destination == "" {
-			return fmt.Errorf("iis_redirect: a wildcard needs a pattern and a destination")
+			return fmt.Errorf("wildcard %d needs a pattern and a destination", i+1)
 		}
+		var c wildcard
+		for part := range strings.SplitSeq(winpath.Fold(w.Wildcard), "*") {
+			c.pattern = append(c.pattern, []rune(part))
+		}
+		if w.Destination != "!" {
+			if c.destination, err = parseTemplate(w.Destination, true); err != nil {
+				return fmt.Errorf("wildcard %d: %w", i+1, err)
+			}
+		}
+		d.wildcards = append(d.wildcards, c)
 	}
 	return nil
 }
@@ -94,190 +131,130 @@ func (d *Redirect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
+	status := d.Status
+	if status == 0 {
+		status = http.StatusFound
+	}
 	w.Header().Set("Location", target)
-	w.WriteHeader(d.Status)
+	w.WriteHeader(status)
 	return nil
+}
+
+// redirected are the parts of a request that destinations use. All begin with
+// the character that divides them from what is in front, or are empty.
+type redirected struct {
+	path, suffix, query string // escaped
+	captures            []string
 }
 
 // target returns where a URL is redirected to.
 func (d *Redirect) target(u *url.URL) (string, bool) {
-	escaped := u.EscapedPath()
-	for _, wild := range d.Wildcards {
-		if captures, ok := matchWildcard(wild.Wildcard, u.Path); ok {
-			if wild.Destination == "!" {
-				return "", false
-			}
-			return clean(d.expand(wild.Destination, u, captures)), true
-		}
-	}
-	suffix, ok := d.suffix(escaped)
-	if d.Destination == "" || !ok || d.ChildOnly && strings.Contains(strings.TrimPrefix(suffix, "/"), "/") {
+	forms, err := readURL(u)
+	if err != nil || !strings.HasPrefix(u.Path, "/") || !hasPrefixNames(forms.names, d.at) {
 		return "", false
 	}
-	if d.ExactDestination || hasVariable(d.Destination) {
-		return clean(d.expand(d.Destination, u, nil)), true
+	if rest := len(forms.names) - len(d.at); d.ChildOnly && (rest > 1 || rest == 1 && forms.folder) {
+		return "", false
 	}
-	out := strings.TrimSuffix(d.Destination, "/") + "/" + strings.TrimPrefix(suffix, "/")
-	if suffix == "" {
-		out = d.Destination
+	parts := redirected{path: forms.escaped()}
+	parts.suffix = behind(parts.path, len(d.at))
+	if u.RawQuery != "" {
+		parts.query = "?" + u.RawQuery
 	}
-	return clean(out + prefixedQuery(u)), true
-}
-
-// suffix is the part of a path behind At.
-func (d *Redirect) suffix(escaped string) (string, bool) {
-	if d.At == "/" {
-		return escaped, true
-	}
-	// Segments are compared decoded, since the client may have escaped what it likes.
-	rest := escaped
-	for want := range strings.SplitSeq(strings.TrimPrefix(d.At, "/"), "/") {
-		rest = strings.TrimLeft(rest, "/")
-		segment, behind, more := strings.Cut(rest, "/")
-		plain, err := url.PathUnescape(segment)
-		if err != nil || strings.ToLower(plain) != strings.ToLower(want) {
-			return "", false
+	var text []rune
+	for i := range d.wildcards {
+		c := &d.wildcards[i]
+		if text == nil {
+			text = []rune(forms.resolved())
 		}
-		rest = ""
-		if more {
-			rest = "/" + behind
+		if captures, ok := c.match(text); ok {
+			parts.captures = captures
+			return d.expand(c.destination, &parts)
 		}
 	}
-	return rest, true
+	return d.expand(d.destination, &parts)
 }
 
-func prefixedQuery(u *url.URL) string {
-	if u.RawQuery == "" {
-		return ""
+func hasPrefixNames(names, prefix []string) bool {
+	if len(names) < len(prefix) {
+		return false
 	}
-	return "?" + u.RawQuery
-}
-
-func hasVariable(destination string) bool {
-	for _, v := range []string{"$V", "$Q", "$P", "$S"} {
-		if strings.Contains(destination, v) {
-			return true
+	for i, name := range prefix {
+		if winpath.Fold(names[i]) != name {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
-// expand replaces the variables of a destination.
-func (d *Redirect) expand(destination string, u *url.URL, captures []string) string {
-	suffix, _ := d.suffix(u.EscapedPath())
-	var sb strings.Builder
-	for i := 0; i < len(destination); i++ {
-		if destination[i] != '$' || i+1 == len(destination) {
-			sb.WriteByte(destination[i])
-			continue
-		}
-		switch v := destination[i+1]; {
-		case v == 'V':
-			sb.WriteString(u.EscapedPath())
-		case v == 'Q':
-			sb.WriteString(prefixedQuery(u))
-		case v == 'P':
-			sb.WriteString(u.RawQuery)
-		case v == 'S':
-			sb.WriteString(suffix)
-		case v >= '0' && v <= '9' && int(v-'0') < len(captures):
-			sb.WriteString((&url.URL{Path: captures[v-'0']}).EscapedPath())
-		default:
-			sb.WriteByte('$')
-			continue
-		}
-		i++
+// escaped is the path as it was sent, if its names stand there one for one, and
+// else the resolved path.
+func (f *urlForms) escaped() string {
+	clean := f.resolved()
+	if clean == f.path && strings.Count(f.raw, "/") == strings.Count(clean, "/") {
+		return f.raw
 	}
-	return sb.String()
+	return (&url.URL{Path: clean}).EscapedPath()
 }
 
-// clean takes out of a target what could end the header, and encodes blanks.
-func clean(target string) string {
-	var sb strings.Builder
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c == 0x7f || c >= 0x80 {
-			fmt.Fprintf(&sb, "%%%02X", c)
-			continue
+// behind returns what stands behind the first names of a path.
+func behind(path string, names int) string {
+	for range names {
+		i := strings.IndexByte(path[1:], '/')
+		if i < 0 {
+			return ""
 		}
-		sb.WriteByte(target[i])
+		path = path[1+i:]
 	}
-	return sb.String()
+	return path
 }
 
-// matchWildcard matches a whole text without regard to case. Each asterisk takes as
-// little as it can.
-func matchWildcard(pattern, text string) (captures []string, ok bool) {
-	parts := strings.Split(strings.ToLower(pattern), "*")
-	lower := strings.ToLower(text)
-	if len(lower) != len(text) {
-		text = lower // the letters differ in length: captures are in lower case
-	}
-	if !strings.HasPrefix(lower, parts[0]) {
-		return nil, false
-	}
-	at := len(parts[0])
-	for i, part := range parts[1:] {
-		if i == len(parts)-2 { // the last one reaches to the end
-			if len(lower)-len(part) < at || !strings.HasSuffix(lower, part) {
+// match matches a whole path. Its captures are escaped.
+func (c *wildcard) match(path []rune) (captures []string, ok bool) {
+	folded := []rune(winpath.Fold(string(path))) // rune by rune
+	at, last := 0, len(c.pattern)-1
+	for i, part := range c.pattern {
+		var n int
+		switch {
+		case i == 0 && last > 0:
+			n = -1
+			if hasPrefixRunes(folded, part) {
+				n = 0
+			}
+		case i == last:
+			n = len(folded) - at - len(part) // reaches to the end
+			if n < 0 || i == 0 && n > 0 || !hasPrefixRunes(folded[at+n:], part) {
 				return nil, false
 			}
-			return append(captures, text[at:len(lower)-len(part)]), true
+		default:
+			n = indexRunes(folded[at:], part)
 		}
-		n := strings.Index(lower[at:], part)
 		if n < 0 {
 			return nil, false
 		}
-		captures = append(captures, text[at:at+n])
+		if i > 0 {
+			captures = append(captures, (&url.URL{Path: string(path[at : at+n])}).EscapedPath())
+		}
 		at += n + len(part)
 	}
-	return nil, at == len(lower)
+	return captures, true
 }
 
-// UnmarshalCaddyfile reads:
-//
-//	iis_redirect [<matcher>] <destination>|- {
-//		exact_destination
-//		child_only
-//		status 301|302|307|308
-//		at <path>
-//		wildcard <pattern> <destination>
-//	}
-func (d *Redirect) UnmarshalCaddyfile(disp *caddyfile.Dispenser) error {
-	disp.Next()
-	if !disp.Args(&d.Destination) || disp.NextArg() {
-		return disp.ArgErr()
-	}
-	if d.Destination == "-" {
-		d.Destination = ""
-	}
-	for disp.NextBlock(0) {
-		word, args := disp.Val(), disp.RemainingArgs()
-		switch {
-		case word == "exact_destination" && len(args) == 0:
-			d.ExactDestination = true
-		case word == "child_only" && len(args) == 0:
-			d.ChildOnly = true
-		case word == "status" && len(args) == 1:
-			status, err := strconv.Atoi(args[0])
-			if err != nil {
-				return disp.Errf("status %q is no number", args[0])
-			}
-			d.Status = status
-		case word == "at" && len(args) == 1:
-			d.At = args[0]
-		case word == "wildcard" && len(args) == 2:
-			d.Wildcards = append(d.Wildcards, WildcardRedirect{args[0], args[1]})
-		default:
-			return disp.Errf("%s: expected exact_destination, child_only, status, at or wildcard with their arguments", word)
+func hasPrefixRunes(text, prefix []rune) bool {
+	return len(text) >= len(prefix) && string(text[:len(prefix)]) == string(prefix)
+}
+
+func indexRunes(text, part []rune) int {
+	for i := 0; i+len(part) <= len(text); i++ {
+		if hasPrefixRunes(text[i:], part) {
+			return i
 		}
 	}
-	return d.Validate()
+	return -1
 }
 
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Redirect)(nil)
-	_ caddy.Validator             = (*Redirect)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Redirect)(nil)
-	_ caddyfile.Unmarshaler       = (*Redirect)(nil)
 )
