@@ -1,10 +1,8 @@
 package iishttp
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,8 +18,9 @@ func init() {
 
 // URL reads the path of a request as HTTP.sys does before any module of IIS sees it,
 // so that matchers and handlers behind it and the file system agree on what was asked
-// for: a backslash is a slash, dot segments are resolved, and a control character
-// (U+0000 to U+001F, U+007F to U+009F) is answered with 400. It stands first.
+// for: a backslash is a slash, dot segments are resolved. A path with control characters
+// (U+0000 to U+001F, U+007F to U+009F), one that is not UTF-8, and one with more than 255
+// segments or a segment of more than 260 characters is answered with 400. It stands first.
 type URL struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -47,30 +46,15 @@ func (*URL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (URL) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	p := r.URL.Path
-	if strings.ContainsFunc(p, control) {
-		return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("the path has a control character"))
+	forms, err := readURL(r.URL)
+	if err != nil {
+		return refuse(r, http.StatusBadRequest, 0, err.Error())
 	}
-	if clean := cleanPath(p); clean != p {
+	if clean := forms.resolved(); clean != r.URL.Path && strings.HasPrefix(r.URL.Path, "/") {
 		r.URL.Path, r.URL.RawPath = clean, ""
 		r.RequestURI = (&url.URL{Path: clean, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}).RequestURI()
 	}
 	return next.ServeHTTP(w, r)
-}
-
-func control(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
-
-// cleanPath resolves what HTTP.sys resolves; the slash at the end stays.
-func cleanPath(p string) string {
-	if !strings.Contains(p, `\`) && !strings.Contains(p, "/.") && !strings.Contains(p, "//") {
-		return p
-	}
-	p = strings.ReplaceAll(p, `\`, "/")
-	clean := path.Clean("/" + p)
-	if last := p[strings.LastIndexByte(p, '/')+1:]; clean != "/" && (last == "" || last == "." || last == "..") {
-		clean += "/"
-	}
-	return clean
 }
 
 // Interface guards
