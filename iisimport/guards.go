@@ -42,6 +42,9 @@ func (w *siteWriter) access(n *node) []*Directive {
 
 // addresses is ipSecurity: the entries in their order, then what is not listed.
 func (w *siteWriter) addresses(n *node) []*Directive {
+	if d := n.settings.DynamicIPSecurity; d != nil && d.MaxConcurrent+d.MaxRequests > 0 && !d.LoggingOnly {
+		w.report().decide(d.Source, "dynamicIpSecurity", "set a rate limit with a module for it, or at a firewall", "limits by the rate of requests are not here")
+	}
 	sec := n.settings.IPSecurity
 	if sec == nil || len(sec.Entries) == 0 && !sec.DenyUnlisted {
 		return nil

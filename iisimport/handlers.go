@@ -37,6 +37,17 @@ func (w *siteWriter) needsWorker(n *node) string {
 	return ""
 }
 
+// permits tells whether an accessPolicy has a word. One that is not set has Read and
+// Script, as every server is installed.
+func permits(policy, word string) bool {
+	if policy == "" {
+		return word != "Execute"
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(policy, func(r rune) bool { return r == ',' || r == ' ' || r == '|' }), func(have string) bool {
+		return strings.EqualFold(strings.TrimPrefix(have, "Access"), word)
+	})
+}
+
 // getVerb tells whether a handler answers GET: those for OPTIONS, TRACE, PROPFIND and
 // the like say nothing about who serves contents.
 func getVerb(verbs string) bool {
@@ -114,7 +125,7 @@ type scripts struct {
 // goes to the stand-in of worker processes and what is closed.
 func (w *siteWriter) scripts(n *node) scripts {
 	var s scripts
-	own := w.ownConfig(n)
+	own := w.ownConfig(n) && (n.settings.Handlers == nil || permits(n.settings.Handlers.AccessPolicy, "Script") || permits(n.settings.Handlers.AccessPolicy, "Execute"))
 	kinds := make(map[string]bool) // whether it is sent
 	for _, ext := range scriptExtensions {
 		kinds["*"+ext] = false

@@ -26,6 +26,9 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if n.physical != "" {
 		w.report().translated(n.source, "folder "+n.physical, "root and file_server at %s", n.path)
 	}
+	if h := n.settings.Handlers; h != nil && !permits(h.AccessPolicy, "Read") {
+		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets nobody read files: 403.2")}
+	}
 	s := w.scripts(n)
 	if h := s.unclear; h != nil {
 		return []*Directive{w.closed(403, h.Source, "handler "+h.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", h.Path))}
