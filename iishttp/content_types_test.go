@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/caddy-iis/caddy-iis" // the option iis
 	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -522,4 +523,28 @@ func TestContentTypesOfErrorPages(t *testing.T) {
 			t.Errorf("%s: %d, %q, %v", path, resp.StatusCode, body, resp.Header)
 		}
 	}
+}
+
+// TestContentTypesInSite: the same in a site of iis, whose handlers are set up
+// by the plugin itself.
+func TestContentTypesInSite(t *testing.T) {
+	s := &site{t: t, root: t.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))}
+	for _, path := range []string{"Index.html", "x.php", "x.bak"} {
+		s.plant(path)
+	}
+	_, port, _ := strings.Cut(s.addr, ":")
+	testserver.Start(t, `{
+		iis {
+			site 1 "Files" {
+				server_bindings 127.0.0.1:`+port+`:
+				file_server
+				root * `+s.root+`
+				iis_content_types {
+					scripts *.php
+				}
+				`+errorPage+`
+			}
+		}
+	}`)
+	s.check([][2]string{{"/", "Index.html text/html"}, {"/x.bak", "404.3"}, {"/x.php", `404 with "404: "`}})
 }
