@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -132,6 +134,21 @@ func TestContentTypesOfProxied(t *testing.T) {
 	err := c.ServeHTTP(httptest.NewRecorder(), r, nil)
 	if failed, ok := errors.AsType[caddyhttp.HandlerError](err); !ok || failed.StatusCode != http.StatusNotFound {
 		t.Errorf("the answer is %v", err)
+	}
+	// The page about an error of that server is a file.
+	page := filepath.Join(c.Root, "page.html")
+	if err := os.WriteFile(page, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.URL.Path = "/page.html"
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ErrorCtxKey, errors.New("the server does not answer")))
+	passed := false
+	err = c.ServeHTTP(httptest.NewRecorder(), r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		passed = true
+		return nil
+	}))
+	if err != nil || !passed {
+		t.Errorf("the page about an error: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -200,6 +201,26 @@ func TestContentTypesAsReference(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestContentTypesOfPipes(t *testing.T) {
+	root := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe.html"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("pipe.html", filepath.Join(root, "index.html")); err != nil {
+		t.Fatal(err)
+	}
+	chain := newFileChain(t)
+	for path, want := range map[string]string{"/pipe.html": "404.0", "/": "403.14"} {
+		if got := chain.ask(root, path); got != want {
+			t.Errorf("%s: %s, not %s", path, got, want)
+		}
+	}
+	chain.ours.documents.names, chain.ours.documents.paths = nil, [][]string{{"index.html"}}
+	if got := chain.ask(root, "/"); got != "403.14" {
+		t.Errorf("a pipe as default document: %s", got)
+	}
 }
 
 // FuzzContentTypes looks for a path that brings what is not to be had.

@@ -368,6 +368,18 @@ func TestContentTypesScripts(t *testing.T) {
 			{"/b.phpx", "404.3"},
 		})
 	})
+	t.Run("answered if there is a file", func(t *testing.T) {
+		s := newSite(t, fmt.Sprintf(config, `
+			@scripts {
+				path *.php
+				file {
+					try_files {path}
+				}
+			}
+			reverse_proxy @scripts `+worker(t)+`
+			file_server`)+errorPage, paths...)
+		s.check([][2]string{{"/x.php", "script /x.php"}, {"/nothing.php", `404 with "404: "`}})
+	})
 	t.Run("not answered", func(t *testing.T) {
 		s := newSite(t, fmt.Sprintf(config, `
 			file_server {
@@ -483,6 +495,14 @@ func TestContentTypesLists(t *testing.T) {
 				t.Errorf("%s is cached: %v", path, resp.Header)
 			}
 		}
+	})
+	t.Run("set before", func(t *testing.T) {
+		s := newSite(t, `
+			root {root}
+			header Content-Type text/mine
+			iis_content_types
+			`+files, paths...)
+		s.check([][2]string{{"/a.html", "a.html text/mine"}})
 	})
 	t.Run("removed", func(t *testing.T) {
 		s := newSite(t, `
