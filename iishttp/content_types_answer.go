@@ -2,6 +2,7 @@ package iishttp
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -95,24 +96,31 @@ func caddyRoot(r *http.Request, root string) string {
 // noSourceFS names the file system noSource to Caddy.
 const noSourceFS = "iis_no_source"
 
-// noSource is the machine's file system, of which no file can be opened.
-// Matchers can still ask for files.
+var errNoSource = errors.New("a script's source is not sent: no handler behind iis_content_types has taken it")
+
+// noSource is the machine's file system without the content of files and
+// folders. Matchers can still ask for files.
 type noSource struct{}
 
 // Open implements fs.FS.
 func (noSource) Open(name string) (fs.File, error) {
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	info, err := os.Stat(name)
+	return noSourceFile{info}, err
 }
 
-// Stat implements fs.StatFS.
-func (noSource) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+// noSourceFile has the methods that file_server relies on in a file and in a
+// folder.
+type noSourceFile struct{ info fs.FileInfo }
 
-// ReadDir implements fs.ReadDirFS.
-func (noSource) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+func (f noSourceFile) Stat() (fs.FileInfo, error)       { return f.info, nil }
+func (noSourceFile) Read([]byte) (int, error)           { return 0, errNoSource }
+func (noSourceFile) Seek(int64, int) (int64, error)     { return 0, errNoSource }
+func (noSourceFile) ReadDir(int) ([]fs.DirEntry, error) { return nil, fs.ErrNotExist }
+func (noSourceFile) Close() error                       { return nil }
 
 // passScript passes on a request for a script. If the handler that is to run
 // it does not take it, file_server must not send the source: it gets a file
-// system that does not give it.
+// system that does not give it, and answers 500.
 func passScript(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	caddyhttp.SetVar(r.Context(), ScriptVar, true)
 	before := caddyhttp.GetVar(r.Context(), "fs")
@@ -150,6 +158,7 @@ func (h *headerChange) undo() {
 
 // Interface guards
 var (
-	_ fs.StatFS    = noSource{}
-	_ fs.ReadDirFS = noSource{}
+	_ fs.FS          = noSource{}
+	_ fs.ReadDirFile = noSourceFile{}
+	_ io.ReadSeeker  = noSourceFile{}
 )

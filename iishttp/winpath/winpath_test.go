@@ -57,7 +57,7 @@ func findPath(root, path string) (string, fs.FileInfo, error) {
 
 func TestFind(t *testing.T) {
 	root := tree(t, "Index.HTML", "Sub/Page.txt", "sub2/x", "Both", "both", "BOTH2/in", "Both2", "Pair/lower", "pair/upper",
-		"dot.", "blank ", "progra~1", "con.txt", "a:b", "q?", "back\\slash", "Größe.txt", "K", "zs", "CON", "ok.~1x", "late", "longer-name~1.txt")
+		"dot.", "blank ", "progra~1", "con.txt", "a:b", "q?", "back\\slash", "Größe.txt", "K", "zs", "CON", "ok.~1x", "late", "longer-name~1.txt", "bad\xffname")
 	if err := os.Symlink("Sub", filepath.Join(root, "Link")); err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +137,7 @@ func TestFind(t *testing.T) {
 		{"/" + strings.Repeat("x", 261), "(not exist)"},
 		{"/" + strings.Repeat("é", 200), "(not exist)"},
 		{strings.Repeat("/loop", 256), "(not exist)"},
+		{"/bad\uFFFDname", "(not exist)"},
 		{"/nothing", "(not exist)"},
 	} {
 		name, info, err := findPath(root, c.path)
