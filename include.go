@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -116,10 +117,8 @@ func (c *Content) makesRequests() bool {
 	}
 	for _, list := range lists {
 		for _, route := range list {
-			for _, raw := range route.HandlersRaw {
-				if mayMakeRequests(raw) {
-					return true
-				}
+			if slices.ContainsFunc(route.HandlersRaw, mayMakeRequests) {
+				return true
 			}
 		}
 	}

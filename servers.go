@@ -143,9 +143,10 @@ func (a *App) provisionHTTP(sites []configured) error {
 	// context made by NewContext belongs to none. This one belongs to the iis
 	// app, and ends with the servers. Only what servers themselves load, their
 	// trusted proxies, is cleaned up with the configuration.
-	h.provisioning = a.ctx
-	h.provisioning.Context = h.ctx.Context
-	if err := h.app.Provision(h.provisioning); err != nil {
+	ctx := a.ctx
+	ctx.Context = h.ctx.Context
+	h.provisioning = ctx
+	if err := h.app.Provision(ctx); err != nil {
 		return err
 	}
 	h.provisioned = true

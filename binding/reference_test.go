@@ -212,7 +212,7 @@ func (r *reference) records() []*refRecord {
 			continue
 		}
 		rec := find(refKey(b.SiteBinding))
-		if rec != nil && !rec.settled && !(rejects && rec.certificate != "") {
+		if rec != nil && !rec.settled && (!rejects || rec.certificate == "") {
 			rec.reject, rec.settled = rejects, true
 		}
 		switch {
