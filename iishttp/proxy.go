@@ -70,7 +70,7 @@ func (p *Proxy) Provision(ctx caddy.Context) (err error) {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	target, ok := caddyhttp.GetVar(r.Context(), proxyTargetVar).(*url.URL)
-	if !ok || target == nil || target.Scheme+"://"+strings.ToLower(target.Host) != p.origin {
+	if !ok || target == nil || !isOrigin(target, p.origin) {
 		return next.ServeHTTP(w, r)
 	}
 	if slices.ContainsFunc(r.Header["Authorization"], signsInConnection) {
@@ -80,45 +80,117 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.ForceQuery = target.Path, target.RawPath, target.RawQuery, false
 	r.RequestURI = r.URL.RequestURI()
 	return p.handler.ServeHTTP(&proxiedWriter{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, origin: p.origin, client: clientOrigin(r),
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, origin: p.origin, request: r,
 	}, r, next)
 }
 
-func clientOrigin(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
+// isOrigin tells whether a URL is on the server of an origin.
+func isOrigin(u *url.URL, origin string) bool {
+	have, err := rewrite.Origin(u.Scheme + "://" + u.Host)
+	return err == nil && have == origin
 }
 
 // signsInConnection tells whether credentials or a challenge are for a whole connection.
 func signsInConnection(value string) bool {
-	scheme, _, _ := strings.Cut(strings.TrimSpace(value), " ")
-	return strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate")
+	scheme := strings.ToLower(value[:schemeEnd(value)])
+	return scheme == "ntlm" || scheme == "kerberos" || strings.HasPrefix(scheme, "nego")
+}
+
+// schemeEnd is where the first word of credentials, a challenge or a parameter ends.
+func schemeEnd(value string) int {
+	if i := strings.IndexAny(value, " \t=,"); i >= 0 {
+		return i
+	}
+	return len(value)
+}
+
+// otherChallenges takes challenges for a whole connection out of a header, which may have
+// several in a value (RFC 9110, 11.6.1).
+func otherChallenges(values []string) (out []string) {
+	for _, value := range values {
+		var kept []string
+		keep := false
+		for _, part := range splitList(value) {
+			end := schemeEnd(part)
+			if rest := strings.TrimLeft(part[end:], " \t"); !strings.HasPrefix(rest, "=") {
+				keep = !signsInConnection(part) // a challenge begins; else it is a parameter
+			}
+			if keep {
+				kept = append(kept, part)
+			}
+		}
+		if kept != nil {
+			out = append(out, strings.Join(kept, ", "))
+		}
+	}
+	return out
+}
+
+// splitList splits a header at its commas, but not in quotes.
+func splitList(value string) (out []string) {
+	quoted, from := false, 0
+	for i := 0; i <= len(value); i++ {
+		switch {
+		case i == len(value) || value[i] == ',' && !quoted:
+			if part := strings.Trim(value[from:i], " \t"); part != "" {
+				out = append(out, part)
+			}
+			from = i + 1
+		case value[i] == '"':
+			quoted = !quoted
+		case value[i] == '\\' && quoted:
+			i = min(i+1, len(value)-1)
+		}
+	}
+	return out
 }
 
 // proxiedWriter changes the headers of answers.
 type proxiedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	origin, client string
+	origin  string
+	request *http.Request
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *proxiedWriter) WriteHeader(status int) {
 	h := w.Header()
-	if challenges := h["Www-Authenticate"]; challenges != nil {
-		h["Www-Authenticate"] = slices.DeleteFunc(slices.Clone(challenges), signsInConnection)
-		if len(h["Www-Authenticate"]) == 0 {
-			h.Del("Www-Authenticate")
-		}
+	if challenges := otherChallenges(h["Www-Authenticate"]); challenges != nil {
+		h["Www-Authenticate"] = challenges
+	} else {
+		h.Del("Www-Authenticate")
 	}
-	// As reverseRewriteHostInResponseHeaders of IIS, which is on by default.
-	if location := h.Get("Location"); len(location) >= len(w.origin) && strings.EqualFold(location[:len(w.origin)], w.origin) {
-		if rest := location[len(w.origin):]; rest == "" || strings.ContainsAny(rest[:1], "/?#") {
-			h.Set("Location", w.client+rest)
-		}
+	if location := h.Get("Location"); location != "" {
+		h.Set("Location", w.turnBack(location))
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// turnBack makes a URL on the server one on the host that the client asked for, as
+// reverseRewriteHostInResponseHeaders of IIS does, which is on by default. The server is
+// the one that the rule names or the one of its web farm that answered.
+func (w *proxiedWriter) turnBack(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" || u.User != nil {
+		return location
+	}
+	scheme, _, _ := strings.Cut(w.origin, "://")
+	if u.Scheme == "" {
+		u.Scheme = scheme
+	}
+	repl, _ := w.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	member, _ := repl.GetString("http.reverse_proxy.upstream.hostport")
+	if upstream, err := rewrite.Origin(scheme + "://" + member); !isOrigin(u, w.origin) && (err != nil || !isOrigin(u, upstream)) {
+		return location
+	}
+	u.Scheme, u.Host = "http", w.request.Host
+	if w.request.TLS != nil {
+		u.Scheme = "https"
+	}
+	if host, ok := caddyhttp.GetVar(w.request.Context(), clientHostVar).(string); ok {
+		u.Host = host // a rule has set HTTP_HOST
+	}
+	return u.String()
 }
 
 // parseProxy reads:

@@ -91,8 +91,10 @@ func (f *siteFiles) Is(physical string) (file, directory bool, err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (m *Rewrite) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	r.Header.Del("X-Original-Url") // ours to set
 	req := &rewrite.Request{Request: r, Original: r.URL}
+	if req.OriginalURL, _ = caddyhttp.GetVar(r.Context(), originalURLVar).(string); req.OriginalURL == "" {
+		dropHeader(r.Header, "X-Original-Url") // ours to set
+	}
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
 		req.Original = orig.URL
 	}
@@ -115,13 +117,26 @@ func (m *Rewrite) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func setHeader(r *http.Request, h rewrite.Header) {
-	switch {
-	case h.Name == "Host":
+	if h.Name == "Host" {
+		if caddyhttp.GetVar(r.Context(), clientHostVar) == nil {
+			caddyhttp.SetVar(r.Context(), clientHostVar, r.Host)
+		}
 		r.Host = h.Value
-	case h.Value == "":
-		r.Header.Del(h.Name)
-	default:
+		return
+	}
+	dropHeader(r.Header, h.Name)
+	if h.Value != "" {
 		r.Header.Set(h.Name, h.Value)
+	}
+}
+
+// dropHeader deletes a header in all spellings that are the same HTTP_ variable to a
+// worker: X-Y and X_Y.
+func dropHeader(h http.Header, name string) {
+	for key := range h {
+		if len(key) == len(name) && strings.EqualFold(strings.ReplaceAll(key, "_", "-"), name) {
+			delete(h, key)
+		}
 	}
 }
 
@@ -138,6 +153,7 @@ func (m *Rewrite) act(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 		return m.respond(w, r, result)
 	}
 	if result.OriginalURL != "" {
+		caddyhttp.SetVar(r.Context(), originalURLVar, result.OriginalURL)
 		r.Header.Set("X-Original-Url", result.OriginalURL)
 	}
 	setPath(r, result.Path)

@@ -228,12 +228,12 @@ func actionWords(a *rewrite.Action, kind string, args []string) bool {
 		}
 		return a.Status != 0
 	case kind == "respond" && len(args) >= 1 && len(args) <= 3:
-		status, sub, _ := strings.Cut(args[0], ".")
+		status, sub, hasSub := strings.Cut(args[0], ".")
 		var err error
 		if a.Status, err = strconv.Atoi(status); err != nil {
 			return false
 		}
-		if sub != "" {
+		if hasSub {
 			if a.SubStatus, err = strconv.Atoi(sub); err != nil {
 				return false
 			}

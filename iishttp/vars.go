@@ -21,6 +21,14 @@ const ScriptVar = "iis_script"
 // URL stays what it was before, so that what guards a local path still does.
 const proxyTargetVar = "iis_proxy_target"
 
+// originalURLVar is the variable of a request that holds path and query before the first
+// rewrite by iis_rewrite: the value of X-Original-URL.
+const originalURLVar = "iis_original_url"
+
+// clientHostVar is the variable of a request that holds the Host of the client, once a
+// rule of iis_rewrite has set another.
+const clientHostVar = "iis_client_host"
+
 // refuse ends a request with a status and IIS's sub-status. The reason is for
 // the log. It must hold no value of a header; texts of the client are quoted
 // and shortened by quote.

@@ -121,13 +121,15 @@ func (e *RuleError) Error() string { return fmt.Sprintf("rule %q: %v", e.Rule, e
 // Unwrap returns the fault without the name of the rule.
 func (e *RuleError) Unwrap() error { return e.Err }
 
-// Origin is the normal form of the scheme and host of a URL.
+// Origin is the normal form of the scheme and host of a URL: lower case, and without the
+// port if it is the scheme's.
 func Origin(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 		return "", fmt.Errorf("%q is no origin, such as http://10.0.0.1:8080", text)
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+	host := strings.ToLower(u.Host)
+	return u.Scheme + "://" + strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[u.Scheme]), nil
 }
 
 func customVariables(rules []Rule) map[string]bool {

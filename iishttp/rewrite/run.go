@@ -74,7 +74,7 @@ type call struct {
 // Run runs the rules. An error ends the request: with 404 if it is ErrNoFile, else with
 // 500.50.
 func (s *Set) Run(r *Request) (Result, error) {
-	c := &call{set: s, request: r, path: r.URL.Path, query: r.URL.RawQuery}
+	c := &call{set: s, request: r, path: r.URL.Path, query: r.URL.RawQuery, originalURL: r.OriginalURL}
 	c.result.Action = "none"
 	var start time.Time
 	for i := range s.rules {
@@ -246,7 +246,7 @@ func (c *call) act(r *rule) (end bool, err error) {
 	case "respond":
 		c.result.Action, c.result.Status, c.result.SubStatus = "respond", a.status, a.sub
 		if c.result.Reason, err = a.reason.text(c); err == nil {
-			c.result.Description, err = a.description.text(c)
+			c.result.Description, err = a.description.html(c)
 		}
 		return true, err
 	}

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"html"
 	"strconv"
 	"strings"
 	"unicode"
@@ -186,6 +187,17 @@ func (t template) expand(c *call) ([]piece, error) {
 // text is expand as one text.
 func (t template) text(c *call) (string, error) {
 	pieces, err := t.expand(c)
+	return join(pieces), err
+}
+
+// html is text for a page: what the client chose is no markup.
+func (t template) html(c *call) (string, error) {
+	pieces, err := t.expand(c)
+	for i := range pieces {
+		if pieces[i].client {
+			pieces[i].text = html.EscapeString(pieces[i].text)
+		}
+	}
 	return join(pieces), err
 }
 

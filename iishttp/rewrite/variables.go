@@ -13,6 +13,8 @@ type Request struct {
 	*http.Request
 	// Original is the URL as the client sent it.
 	Original *url.URL
+	// OriginalURL is Result.OriginalURL of rules that have run before, if there were any.
+	OriginalURL string
 	// Local is the address of the connection on this side.
 	Local net.Addr
 	// Files answers questions about files; nil if there is nobody to ask.
