@@ -18,6 +18,9 @@ type templatePart struct {
 // parseTemplate reads a destination. captures tells whether $0 to $9 are
 // variables in it.
 func parseTemplate(text string, captures bool) (template, error) {
+	if err := checkHost(text); err != nil {
+		return nil, err
+	}
 	var t template
 	for first := true; text != ""; {
 		i := variableAt(text, captures)
@@ -47,6 +50,16 @@ func variableAt(text string, captures bool) int {
 	return -1
 }
 
+// checkHost refuses a destination whose host is empty: what the client sends
+// would be one.
+func checkHost(text string) error {
+	i := hostAt(text)
+	if i >= 0 && (i == len(text) || strings.IndexByte("/?#", text[i]) >= 0) {
+		return fmt.Errorf("destination %s has no host", text)
+	}
+	return nil
+}
+
 // checkVariable refuses a first variable that would make a scheme or a host.
 func checkVariable(front string, variable byte) error {
 	path := variable == 'V' || variable == 'S'
@@ -60,13 +73,19 @@ func checkVariable(front string, variable byte) error {
 	return nil
 }
 
-// inAuthority tells whether a text ends inside of the host of a URL.
-func inAuthority(text string) bool {
+// hostAt is where the host of a URL begins, or -1 if it has none.
+func hostAt(text string) int {
 	i := strings.Index(text, "//")
 	if i < 0 || i > 0 && (text[i-1] != ':' || strings.ContainsAny(text[:i], "/?#")) {
-		return false
+		return -1
 	}
-	return !strings.ContainsAny(text[i+2:], "/?#")
+	return i + len("//")
+}
+
+// inAuthority tells whether a text ends inside of the host of a URL.
+func inAuthority(text string) bool {
+	i := hostAt(text)
+	return i >= 0 && !strings.ContainsAny(text[i:], "/?#")
 }
 
 func (t template) hasVariable() bool {
@@ -127,8 +146,10 @@ func writePart(b *strings.Builder, value string) {
 	switch {
 	case value == "":
 		return
-	case inAuthority(front) && strings.IndexByte("/?#", value[0]) < 0:
-		b.WriteByte('/')
+	case inAuthority(front):
+		if strings.IndexByte("/?#", value[0]) < 0 {
+			b.WriteByte('/')
+		}
 	case strings.HasSuffix(front, "/") && value[0] == '/':
 		value = strings.TrimLeft(value, "/")
 	}
