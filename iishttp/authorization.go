@@ -89,10 +89,8 @@ func (a *Authorization) compile() error {
 		if len(rule.Users)+len(rule.Roles) == 0 {
 			return fmt.Errorf("rule %d names neither users nor roles", i+1)
 		}
-		for _, name := range slices.Concat(rule.Users, rule.Roles, rule.Verbs) {
-			if name == "" {
-				return fmt.Errorf("rule %d has an empty name", i+1)
-			}
+		if slices.Contains(slices.Concat(rule.Users, rule.Roles, rule.Verbs), "") {
+			return fmt.Errorf("rule %d has an empty name", i+1)
 		}
 		a.ordered = append(a.ordered, authorizationRule{rule, i + 1})
 	}
@@ -140,19 +138,19 @@ func (a *Authorization) denies(user, verb string) string {
 	return "no rule allows it"
 }
 
-func (rule *AuthorizationRule) fits(user, verb string) bool {
-	if len(rule.Verbs) > 0 && !slices.Contains(rule.Verbs, verb) {
+func (ar *AuthorizationRule) fits(user, verb string) bool {
+	if len(ar.Verbs) > 0 && !slices.Contains(ar.Verbs, verb) {
 		return false
 	}
-	if len(rule.Roles) > 0 && !rule.Allow {
+	if len(ar.Roles) > 0 && !ar.Allow {
 		return true
 	}
-	for _, name := range rule.Users {
+	for _, name := range ar.Users {
 		switch {
 		case name == "*", name == "?" && user == "":
 			return true
 		case user == "" || name == "?":
-		case rule.Allow && winpath.Fold(name) == winpath.Fold(user), !rule.Allow && maybeSameUser(name, user):
+		case ar.Allow && winpath.Fold(name) == winpath.Fold(user), !ar.Allow && maybeSameUser(name, user):
 			return true
 		}
 	}
@@ -171,11 +169,11 @@ func maybeSameUser(a, b string) bool {
 // splitUser splits DOMAIN\account and account@domain, of which form is the
 // separator. A domain of "." is this machine.
 func splitUser(name string) (domain, account string, form byte) {
-	if i := strings.IndexByte(name, '\\'); i >= 0 {
-		if domain = name[:i]; domain == "." {
+	if domain, account, found := strings.Cut(name, `\`); found {
+		if domain == "." {
 			domain = ""
 		}
-		return domain, name[i+1:], '\\'
+		return domain, account, '\\'
 	}
 	if i := strings.LastIndexByte(name, '@'); i >= 0 {
 		return name[i+1:], name[:i], '@'
@@ -219,12 +217,12 @@ func (a *Authorization) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (rule *AuthorizationRule) unmarshal(d *caddyfile.Dispenser, args []string) error {
+func (ar *AuthorizationRule) unmarshal(d *caddyfile.Dispenser, args []string) error {
 	if n := len(args) - 1; n >= 0 && n%2 == 0 && args[n] == "parent" {
-		rule.Parent, args = true, args[:n]
+		ar.Parent, args = true, args[:n]
 	}
 	for ; len(args) > 1; args = args[2:] {
-		lists := map[string]*[]string{"users": &rule.Users, "roles": &rule.Roles, "verbs": &rule.Verbs}
+		lists := map[string]*[]string{"users": &ar.Users, "roles": &ar.Roles, "verbs": &ar.Verbs}
 		into := lists[args[0]]
 		if into == nil {
 			return d.Errf("unknown word %q of a rule: expected users, roles or verbs, and a list with commas", args[0])
@@ -241,7 +239,7 @@ func (rule *AuthorizationRule) unmarshal(d *caddyfile.Dispenser, args []string) 
 	if len(args) > 0 {
 		return d.Errf("%q of a rule needs a list with commas", args[0])
 	}
-	if len(rule.Users)+len(rule.Roles) == 0 {
+	if len(ar.Users)+len(ar.Roles) == 0 {
 		return d.Err("a rule names users or roles")
 	}
 	return nil

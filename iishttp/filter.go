@@ -89,7 +89,7 @@ type Filter struct {
 
 	verbs      verbSet
 	extensions extensionSet
-	segments   map[string]struct{}
+	segments   wordSet
 	headers    []headerLimit
 	urlTexts   sequences
 	queryTexts sequences

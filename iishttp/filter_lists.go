@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddy-iis/caddy-iis/iishttp/winpath"
 )
@@ -22,6 +23,23 @@ func newWordSet(words []string, form func(string) string) wordSet {
 
 func (s wordSet) has(word string) bool {
 	_, ok := s[word]
+	return ok
+}
+
+// hasFolded tells whether the set has a word in the form that fold gives it,
+// without making this form of a short word in ASCII, which all of them agree on.
+func (s wordSet) hasFolded(word string, fold func(string) string) bool {
+	var lower [64]byte
+	if len(word) > len(lower) {
+		return s.has(fold(word))
+	}
+	for i := range len(word) {
+		if word[i] >= utf8.RuneSelf {
+			return s.has(fold(word))
+		}
+		lower[i] = byte(asciiLower(rune(word[i])))
+	}
+	_, ok := s[string(lower[:len(word)])]
 	return ok
 }
 
@@ -112,7 +130,7 @@ func (s *extensionSet) deniesName(name string, last bool) (string, bool) {
 	if ext == noExtension && !last {
 		return "", false // a folder
 	}
-	if s.deny.has(foldLoosely(ext)) {
+	if s.deny.hasFolded(ext, foldLoosely) {
 		return ext, true
 	}
 	if s.denySuffixes != nil {
@@ -123,7 +141,7 @@ func (s *extensionSet) deniesName(name string, last bool) (string, bool) {
 			}
 		}
 	}
-	unlisted := s.denyUnlisted && !s.allow.has(winpath.Fold(ext))
+	unlisted := s.denyUnlisted && !s.allow.hasFolded(ext, winpath.Fold)
 	return ext, unlisted && (last || maybeScript(name, ext))
 }
 
@@ -144,17 +162,14 @@ func maybeScript(name, ext string) bool {
 // windowsName is the name of the file that Windows opens for a name: dots and
 // blanks at its end do not count, nor does the stream behind a colon.
 func windowsName(name string) string {
-	plain := name
-	if i := strings.IndexByte(name, ':'); i >= 0 {
-		plain = name[:i]
-	}
+	plain, _, _ := strings.Cut(name, ":")
 	if plain = strings.TrimRight(plain, " ."); plain == "" {
 		return name
 	}
 	return plain
 }
 
-func newSegments(names []string) (map[string]struct{}, error) {
+func newSegments(names []string) (wordSet, error) {
 	for _, name := range names {
 		if name == "" || strings.ContainsAny(name, `/\`) {
 			return nil, fmt.Errorf("%q is not a segment of a path", name)

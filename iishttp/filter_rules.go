@@ -128,7 +128,7 @@ func (c *filterRule) applies(v *urlView) bool {
 	for i, name := range v.names {
 		last := i == len(v.names)-1 && !v.folder
 		for _, n := range [...]string{name, windowsName(name)} {
-			if ext := extension(n); (ext != noExtension || last) && c.appliesTo.has(foldLoosely(ext)) {
+			if ext := extension(n); (ext != noExtension || last) && c.appliesTo.hasFolded(ext, foldLoosely) {
 				return true
 			}
 		}

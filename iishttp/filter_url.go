@@ -12,7 +12,6 @@ import (
 type urlView struct {
 	urlForms
 	pathTexts, queryTexts []string // by foldLoosely
-	pathBuf, queryBuf     [3]string
 }
 
 // read refuses what HTTP.sys refuses.
@@ -28,7 +27,7 @@ func (v *urlView) read(r *http.Request, u *url.URL) error {
 // decoded, and with dot segments resolved.
 func (v *urlView) paths() []string {
 	if v.pathTexts == nil {
-		v.pathTexts = append(v.pathBuf[:0], foldLoosely(v.path))
+		v.pathTexts = append(v.pathTexts, foldLoosely(v.path))
 		if v.raw != v.path {
 			v.pathTexts = append(v.pathTexts, foldLoosely(v.raw))
 		}
@@ -43,7 +42,7 @@ func (v *urlView) paths() []string {
 // sent and, unless that is switched off, decoded, with plus signs and without.
 func (v *urlView) queries(escapedOnly bool) []string {
 	if v.queryTexts == nil {
-		v.queryTexts = append(v.queryBuf[:0], foldLoosely(v.query))
+		v.queryTexts = append(v.queryTexts, foldLoosely(v.query))
 		if escapedOnly {
 			return v.queryTexts
 		}
@@ -94,15 +93,11 @@ func (f *Filter) testPath(r *http.Request, v *urlView) error {
 
 // hides tells whether a segment is hidden, or opens a file that is.
 func (f *Filter) hides(name string) bool {
-	if _, ok := f.segments[foldLoosely(name)]; ok {
+	if f.segments.hasFolded(name, foldLoosely) {
 		return true
 	}
 	plain := windowsName(name)
-	if plain == name {
-		return false
-	}
-	_, ok := f.segments[foldLoosely(plain)]
-	return ok
+	return plain != name && f.segments.hasFolded(plain, foldLoosely)
 }
 
 func (f *Filter) testTexts(r *http.Request, v *urlView) error {

@@ -47,7 +47,7 @@ func equalFold(list []string, word string) bool {
 
 // slowSegments resolves a decoded path.
 func slowSegments(path string) (names []string, folder bool) {
-	for _, part := range strings.Split(strings.ReplaceAll(path, `\`, "/"), "/") {
+	for part := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
 		folder = part == "" || part == "." || part == ".."
 		if part == ".." && len(names) > 0 {
 			names = names[:len(names)-1]
