@@ -3,9 +3,9 @@ package caddyiis
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -37,8 +37,6 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		protocol = binding.HTTPS
 		handshakeIsOver(conn)
 		withdrawHTTP3(w, conn)
-	} else if certmagic.LooksLikeHTTPChallenge(r) && a.tls.HandleHTTPChallenge(w, r) {
-		return // on any host: the name need not have an http binding
 	}
 	now := a.now()
 	match, ordinary, valid := now.requestOwner(conn.Local, protocol, r.Host)
@@ -47,9 +45,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case ordinary != nil:
-		ordinary.serve(w, r, conn)
-	case !valid:
-		writePage(w, r, http.StatusBadRequest, headingInvalidHostname)
+		now.serveOrdinary(w, r, conn, ordinary)
+	case !valid, !validTarget(r):
+		now.answerItself(w, r, ownAnswer{http.StatusBadRequest, headingInvalidHostname})
 	case match.Site == nil:
 		now.answerUnknownHost(w, r, conn)
 	default:
@@ -108,6 +106,17 @@ func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	site.content.server.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// serveOrdinary hands a request to an ordinary server. Where client certificates are
+// asked for, the connection must have been made under this server's policies, as they are
+// now: the server itself only compares Host and server name.
+func (sn *snapshot) serveOrdinary(w http.ResponseWriter, r *http.Request, conn *front.Conn, o *ordinaryServer) {
+	if refused := o.demand(liveConnection(r, conn)); refused.status != 0 {
+		sn.answerItself(w, r, ownAnswer{refused.status, http.StatusText(refused.status)})
+		return
+	}
+	o.srv.ServeHTTP(w, r)
+}
+
 // answerUnknownHost answers a request for a host that no site has here.
 func (sn *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
 	sn.countUnknownHost(conn.Local.Port())
@@ -121,8 +130,26 @@ func (sn *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, co
 	case unknownHostAbort:
 		panic(http.ErrAbortHandler)
 	case http.StatusBadRequest:
-		writePage(w, r, status, headingInvalidHostname)
+		sn.answerItself(w, r, ownAnswer{status, headingInvalidHostname})
 	default:
-		writePage(w, r, status, http.StatusText(status))
+		sn.answerItself(w, r, ownAnswer{status, http.StatusText(status)})
 	}
+}
+
+// validTarget reports whether the target of a request can be asked for: a path, "*"
+// for OPTIONS, or a URL of a web server with a host and without a user (RFC 9110, 4.2.4).
+// net/http takes more, and a redirect would put the rest behind the host's name.
+func validTarget(r *http.Request) bool {
+	u := r.URL
+	switch {
+	case u.Opaque != "", u.User != nil:
+		return false
+	case r.Method == http.MethodConnect && r.Header.Get(":protocol") == "":
+		return false
+	case u.Scheme != "" && !strings.EqualFold(u.Scheme, "http") && !strings.EqualFold(u.Scheme, "https"), u.Scheme != "" && u.Host == "":
+		return false
+	case u.Path == "*":
+		return r.Method == http.MethodOptions
+	}
+	return strings.HasPrefix(u.Path, "/") || u.Path == "" && u.Scheme != ""
 }

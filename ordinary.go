@@ -326,17 +326,6 @@ func (o *ordinaryServer) owns(host binding.HostName, match binding.SiteMatch) bo
 	return o.has(host.String()) || match.Site == nil && o.catchAll
 }
 
-// serve hands a request to the server. Where client certificates are asked
-// for, the connection must have been made under this server's policies, as
-// they are now: the server itself only compares Host and server name.
-func (o *ordinaryServer) serve(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
-	if refused := o.demand(liveConnection(r, conn)); refused.status != 0 {
-		writePage(w, r, refused.status, http.StatusText(refused.status))
-		return
-	}
-	o.srv.ServeHTTP(w, r)
-}
-
 // demand asks what a request gets in place of the server's routes: the one
 // reading for live traffic and for explain.
 func (o *ordinaryServer) demand(c *connection) answer {

@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -13,6 +14,25 @@ const headingInvalidHostname = "Bad Request - Invalid Hostname"
 var subStatusHeadings = map[int]string{
 	subStatusSSL:               "SSL required",
 	subStatusClientCertificate: "Client certificate required",
+}
+
+// ownAnswer is an answer to a request that reaches no site.
+type ownAnswer struct {
+	status  int
+	heading string
+}
+
+type ownAnswerKey struct{}
+
+// answerItself answers a request that reaches no site, by way of one of Caddy's servers: what
+// Caddy does for all requests holds for it as well, such as time-outs of slow bodies,
+// challenges of certificate authorities and the access log.
+func (sn *snapshot) answerItself(w http.ResponseWriter, r *http.Request, own ownAnswer) {
+	r = r.WithContext(context.WithValue(r.Context(), ownAnswerKey{}, own))
+	if r.Host == "" {
+		r.Host = "-" // Caddy would answer with an empty page, and leave the connection open
+	}
+	sn.app.http.itself.ServeHTTP(w, r)
 }
 
 // writePage answers a request that reaches no site, with a small page under

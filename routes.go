@@ -51,6 +51,10 @@ type siteRoutes struct{}
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if own, ok := r.Context().Value(ownAnswerKey{}).(ownAnswer); ok {
+		writePage(w, r, own.status, own.heading)
+		return nil
+	}
 	req, ok := siteRequestOf(r.Context())
 	if !ok {
 		return next.ServeHTTP(w, r)

@@ -29,6 +29,8 @@ type httpServers struct {
 	// in it any more once the configuration serves.
 	provisioning caddy.Context
 
+	itself *caddyhttp.Server // for requests that reach no site
+
 	beforeTLS, afterTLS []caddy.ListenerWrapper
 	provisioned         bool
 
@@ -139,6 +141,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 		}
 		h.app.Servers[class.String()] = srv
 	}
+	h.itself = h.app.Servers[serverClass{log: a.AccessLog}.String()]
 	// Loggers are named after the module that a context belongs to, and a
 	// context made by NewContext belongs to none. This one belongs to the iis
 	// app, and ends with the servers. Only what servers themselves load, their
@@ -154,7 +157,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 }
 
 func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
-	classes := map[serverClass]struct{}{{}: {}} // one at least: it answers for unknown hosts' challenges
+	classes := map[serverClass]struct{}{{log: a.AccessLog}: {}} // one at least: it answers requests that reach no site
 	shared := []*Content{new(Content)}
 	if a.Defaults != nil {
 		shared = append(shared, a.Defaults)

@@ -17,9 +17,9 @@ import (
 
 // makeState puts together what the front serves for this configuration.
 func (sn *snapshot) makeState() error {
-	// Any of the provisioned servers has Caddy's defaults filled in; they are
+	// Each of the provisioned servers has Caddy's defaults filled in; they are
 	// all alike in what concerns listeners.
-	srv := sn.app.http.app.Servers[serverClass{}.String()]
+	srv := sn.app.http.itself
 	var endpoints []front.Endpoint
 	for _, listen := range sn.tables.Endpoints() {
 		secure := listen.Protocol == binding.HTTPS
