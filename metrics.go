@@ -87,6 +87,15 @@ type lazyCounter struct {
 	found atomic.Pointer[prometheus.Counter]
 }
 
+// count counts one more, if the counter has been found before.
+func (c *lazyCounter) count() bool {
+	counter := c.found.Load()
+	if counter != nil {
+		(*counter).Inc()
+	}
+	return counter != nil
+}
+
 func (c *lazyCounter) inc(vec *prometheus.CounterVec, labels ...string) {
 	counter := c.found.Load()
 	if counter == nil {

@@ -75,10 +75,12 @@ func (sn *snapshot) fellBack(hello *tls.ClientHelloInfo, conn *front.Conn, match
 	if hello.ServerName == "" {
 		kind, reason = nameMissing, refusedNameMissing
 	}
-	if port := conn.Local.Port(); sn.ports[port] != nil {
+	if port := conn.Local.Port(); sn.ports[port] != nil && !live.fallbacks[kind].count() {
 		live.fallbacks[kind].inc(counters.fallbacks, strconv.Itoa(int(port)), live.Key(), nameLabels[kind])
 	}
-	sn.app.sniLog.log(hello, conn, live.Key(), "served", reason)
+	if sn.app.sniLog != nil {
+		sn.app.sniLog.log(hello, conn, live.Key(), "served", reason)
+	}
 }
 
 // sniLog writes lines about clients whose server name is missing or nobody's,
