@@ -91,6 +91,9 @@ func TestMetrics(t *testing.T) {
 func TestRefusedLoadsLeaveNoLabels(t *testing.T) {
 	httpPort, httpsPort, refusedPort := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
 	s := ts.Start(t, changeConfig(httpPort, httpsPort, "metrics"))
+	if a, err := ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", httpPort), Plain: true, Host: "www.contoso.test"}); err != nil || a.Status != 200 {
+		t.Fatal(a, err)
+	}
 	raw, err := s.Adapt(changeConfig(httpPort, httpsPort, fmt.Sprintf("metrics\nsite 77 {\nserver_bindings :%d:\n}", refusedPort)))
 	if err != nil {
 		t.Fatal(err)
