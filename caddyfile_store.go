@@ -1,6 +1,8 @@
 package caddyiis
 
 import (
+	"strconv"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -12,6 +14,9 @@ import (
 //	central_store <folder>|storage <prefix> {
 //		password <password>
 //		poll     <duration>
+//		entries  <number>
+//		rate     <names a second>
+//		timeout  <duration>
 //	}
 func parseCentralStore(d *caddyfile.Dispenser, dst **certsel.CentralStore) error {
 	const usage = "expected: central_store <folder>, or central_store storage <prefix>"
@@ -55,17 +60,48 @@ func parseStoreOption(d *caddyfile.Dispenser, store *certsel.CentralStore) error
 		store.Password = args[0]
 		return noBlock(d, word)
 	case "poll":
-		arg, err := oneArg(d, "poll <duration>, such as poll 300s")
-		if err != nil {
-			return err
-		}
-		dur, err := caddy.ParseDuration(arg)
-		if err != nil || dur <= 0 {
-			return d.Errf("poll: %q is not a duration above zero, such as 300s", arg)
-		}
-		store.Poll = caddy.Duration(dur)
-		return nil
+		return parseStoreDuration(d, &store.Poll)
+	case "timeout":
+		return parseStoreDuration(d, &store.Timeout)
+	case "entries":
+		return parseStoreNumber(d, &store.Entries)
+	case "rate":
+		return parseStoreNumber(d, &store.Rate)
 	default:
-		return d.Errf("unknown word %q in central_store: expected password or poll", word)
+		return d.Errf("unknown word %q in central_store: expected password, poll, entries, rate or timeout", word)
 	}
+}
+
+func parseStoreDuration(d *caddyfile.Dispenser, dst *caddy.Duration) error {
+	word := d.Val()
+	if *dst != 0 {
+		return d.Errf("%s is set twice", word)
+	}
+	arg, err := oneArg(d, word+" <duration>, such as "+word+" 5s")
+	if err != nil {
+		return err
+	}
+	dur, err := caddy.ParseDuration(arg)
+	if err != nil || dur <= 0 {
+		return d.Errf("%s: %q is not a duration above zero, such as 5s", word, arg)
+	}
+	*dst = caddy.Duration(dur)
+	return nil
+}
+
+func parseStoreNumber(d *caddyfile.Dispenser, dst *int) error {
+	word := d.Val()
+	if *dst != 0 {
+		return d.Errf("%s is set twice", word)
+	}
+	arg, err := oneArg(d, word+" <number>")
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(arg)
+	if err != nil || n <= 0 {
+		return d.Errf("%s: %q is not a number above zero", word, arg)
+	}
+	*dst = n
+	return nil
 }

@@ -1,13 +1,9 @@
 package caddyiis
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +30,7 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings = append(findings, sn.certificateFindings(at)...)
 	findings = append(findings, sn.coverageFindings()...)
 	findings = append(findings, sn.redirectFindings()...)
-	findings = append(findings, sn.storeFindings()...)
+	findings = append(findings, sn.storeFindings(at)...)
 	findings = append(findings, sn.legacyFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
@@ -70,66 +66,6 @@ func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 		}
 	}
 	return findings
-}
-
-// maxStoreChecks and storeCheckTime bound how much of a central store is read
-// in order to say what is missing there.
-const (
-	maxStoreChecks = 1000
-	storeCheckTime = 10 * time.Second
-)
-
-// storeFindings looks whether the central store has what bindings want of it.
-func (sn *snapshot) storeFindings() []binding.Finding {
-	if sn.app.CentralStore == nil {
-		return nil
-	}
-	var findings []binding.Finding
-	if sn.app.CentralStore.LiteralPassword() {
-		findings = append(findings, binding.Finding{
-			Severity: binding.Warning, Code: codeLiteralPassword,
-			Message: "the password of the central store stands in the configuration, where GET /config/ and the saved configuration show it",
-			Fix:     "use {env.NAME} or {file./path} in its place",
-		})
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeCheckTime)
-	defer cancel()
-	checked := 0
-	for entry := range sn.tables.Bindings() {
-		if entry.Flags&binding.FlagCentralStore == 0 || strings.HasPrefix(entry.Host, "*") {
-			continue
-		}
-		if checked++; checked > maxStoreChecks || ctx.Err() != nil {
-			break
-		}
-		if f, ok := sn.storeFinding(ctx, entry); ok {
-			findings = append(findings, f)
-		}
-	}
-	return findings
-}
-
-func (sn *snapshot) storeFinding(ctx context.Context, entry *binding.BindingEntry) (binding.Finding, bool) {
-	found, err := sn.app.CentralStore.Check(ctx, entry.Host)
-	f := binding.Finding{Severity: binding.Warning, Site: entry.Site.ID, Binding: entry.Binding.String()}
-	where := fmt.Sprintf("%s, binding %s", siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		f.Code = codeNotInStore
-		f.Message = fmt.Sprintf("the central store has no file for %s (%s): its clients get the certificate of the address and port", entry.Host, where)
-		f.Fix = fmt.Sprintf("put %s.pfx there, or a file for the wildcard", entry.Host)
-	case err != nil:
-		f.Code = codeStoreBroken
-		f.Message = fmt.Sprintf("the central store's file for %s (%s) cannot be used: %v", entry.Host, where, err)
-		f.Fix = "replace the file"
-	case !health.Covers(found.Certificate.Leaf, entry.Host):
-		f.Code = codeNameMismatch
-		f.Message = fmt.Sprintf("browsers will show a name error for %s (%s): %s covers %s", entry.Host, where, found.File, health.Names(found.Certificate.Leaf))
-		f.Fix = "replace the file with a certificate that covers the host"
-	default:
-		return f, false
-	}
-	return f, true
 }
 
 func severityOf(p health.Problem) binding.Severity {

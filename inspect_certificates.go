@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -48,6 +49,9 @@ func (sn *snapshot) certificatesView(q query) (any, error) {
 	}
 	sites := sn.tables.RecordSites()
 	show := func(name string) adminapi.Certificate {
+		if name == centralStoreName {
+			return sn.showStore(usersOf(records[name], sites))
+		}
 		return showCertificate(name, sources[name], usersOf(records[name], sites))
 	}
 	return page(q, names, start, show, func(name string) string { return name })
@@ -57,8 +61,6 @@ func showCertificate(name string, source certsel.Source, users adminapi.UsedBy) 
 	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: users}
 	if mod, ok := source.(caddy.Module); ok {
 		c.Source = mod.CaddyModule().ID.Name()
-	} else if name == centralStoreName {
-		c.Source = "central_store"
 	}
 	for _, cert := range source.Current() {
 		if leaf := showLeaf(cert); leaf != nil {
@@ -76,6 +78,52 @@ func showCertificate(name string, source certsel.Source, users adminapi.UsedBy) 
 		}
 	}
 	return c
+}
+
+// showStore shows the central store: the files that it has in memory, each with
+// the number of sites whose clients get its certificate.
+func (sn *snapshot) showStore(users adminapi.UsedBy) adminapi.Certificate {
+	store := sn.app.CentralStore
+	c := adminapi.Certificate{Name: centralStoreName, Source: "central_store", Current: []adminapi.Leaf{}, UsedBy: users}
+	sites := sn.sitesOfFiles()
+	for _, entry := range store.Files() {
+		if leaf := showLeaf(entry.Certificate); leaf != nil {
+			leaf.File = filepath.Base(entry.File)
+			leaf.SiteCount = len(sites[leaf.File])
+			c.Current = append(c.Current, *leaf)
+		}
+	}
+	if err := store.Status().LastError; err != nil {
+		c.Error = err.Error()
+	}
+	stats := store.Stats()
+	c.Store = &adminapi.Store{
+		Certificates: stats.Entries, Absent: stats.Absent,
+		Hits: stats.Hits, Misses: stats.Misses, Refused: stats.Refused, Limited: stats.Limited, Timeouts: stats.Timeouts,
+		Accesses: stats.Accesses, Reloads: stats.Reloads, Evicted: stats.Evicted,
+	}
+	if !stats.Unreachable.IsZero() {
+		since := stats.Unreachable.UTC()
+		c.Store.Unreachable = &since
+	}
+	return c
+}
+
+// sitesOfFiles lists by file of the central store the sites with a binding whose
+// clients get its certificate.
+func (sn *snapshot) sitesOfFiles() map[string]map[uint32]bool {
+	sites := make(map[string]map[uint32]bool)
+	for entry := range sn.tables.Bindings() {
+		if entry.Host == "" || entry.Record == nil || entry.Record.Kind != binding.RecordStore {
+			continue
+		}
+		file := sn.app.CentralStore.File(strings.Replace(entry.Host, "*", "_", 1))
+		if sites[file] == nil {
+			sites[file] = make(map[uint32]bool)
+		}
+		sites[file][entry.Site.ID] = true
+	}
+	return sites
 }
 
 // usersOf lists the sites that share any of the records.

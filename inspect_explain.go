@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
 // probe is the connection and request that somebody asks about.
@@ -26,7 +27,7 @@ type probe struct {
 // explainView tells what a client would get. Without host, the host is the
 // server name; without scheme, it is what the port speaks, else https.
 func (sn *snapshot) explainView(q query) (any, error) {
-	p := probe{sni: q.get("sni"), host: cmp.Or(q.get("host"), q.get("sni"))}
+	p := probe{sni: typedName(q.get("sni")), host: typedName(cmp.Or(q.get("host"), q.get("sni")))}
 	var err error
 	if p.local, err = parseLocal(q.get("local")); err != nil {
 		return nil, apiError(http.StatusBadRequest, "local: %v", err)
@@ -44,6 +45,20 @@ func (sn *snapshot) explainView(q query) (any, error) {
 		p.sni = "" // there is none on http
 	}
 	return sn.explain(p), nil
+}
+
+// typedName turns a name that a person typed into what a client makes of it: what
+// is not ASCII is mapped, all else stays as it is, whether it is valid or not. The
+// port of a host stays behind it.
+func typedName(name string) string {
+	host, port, ok := strings.Cut(name, ":")
+	if ascii, err := idn.ToASCII(host); err == nil && !strings.EqualFold(ascii, host) {
+		host = ascii
+	}
+	if ok {
+		return host + ":" + port
+	}
+	return host
 }
 
 // parseLocal reads the address that a client connects to.

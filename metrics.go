@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
 )
 
 // counters are the counters of the process: like all counters they go on while
@@ -280,6 +281,7 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSites
 	ch <- descFile
 	ch <- descExpiry
+	describeStore(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -307,15 +309,24 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, valid)
 	}
 	for name, source := range m.app.certificates {
-		var first time.Time
-		for _, cert := range source.Current() {
-			if leaf := cert.Leaf; leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
-				first = leaf.NotAfter
-			}
+		collectExpiry(ch, name, source)
+	}
+	if store := m.app.CentralStore; store != nil {
+		collectExpiry(ch, centralStoreName, store)
+		collectStore(ch, store.Stats())
+	}
+}
+
+// collectExpiry tells when the first of a source's certificates expires.
+func collectExpiry(ch chan<- prometheus.Metric, name string, source certsel.Source) {
+	var first time.Time
+	for _, cert := range source.Current() {
+		if leaf := cert.Leaf; leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
+			first = leaf.NotAfter
 		}
-		if !first.IsZero() {
-			ch <- prometheus.MustNewConstMetric(descExpiry, prometheus.GaugeValue, float64(first.Unix()), name)
-		}
+	}
+	if !first.IsZero() {
+		ch <- prometheus.MustNewConstMetric(descExpiry, prometheus.GaugeValue, float64(first.Unix()), name)
 	}
 }
 

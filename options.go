@@ -71,6 +71,7 @@ func (a *App) loadCertificates() error {
 		if err := a.CentralStore.Provision(a.ctx); err != nil {
 			return err
 		}
+		a.CentralStore.OnReload(a.reloaded)
 	}
 	a.certificates = make(map[string]certsel.Source, len(a.CertificatesRaw))
 	for _, name := range sortedKeys(a.CertificatesRaw) {

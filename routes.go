@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net/http"
@@ -134,7 +135,8 @@ var endOfErrors caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWr
 //	{iis.site.id}      the site's id
 //	{iis.site.name}    the site's name
 //	{iis.binding}      the binding that routed the request, as *:443:host
-//	{iis.certificate}  the name of the certificate that the client got
+//	{iis.certificate}  the name of the certificate that the client got, or of its
+//	                   file in the central store
 //	{iis.sni}          the server name that the client sent, or none
 //
 // The last two are empty on http.
@@ -148,7 +150,7 @@ func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 		case "iis.binding":
 			return sr.binding.String(), true
 		case "iis.certificate":
-			return certificateName(r.TLS, front.ConnFrom(r.Context())), true
+			return sr.certificateName(r.TLS, front.ConnFrom(r.Context())), true
 		case "iis.sni":
 			return serverName(r.TLS), true
 		}
@@ -166,12 +168,20 @@ func serverName(state *tls.ConnectionState) string {
 	return state.ServerName
 }
 
-func certificateName(state *tls.ConnectionState, conn *front.Conn) string {
+// certificateName names the certificate of a connection: as the configuration
+// does, or by its file in the central store.
+func (sr *siteRequest) certificateName(state *tls.ConnectionState, conn *front.Conn) string {
 	if state == nil || conn == nil {
 		return ""
 	}
-	if made := handshakeOf(conn); made != nil {
+	made := handshakeOf(conn)
+	switch store := sr.site.content.http.store; {
+	case made == nil || made.ordinary != nil:
+		return ""
+	case made.name != "" || store == nil:
 		return made.name
+	default:
+		// A file that has gone meanwhile has no name any more.
+		return cmp.Or(store.File(state.ServerName), centralStoreName)
 	}
-	return ""
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/certsel"
 )
 
 // httpServers are the Caddy HTTP servers that handle the sites' requests. They
@@ -24,6 +26,7 @@ type httpServers struct {
 	ctx    caddy.Context
 	cancel context.CancelFunc
 	logger *zap.Logger
+	store  *certsel.CentralStore // nil: there is none
 
 	// The context in which servers are provisioned. Modules must not be loaded
 	// in it any more once the configuration serves.
@@ -121,6 +124,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 	h := &httpServers{
 		app:    &caddyhttp.App{Servers: make(map[string]*caddyhttp.Server)},
 		logger: a.logger,
+		store:  a.CentralStore,
 		shared: make(map[sharedContent]*content),
 	}
 	a.http = h

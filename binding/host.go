@@ -3,9 +3,8 @@ package binding
 import (
 	"net/netip"
 	"strings"
-	"unicode/utf8"
 
-	"golang.org/x/net/idna"
+	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
 // The limits of RFC 1035, section 2.3.4, in text form.
@@ -15,15 +14,6 @@ const (
 )
 
 const acceptedHost = "a name such as www.example.com, or *.example.com for its subdomains"
-
-// punycode converts Unicode names the way browsers do (UTS #46, nontransitional).
-// Underscores stay legal, as they are in the host headers of IIS.
-var punycode = idna.New(
-	idna.MapForLookup(),
-	idna.Transitional(false),
-	idna.StrictDomainName(false),
-	idna.CheckHyphens(false),
-)
 
 // ParseHost brings a host of the configuration to the form in which requests
 // carry it: lower case, Unicode labels as A-labels. "*.d" is a wildcard host
@@ -36,17 +26,11 @@ func parseHost(input, s string) (string, error) {
 	fail := func(reason string) (string, error) {
 		return "", &ParseError{Input: input, Part: partHost, Reason: reason, Accepted: acceptedHost}
 	}
-	name, wildcard := strings.CutPrefix(s, "*.")
-	if !isASCII(name) {
-		if strings.ContainsRune(name, utf8.RuneError) {
-			return fail("is not valid UTF-8")
-		}
-		ascii, err := punycode.ToASCII(name)
-		if err != nil {
-			return fail("cannot be written in ASCII (" + err.Error() + ")")
-		}
-		name = ascii
+	ascii, err := idn.ToASCII(s)
+	if err != nil {
+		return fail("cannot be written in ASCII (" + err.Error() + ")")
 	}
+	name, wildcard := strings.CutPrefix(ascii, "*.")
 	scan := scanName(name)
 	switch {
 	case scan.problem != "":
@@ -56,11 +40,7 @@ func parseHost(input, s string) (string, error) {
 	case scan.numeric:
 		return fail("looks like an IP address, which stands before the port")
 	}
-	name = strings.ToLower(name)
-	if wildcard {
-		return "*." + name, nil
-	}
-	return name, nil
+	return ascii, nil
 }
 
 // checkHost tells what is wrong with a host that should already be in the form
@@ -236,13 +216,4 @@ func charProblem(c byte) string {
 		return "has characters outside ASCII in it"
 	}
 	return "has the character " + string(rune(c)) + " in it"
-}
-
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -5,18 +5,19 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
+	"path/filepath"
 	"sync/atomic"
 	"time"
-	"weak"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/certsel/centralstore"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
+	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
+
+// burst is how many times the rate of new names are looked for at once.
+const burst = centralstore.DefaultBurst / centralstore.DefaultRate
 
 // CentralStore is a central certificate store, as IIS 8 and later have it:
 // the certificate of www.example.com is the file www.example.com.pfx, else
@@ -39,21 +40,21 @@ type CentralStore struct {
 	// in IIS.
 	Poll caddy.Duration `json:"poll,omitempty"`
 
+	// How many certificates are held in memory. Default: 10,000.
+	Entries int `json:"entries,omitempty"`
+
+	// How many names a second are looked for that have never had a file; those
+	// above it get what a name without file gets. Ten times as many are looked for
+	// at once after a quiet time. Default: 100.
+	Rate int `json:"rate,omitempty"`
+
+	// How long a handshake waits for a file, and how long one access to the store
+	// may take. Default: 2s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
 	store    *sharedStore
 	key      contentKey
 	released atomic.Bool
-}
-
-// centralStores holds the stores with their caches across configuration loads.
-var centralStores = caddy.NewUsagePool()
-
-// sharedStore is a store in the pool.
-type sharedStore struct{ *centralstore.Store }
-
-// Destruct implements caddy.Destructor.
-func (s *sharedStore) Destruct() error {
-	s.Close()
-	return nil
 }
 
 // Provision opens the store. It reads nothing: a share that does not answer
@@ -67,9 +68,8 @@ func (c *CentralStore) Provision(ctx caddy.Context) error {
 	if c.Path != "" && err != nil {
 		return fmt.Errorf("central store: %w", err)
 	}
-	password, err := resolvePassword(repl, c.Password)
-	if err != nil {
-		return fmt.Errorf("central store: %w", err)
+	if c.Entries < 0 || c.Rate < 0 || c.Timeout < 0 || c.Poll < 0 {
+		return errors.New("central store: entries, rate, timeout and poll cannot be negative")
 	}
 	backend := centralstore.Folder(path)
 	storage := ""
@@ -79,16 +79,21 @@ func (c *CentralStore) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("central store: %w", err)
 		}
 	}
-	c.key = keyOf([]byte(path), []byte(c.Storage), []byte(storage), []byte(password), []byte(time.Duration(c.Poll).String()))
-	val, _, err := centralStores.LoadOrNew(c.key, func() (caddy.Destructor, error) {
-		return &sharedStore{centralstore.New(backend, decodeStored(password), centralstore.Options{
-			Poll: time.Duration(c.Poll), MaxSize: certfile.MaxFileSize, Report: logStoreEvent,
-		})}, nil
+	options := centralstore.Options{
+		Poll: time.Duration(c.Poll), Entries: c.Entries, Rate: c.Rate, Burst: burst * c.Rate, Timeout: time.Duration(c.Timeout),
+		MaxSize: certfile.MaxFileSize, Report: logStoreEvent,
+	}
+	c.key = keyOf([]byte(path), []byte(c.Storage), []byte(storage), []byte(c.Password),
+		fmt.Append(nil, options.Poll, options.Entries, options.Rate, options.Timeout))
+	val, known, err := centralStores.LoadOrNew(c.key, func() (caddy.Destructor, error) {
+		return newSharedStore(ctx, backend, newSecret(c.Password), options)
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("central store: %w", err)
 	}
-	c.store = val.(*sharedStore)
+	if c.store = val.(*sharedStore); known {
+		c.store.refresh(ctx)
+	}
 	return nil
 }
 
@@ -98,6 +103,7 @@ func (c *CentralStore) Cleanup() error {
 	if c.store == nil || c.released.Swap(true) {
 		return nil
 	}
+	c.OnReload(nil)
 	_, err := centralStores.Delete(c.key)
 	return err
 }
@@ -132,80 +138,55 @@ func (c *CentralStore) Check(ctx context.Context, host string) (centralstore.Che
 	return c.store.Check(ctx, host)
 }
 
+// Misnamed finds files that are meant for hosts without a file, by host: their
+// names are written in another way than the store looks for.
+func (c *CentralStore) Misnamed(ctx context.Context, hosts []string) map[string]string {
+	return c.store.Misnamed(ctx, hosts)
+}
+
+// Files lists the certificates that are in memory, by file.
+func (c *CentralStore) Files() []centralstore.Entry { return c.store.Entries() }
+
+// File names the file whose certificate serves a server name from memory, without
+// its folder; empty if there is none.
+func (c *CentralStore) File(serverName string) string {
+	file := c.store.File(serverName)
+	if file == "" {
+		return ""
+	}
+	return filepath.Base(file)
+}
+
+// OnReload implements Reloader.
+func (c *CentralStore) OnReload(reloaded func()) {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	if reloaded == nil {
+		delete(c.store.listeners, c)
+		return
+	}
+	c.store.listeners[c] = reloaded
+}
+
+// Status implements Reloader: of the store as a whole.
+func (c *CentralStore) Status() files.Status {
+	status := c.store.password.Status()
+	if stats := c.Stats(); stats.LastError != nil && status.LastError == nil {
+		status.LastError, status.Since = stats.LastError, stats.Unreachable
+	}
+	return files.Status{LastError: status.LastError, Since: status.Since}
+}
+
 // Stats says what the store did and holds.
 func (c *CentralStore) Stats() centralstore.Stats { return c.store.Stats() }
 
 // LiteralPassword reports whether the password stands in the configuration.
 func (c *CentralStore) LiteralPassword() bool { return literalPassword(c.Password) }
 
-func decodeStored(password string) centralstore.Decode {
-	return func(f centralstore.Files) (*tls.Certificate, error) {
-		key := keyOf([]byte(f.Format), f.Certificate, f.Key, []byte(password))
-		return held.get(key, func() (*tls.Certificate, error) {
-			if f.Format == centralstore.PFX || f.Format == centralstore.P12 {
-				return certfile.PFX(f.Certificate, certfile.Options{Password: password})
-			}
-			return certfile.PEM(f.Certificate, f.Key, password)
-		})
-	}
-}
-
-// held finds certificates of stores by content as long as somebody holds them:
-// a store has a copy of one certificate for each of its names.
-var held = holder{certs: make(map[contentKey]weak.Pointer[tls.Certificate])}
-
-type holder struct {
-	mu    sync.Mutex
-	certs map[contentKey]weak.Pointer[tls.Certificate]
-}
-
-func (h *holder) get(key contentKey, decode func() (*tls.Certificate, error)) (*tls.Certificate, error) {
-	h.mu.Lock()
-	cert := h.certs[key].Value()
-	h.mu.Unlock()
-	if cert != nil {
-		return cert, nil
-	}
-	cert, err := decode()
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if other := h.certs[key].Value(); other != nil {
-		return other, nil // decoded twice at the same time
-	}
-	h.certs[key] = weak.Make(cert)
-	runtime.AddCleanup(cert, h.drop, key)
-	return cert, nil
-}
-
-func (h *holder) drop(key contentKey) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.certs[key].Value() == nil {
-		delete(h.certs, key)
-	}
-}
-
-func logStoreEvent(e centralstore.Event) {
-	log := certLog().Warn
-	if e.Kind == centralstore.Recovered || e.Kind == centralstore.Reachable {
-		log = certLog().Info
-	}
-	fields := []zap.Field{zap.String("event", e.Kind.String())}
-	if e.File != "" {
-		fields = append(fields, zap.String("file", e.File))
-	}
-	if e.Err != nil {
-		fields = append(fields, zap.Error(e.Err))
-	}
-	log("central certificate store", fields...)
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner  = (*CentralStore)(nil)
 	_ caddy.CleanerUpper = (*CentralStore)(nil)
 	_ Source             = (*CentralStore)(nil)
+	_ Reloader           = (*CentralStore)(nil)
 )

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,15 +48,19 @@ type recipe struct {
 	label  string // for messages, such as: certificate a.pem with key a.key
 	kind   string
 	paths  []string
-	secret string // a password
+	secret secret
 	extra  string // whatever else decode depends on
 	poll   time.Duration
-	decode func(contents [][]byte) (*tls.Certificate, error)
+	decode func(contents [][]byte, password string) (*tls.Certificate, error)
 }
+
+// watched are the files that the certificate depends on: those that it is made of,
+// and those with the password.
+func (r *recipe) watched() []string { return slices.Concat(r.paths, r.secret.files) }
 
 // identity tells recipes apart without showing their password.
 func (r *recipe) identity() contentKey {
-	return keyOf([]byte(r.kind), []byte(strings.Join(r.paths, "\x00")), []byte(r.secret), []byte(r.extra), []byte(r.poll.String()))
+	return keyOf([]byte(r.kind), []byte(strings.Join(r.paths, "\x00")), []byte(r.secret.raw), []byte(r.extra), []byte(r.poll.String()))
 }
 
 // fileAccess is what all certificates from files share: workers that may hang
@@ -98,33 +103,25 @@ func newFileCert(ctx context.Context, r recipe) (*fileCert, error) {
 	c.slot.OnError, c.slot.OnRecover = c.logError, c.logRecovery
 	c.publish()
 	c.watch = c.access.watcher.Add(files.Group{
-		Files: r.paths, Stamps: c.stamps, Interval: r.poll, Changed: c.changed,
+		Files: r.watched(), Stamps: c.stamps, Interval: r.poll, Changed: c.changed,
 	})
 	return c, nil
 }
 
 // load reads the files and decodes them, unless their content is known.
 func (c *fileCert) load(ctx context.Context) (*tls.Certificate, error) {
-	contents := make([][]byte, len(c.recipe.paths))
-	stamps := make([]files.Stamp, len(c.recipe.paths))
-	parts := [][]byte{[]byte(c.recipe.kind), []byte(c.recipe.secret), []byte(c.recipe.extra)}
-	for i, path := range c.recipe.paths {
-		var err error
-		if contents[i], stamps[i], err = c.access.reader.Read(ctx, path, certfile.MaxFileSize); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.recipe.label, err)
-		}
-		parts = append(parts, contents[i])
+	contents, password, err := c.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.recipe.label, err)
 	}
-	c.mu.Lock()
-	c.stamps = stamps
-	c.mu.Unlock()
-	key := keyOf(parts...)
+	parts := [][]byte{[]byte(c.recipe.kind), []byte(password), []byte(c.recipe.extra)}
+	key := keyOf(append(parts, contents...)...)
 	if cert, ok := c.slot.Get(); ok && key == c.key {
 		return cert, nil
 	}
 	val, _, err := decoded.LoadOrNew(key, func() (caddy.Destructor, error) {
 		decodes.Add(1)
-		cert, err := c.recipe.decode(contents)
+		cert, err := c.recipe.decode(contents, password)
 		return pooled{cert}, err
 	})
 	if err != nil {
@@ -133,6 +130,30 @@ func (c *fileCert) load(ctx context.Context) (*tls.Certificate, error) {
 	c.forget()
 	c.key = key
 	return val.(pooled).cert, nil
+}
+
+// read reads the files and the password, and remembers the stamps they had.
+func (c *fileCert) read(ctx context.Context) (contents [][]byte, password string, err error) {
+	var stamps []files.Stamp
+	for _, path := range c.recipe.paths {
+		content, stamp, err := c.access.reader.Read(ctx, path, certfile.MaxFileSize)
+		if err != nil {
+			return nil, "", err
+		}
+		contents, stamps = append(contents, content), append(stamps, stamp)
+	}
+	for _, path := range c.recipe.secret.files {
+		// Before it is read: a later change is one then.
+		stamp, _ := c.access.reader.Stat(ctx, path) // resolving tells what is wrong with it
+		stamps = append(stamps, stamp)
+	}
+	if password, err = c.recipe.secret.resolve(ctx, c.access.reader); err != nil {
+		return nil, "", err
+	}
+	c.mu.Lock()
+	c.stamps = stamps
+	c.mu.Unlock()
+	return contents, password, nil
 }
 
 // forget gives back the decoded certificate in use.
@@ -151,7 +172,7 @@ func (c *fileCert) refresh(ctx context.Context) {
 	c.mu.Lock()
 	stamps := c.stamps
 	c.mu.Unlock()
-	for i, path := range c.recipe.paths {
+	for i, path := range c.recipe.watched() {
 		if now, err := c.access.reader.Stat(ctx, path); err != nil || now != stamps[i] {
 			_ = c.changed(ctx) // logged
 			return

@@ -21,7 +21,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
-	"golang.org/x/net/idna"
+
+	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
 func init() {
@@ -138,7 +139,7 @@ func (m *Managed) normalizeSubjects() error {
 		if err != nil {
 			return fmt.Errorf("subject %q: %w", raw, err)
 		}
-		subject, err = idna.ToASCII(strings.ToLower(strings.TrimSpace(subject)))
+		subject, err = idn.ToASCII(strings.TrimSpace(subject))
 		if err != nil {
 			return fmt.Errorf("subject %q: %w", raw, err)
 		}

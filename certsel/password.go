@@ -13,6 +13,9 @@ import (
 // configuration.
 var secretPlaceholder = regexp.MustCompile(`\{(env|file)\.[^{}]+\}`)
 
+// secretFile matches the placeholders that stand for the content of a file.
+var secretFile = regexp.MustCompile(`\{file\.([^{}]+)\}`)
+
 // literalPassword reports whether a configured password stands in the
 // configuration itself.
 func literalPassword(raw string) bool { return raw != "" && !secretPlaceholder.MatchString(raw) }

@@ -81,7 +81,7 @@ func (p *PEM) Provision(_ caddy.Context) error {
 // recipe says how to make the certificate. Its files are the certificate, the
 // chain, and last the key if that has a file of its own.
 func (f *PEMFiles) recipe(repl *caddy.Replacer, poll time.Duration) (recipe, error) {
-	r := recipe{kind: "pem", poll: poll}
+	r := recipe{kind: "pem", secret: newSecret(f.Password), poll: poll}
 	for _, file := range append([]string{f.Certificate}, f.Chain...) {
 		path, err := repl.ReplaceOrErr(file, true, true)
 		if err != nil {
@@ -99,12 +99,7 @@ func (f *PEMFiles) recipe(repl *caddy.Replacer, poll time.Duration) (recipe, err
 		r.paths = append(r.paths, path)
 		r.label += " with key " + path
 	}
-	password, err := resolvePassword(repl, f.Password)
-	if err != nil {
-		return r, fmt.Errorf("%s: %w", r.label, err)
-	}
-	r.secret = password
-	r.decode = func(contents [][]byte) (*tls.Certificate, error) {
+	r.decode = func(contents [][]byte, password string) (*tls.Certificate, error) {
 		if r.kind == "pem" {
 			return certfile.PEM(certfile.JoinPEM(contents...), nil, password)
 		}

@@ -76,18 +76,16 @@ func (p *PFX) Provision(_ caddy.Context) error {
 
 // recipe says how to make the certificate.
 func (f *PFXFile) recipe(repl *caddy.Replacer, poll time.Duration) (recipe, error) {
-	r := recipe{kind: "pfx", extra: f.Thumbprint, poll: poll}
+	r := recipe{kind: "pfx", secret: newSecret(f.Password), extra: f.Thumbprint, poll: poll}
 	path, err := repl.ReplaceOrErr(f.File, true, true)
 	if err != nil {
 		return r, fmt.Errorf("PFX file %q: %w", f.File, err)
 	}
 	r.paths = []string{path}
 	r.label = "PFX file " + path
-	if r.secret, err = resolvePassword(repl, f.Password); err != nil {
-		return r, fmt.Errorf("%s: %w", r.label, err)
+	r.decode = func(contents [][]byte, password string) (*tls.Certificate, error) {
+		return certfile.PFX(contents[0], certfile.Options{Password: password, Thumbprint: f.Thumbprint})
 	}
-	options := certfile.Options{Password: r.secret, Thumbprint: f.Thumbprint}
-	r.decode = func(contents [][]byte) (*tls.Certificate, error) { return certfile.PFX(contents[0], options) }
 	return r, nil
 }
 

@@ -15,9 +15,14 @@
 // exists but cannot be read ends the search: nothing is served in its place.
 // What a certificate says its names are does not matter.
 //
+// Files of international names have the name in Unicode, as IIS has it, such as
+// bücher.example.pfx, or as clients send it, xn--bcher-kva.example.pfx; the first
+// of these counts, whatever its format.
+//
 // Names are compared without case. In a store with a file system that tells
-// upper from lower case, or in a storage, files have lower-case names: the
-// store is never listed, so that its size does not matter.
+// upper from lower case, or in a storage, files have lower-case names, and
+// letters with marks in one part (Unicode NFC): handshakes never list the store,
+// so that its size does not matter. Misnamed finds files with other names.
 //
 // A store is a folder, or a prefix in a certmagic.Storage. In a folder,
 // symbolic links are followed as long as they stay in it and are relative.

@@ -79,6 +79,32 @@ func (f *folder) Ping(context.Context) error {
 	})
 }
 
+// List implements lister.
+func (f *folder) List(ctx context.Context, yield func(file string) bool) error {
+	return f.with(func(root *os.Root) error {
+		dir, err := root.Open(".")
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		for ctx.Err() == nil {
+			names, err := dir.Readdirnames(1000)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if !yield(name) {
+					return nil
+				}
+			}
+		}
+		return ctx.Err()
+	})
+}
+
 // Locate implements Backend.
 func (f *folder) Locate(file string) string { return filepath.Join(f.path, file) }
 

@@ -32,16 +32,12 @@ func failed(v version, file string, err error) loaded {
 // load reads the certificate of a stem. Files that are still the ones that
 // were decoded in vain before are not decoded again.
 func (s *Store) load(ctx context.Context, stem string, old *miss) loaded {
-	for _, format := range s.opts.Formats {
-		file := stem + string(format)
-		if len(file) > maxFile {
-			continue
-		}
-		in, v, err := s.read(ctx, stem, format)
+	for name := range s.names(stem) {
+		in, v, err := s.read(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		full := s.backend.Locate(file)
+		full := s.backend.Locate(name.file())
 		if err != nil {
 			return failed(v, full, err)
 		}
@@ -57,20 +53,20 @@ func (s *Store) load(ctx context.Context, stem string, old *miss) loaded {
 	return failed(version{}, "", fs.ErrNotExist)
 }
 
-// read reads the files of a stem in one format.
-func (s *Store) read(ctx context.Context, stem string, format Format) (in Files, v version, err error) {
-	in = Files{Format: format, Name: s.backend.Locate(stem + string(format))}
-	v.format = format
-	if in.Certificate, v.stamp, err = s.readFile(ctx, stem+string(format)); err != nil {
+// read reads the files of a name.
+func (s *Store) read(ctx context.Context, name fileName) (in Files, v version, err error) {
+	in = Files{Format: name.format, Name: s.backend.Locate(name.file())}
+	v.fileName, v.generation = name, s.opts.Generation()
+	if in.Certificate, v.stamp, err = s.readFile(ctx, name.file()); err != nil {
 		return in, v, err
 	}
-	if !format.textual() || bytes.Contains(in.Certificate, []byte("PRIVATE KEY-----")) {
+	if !name.format.textual() || bytes.Contains(in.Certificate, []byte("PRIVATE KEY-----")) {
 		return in, v, nil
 	}
 	v.withKey = true
-	in.Key, v.keyStamp, err = s.readFile(ctx, stem+keyExtension)
+	in.Key, v.keyStamp, err = s.readFile(ctx, name.keyFile())
 	if errors.Is(err, fs.ErrNotExist) { // which is not that there is no file
-		err = fmt.Errorf("%s: it holds no private key, and there is no %s", in.Name, s.backend.Locate(stem+keyExtension))
+		err = fmt.Errorf("%s: it holds no private key, and there is no %s", in.Name, s.backend.Locate(name.keyFile()))
 	}
 	return in, v, err
 }
@@ -123,18 +119,15 @@ func (s *Store) decodeFiles(ctx context.Context, in Files) (cert *tls.Certificat
 // stat returns the version of the files of a stem that would be loaded now.
 // Whether the key is in a file of its own is taken from the version in use.
 func (s *Store) stat(ctx context.Context, stem string, used version) (v version, file string, err error) {
-	for _, format := range s.opts.Formats {
-		if len(stem)+len(format) > maxFile {
+	for name := range s.names(stem) {
+		v = version{fileName: name, generation: s.opts.Generation()}
+		if v.stamp, err = s.statFile(ctx, name.file()); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		v = version{format: format}
-		if v.stamp, err = s.statFile(ctx, stem+string(format)); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		file = s.backend.Locate(stem + string(format))
-		if err == nil && used.withKey && used.format == format {
+		file = s.backend.Locate(name.file())
+		if err == nil && used.withKey && used.fileName == name {
 			v.withKey = true
-			if v.keyStamp, err = s.statFile(ctx, stem+keyExtension); errors.Is(err, fs.ErrNotExist) {
+			if v.keyStamp, err = s.statFile(ctx, name.keyFile()); errors.Is(err, fs.ErrNotExist) {
 				err = nil // a version without key, which does not load
 			}
 		}

@@ -99,6 +99,16 @@ type Options struct {
 	// MaxSize is the size in bytes above which a file is refused.
 	MaxSize int64
 
+	// Generation says in which generation what Decode depends on besides the
+	// files is, such as a password: when it changes, files are decoded again
+	// that have not changed themselves. It must not block. Default: there is
+	// nothing else.
+	Generation func() uint64
+
+	// Changed is called when a certificate has taken the place of another one,
+	// or is gone. It must not block.
+	Changed func()
+
 	// Report is told what an administrator should know. It must not block.
 	Report func(Event)
 }
@@ -121,6 +131,12 @@ func (o *Options) setDefaults() {
 	set(&o.MaxSize, files.DefaultMaxSize)
 	if len(o.Formats) == 0 {
 		o.Formats = []Format{PFX, P12, PEM, CRT}
+	}
+	if o.Generation == nil {
+		o.Generation = func() uint64 { return 0 }
+	}
+	if o.Changed == nil {
+		o.Changed = func() {}
 	}
 	if o.Report == nil {
 		o.Report = func(Event) {}

@@ -177,6 +177,7 @@ func (s *Store) confirm(e *entry, now time.Time) {
 func (s *Store) replace(e *entry, l loaded, now time.Time) {
 	s.stats.reloads.Add(1)
 	s.settled(e, l.version, l.cert, now, now)
+	s.opts.Changed()
 }
 
 func (s *Store) settled(e *entry, v version, cert *tls.Certificate, loaded, now time.Time) {
@@ -236,10 +237,11 @@ func (s *Store) refreshGone(e *entry, now time.Time) (answered bool) {
 	}
 	s.mu.Unlock()
 	s.opts.Report(Event{Kind: Removed, File: s.file(e)})
+	s.opts.Changed()
 	return true
 }
 
 // file returns the full name of the file that an entry is from.
 func (s *Store) file(e *entry) string {
-	return s.backend.Locate(e.stem + string(e.version.format))
+	return s.backend.Locate(e.version.file())
 }

@@ -60,6 +60,28 @@ func (s *Store) Stats() Stats {
 	return out
 }
 
+// File returns the full name of the file whose certificate serves a server name
+// from memory, empty if there is none there.
+func (s *Store) File(name string) string {
+	var h host
+	if !h.parse(name) {
+		return ""
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, stem := range [][]byte{h.exact(), h.wildcard()} {
+		if e := s.entries[string(stem)]; e != nil {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return s.file(e)
+		}
+		if m := s.misses[string(stem)]; m != nil && m.kind == broken {
+			return "" // it hides the wildcard's
+		}
+	}
+	return ""
+}
+
 // Entry is a certificate that is cached.
 type Entry struct {
 	File        string // in full

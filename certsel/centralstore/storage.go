@@ -99,6 +99,20 @@ func (s *storage) Ping(ctx context.Context) error {
 	return fmt.Errorf("%w: there are no keys below %s", ErrStore, s.prefix)
 }
 
+// List implements lister.
+func (s *storage) List(ctx context.Context, yield func(file string) bool) error {
+	keys, err := s.Storage.List(ctx, s.prefix, false)
+	if err != nil {
+		return storageError(err)
+	}
+	for _, key := range keys {
+		if !yield(path.Base(key)) {
+			break
+		}
+	}
+	return nil
+}
+
 // Locate implements Backend.
 func (s *storage) Locate(file string) string { return s.prefix + "/" + file }
 

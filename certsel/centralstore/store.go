@@ -55,10 +55,11 @@ type miss struct {
 
 // version tells states of the files of a certificate apart.
 type version struct {
-	format   Format
-	stamp    files.Stamp
-	withKey  bool // in a file of its own
-	keyStamp files.Stamp
+	fileName
+	stamp      files.Stamp
+	withKey    bool // in a file of its own
+	keyStamp   files.Stamp
+	generation uint64 // Options.Generation
 }
 
 // New returns a store. It does not touch the backend. It must be closed.

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -27,20 +26,11 @@ type certificate struct {
 // parse parses the certificate, once.
 func (c *certificate) parse() (*x509.Certificate, error) {
 	if c.parsed == nil && c.err == nil {
-		if c.parsed, c.err = x509.ParseCertificate(c.der); c.err != nil {
-			c.err = fmt.Errorf("certificate %s: %w%s", Thumbprint(c.der), c.err, remedy(c.err))
+		if c.parsed, c.err = parseCertificate(c.der); c.err != nil {
+			c.err = fmt.Errorf("certificate %s: %w", Thumbprint(c.der), c.err)
 		}
 	}
 	return c.parsed, c.err
-}
-
-// remedy tells what to do about certificates that old tools of Windows wrote
-// and that Go refuses.
-func remedy(err error) string {
-	if strings.Contains(err.Error(), "negative serial number") {
-		return ": renew it, or start the server with GODEBUG=x509negativeserial=1 in its environment"
-	}
-	return ""
 }
 
 // scan reads the names of subject and issuer, at a small part of the cost of

@@ -81,7 +81,12 @@ func readPEM(data []byte, name string) (*pemFile, error) {
 	}
 	// Blocks that do not hold are passed over when decoding. The file may be
 	// cut off, or in the middle of being written.
-	if headers := countHeaders(data); headers > blocks {
+	headers := countHeaders(data)
+	if (blocks == 0 || headers > blocks) && hasLiteralEnds(data) {
+		return nil, fmt.Errorf("the %s has \\n, a backslash and the letter n, in place of line ends, as JSON and environment variables have them: "+
+			"replace them by line ends, for instance with printf '%%b'", name)
+	}
+	if headers > blocks {
 		return nil, fmt.Errorf("%s: %w: %d of its %d PEM blocks cannot be read", name, errDamaged, headers-blocks, headers)
 	}
 	if blocks == 0 {
@@ -116,6 +121,12 @@ func countHeaders(data []byte) int {
 		n++
 	}
 	return n
+}
+
+// hasLiteralEnds reports whether a line of a PEM block ends with \n or \r\n in
+// letters.
+func hasLiteralEnds(data []byte) bool {
+	return bytes.Contains(data, []byte(`-----\n`)) || bytes.Contains(data, []byte(`-----\r\n`))
 }
 
 // plainText removes what editors and shells of Windows put around text: a byte

@@ -33,7 +33,7 @@ func (r *Reader) Read(ctx context.Context, path string, limit int64) ([]byte, St
 		data  []byte
 		stamp Stamp
 	}
-	c, err := Do(ctx, r.workers, place(path), func() (c content, err error) {
+	c, err := Do(ctx, r.workers, Place(path), func() (c content, err error) {
 		c.data, c.stamp, err = r.read(path, limit)
 		return c, err
 	})
@@ -43,12 +43,12 @@ func (r *Reader) Read(ctx context.Context, path string, limit int64) ([]byte, St
 // Stat returns the stamp of a file, whatever kind of file it is. Errors name
 // the file.
 func (r *Reader) Stat(ctx context.Context, path string) (Stamp, error) {
-	stamp, err := Do(ctx, r.workers, place(path), func() (Stamp, error) { return r.stat(path) })
+	stamp, err := Do(ctx, r.workers, Place(path), func() (Stamp, error) { return r.stat(path) })
 	return stamp, pathError("stat", path, err)
 }
 
-// place is what hangs together: a share, or else a folder.
-func place(path string) string {
+// Place is what hangs together: a share, or else a folder.
+func Place(path string) string {
 	if volume := filepath.VolumeName(path); len(volume) > 2 {
 		return volume
 	}

@@ -82,7 +82,7 @@ func (w *Watcher) observe(ctx context.Context, names []string) []state {
 	if len(names) == 0 {
 		return nil
 	}
-	states, err := Do(ctx, w.reader.workers, place(names[0]), func() ([]state, error) {
+	states, err := Do(ctx, w.reader.workers, Place(names[0]), func() ([]state, error) {
 		states := make([]state, len(names))
 		for i, name := range names {
 			stamp, err := w.reader.stat(name)

@@ -154,10 +154,37 @@ type Certificate struct {
 	// Error is why the last attempt to do so failed. The certificates from
 	// before still serve.
 	Error string `json:"error,omitempty"`
+
+	// Store is what the central store did and holds; nil for other sources.
+	Store *Store `json:"store,omitempty"`
+}
+
+// Store is what the central certificate store did since its settings have been as
+// they are, and what it holds.
+type Store struct {
+	Certificates int `json:"certificates"` // in memory
+	Absent       int `json:"absent"`       // names known to have none
+
+	Hits     uint64 `json:"hits"`     // look-ups with a certificate
+	Misses   uint64 `json:"misses"`   // look-ups without
+	Refused  uint64 `json:"refused"`  // look-ups of what is no host name
+	Limited  uint64 `json:"limited"`  // look-ups of new names above the rate
+	Timeouts uint64 `json:"timeouts"` // look-ups that did not wait any longer
+	Accesses uint64 `json:"accesses"` // to the folder or storage
+	Reloads  uint64 `json:"reloads"`  // of files that changed
+	Evicted  uint64 `json:"evicted"`  // certificates that made room for others
+
+	// Unreachable is since when the store does not answer; nil if it does.
+	Unreachable *time.Time `json:"unreachable,omitempty"`
 }
 
 // Leaf is a certificate with its chain.
 type Leaf struct {
+	// File is the file of the central store that it is from, and SiteCount how many
+	// sites have a binding whose clients get it; for the central store only.
+	File      string `json:"file,omitempty"`
+	SiteCount int    `json:"site_count,omitempty"`
+
 	// Subjects are the names and addresses the certificate is valid for.
 	Subjects []string `json:"subjects"`
 

@@ -171,14 +171,43 @@ func Certificates(ctx context.Context, e *Env) error {
 		return nil
 	}
 	t := table{heads: []string{"NAME", "SOURCE", "SUBJECTS", "EXPIRES", "SHA-1", "SITES"}, flex: []int{2}}
-	for _, c := range certificates {
+	var store *adminapi.Certificate
+	for i, c := range certificates {
+		if c.Store != nil {
+			store = &certificates[i]
+		}
 		if len(c.Current) == 0 {
-			t.add(text(c.Name), text(c.Source), cell{cmp.Or(c.Error, "not available yet"), yellow}, text(""), text(""), number(c.UsedBy.SiteCount))
+			missing := "not available yet"
+			if c.Store != nil {
+				missing = "no file has been asked for yet"
+			}
+			t.add(text(c.Name), text(c.Source), cell{cmp.Or(c.Error, missing), yellow}, text(""), text(""), number(c.UsedBy.SiteCount))
 		}
 		for _, leaf := range c.Current {
-			t.add(text(c.Name), text(c.Source), text(strings.Join(leaf.Subjects, " ")),
-				text(leaf.NotAfter.Format("2006-01-02")), text(leaf.SHA1), number(c.UsedBy.SiteCount))
+			name, sites := c.Name, c.UsedBy.SiteCount
+			if leaf.File != "" {
+				name, sites = leaf.File, leaf.SiteCount
+			}
+			t.add(text(name), text(c.Source), text(strings.Join(leaf.Subjects, " ")),
+				text(leaf.NotAfter.Format("2006-01-02")), text(leaf.SHA1), number(sites))
 		}
 	}
-	return e.write(&t)
+	if err := e.write(&t); err != nil || store == nil {
+		return err
+	}
+	e.writeStore(store)
+	return nil
+}
+
+// writeStore tells what the central store did.
+func (e *Env) writeStore(c *adminapi.Certificate) {
+	s := c.Store
+	e.printf("\nThe central store has %d certificates in memory, and knows of %d names without.\n", s.Certificates, s.Absent)
+	e.printf("Look-ups: %d with a certificate, %d without, of which %d above the rate and %d after waiting for too long; %d of no host name.\n",
+		s.Hits, s.Misses, s.Limited, s.Timeouts, s.Refused)
+	e.printf("Files: %d accesses, %d read again after a change, %d certificates made room for others.\n", s.Accesses, s.Reloads, s.Evicted)
+	if s.Unreachable != nil {
+		e.printf("%s\n", e.paint(red, fmt.Sprintf("It does not answer since %s: %s. What is in memory serves on.",
+			s.Unreachable.Local().Format("2006-01-02 15:04:05"), c.Error)))
+	}
 }
