@@ -32,6 +32,7 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings = append(findings, sn.redirectFindings()...)
 	findings = append(findings, sn.storeFindings(at)...)
 	findings = append(findings, sn.legacyFindings()...)
+	findings = append(findings, sn.trustFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
 }

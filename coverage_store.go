@@ -116,9 +116,9 @@ func (c *storeCheck) absent(ctx context.Context) {
 			names[i] += string(centralstore.PFX)
 		}
 		file, fix := "", fmt.Sprintf("put %s there, or a file for the wildcard", strings.Join(names, " or "))
-		if there := misnamed[entry.Host]; there != "" {
-			file = fmt.Sprintf(", but %q: names there are in lower case, with letters in one part (Unicode NFC)", there)
-			fix = fmt.Sprintf("rename %q, for instance to %s", there, strings.Join(names, " or "))
+		if there, ok := misnamed[entry.Host]; ok {
+			file = fmt.Sprintf(", but %q: names there are in lower case, with letters in one part (Unicode NFC)", there.File)
+			fix = fmt.Sprintf("rename %q to %s", there.File, strings.Join(there.Right, " or "))
 		}
 		c.add(entry, codeNotInStore, fix,
 			"the central store has no file for %s (%s)%s: its clients get the certificate of the address and port", entry.Host, placeOf(entry), file)

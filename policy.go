@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
@@ -52,10 +53,14 @@ type policySet struct {
 	tls       *caddytls.TLS
 	alpn      []string // of policies without one
 	policies  map[policyKey]*policy
-	later     context.Context // of policies that come when the app is provisioned
-	challenge *tls.Config     // ACME TLS-ALPN challenges
-	echKeys   func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
-	ech       *ordinaryServer // serves the public names; nil without such keys
+	later     context.Context                                  // of policies that come when the app is provisioned
+	challenge *tls.Config                                      // ACME TLS-ALPN challenges
+	changed   func(ctx context.Context, settings string) error // files have, that settings name
+
+	mu      sync.Mutex        // held where trusts are changed, and where they are shown meanwhile
+	trusts  map[string]*trust // by settings
+	echKeys func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
+	ech     *ordinaryServer // serves the public names; nil without such keys
 }
 
 // policyKey is what makes TLS settings distinct: the settings themselves and
@@ -78,7 +83,8 @@ type policy struct {
 }
 
 func (a *App) provisionPolicies() error {
-	set := &policySet{ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy)}
+	set := &policySet{ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy),
+		trusts: make(map[string]*trust), changed: a.trustChanged}
 	challenge := new(caddytls.ConnectionPolicy)
 	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
 		return fmt.Errorf("tls: %w", err)
@@ -119,6 +125,9 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 		old = takeOldVersions(cp)
 	} else if settings.Legacy && takeOldVersions(cp).highest != 0 {
 		return nil, errors.New("disable_legacy_tls takes legacy_tls back, but protocols allow nothing later: remove one of them")
+	}
+	if err := s.watchTrust(key.settings); err != nil {
+		return nil, err
 	}
 	ctx, release := s.context()
 	if err := (caddytls.ConnectionPolicies{cp}).Provision(ctx); err != nil {
@@ -180,6 +189,7 @@ func (s *policySet) keep(records []*record) {
 			p.release()
 		}
 	}
+	s.dropTrusts()
 }
 
 // release drops all policies.

@@ -25,7 +25,7 @@ import (
 // sitesFile follows the sites file.
 type sitesFile struct {
 	source sitesource.Source[*Site] // nil: there is none
-	ctx    context.Context          // ends with the configuration
+	ctx    context.Context          // ends with the configuration; there in any case
 	cancel context.CancelFunc
 
 	// Why the file as it is now is not what is served; nil if it is.
@@ -97,6 +97,8 @@ func jsonField(path string) string {
 // readSitesFile adds the sites of the sites file, if there is one, to those of
 // the configuration.
 func (a *App) readSitesFile(sites []configured) ([]configured, error) {
+	f := &a.sitesFile
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(a.baseContext()))
 	if a.SitesFile == "" {
 		return sites, nil
 	}
@@ -104,8 +106,6 @@ func (a *App) readSitesFile(sites []configured) ([]configured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sites_file: %w", err)
 	}
-	f := &a.sitesFile
-	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(a.baseContext()))
 	f.source = sitesource.NewFile(path, decodeSite, sitesource.FileOptions{})
 	state, diff, err := f.source.Read(f.ctx, nil)
 	if err != nil {

@@ -140,7 +140,7 @@ func (c *CentralStore) Check(ctx context.Context, host string) (centralstore.Che
 
 // Misnamed finds files that are meant for hosts without a file, by host: their
 // names are written in another way than the store looks for.
-func (c *CentralStore) Misnamed(ctx context.Context, hosts []string) map[string]string {
+func (c *CentralStore) Misnamed(ctx context.Context, hosts []string) map[string]centralstore.Misnamed {
 	return c.store.Misnamed(ctx, hosts)
 }
 

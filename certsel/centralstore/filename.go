@@ -65,11 +65,17 @@ type lister interface {
 // with a wrong name.
 const maxListed = 200_000
 
+// Misnamed is a file whose name is not looked for.
+type Misnamed struct {
+	File  string
+	Right []string // the names that it should have one of
+}
+
 // Misnamed looks for files that are meant for hosts, but have a name that is not
 // looked for: with upper-case letters, or with letters in two parts, where the
 // file system tells these apart. It returns them by host. This is the only time
 // that a store is listed, for somebody who asks what is wrong.
-func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]string {
+func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]Misnamed {
 	list, ok := s.backend.(lister)
 	if !ok || len(hosts) == 0 {
 		return nil
@@ -90,13 +96,13 @@ func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]string 
 			}
 		}
 	}
-	found, err := call(ctx, s, func(ctx context.Context) (map[string]string, error) {
-		found, seen := make(map[string]string), 0
+	found, err := call(ctx, s, func(ctx context.Context) (map[string]Misnamed, error) {
+		found, seen := make(map[string]Misnamed), 0
 		err := list.List(ctx, func(file string) bool {
-			if stem, ok := s.meant(file); ok && !right[file] {
-				for _, host := range wanted[stem] {
-					if found[host] == "" || stem[0] != '_' {
-						found[host] = file
+			if name, ok := s.meant(file); ok && !right[file] {
+				for _, host := range wanted[name.base] {
+					if found[host].File == "" || name.base[0] != '_' {
+						found[host] = Misnamed{file, rightNames(name)}
 					}
 				}
 			}
@@ -111,8 +117,17 @@ func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]string 
 	return found
 }
 
-// meant returns the stem that somebody may have meant by the name of a file.
-func (s *Store) meant(file string) (stem string, ok bool) {
+// rightNames are the names that the file of a stem may have.
+func rightNames(name fileName) (names []string) {
+	for _, base := range forms(name.base) {
+		names = append(names, base+string(name.format))
+	}
+	return names
+}
+
+// meant returns the stem and format that somebody may have meant by the name of a
+// file.
+func (s *Store) meant(file string) (name fileName, ok bool) {
 	extension := path.Ext(file)
 	for _, format := range s.opts.Formats {
 		if strings.EqualFold(extension, string(format)) {
@@ -120,8 +135,8 @@ func (s *Store) meant(file string) (stem string, ok bool) {
 			if below, wildcard := strings.CutPrefix(stem, "*."); wildcard {
 				stem = "_." + below
 			}
-			return stem, err == nil && stem != ""
+			return fileName{stem, format}, err == nil && stem != ""
 		}
 	}
-	return "", false
+	return fileName{}, false
 }

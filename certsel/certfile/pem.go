@@ -47,6 +47,25 @@ func PEM(certPEM, keyPEM []byte, password string) (*tls.Certificate, error) {
 	return newCertificate(chain(leaf, certFile.certs, true), key, leaf), nil
 }
 
+// CheckCertificates returns an error unless a PEM file holds certificates, and all
+// of its blocks can be read: one that is cut off, or in the middle of being
+// written, must not take the place of one that was whole.
+func CheckCertificates(data []byte) error {
+	f, err := readPEM(data, "file")
+	switch {
+	case err != nil:
+		return err
+	case len(f.certs) == 0:
+		return fmt.Errorf("the file holds no certificate%s", f.instead())
+	}
+	for _, c := range f.certs {
+		if _, err := c.parse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // JoinPEM joins the contents of several PEM files to those of one.
 func JoinPEM(files ...[]byte) []byte {
 	var out []byte
