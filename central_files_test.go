@@ -85,7 +85,7 @@ func TestCentralStoreInternationalNames(t *testing.T) {
 		"xn--4ca.test":          {"xn--4ca.test", "3 xn--4ca.test.pfx"},
 		"xn--both--kra.test":    {"unicode.test", "4 both-\u00e4.test.pfx"},
 		"xn--fehlt--8ya.test":   {"default.test", "5 default.test"},
-		"xn--bucher-yse.test":   {"default.test", ""}, // another name: what the decomposed one would be unmapped
+		"xn--bucher-xyd.test":   {"default.test", ""}, // another name: what the decomposed one would be unmapped
 		"xn--www-gp6j.fehlt.de": {"default.test", ""},
 	} {
 		for _, proto := range protocols {
@@ -119,6 +119,24 @@ func TestManagedInternationalSubject(t *testing.T) {
 			t.Errorf("%s: got %s, %v; want %s", sni, ts.Subject(leaf), err, want)
 		}
 	}
+}
+
+// TestOrdinaryInternationalHost: Caddy takes a host as it is written, and what no
+// browser asks for is pointed out.
+func TestOrdinaryInternationalHost(t *testing.T) {
+	port := ts.FreePort(t)
+	config := fmt.Sprintf("{\niis {\nsite 1 A {\nserver_bindings :%d:a.test\nrespond a\n}\n}\n}\nhttp://%%s:%[1]d {\nrespond ordinary\n}\n", port)
+	s := ts.Start(t, fmt.Sprintf(config, decomposed))
+	if finding(t, s, "host-not-as-browsers-write-it", "xn--bucher-xyd.test", aLabel) == nil {
+		t.Errorf("no finding: %+v", findings(t, s))
+	}
+	if err := s.Load(fmt.Sprintf(config, composed)); err != nil {
+		t.Fatal(err)
+	}
+	if f := finding(t, s, "host-not-as-browsers-write-it"); f != nil {
+		t.Errorf("a finding about a right name: %+v", f)
+	}
+	exchange{name: "ordinary", request: ts.Request{Addr: at("127.0.0.1", port), Host: aLabel, Plain: true}, body: "ordinary"}.check(t)
 }
 
 // TestCentralStoreMisnamed: a file with a name that is not looked for is pointed

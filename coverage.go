@@ -33,6 +33,7 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings = append(findings, sn.storeFindings(at)...)
 	findings = append(findings, sn.legacyFindings()...)
 	findings = append(findings, sn.trustFindings()...)
+	findings = append(findings, sn.hostFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
 }

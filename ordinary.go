@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
 // ordinaryServer is a server of Caddy's http app that listens on a port which
@@ -279,6 +280,32 @@ func (o *ordinaryServer) addHost(host string) {
 	}
 	o.hosts[host] = struct{}{}
 }
+
+// hostFindings points out hosts of ordinary servers that no client asks for: Caddy
+// converts them to ASCII as they are written, browsers map them first.
+func (sn *snapshot) hostFindings() []binding.Finding {
+	var findings []binding.Finding
+	seen := make(map[*ordinaryServer]bool)
+	for _, addr := range sn.app.ordinary {
+		if seen[addr.server] {
+			continue
+		}
+		seen[addr.server] = true
+		for _, host := range sortedKeys(addr.server.hosts) {
+			if name, ok := idn.Reachable(host); ok {
+				findings = append(findings, binding.Finding{
+					Severity: binding.Warning, Code: codeUnreachableHost,
+					Message: fmt.Sprintf("no browser asks for host %s of http server %q: written in this way, it asks for %s", host, addr.server.name, name),
+					Fix:     "write the host in lower case, with letters in one part (Unicode NFC), or as " + name,
+				})
+			}
+		}
+	}
+	return findings
+}
+
+// codeUnreachableHost is the finding about such a host.
+const codeUnreachableHost = "host-not-as-browsers-write-it"
 
 // has reports whether a route of the server names the host, which is in lower
 // case and has no port.

@@ -83,8 +83,10 @@ type policy struct {
 }
 
 func (a *App) provisionPolicies() error {
-	set := &policySet{ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy),
-		trusts: make(map[string]*trust), changed: a.trustChanged}
+	set := &policySet{
+		ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy),
+		trusts: make(map[string]*trust), changed: a.trustChanged,
+	}
 	challenge := new(caddytls.ConnectionPolicy)
 	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
 		return fmt.Errorf("tls: %w", err)

@@ -45,7 +45,7 @@ func withSerial(t testing.TB, id *identity, serial []byte) *identity {
 	}
 	tbs := sequence(body)
 	sum := sha256.Sum256(tbs)
-	signature, err := id.key.(crypto.Signer).Sign(rand.Reader, sum[:], crypto.SHA256)
+	signature, err := id.key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,6 +66,21 @@ func ToUnicode(ascii string) (name string, ok bool) {
 	return name, true
 }
 
+// Reachable returns the name that clients ask for in place of one that was
+// converted to A-labels without being mapped, as Caddy's host matchers do it; ok is
+// false if the name is right as it is.
+func Reachable(ascii string) (name string, ok bool) {
+	if !strings.Contains(ascii, "xn--") {
+		return "", false
+	}
+	typed, err := idna.Punycode.ToUnicode(ascii)
+	if err != nil {
+		return "", false
+	}
+	name, err = ToASCII(typed)
+	return name, err == nil && !strings.EqualFold(name, ascii)
+}
+
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -34,11 +34,19 @@ func TestToUnicode(t *testing.T) {
 	for name, want := range map[string]string{
 		ascii: composed, "*." + ascii: "*." + composed, "www." + ascii: "www." + composed, "_." + ascii: "_." + composed,
 		"www.example.com":     "",
-		"xn--bucher-yse.test": "", // the decomposed form as it is, which nobody asks for
+		"xn--bucher-xyd.test": "", // the decomposed form as it is, which nobody asks for
 		"xn--a.test":          "",
 	} {
 		got, ok := ToUnicode(name)
 		if ok != (want != "") || got != want {
+			t.Errorf("%q: got %q, %v; want %q", name, got, ok, want)
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for name, want := range map[string]string{"xn--bucher-xyd.test": ascii, "*.xn--bucher-xyd.test": "*." + ascii, ascii: "", "www.test": "", "XN--BCHER-KVA.test": ""} {
+		if got, ok := Reachable(name); got != want && ok || ok != (want != "") {
 			t.Errorf("%q: got %q, %v; want %q", name, got, ok, want)
 		}
 	}
