@@ -125,7 +125,7 @@ func TestManagedInternationalSubject(t *testing.T) {
 // browser asks for is pointed out.
 func TestOrdinaryInternationalHost(t *testing.T) {
 	port := ts.FreePort(t)
-	config := fmt.Sprintf("{\niis {\nsite 1 A {\nserver_bindings :%d:a.test\nrespond a\n}\n}\n}\nhttp://%%s:%[1]d {\nrespond ordinary\n}\n", port)
+	config := fmt.Sprintf("{\nhttp_port %[1]d\niis {\nsite 1 A {\nserver_bindings :%[1]d:a.test\nrespond a\n}\n}\n}\nhttp://%%s:%[1]d {\nrespond ordinary\n}\n", port)
 	s := ts.Start(t, fmt.Sprintf(config, decomposed))
 	if finding(t, s, "host-not-as-browsers-write-it", "xn--bucher-xyd.test", aLabel) == nil {
 		t.Errorf("no finding: %+v", findings(t, s))
