@@ -62,6 +62,11 @@ func (l *list[T]) clears() bool {
 	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opClear })
 }
 
+// adds reports whether the list has an entry of its own with the key.
+func (l *list[T]) adds(key string) bool {
+	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opAdd && op.key == l.fold(key) })
+}
+
 func (l *list[T]) fold(key string) string {
 	if l.exact {
 		return key

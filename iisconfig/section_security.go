@@ -110,8 +110,21 @@ func readAuthorization(c *context, el *element) func(*Settings) {
 		})
 	el.ignore("bypassLoginPages")
 	c.attributes(el)
+	ruleKey := func(a Authorization) string { return key(a.Users, a.Roles, a.Verbs) }
+	everybody := c.scope != ""
 	return func(s *Settings) {
-		s.Authorization = rules.apply(s, s.Authorization, func(a Authorization) string { return key(a.Users, a.Roles, a.Verbs) })
+		base := s.Authorization
+		if base == nil && everybody {
+			// The server's own list says nothing: that of IIS, which allows everybody.
+			// An entry that says so again is no duplicate.
+			base = []Authorization{{Allow: true, Users: "*"}}
+		}
+		base = slices.DeleteFunc(slices.Clone(base), func(a Authorization) bool { return a.Source == (Source{}) && rules.adds(ruleKey(a)) })
+		if list := rules.apply(s, base, ruleKey); list != nil || len(rules.ops) == 0 {
+			s.Authorization = list
+		} else {
+			s.Authorization = []Authorization{} // nobody is allowed
+		}
 	}
 }
 

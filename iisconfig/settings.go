@@ -17,7 +17,7 @@ type Settings struct {
 	Proxy            *Proxy            `json:"proxy,omitempty"`
 	Access           *Access           `json:"access,omitempty"`
 	Authentication   []Authentication  `json:"authentication,omitempty"`
-	Authorization    []Authorization   `json:"authorization,omitempty"`
+	Authorization    []Authorization   `json:"authorization,omitempty"` // nil: all are allowed; empty: nobody is
 	IPSecurity       *IPSecurity       `json:"ip_security,omitempty"`
 	RequestFiltering *RequestFiltering `json:"request_filtering,omitempty"`
 	// DynamicIPSecurity limits clients by how many requests they make.

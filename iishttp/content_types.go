@@ -298,6 +298,9 @@ func (c *ContentTypes) serveFolder(w http.ResponseWriter, r *http.Request, next 
 			document = name + "/" + document
 		}
 		whole := joinPath(append(slices.Clip(c.prefix), document), false)
+		if err := filterDocument(r, whole); err != nil {
+			return err
+		}
 		switch c.handlerOf(whole) {
 		case handlerClosed:
 			return refuse(r, http.StatusNotFound, 4, "no handler here for the default document")

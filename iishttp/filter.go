@@ -212,6 +212,7 @@ func (f *Filter) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if err := f.test(r); err != nil {
 		return err
 	}
+	caddyhttp.SetVar(r.Context(), filterVar, f)
 	// The stream of an extended CONNECT (RFC 8441, RFC 9220) is no body.
 	if r.Body != nil && r.Body != http.NoBody && r.Method != http.MethodConnect {
 		// Before it is refused: error routes may read the body.

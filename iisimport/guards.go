@@ -149,6 +149,9 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 // authorization writes the rules of system.webServer/security/authorization, and
 // where the last one stands that does more than to allow everybody.
 func (w *siteWriter) authorization(n *node) (list []*Directive, meaning iisconfig.Source) {
+	if list := n.settings.Authorization; list != nil && len(list) == 0 {
+		return []*Directive{directive("deny", "users", "*")}, w.sectionSource(n, "system.webServer/security/authorization")
+	}
 	for _, a := range n.settings.Authorization {
 		words := []string{"deny"}
 		if a.Allow {
@@ -171,4 +174,17 @@ func (w *siteWriter) authorization(n *node) (list []*Directive, meaning iisconfi
 		list = append(list, directive(words...))
 	}
 	return list, meaning
+}
+
+// sectionSource is where the section that is nearest to a node stands.
+func (w *siteWriter) sectionSource(n *node, name string) (src iisconfig.Source) {
+	length := -1
+	for _, c := range w.site.source.Configured {
+		for _, s := range c.Sections {
+			if s.Name == name && within(n.path, c.Path) && len(c.Path) > length {
+				src, length = s.Source, len(c.Path)
+			}
+		}
+	}
+	return src
 }

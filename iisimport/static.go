@@ -30,6 +30,7 @@ func (w *siteWriter) static(n *node) []*Directive {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets nobody read files: 403.2")}
 	}
 	s := w.scripts(n)
+	s.closed = append(s.closed, w.closedDocuments(n)...)
 	if h := s.unclear; h != nil {
 		return []*Directive{w.closed(403, h.Source, "handler "+h.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", h.Path))}
 	}
@@ -222,6 +223,27 @@ func (w *siteWriter) documents(n *node) *Directive {
 	}
 	w.report().translated(doc.Source, "defaultDocument", "%s in iis_content_types", strings.Join(words, " "))
 	return directive(words...)
+}
+
+// closedDocuments are default documents of the folder of a node that have guards of their
+// own: IIS asks them when it answers with the document. They are named by their paths.
+func (w *siteWriter) closedDocuments(n *node) (paths []string) {
+	for _, other := range w.nodes {
+		if w.over(other) != n || !w.isDocument(n, path.Base(other.path)) || other.physical != "" {
+			continue
+		}
+		guards := func(n *node) string {
+			return plainText(w.filter(n)) + plainText(w.addresses(n)) + plainText(w.allow(n))
+		}
+		if guards(other) != guards(n) {
+			paths = append(paths, strings.ToLower(other.path))
+		}
+	}
+	return paths
+}
+
+func (w *siteWriter) isDocument(n *node, name string) bool {
+	return slices.ContainsFunc(w.documents(n).Words[1:], func(doc string) bool { return strings.EqualFold(doc, name) })
 }
 
 var reHeaderName = regexp.MustCompile(`^[A-Za-z0-9!#$&'*.^_|~][A-Za-z0-9!#$&'*.^_|~-]*$`)
