@@ -163,33 +163,88 @@ func (p *Pattern) Groups() int { return p.groups }
 // Match tries the pattern on a text. The captures begin with the whole match; a group
 // that took no part is empty. An error is no answer.
 func (p *Pattern) Match(text string) (captures []string, ok bool, err error) {
-	if len(text) > MaxInput || strings.ContainsAny(text, "\r\n") || !utf8.ValidString(text) {
-		return nil, false, ErrInput
+	loc, err := p.MatchIndex(text)
+	if err != nil || loc == nil {
+		return nil, false, err
+	}
+	captures = make([]string, len(loc)/2)
+	for i := range captures {
+		if loc[2*i] >= 0 {
+			captures[i] = text[loc[2*i]:loc[2*i+1]]
+		}
+	}
+	return captures, true, nil
+}
+
+// Fits tells whether the pattern fits a text. An error is no answer.
+func (p *Pattern) Fits(text string) (bool, error) {
+	if !readable(text) {
+		return false, ErrInput
 	}
 	switch {
 	case p.syntax == ExactMatch:
-		if text == p.exact || p.fold && foldString(text) == p.exact {
-			return []string{text}, true, nil
-		}
-		return nil, false, nil
+		return p.equal(text), nil
 	case p.linear != nil && printable(text):
-		captures = p.linear.FindStringSubmatch(text)
-		return captures, captures != nil, nil
+		return p.linear.MatchString(text), nil
+	}
+	ok, err := p.backtrack.MatchString(text)
+	if err != nil {
+		return false, ErrTimeout // the engine's own has the text in it
+	}
+	return ok, nil
+}
+
+// MatchIndex is Match with the places of the captures in bytes, two for each, which are
+// negative if a group took no part; nil if the pattern does not fit.
+func (p *Pattern) MatchIndex(text string) (loc []int, err error) {
+	if !readable(text) {
+		return nil, ErrInput
+	}
+	switch {
+	case p.syntax == ExactMatch:
+		if p.equal(text) {
+			loc = []int{0, len(text)}
+		}
+		return loc, nil
+	case p.linear != nil && printable(text):
+		return p.linear.FindStringSubmatchIndex(text), nil
 	}
 	m, err := p.backtrack.FindStringMatch(text)
 	switch {
 	case err != nil:
-		return nil, false, ErrTimeout // the engine's own has the text in it
+		return nil, ErrTimeout
 	case m == nil:
-		return nil, false, nil
+		return nil, nil
 	}
-	captures = make([]string, p.groups+1)
-	for i := range captures {
-		if g := m.GroupByNumber(i); g != nil && len(g.Captures) > 0 {
-			captures[i] = g.String()
+	for i := range p.groups + 1 {
+		g := m.GroupByNumber(i)
+		if g == nil || len(g.Captures) == 0 {
+			loc = append(loc, -1, -1)
+			continue
 		}
+		from := bytesOf(text, g.RuneIndex)
+		loc = append(loc, from, from+bytesOf(text[from:], g.RuneLength))
 	}
-	return captures, true, nil
+	return loc, nil
+}
+
+// bytesOf is the length of the first n runes of a text.
+func bytesOf(text string, n int) int {
+	for i := range text {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(text)
+}
+
+func (p *Pattern) equal(text string) bool {
+	return text == p.exact || p.fold && foldString(text) == p.exact
+}
+
+func readable(text string) bool {
+	return len(text) <= MaxInput && !strings.ContainsAny(text, "\r\n") && utf8.ValidString(text)
 }
 
 func printable(text string) bool {

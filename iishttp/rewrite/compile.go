@@ -45,6 +45,7 @@ type condition struct {
 
 type variable struct {
 	name  string
+	node  node // that reads it
 	value template
 	keep  bool
 }
@@ -227,7 +228,11 @@ func (s *Set) compileVariable(scope *scope, v Variable) (variable, error) {
 		return variable{}, fmt.Errorf("the variable %s cannot be set", name)
 	}
 	value, err := scope.compileTemplate(v.Value)
-	return variable{name, value, v.Keep}, err
+	out := variable{name, node{kind: variableNode, text: name}, value, v.Keep}
+	if isHeader(name) {
+		out.node.from = headerName(name)
+	}
+	return out, err
 }
 
 func (s *Set) compileAction(scope *scope, a *Action) (out action, err error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,10 +66,13 @@ type call struct {
 	result  Result
 	noFile  bool
 
-	originalURL    string
-	rule           []string // captures
-	condition      []string
-	conditionInput piece
+	originalURL string
+	rule        match
+	ruleInput   [1]piece
+	conditions  []match // that matched: the last one, or all
+	scratch     []piece // of the input of a condition
+
+	unencoded, localAddr, uri string // values that take work, once asked for
 }
 
 // Run runs the rules. An error ends the request: with 404 if it is ErrNoFile, else with
@@ -104,14 +108,16 @@ func (c *call) try(r *rule) (done bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	captures, fits, err := r.match.pattern.Match(input)
+	fits, err := r.match.pattern.Fits(input)
 	if err != nil || fits == r.match.not {
 		return false, err
 	}
-	if !fits {
-		captures = []string{input}
+	c.ruleInput[0] = piece{input, true, true}
+	c.rule = match{text: input, pieces: c.ruleInput[:]}
+	if fits {
+		c.rule.pattern = r.match.pattern
 	}
-	c.rule, c.condition, c.conditionInput = captures, nil, piece{}
+	c.conditions = c.conditions[:0]
 	if holds, err := c.holds(r); err != nil || !holds {
 		return false, err
 	}
@@ -152,36 +158,37 @@ func (c *call) holds(r *rule) (bool, error) {
 }
 
 func (c *call) test(cond *condition, track bool) (bool, error) {
-	pieces, err := cond.input.expand(c)
+	pieces, err := cond.input.expand(c, c.scratch[:0])
 	if err != nil {
 		return false, err
 	}
-	text := join(pieces)
+	c.scratch = pieces
+	text := c.joined(cond.input, pieces)
 	if cond.is != "" {
 		holds, err := c.isFile(text, cond.is)
 		return holds != cond.not, err
 	}
-	captures, fits, err := cond.pattern.Match(text)
-	if err != nil || !fits {
-		return !fits && cond.not && err == nil, err
+	fits, err := cond.pattern.Fits(text)
+	if err != nil || !fits || cond.not {
+		return err == nil && fits != cond.not, err
 	}
-	if cond.not {
-		return false, nil
+	if !track {
+		c.conditions = c.conditions[:0]
 	}
-	var from piece
-	for _, p := range pieces {
-		from.decoded = from.decoded || p.decoded
-		from.client = from.client || p.client
-	}
-	switch {
-	case track && c.condition != nil:
-		c.condition = append(c.condition, captures[1:]...)
-		c.conditionInput.decoded = c.conditionInput.decoded || from.decoded
-		c.conditionInput.client = c.conditionInput.client || from.client
-	default:
-		c.condition, c.conditionInput = captures, from
-	}
+	c.conditions = append(c.conditions, match{pattern: cond.pattern, text: text, pieces: slices.Clone(pieces)})
 	return true, nil
+}
+
+// joined is the text of pieces; that of {REQUEST_URI}, which many conditions have, is
+// made once.
+func (c *call) joined(t template, pieces []piece) string {
+	if len(t) != 1 || t[0].text != "REQUEST_URI" || t[0].kind != variableNode {
+		return join(pieces)
+	}
+	if c.uri == "" {
+		c.uri = join(pieces)
+	}
+	return c.uri
 }
 
 func (c *call) isFile(physical, is string) (bool, error) {
@@ -220,7 +227,7 @@ func (c *call) assign(v *variable) error {
 		return nil
 	}
 	if v.keep {
-		if have, err := c.variable(v.name); err != nil || join(have) != "" {
+		if have, err := c.variable(&v.node, nil); err != nil || join(have) != "" {
 			return err
 		}
 	}
@@ -228,7 +235,7 @@ func (c *call) assign(v *variable) error {
 		c.custom = make(map[string]string)
 	}
 	c.custom[v.name] = value // what later rules see
-	c.result.Headers = append(c.result.Headers, Header{headerName(v.name), value})
+	c.result.Headers = append(c.result.Headers, Header{v.node.from, value})
 	return nil
 }
 
@@ -273,7 +280,7 @@ type target struct {
 
 // target expands the template of an action and splits it.
 func (c *call) target(r *rule) (t target, err error) {
-	pieces, err := r.action.url.expand(c)
+	pieces, err := r.action.url.expand(c, nil)
 	if err != nil {
 		return t, err
 	}
@@ -338,7 +345,7 @@ func (t *target) takeOrigin(pieces []piece, redirect bool) []piece {
 		if at >= fixed {
 			break
 		}
-		if p.client {
+		if p.client && p.text != "" {
 			return pieces
 		}
 		at += len(p.text)
@@ -392,7 +399,7 @@ func (t *target) location(base string) string {
 // rewrite changes the URL that the request goes on with.
 func (c *call) rewrite(r *rule, t target) (end bool, err error) {
 	if c.originalURL == "" {
-		c.originalURL = join(c.requestURI())
+		c.originalURL = join(c.requestURI(nil))
 	}
 	query := encodeQuery(t.query)
 	if t.origin != "" {

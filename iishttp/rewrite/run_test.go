@@ -239,6 +239,10 @@ var examples = []struct {
 	{"scheme by map", rewrite.Config{Maps: []rewrite.Map{{Name: "S", Default: "http", Entries: map[string]string{"ON": "https"}}}, Rules: []rewrite.Rule{
 		rule(`^(.*)$`, redirect(302, `{S:{HTTPS}}://x.test/{R:1}`))}}, map[string]string{"http://h/a": "302 http://x.test/a", "https://h/a": "302 https://x.test/a"}},
 	{"port", rules(rule(`.*`, redirect(302, `/{SERVER_PORT}/{SERVER_NAME}/{REMOTE_PORT}/{REQUEST_METHOD}`))), map[string]string{"http://h:99/": "302 /8081/h/5000/GET"}},
+	{"capture of path and query", rules(rule(`.*`, drop(redirect(301, `https://x.test{C:1}`)), condition("{REQUEST_URI}", `^(.*)$`))), map[string]string{
+		"/a?b=1": "301 https://x.test/a?b=1", "/a%3Fb": "301 https://x.test/a%3Fb", "/a%3Fb?c%23": "301 https://x.test/a%3Fb?c%23"}},
+	{"default port", rewrite.Config{Proxy: []string{"http://a:80", "https://b"}, Rules: []rewrite.Rule{rule(`^a`, to(`http://a/x`)), rule(`^b`, to(`https://B:443/x`))}}, map[string]string{
+		"/a": "proxy http://a/x", "/b": "proxy https://b/x"}},
 	{"physical", rules(rule(`.*`, redirect(302, `/{REQUEST_FILENAME}`))), map[string]string{"/sub/x": `302 /C:%5Csite%5Csub%5Cx`}},
 }
 

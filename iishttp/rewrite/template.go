@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/caddy-iis/caddy-iis/iishttp/ecma"
 )
 
 // template is a text with references in braces.
@@ -15,6 +17,7 @@ type template []node
 type node struct {
 	kind  nodeKind
 	text  string // literal, or name of a variable or map
+	from  string // the name of the header of a variable
 	index int
 	arg   template // of functions and maps
 	table *table
@@ -152,6 +155,9 @@ func (s *scope) function(name string) (node, error) {
 
 func (s *scope) variable(name string) (node, error) {
 	n := node{kind: variableNode, text: strings.ToUpper(name)}
+	if isHeader(n.text) {
+		n.from = headerName(n.text)
+	}
 	if s.custom[n.text] || isVariable(n.text) {
 		return n, nil
 	}
@@ -171,28 +177,25 @@ func (t template) uses(fits func(node) bool) bool {
 	return false
 }
 
-// expand makes the text of a template.
-func (t template) expand(c *call) ([]piece, error) {
-	var out []piece
-	for _, n := range t {
-		pieces, err := n.expand(c)
-		if err != nil {
+// expand adds the text of a template to pieces.
+func (t template) expand(c *call, out []piece) (_ []piece, err error) {
+	for i := range t {
+		if out, err = t[i].expand(c, out); err != nil {
 			return nil, err
 		}
-		out = append(out, pieces...)
 	}
 	return out, nil
 }
 
 // text is expand as one text.
 func (t template) text(c *call) (string, error) {
-	pieces, err := t.expand(c)
+	pieces, err := t.expand(c, nil)
 	return join(pieces), err
 }
 
 // html is text for a page: what the client chose is no markup.
 func (t template) html(c *call) (string, error) {
-	pieces, err := t.expand(c)
+	pieces, err := t.expand(c, nil)
 	for i := range pieces {
 		if pieces[i].client {
 			pieces[i].text = html.EscapeString(pieces[i].text)
@@ -212,23 +215,23 @@ func join(pieces []piece) string {
 	return sb.String()
 }
 
-func (n *node) expand(c *call) ([]piece, error) {
+func (n *node) expand(c *call, out []piece) ([]piece, error) {
 	switch n.kind {
 	case literalNode:
-		return []piece{{text: n.text}}, nil
+		return append(out, piece{text: n.text}), nil
 	case ruleGroup:
-		return []piece{{capture(c.rule, n.index), true, true}}, nil
+		return c.rule.group(n.index, out)
 	case conditionGroup:
-		return []piece{{capture(c.condition, n.index), c.conditionInput.decoded, c.conditionInput.client}}, nil
+		return c.conditionGroup(n.index, out)
 	case variableNode:
-		return c.variable(n.text)
+		return c.variable(n, out)
 	}
-	pieces, err := n.arg.expand(c)
+	pieces, err := n.arg.expand(c, nil)
 	if err != nil {
 		return nil, err
 	}
 	if n.kind == mapNode {
-		return []piece{{text: n.table.find(join(pieces))}}, nil
+		return append(out, piece{text: n.table.find(join(pieces))}), nil
 	}
 	for i := range pieces {
 		p := &pieces[i]
@@ -241,14 +244,64 @@ func (n *node) expand(c *call) ([]piece, error) {
 			p.text, p.decoded = decodeValid(p.text), true
 		}
 	}
-	return pieces, nil
+	return append(out, pieces...), nil
 }
 
-func capture(captures []string, i int) string {
-	if i < len(captures) {
-		return captures[i]
+// match is what a pattern has fitted. Its groups are found when a template asks.
+type match struct {
+	pattern *ecma.Pattern // nil: the whole text is the match
+	text    string
+	pieces  []piece // of the text
+	loc     []int
+}
+
+// groups is how many the match has, with the whole one.
+func (m *match) groups() int {
+	if m.pattern == nil {
+		return 1
 	}
-	return ""
+	return m.pattern.Groups() + 1
+}
+
+// group adds a group to pieces.
+func (m *match) group(i int, out []piece) ([]piece, error) {
+	if m.loc == nil {
+		m.loc = []int{0, len(m.text)}
+		if m.pattern != nil {
+			loc, err := m.pattern.MatchIndex(m.text)
+			if err != nil {
+				return nil, err
+			}
+			m.loc = loc
+		}
+	}
+	if 2*i+1 >= len(m.loc) || m.loc[2*i] < 0 {
+		return out, nil
+	}
+	from, to := m.loc[2*i], m.loc[2*i+1]
+	for _, p := range m.pieces {
+		if text := p.text[min(max(from, 0), len(p.text)):min(max(to, 0), len(p.text))]; text != "" {
+			out = append(out, piece{text, p.decoded, p.client})
+		}
+		from, to = from-len(p.text), to-len(p.text)
+	}
+	return out, nil
+}
+
+// conditionGroup adds {C:n}: of the last condition that matched or, with all captures, of
+// all of them, numbered on behind the first one's.
+func (c *call) conditionGroup(i int, out []piece) ([]piece, error) {
+	for k := range c.conditions {
+		m := &c.conditions[k]
+		if k > 0 {
+			i++ // its whole match has no number
+		}
+		if i < m.groups() {
+			return m.group(i, out)
+		}
+		i -= m.groups()
+	}
+	return out, nil
 }
 
 // table is a rewrite map.

@@ -53,8 +53,8 @@ var notClient = map[string]bool{
 var variables = map[string]value{
 	"URL": decoded(currentPath), "PATH_INFO": decoded(currentPath), "SCRIPT_NAME": decoded(currentPath),
 	"REQUEST_URI":         nil, // two pieces: see variable
-	"UNENCODED_URL":       raw(func(c *call) string { return c.request.Original.RequestURI() }),
-	"HTTP_URL":            raw(func(c *call) string { return c.request.Original.RequestURI() }),
+	"UNENCODED_URL":       raw((*call).rawURL),
+	"HTTP_URL":            raw((*call).rawURL),
 	"HTTP_X_ORIGINAL_URL": decoded(func(c *call) string { return c.originalURL }),
 	"QUERY_STRING":        raw(func(c *call) string { return c.query }),
 	"HTTP_HOST":           raw(func(c *call) string { return c.request.Host }),
@@ -65,7 +65,7 @@ var variables = map[string]value{
 	"REMOTE_ADDR":         raw(func(c *call) string { return hostOf(c.request.RemoteAddr) }),
 	"REMOTE_HOST":         raw(func(c *call) string { return hostOf(c.request.RemoteAddr) }),
 	"REMOTE_PORT":         raw(func(c *call) string { return portOf(c.request.RemoteAddr) }),
-	"LOCAL_ADDR":          raw(func(c *call) string { return hostOf(addrText(c.request.Local)) }),
+	"LOCAL_ADDR":          raw(func(c *call) string { return hostOf(c.local()) }),
 	"REQUEST_METHOD":      raw(func(c *call) string { return c.request.Method }),
 	"REQUEST_FILENAME":    decoded(func(c *call) string { return c.physical(c.path) }),
 	"SCRIPT_FILENAME":     decoded(func(c *call) string { return c.physical(c.path) }),
@@ -131,13 +131,6 @@ func oneZero(on bool) string {
 	return "0"
 }
 
-func addrText(a net.Addr) string {
-	if a == nil {
-		return ""
-	}
-	return a.String()
-}
-
 func hostOf(addr string) string {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -159,7 +152,7 @@ func hostname(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-func (c *call) localPort() string { return portOf(addrText(c.request.Local)) }
+func (c *call) localPort() string { return portOf(c.local()) }
 
 // physical is the path of a file in IIS; what has none is noted, and ends the rules.
 func (c *call) physical(path string) string {
@@ -174,17 +167,17 @@ func (c *call) physical(path string) string {
 	return text
 }
 
-// variable makes the value of a server variable.
-func (c *call) variable(name string) ([]piece, error) {
+// variable adds the value of a server variable to pieces.
+func (c *call) variable(n *node, out []piece) ([]piece, error) {
+	name := n.text
 	if v, ok := c.custom[name]; ok {
-		return []piece{{v, true, true}}, nil
+		return append(out, piece{v, true, true}), nil
 	}
 	if v, ok := c.set.constants[name]; ok {
-		return []piece{{text: v}}, nil
+		return append(out, piece{text: v}), nil
 	}
-	client := !notClient[name]
 	if name == "REQUEST_URI" {
-		return c.requestURI(), nil
+		return c.requestURI(out), nil
 	}
 	if get := variables[name]; get != nil {
 		text, isDecoded := get(c)
@@ -192,20 +185,35 @@ func (c *call) variable(name string) ([]piece, error) {
 			c.noFile = false
 			return nil, ErrNoFile
 		}
-		return []piece{{text, isDecoded, client}}, nil
+		return append(out, piece{text, isDecoded, !notClient[name]}), nil
 	}
-	if !isHeader(name) {
-		return []piece{{}}, nil
+	if n.from == "" {
+		return append(out, piece{}), nil
 	}
-	return []piece{{strings.Join(c.request.Header.Values(headerName(name)), ", "), false, true}}, nil
+	return append(out, piece{strings.Join(c.request.Header[n.from], ", "), false, true}), nil
 }
 
 // requestURI is the path decoded and the query as it was sent.
-func (c *call) requestURI() []piece {
+func (c *call) requestURI(out []piece) []piece {
 	u := c.request.Original
-	out := []piece{{u.Path, true, true}}
+	out = append(out, piece{u.Path, true, true})
 	if u.RawQuery != "" || u.ForceQuery {
-		out = append(out, piece{"?" + u.RawQuery, false, true})
+		out = append(out, piece{"?", false, true}, piece{u.RawQuery, false, true})
 	}
 	return out
+}
+
+// rawURL is path and query as they were sent.
+func (c *call) rawURL() string {
+	if c.unencoded == "" {
+		c.unencoded = c.request.Original.RequestURI()
+	}
+	return c.unencoded
+}
+
+func (c *call) local() string {
+	if c.localAddr == "" && c.request.Local != nil {
+		c.localAddr = c.request.Local.String()
+	}
+	return c.localAddr
 }
