@@ -42,8 +42,14 @@ type Pattern struct {
 	exact     string // folded if case does not count
 	fold      bool
 	linear    *regexp.Regexp
-	backtrack *regexp2.Regexp
 	groups    int
+
+	// The engine that goes back takes long to compile and needs much memory. Where the
+	// linear one does, it is made for the first text that is not printable ASCII.
+	source    string
+	once      sync.Once
+	backtrack *regexp2.Regexp
+	fault     error
 }
 
 type key struct {
@@ -106,23 +112,38 @@ func compile(pattern string, syntax Syntax, ignoreCase bool) (*Pattern, error) {
 }
 
 // engines makes what runs a parsed pattern.
-func (p *Pattern) engines(x *parsed) (err error) {
-	options := regexp2.RegexOptions(regexp2.ECMAScript)
-	flags := ""
-	if p.fold {
-		options |= regexp2.IgnoreCase
-		flags = "(?i)"
-	}
-	p.groups = x.groups
-	if p.backtrack, err = regexp2.Compile(x.backtrack, options); err != nil {
-		return fmt.Errorf("compiling the pattern: %w", err)
-	}
-	p.backtrack.MatchTimeout = MatchTimeout
+func (p *Pattern) engines(x *parsed) error {
+	p.groups, p.source = x.groups, x.backtrack
 	if x.linear != "" {
+		flags := ""
+		if p.fold {
+			flags = "(?i)"
+		}
 		// An error here (a class too large for it) leaves the other engine.
-		p.linear, _ = regexp.Compile(flags + x.linear)
+		if p.linear, _ = regexp.Compile(flags + x.linear); p.linear != nil {
+			return nil
+		}
 	}
-	return nil
+	_, err := p.back()
+	return err
+}
+
+// back is the engine that goes back.
+func (p *Pattern) back() (*regexp2.Regexp, error) {
+	p.once.Do(func() {
+		options := regexp2.RegexOptions(regexp2.ECMAScript)
+		if p.fold {
+			options |= regexp2.IgnoreCase
+		}
+		re, err := regexp2.Compile(p.source, options)
+		if err != nil {
+			p.fault = fmt.Errorf("compiling the pattern: %w", err)
+			return
+		}
+		re.MatchTimeout = MatchTimeout
+		p.backtrack = re
+	})
+	return p.backtrack, p.fault
 }
 
 // wildcard writes a wildcard pattern as a regular expression for the whole text.
@@ -132,9 +153,9 @@ func wildcard(pattern string) string {
 	for _, r := range pattern {
 		switch {
 		case r == '*':
-			sb.WriteString(`([^]*?)`)
+			sb.WriteString(`([^\n]*?)`) // no text has line breaks, see Match
 		case r == '?':
-			sb.WriteString(`[^]`)
+			sb.WriteString(`[^\n]`)
 		case r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && r > ' ':
 			sb.WriteString(`\` + string(r))
 		default:
@@ -142,7 +163,7 @@ func wildcard(pattern string) string {
 		}
 	}
 	sb.WriteByte('$')
-	return strings.ReplaceAll(sb.String(), `[^]`, `[\s\S]`)
+	return sb.String()
 }
 
 // foldString is the form in which texts are compared without regard to case: rune by
@@ -187,7 +208,11 @@ func (p *Pattern) Fits(text string) (bool, error) {
 	case p.linear != nil && printable(text):
 		return p.linear.MatchString(text), nil
 	}
-	ok, err := p.backtrack.MatchString(text)
+	re, err := p.back()
+	if err != nil {
+		return false, err
+	}
+	ok, err := re.MatchString(text)
 	if err != nil {
 		return false, ErrTimeout // the engine's own has the text in it
 	}
@@ -209,7 +234,11 @@ func (p *Pattern) MatchIndex(text string) (loc []int, err error) {
 	case p.linear != nil && printable(text):
 		return p.linear.FindStringSubmatchIndex(text), nil
 	}
-	m, err := p.backtrack.FindStringMatch(text)
+	re, err := p.back()
+	if err != nil {
+		return nil, err
+	}
+	m, err := re.FindStringMatch(text)
 	switch {
 	case err != nil:
 		return nil, ErrTimeout
