@@ -26,11 +26,26 @@ func (w *siteWriter) rules(n *node) []*Directive {
 	if sec == nil {
 		return nil
 	}
+	w.outboundRules(sec)
 	out := w.ruleSet(n, sec, sec.Rules, false)
 	if out == nil {
 		return nil
 	}
 	return append(out, w.otherPools(n)...)
+}
+
+// outboundRules reports those that change answers: none is executed.
+func (w *siteWriter) outboundRules(sec *iisconfig.Rewrite) {
+	for _, r := range sec.OutboundRules {
+		if !r.Enabled || r.Action.Type == "None" {
+			continue
+		}
+		fix, what := "change links in the application, or see replace_response of others' plugins", "bodies"
+		if v := r.Match.ServerVariable; v != "" {
+			fix, what = "write it with header or with header_down of the proxy", oneLine(v)
+		}
+		w.report().decide(r.Source, "outbound rule "+r.Name, fix, "it is not executed: it changes %s of answers", what)
+	}
 }
 
 // otherPools refuses what rules lead into an application of another pool, or out of their
@@ -327,6 +342,9 @@ func (t *ruleWriter) settings() []*Directive {
 	}
 	if allowed != nil {
 		out = append(out, directive(append([]string{"allow_variables"}, allowed...)...))
+	}
+	if t.global && t.sec.GlobalKeepEncoded || !t.global && t.sec.KeepEncoded {
+		out = append(out, directive("keep_original_url_encoding", "off"))
 	}
 	out = append(out, t.maps()...)
 	for _, o := range t.origins {

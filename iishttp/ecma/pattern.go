@@ -38,11 +38,11 @@ var (
 
 // Pattern is a compiled pattern. It may be used by many goroutines.
 type Pattern struct {
-	syntax    Syntax
-	exact     string // folded if case does not count
-	fold      bool
-	linear    *regexp.Regexp
-	groups    int
+	syntax Syntax
+	exact  string // folded if case does not count
+	fold   bool
+	linear *regexp.Regexp
+	groups int
 
 	// The engine that goes back takes long to compile and needs much memory. Where the
 	// linear one does, it is made for the first text that is not printable ASCII.

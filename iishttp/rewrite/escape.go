@@ -20,6 +20,7 @@ func isUnreserved(c byte) bool {
 // encodeAll is UrlEncode: all but unreserved characters (RFC 3986, 2.3).
 func encodeAll(s string) string {
 	var sb strings.Builder
+	sb.Grow(len(s))
 	for i := range len(s) {
 		if isUnreserved(s[i]) {
 			sb.WriteByte(s[i])
@@ -73,6 +74,7 @@ func pathCharacter(c byte) bool {
 // encodePath encodes a decoded path. With keep, valid escapes stay.
 func encodePath(s string, keep bool) string {
 	var sb strings.Builder
+	sb.Grow(len(s))
 	for i := range len(s) {
 		switch {
 		case pathCharacter(s[i]), keep && validEscape(s, i):
@@ -87,6 +89,7 @@ func encodePath(s string, keep bool) string {
 // encodeQuery encodes what cannot stand in a query.
 func encodeQuery(s string) string {
 	var sb strings.Builder
+	sb.Grow(len(s))
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>#`\\^{|}", c) >= 0 {
 			writeEscape(&sb, c)

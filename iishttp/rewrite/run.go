@@ -291,7 +291,13 @@ func (c *call) target(r *rule) (t target, err error) {
 	}
 	pieces = t.takeOrigin(pieces, r.action.kind == "redirect")
 	var sb [3]strings.Builder // path, query, fragment
-	at := 0
+	at, length := 0, 0
+	for _, p := range pieces {
+		length += len(p.text)
+	}
+	for i := range sb[:2] {
+		sb[i].Grow(length)
+	}
 	for _, p := range pieces {
 		for i := range len(p.text) {
 			switch b := p.text[i]; {
