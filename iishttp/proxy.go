@@ -158,7 +158,7 @@ func (w *proxiedWriter) WriteHeader(status int) {
 	if challenges := otherChallenges(h["Www-Authenticate"]); challenges != nil {
 		h["Www-Authenticate"] = challenges
 	} else {
-		h.Del("Www-Authenticate")
+		h.Del("WWW-Authenticate")
 	}
 	if location := h.Get("Location"); location != "" {
 		h.Set("Location", w.turnBack(location))

@@ -77,10 +77,7 @@ func (w *siteWriter) types(n *node) []*Directive {
 	if c == nil || c.MIMEMaps == nil && w.b.serverSource("staticContent").File == "" {
 		return nil // no list is known: that of IIS 10
 	}
-	known := make(map[string]string)
-	for ext, mime := range iishttp.IIS10Types() {
-		known[ext] = mime
-	}
+	known := iishttp.IIS10Types()
 	base := len(known)
 	var changed []*Directive
 	own := make(map[string]bool)
