@@ -28,10 +28,11 @@ rules of IIS, explains which certificate and site a client gets, and checks and
 verifies them.
 
 Changes are made to the running configuration: they are in force when the
-command returns, they are made wholly or not at all, and Caddy saves them. A
-configuration file is not changed; caddy run --resume starts with the saved
-configuration, and caddy reload replaces it by the file again. Sites of a sites
-file are shown like the others, and changed in that file.
+command returns, and they are made wholly or not at all. Caddy saves them after
+that. A configuration file is not changed; caddy run --resume starts with the
+saved configuration (see caddy iis restore), and caddy reload replaces it by the
+file again. Sites of a sites file are shown like the others, and changed in that
+file.
 
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,
@@ -68,7 +69,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addAdsutil(iis)
 	c.addEditing(iis)
 	c.addChecking(iis)
-	iis.AddCommand(c.importCommand())
+	iis.AddCommand(c.importCommand(), c.restoreCommand())
 }
 
 // noCommand helps with a command that is missing or unknown.

@@ -215,7 +215,7 @@ func runCaddyMain(raw string) {
 		fmt.Println(err)
 		os.Exit(100)
 	}
-	os.Args = append([]string{"caddy", "iis"}, args...)
+	os.Args = append([]string{"caddy"}, args...)
 	caddycmd.Main() // exits unless the exit code is 0
 	os.Exit(0)
 }
@@ -239,7 +239,7 @@ func TestExitCodes(t *testing.T) {
 		{"check --config TESTDATA/conflict.caddyfile", 2, "error [duplicate-binding]"},
 		{"check --config TEMPDIR/missing", 3, ""},
 	} {
-		args, err := json.Marshal(append(splitArgs(t, s.expand(c.line)), "--address", s.AdminAddr()))
+		args, err := json.Marshal(append(splitArgs(t, "iis "+s.expand(c.line)), "--address", s.AdminAddr()))
 		if err != nil {
 			t.Fatal(err)
 		}

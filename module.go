@@ -321,6 +321,7 @@ func (a *App) commit() {
 	}
 	a.examine()
 	a.followSitesFile()
+	go a.keepSaved()
 }
 
 // Stop takes the configuration out of service. Requests in flight finish.
