@@ -70,8 +70,8 @@ func (x *parser) classRune(r rune) {
 		x.both(string(r))
 		return
 	}
-	x.back.WriteString(fmt.Sprintf(`\u%04x`, r))
-	x.lin.WriteString(fmt.Sprintf(`\x{%x}`, r))
+	fmt.Fprintf(&x.back, `\u%04x`, r)
+	fmt.Fprintf(&x.lin, `\x{%x}`, r)
 }
 
 // class reads what is in brackets.

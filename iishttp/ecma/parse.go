@@ -270,8 +270,8 @@ func (x *parser) group() (p part, assertion bool) {
 // literal writes one character that means itself.
 func (x *parser) literal(r rune) {
 	if r < 0x20 || r == 0x7f {
-		x.back.WriteString(fmt.Sprintf(`\u%04x`, r))
-		x.lin.WriteString(fmt.Sprintf(`\x{%x}`, r))
+		fmt.Fprintf(&x.back, `\u%04x`, r)
+		fmt.Fprintf(&x.lin, `\x{%x}`, r)
 		return
 	}
 	if strings.ContainsRune(`\.+*?()|[]{}^$`, r) {

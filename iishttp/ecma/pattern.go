@@ -131,7 +131,7 @@ func (p *Pattern) engines(x *parsed) error {
 // back is the engine that goes back.
 func (p *Pattern) back() (*regexp2.Regexp, error) {
 	p.once.Do(func() {
-		options := regexp2.RegexOptions(regexp2.ECMAScript)
+		options := regexp2.ECMAScript
 		if p.fold {
 			options |= regexp2.IgnoreCase
 		}

@@ -2,7 +2,6 @@ package rewrite_test
 
 import (
 	"errors"
-	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -50,7 +49,6 @@ type plain struct {
 	rule        []chars
 	conditions  []chars
 	set         map[string]string
-	headers     http.Header
 }
 
 func runPlain(config rewrite.Config, req *rewrite.Request) (result rewrite.Result, err error) {

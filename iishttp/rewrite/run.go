@@ -329,7 +329,7 @@ func (c *call) target(r *rule) (t target, err error) {
 func (t *target) takeOrigin(pieces []piece, redirect bool) []piece {
 	all := join(pieces)
 	lower := strings.ToLower(all[:min(len(all), len("https://"))])
-	length := 0
+	var length int
 	switch {
 	case strings.HasPrefix(lower, "http://"):
 		length = len("http://")

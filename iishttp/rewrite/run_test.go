@@ -153,96 +153,130 @@ var examples = []struct {
 	want   map[string]string
 }{
 	{"article", rules(rule(`^article/([0-9]+)/([_0-9a-z-]+)`, to(`article.aspx?id={R:1}&title={R:2}`))), map[string]string{
-		"/article/234/some-title": "/article.aspx?id=234&title=some-title", "/article/234/some-title?a=b": "/article.aspx?id=234&title=some-title&a=b", "/x": "-"}},
+		"/article/234/some-title": "/article.aspx?id=234&title=some-title", "/article/234/some-title?a=b": "/article.aspx?id=234&title=some-title&a=b", "/x": "-",
+	}},
 	{"blog", rules(rule(`^blog/([_0-9a-z-]+)/([0-9]+)`, redirect(302, `article/{R:2}/{R:1}`))), map[string]string{
-		"/blog/some-title/342": "302 /article/342/some-title"}},
+		"/blog/some-title/342": "302 /article/342/some-title",
+	}},
 	{"abort", rules(rule(`.*`, rewrite.Action{Type: "abort"}, not(condition("{HTTP_HOST}", "localhost")))), map[string]string{
-		"http://127.0.0.1/": "abort", "http://localhost/": "-"}},
+		"http://127.0.0.1/": "abort", "http://localhost/": "-",
+	}},
 	{"www", rules(rule(`(.*)`, redirect(0, `http://{C:1}/{R:1}`), condition("{HTTP_HOST}", `^www\.(.+)$`))), map[string]string{
-		"http://www.example.com/p?q=1": "301 http://example.com/p?q=1", "http://example.com/p": "-"}},
+		"http://www.example.com/p?q=1": "301 http://example.com/p?q=1", "http://example.com/p": "-",
+	}},
 	{"map", rewrite.Config{Maps: []rewrite.Map{static}, Rules: []rewrite.Rule{
-		rule(`.*`, drop(to(`{C:1}`)), condition(`{StaticRewrites:{REQUEST_URI}}`, `(.+)`))}}, map[string]string{
-		"/php": "/default.aspx?tabid=7116", "/PHP": "/default.aspx?tabid=7116", "/default.aspx": "-", "/php?x=1": "-"}},
+		rule(`.*`, drop(to(`{C:1}`)), condition(`{StaticRewrites:{REQUEST_URI}}`, `(.+)`)),
+	}}, map[string]string{
+		"/php": "/default.aspx?tabid=7116", "/PHP": "/default.aspx?tabid=7116", "/default.aspx": "-", "/php?x=1": "-",
+	}},
 	{"map of a capture", rewrite.Config{Maps: []rewrite.Map{titles}, Rules: []rewrite.Rule{
-		rule(`^article\.aspx$`, drop(redirect(0, `article.aspx?title={C:1}`)), condition(`{QUERY_STRING}`, `(?:^|&)id=([0-9]+)(?:&|$)`), condition(`{IDtoTitle:{C:1}}`, `(.+)`))}}, map[string]string{
-		"/article.aspx?a=b&id=2": "301 /article.aspx?title=some-title-2", "/article.aspx?id=3": "-"}},
+		rule(`^article\.aspx$`, drop(redirect(0, `article.aspx?title={C:1}`)), condition(`{QUERY_STRING}`, `(?:^|&)id=([0-9]+)(?:&|$)`), condition(`{IDtoTitle:{C:1}}`, `(.+)`)),
+	}}, map[string]string{
+		"/article.aspx?a=b&id=2": "301 /article.aspx?title=some-title-2", "/article.aspx?id=3": "-",
+	}},
 	{"last condition", rules(rule(`^article\.aspx$`, drop(to(`article.aspx/{C:1}`)), condition("{QUERY_STRING}", `p1=([0-9]+)`), condition("{QUERY_STRING}", `p2=([a-z]+)`))), map[string]string{
-		"/article.aspx?p1=1&p2=ab": "/article.aspx/ab", "/article.aspx?p1=1": "-"}},
+		"/article.aspx?p1=1&p2=ab": "/article.aspx/ab", "/article.aspx?p1=1": "-",
+	}},
 	{"all captures", rules(tracking(rule(`^article\.aspx$`, drop(to(`/{C:1}/{C:2}`)), condition("{QUERY_STRING}", `p1=([0-9]+)`), condition("{QUERY_STRING}", `p2=([a-z]+)`)))), map[string]string{
-		"/article.aspx?p1=1&p2=ab": "/1/ab"}},
+		"/article.aspx?p1=1&p2=ab": "/1/ab",
+	}},
 	{"all captures of URL and query", rules(tracking(rule(`.*`, drop(redirect(0, `x?0={C:0}&1={C:1}&2={C:2}&3={C:3}`)), condition("{URL}", `^/([a-zA-Z]+)/([0-9]+)/$`), condition("{QUERY_STRING}", `p2=([a-z]+)`)))), map[string]string{
-		"/article/23/?p1=123&p2=abc": "301 /x?0=/article/23/&1=article&2=23&3=abc"}},
+		"/article/23/?p1=123&p2=abc": "301 /x?0=/article/23/&1=article&2=23&3=abc",
+	}},
 	{"optional group", rules(rule(`.*`, redirect(0, `/{C:1}-{C:2}`), condition("{HTTP_HOST}", `^(www\.)?(.+)$`))), map[string]string{
-		"http://x.org/": "301 /-x.org"}},
+		"http://x.org/": "301 /-x.org",
+	}},
 	{"chain", rules(rule(`^a/(.*)`, to(`b/{R:1}`)), stop(rule(`^b/(.*)`, to(`c/{R:1}`))), stop(rule(`^c/(.*)`, to(`d/{R:1}`)))), map[string]string{
-		"/a/t": "/c/t", "/c/t": "/d/t"}},
+		"/a/t": "/c/t", "/c/t": "/d/t",
+	}},
 	{"redirect ends", rules(rule(`a`, redirect(0, `/x`)), rule(`.*`, redirect(0, `/y`))), map[string]string{"/a": "301 /x", "/b": "301 /y"}},
 	{"none with stop", rules(stop(rule(`^admin`, rewrite.Action{})), rule(`(.*)`, to(`/index.php`))), map[string]string{"/admin/x": "-", "/y": "/index.php"}},
 	{"none without stop", rules(rule(`^admin`, rewrite.Action{Type: "none"}), rule(`(.*)`, to(`/index.php`))), map[string]string{"/admin/x": "/index.php"}},
 	{"single page", rules(rule(`.*`, to(`/`), noFile, noFolder)), map[string]string{
-		"/css/a.css": "-", "/CSS/A.css": "-", "/route?x=1": "/?x=1", "/sub": "-", "/sub/": "-", "/a:b": "404", "/index.html/x": "/"}},
+		"/css/a.css": "-", "/CSS/A.css": "-", "/route?x=1": "/?x=1", "/sub": "-", "/sub/": "-", "/a:b": "404", "/index.html/x": "/",
+	}},
 	{"slash", rules(rule(`(.*[^/])$`, redirect(301, `{R:1}/`), noFile, noFolder)), map[string]string{"/foo/bar?z=1": "301 /foo/bar/?z=1", "/css/a.css": "-"}},
 	{"wildcard", rules(wildcard(rule(`blog/*`, redirect(302, `/news/{R:1}`)))), map[string]string{
-		"/blog/a/b": "302 /news/a/b", "/x/blog/a": "-", "/blog/": "302 /news/"}},
+		"/blog/a/b": "302 /news/a/b", "/x/blog/a": "-", "/blog/": "302 /news/",
+	}},
 	{"wildcard condition", rules(wildcard(rule(`*`, redirect(302, `/{C:1}`), condition("{URL}", `/Scripts/*_in.???`)))), map[string]string{
-		"/scripts/a_in.asp": "302 /a", "/scripts/a_in.aspx": "-"}},
+		"/scripts/a_in.asp": "302 /a", "/scripts/a_in.aspx": "-",
+	}},
 	{"wildcard address", rules(wildcard(rule(`*`, rewrite.Action{Type: "abort"}, not(condition("{REMOTE_ADDR}", `127.9.*`))))), map[string]string{"/": "abort"}},
 	{"exact", rules(exact(rule(`a.b`, redirect(302, `/x`)))), map[string]string{"/a.b": "302 /x", "/A.B": "302 /x", "/aXb": "-", "/a.bc": "-"}},
 	{"exact condition", rules(exact(rule(`a`, redirect(302, `/x`), condition("{HTTP_HOST}", "a.example.com")))), map[string]string{
-		"http://a.example.com/a": "302 /x", "http://evil-a.example.com.org/a": "-", "http://aXexample.com/a": "-"}},
+		"http://a.example.com/a": "302 /x", "http://evil-a.example.com.org/a": "-", "http://aXexample.com/a": "-",
+	}},
 	{"part", rules(rule(`blog`, redirect(302, `/{R:0}`))), map[string]string{"/demo/blogger": "302 /blog"}},
 	{"case", rules(sensitive(rule(`^Case$`, redirect(302, `/x`)))), map[string]string{"/Case": "302 /x", "/case": "-"}},
 	{"negated", rules(negated(rule(`^(css|js)/`, to(`/index.html`)))), map[string]string{"/foo": "/index.html", "/css/a.css": "-"}},
 	{"negated R0", rules(negated(rule(`^css/`, redirect(302, `/x/{R:0}`)))), map[string]string{"/foo": "302 /x/foo"}},
 	{"https", rules(rule(`(.*)`, redirect(301, `https://{HTTP_HOST}/{R:1}`), condition("{HTTPS}", `^OFF$`))), map[string]string{
-		"http://h:8080/a?b=1": "301 https://h:8080/a?b=1", "https://h/a": "-"}},
+		"http://h:8080/a?b=1": "301 https://h:8080/a?b=1", "https://h/a": "-",
+	}},
 	{"doubled query", rules(rule(`.*`, redirect(0, `https://{HTTP_HOST}{REQUEST_URI}`))), map[string]string{
-		"/a?b=1": "301 https://h/a?b=1&b=1", "/a": "301 https://h/a"}},
+		"/a?b=1": "301 https://h/a?b=1&b=1", "/a": "301 https://h/a",
+	}},
 	{"no doubled query", rules(rule(`.*`, drop(redirect(0, `https://{HTTP_HOST}{REQUEST_URI}`)))), map[string]string{"/a?b=1": "301 https://h/a?b=1"}},
 	{"see other", rules(rule(`^old/(.*)$`, redirect(303, `new.txt?p={R:1}`))), map[string]string{
-		"/old/ab?z=1": "303 /new.txt?p=ab&z=1", "/old/ab": "303 /new.txt?p=ab"}},
+		"/old/ab?z=1": "303 /new.txt?p=ab&z=1", "/old/ab": "303 /new.txt?p=ab",
+	}},
 	{"escapes", rules(rule(`^sp/(.+)$`, redirect(302, `/t/{R:1}`))), map[string]string{
-		"/sp/a%20b%2Fc": "302 /t/a%20b/c", "/sp/%3Fx=%23y": "302 /t/%3Fx=%23y", "/sp/ü": "302 /t/%C3%BC", `/sp/a%5Cb`: "302 /t/a%5Cb", "/sp/a+b": "302 /t/a+b"}},
+		"/sp/a%20b%2Fc": "302 /t/a%20b/c", "/sp/%3Fx=%23y": "302 /t/%3Fx=%23y", "/sp/ü": "302 /t/%C3%BC", `/sp/a%5Cb`: "302 /t/a%5Cb", "/sp/a+b": "302 /t/a+b",
+	}},
 	{"capture in the query", rules(rule(`^e/(.+)$`, to(`x.php?q={R:1}`))), map[string]string{"/e/a%26b=1": "/x.php?q=a&b=1", "/e/a%23b": "/x.php?q=a%23b", "/e/a%20b": "/x.php?q=a%20b"}},
 	{"encoded capture", rules(rule(`^e/(.+)$`, to(`x.php?q={UrlEncode:{R:1}}`))), map[string]string{"/e/a%26b=1": "/x.php?q=a%26b%3D1"}},
 	{"question mark is data", rules(rule(`^(.*)$`, to(`/x/{R:1}`))), map[string]string{"/a%3Fb=1": "/x/a%3Fb=1"}},
 	{"proxy, escapes encoded again", rewrite.Config{Proxy: []string{"http://127.0.0.1:3000"}, Rules: []rewrite.Rule{rule(`(.*)`, drop(to(`http://127.0.0.1:3000{UNENCODED_URL}`)))}}, map[string]string{
-		"/a%20b": "proxy http://127.0.0.1:3000/a%2520b"}},
+		"/a%20b": "proxy http://127.0.0.1:3000/a%2520b",
+	}},
 	{"proxy, escapes kept", rewrite.Config{KeepEscapes: true, Proxy: []string{"http://127.0.0.1:3000"}, Rules: []rewrite.Rule{rule(`(.*)`, drop(to(`http://127.0.0.1:3000{UNENCODED_URL}`)))}}, map[string]string{
-		"/a%20b": "proxy http://127.0.0.1:3000/a%20b", "/a?b=%20": "proxy http://127.0.0.1:3000/a?b=%20"}},
+		"/a%20b": "proxy http://127.0.0.1:3000/a%20b", "/a?b=%20": "proxy http://127.0.0.1:3000/a?b=%20",
+	}},
 	{"proxy off", rules(rule(`(.*)`, to(`http://10.0.0.1/{R:1}`))), map[string]string{"/x": "proxy 404"}},
 	{"another proxy", rewrite.Config{Proxy: []string{"http://10.0.0.1:81"}, Rules: []rewrite.Rule{rule(`(.*)`, to(`http://10.0.0.1/{R:1}`))}}, map[string]string{"/x": "proxy 404"}},
 	{"reverse proxy", rewrite.Config{Proxy: []string{"http://localhost:8081"}, Rules: []rewrite.Rule{rule(`^webmail/(.*)`, to(`HTTP://LocalHost:8081/{R:1}`))}}, map[string]string{
-		"/webmail/d.aspx?x=1": "proxy http://localhost:8081/d.aspx?x=1", "/webmail/a%3Fb": "proxy http://localhost:8081/a%3Fb", "/webmail/../x": "proxy http://localhost:8081/../x"}},
-	{"proxy by map", rewrite.Config{Proxy: []string{"http://10.0.0.1"}, Maps: []rewrite.Map{{Name: "Up", Entries: map[string]string{"a": "http://10.0.0.1", "b": "http://10.0.0.2"}}},
-		Rules: []rewrite.Rule{rule(`^(\w)/(.*)`, to(`{Up:{R:1}}/{R:2}`))}}, map[string]string{"/a/x": "proxy http://10.0.0.1/x", "/b/x": "proxy 404", "/c/x": "/x"}},
+		"/webmail/d.aspx?x=1": "proxy http://localhost:8081/d.aspx?x=1", "/webmail/a%3Fb": "proxy http://localhost:8081/a%3Fb", "/webmail/../x": "proxy http://localhost:8081/../x",
+	}},
+	{"proxy by map", rewrite.Config{
+		Proxy: []string{"http://10.0.0.1"}, Maps: []rewrite.Map{{Name: "Up", Entries: map[string]string{"a": "http://10.0.0.1", "b": "http://10.0.0.2"}}},
+		Rules: []rewrite.Rule{rule(`^(\w)/(.*)`, to(`{Up:{R:1}}/{R:2}`))},
+	}, map[string]string{"/a/x": "proxy http://10.0.0.1/x", "/b/x": "proxy 404", "/c/x": "/x"}},
 	{"no scheme of the client", rewrite.Config{Proxy: []string{"http://10.0.0.1"}, Rules: []rewrite.Rule{rule(`^go/(.*)`, to(`{R:1}`))}}, map[string]string{"/go/http://10.0.0.1/x": "/http:/10.0.0.1/x"}},
 	{"no redirect of the client", rules(rule(`^go/(.*)`, redirect(302, `{R:1}`)), rule(`^q$`, drop(redirect(302, `{UrlDecode:{QUERY_STRING}}`)))), map[string]string{
-		"/go/http://evil.test/": "302 /http://evil.test/", "/go//evil.test/": "302 /evil.test/", `/go/\evil.test`: "302 /%5Cevil.test", "/q?http%3A%2F%2Fevil.test": "302 /http://evil.test", "/q?%2F%2Fevil.test": "302 /evil.test"}},
+		"/go/http://evil.test/": "302 /http://evil.test/", "/go//evil.test/": "302 /evil.test/", `/go/\evil.test`: "302 /%5Cevil.test", "/q?http%3A%2F%2Fevil.test": "302 /http://evil.test", "/q?%2F%2Fevil.test": "302 /evil.test",
+	}},
 	{"lower case", rules(sensitive(rule(`[A-Z]`, redirect(0, `{ToLower:{URL}}`)))), map[string]string{"/Ab?Q=1": "301 /ab?Q=1", "/ab": "-"}},
 	{"base", rules(below("/blog", rule(`^article/(.*)`, to(`a.aspx?t={R:1}`)))), map[string]string{
-		"/blog/article/x": "/blog/a.aspx?t=x", "/BLOG/article/x": "/blog/a.aspx?t=x", "/article/x": "-", "/blogger/article/x": "-"}},
+		"/blog/article/x": "/blog/a.aspx?t=x", "/BLOG/article/x": "/blog/a.aspx?t=x", "/article/x": "-", "/blogger/article/x": "-",
+	}},
 	{"base, absolute result", rules(below("/blog", rule(`^x$`, to(`/y`))), below("/blog", rule(`^y$`, to(`/z`)))), map[string]string{"/blog/x": "/y"}},
 	{"global", rewrite.Config{Global: true, Rules: []rewrite.Rule{rule(`(.*)`, to(`{C:1}/{R:1}`), condition("{HTTP_HOST}", `^([^_]+)_`))}}, map[string]string{"http://blog_localhost/article/x": "/blog/article/x"}},
 	{"gone", rules(rule(`^gone$`, rewrite.Action{Type: "respond", Status: 410, Reason: "Gone", Description: "It is gone"}), rule(`^x$`, rewrite.Action{Type: "respond", Status: 403, SubStatus: 7})), map[string]string{
-		"/gone": "410.0 Gone It is gone", "/x": "403.7"}},
+		"/gone": "410.0 Gone It is gone", "/x": "403.7",
+	}},
 	{"variable that is not allowed", rules(rewrite.Rule{Name: "v", Match: pattern(`(.*)\.htm$`), Set: []rewrite.Variable{{Name: "X_PATH", Value: "{R:1}"}}, Action: to(`index.php?path={R:1}`)}), map[string]string{"/a.htm": "500", "/b": "-"}},
 	{"any condition", rules(rewrite.Rule{Name: "any", Match: pattern(`.*`), AnyCondition: true, Action: redirect(302, "/{C:0}"), Conditions: []rewrite.Condition{
-		condition("{QUERY_STRING}", "^a"), condition("{HTTP_HOST}", "^b")}}), map[string]string{"http://b/?a": "302 /a?a", "http://b/": "302 /b", "http://c/": "-"}},
+		condition("{QUERY_STRING}", "^a"), condition("{HTTP_HOST}", "^b"),
+	}}), map[string]string{"http://b/?a": "302 /a?a", "http://b/": "302 /b", "http://c/": "-"}},
 	{"any of none", rules(rewrite.Rule{Name: "any", Match: pattern(`.*`), AnyCondition: true, Action: redirect(302, "/x")}), map[string]string{"/": "302 /x"}},
 	{"negated conditions keep captures", rules(rule(`.*`, redirect(302, `/{C:1}`), condition("{QUERY_STRING}", `^a=(.)`), not(condition("{HTTP_HOST}", `^(b)`)))), map[string]string{
-		"http://h/?a=1": "302 /1?a=1", "http://b/?a=1": "-"}},
+		"http://h/?a=1": "302 /1?a=1", "http://b/?a=1": "-",
+	}},
 	{"dots", rules(rule(`^up/(.*)`, to(`/a/{R:1}`))), map[string]string{"/up/../../x": "500", "/up/b/../c": "/a/c", "/up/./b/": "/a/b/"}},
 	{"fragment", rules(rule(`^f$`, redirect(302, `/x#top`))), map[string]string{"/f?a=1": "302 /x?a=1#top"}},
 	{"line breaks", rules(rule(`^f$`, redirect(302, `/x?{UrlDecode:{QUERY_STRING}}`))), map[string]string{"/f?a%0d%0aSet-Cookie:x": "500"}},
 	{"host of a redirect", rules(rule(`.*`, redirect(302, `https://{C:1}.example.com/`), condition("{HTTP_HOST}", `^([a-z]+)\.old$`))), map[string]string{"http://a.old/": "302 https://a.example.com/", "http://evil.test/#.old/": "-"}},
 	{"scheme by map", rewrite.Config{Maps: []rewrite.Map{{Name: "S", Default: "http", Entries: map[string]string{"ON": "https"}}}, Rules: []rewrite.Rule{
-		rule(`^(.*)$`, redirect(302, `{S:{HTTPS}}://x.test/{R:1}`))}}, map[string]string{"http://h/a": "302 http://x.test/a", "https://h/a": "302 https://x.test/a"}},
+		rule(`^(.*)$`, redirect(302, `{S:{HTTPS}}://x.test/{R:1}`)),
+	}}, map[string]string{"http://h/a": "302 http://x.test/a", "https://h/a": "302 https://x.test/a"}},
 	{"port", rules(rule(`.*`, redirect(302, `/{SERVER_PORT}/{SERVER_NAME}/{REMOTE_PORT}/{REQUEST_METHOD}`))), map[string]string{"http://h:99/": "302 /8081/h/5000/GET"}},
 	{"capture of path and query", rules(rule(`.*`, drop(redirect(301, `https://x.test{C:1}`)), condition("{REQUEST_URI}", `^(.*)$`))), map[string]string{
-		"/a?b=1": "301 https://x.test/a?b=1", "/a%3Fb": "301 https://x.test/a%3Fb", "/a%3Fb?c%23": "301 https://x.test/a%3Fb?c%23"}},
+		"/a?b=1": "301 https://x.test/a?b=1", "/a%3Fb": "301 https://x.test/a%3Fb", "/a%3Fb?c%23": "301 https://x.test/a%3Fb?c%23",
+	}},
 	{"default port", rewrite.Config{Proxy: []string{"http://a:80", "https://b"}, Rules: []rewrite.Rule{rule(`^a`, to(`http://a/x`)), rule(`^b`, to(`https://B:443/x`))}}, map[string]string{
-		"/a": "proxy http://a/x", "/b": "proxy https://b/x"}},
+		"/a": "proxy http://a/x", "/b": "proxy https://b/x",
+	}},
 	{"physical", rules(rule(`.*`, redirect(302, `/{REQUEST_FILENAME}`))), map[string]string{"/sub/x": `302 /C:%5Csite%5Csub%5Cx`}},
 }
 
