@@ -65,7 +65,7 @@ func (w *siteWriter) filter(n *node) []*Directive {
 		return []*Directive{w.closed(404, t.source, "requestFiltering", "write it with iis_filter", t.wrong)}
 	}
 	w.report().translated(f.Source, "requestFiltering", "iis_filter")
-	return []*Directive{block(t.kids, "iis_filter")}
+	return []*Directive{w.acceptedOr(block(t.kids, "iis_filter"), 404, f.Source)}
 }
 
 // filterWriter writes an iis_filter.

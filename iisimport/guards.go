@@ -84,7 +84,7 @@ func (w *siteWriter) addresses(n *node) []*Directive {
 		kids = append(kids, directive("proxy_mode"))
 	}
 	w.report().translated(sec.Source, "ipSecurity", "iis_ip_security")
-	return []*Directive{block(kids, "iis_ip_security")}
+	return []*Directive{w.acceptedOr(block(kids, "iis_ip_security"), 403, sec.Source)}
 }
 
 // network reads an entry as a prefix.
@@ -143,7 +143,8 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 	}
 	w.report().waiting(src, "authentication and authorization", "put basic_auth or forward_auth in front of iis_authorization",
 		"there are no Windows accounts here: who needs one gets 401")
-	return []*Directive{block(kids, "iis_authorization").because("Nobody has an account here yet: put basic_auth or forward_auth in front of this.")}
+	d := block(kids, "iis_authorization").because("Nobody has an account here yet: put basic_auth or forward_auth in front of this.")
+	return []*Directive{w.acceptedOr(d, 401, src)}
 }
 
 // authorization writes the rules of system.webServer/security/authorization, and

@@ -43,5 +43,5 @@ func (w *siteWriter) redirect(n *node) []*Directive {
 	w.report().translated(r.Source, what, "iis_redirect, %d", max(r.Status, 302))
 	d := directive("iis_redirect", "*", destination)
 	d.Block, d.hasBlock = kids, kids != nil
-	return []*Directive{d}
+	return []*Directive{w.acceptedOr(d, 404, r.Source)}
 }

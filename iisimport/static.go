@@ -34,7 +34,11 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if h := s.unclear; h != nil {
 		return []*Directive{w.closed(403, h.Source, "handler "+h.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", h.Path))}
 	}
-	out := []*Directive{root, w.contentTypes(n, from, s)}
+	types := w.acceptedOr(w.contentTypes(n, from, s), 404, n.source)
+	if types.Words[0] == "iis_closed" {
+		return []*Directive{types}
+	}
+	out := []*Directive{root, types}
 	if s.sent != nil {
 		w.report().upstream(s.source, fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "run the scripts there, or let the IIS server go on running them",
 			"requests for scripts go to the address in IIS_UPSTREAM")

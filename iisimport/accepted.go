@@ -1,0 +1,59 @@
+package iisimport
+
+import (
+	"context"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/iishttp"
+)
+
+// handlerOf makes the handler of a directive that is checked before it is written.
+var handlerOf = map[string]func() caddyfile.Unmarshaler{
+	"iis_filter":        func() caddyfile.Unmarshaler { return new(iishttp.Filter) },
+	"iis_ip_security":   func() caddyfile.Unmarshaler { return new(iishttp.IPSecurity) },
+	"iis_authorization": func() caddyfile.Unmarshaler { return new(iishttp.Authorization) },
+	"iis_redirect":      func() caddyfile.Unmarshaler { return new(iishttp.Redirect) },
+	"iis_content_types": func() caddyfile.Unmarshaler { return new(iishttp.ContentTypes) },
+}
+
+// accepted asks the handler of a directive whether it takes its words, as Caddy asks when
+// it loads the result: a value that one tenant has mistyped must not stop everybody's
+// configuration.
+func accepted(d *Directive) error {
+	plain := *d
+	plain.Comments = nil
+	if len(plain.Words) > 1 && plain.Words[1] == "*" { // the matcher is not the handler's
+		plain.Words = append([]string{plain.Words[0]}, plain.Words[2:]...)
+	}
+	var sb strings.Builder
+	writeDirectives(&sb, []*Directive{&plain}, 0)
+	tokens, err := caddyfile.Tokenize([]byte(sb.String()), "Caddyfile")
+	if err != nil {
+		return err
+	}
+	h := handlerOf[d.Words[0]]()
+	if err := h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
+		return err
+	}
+	if p, ok := h.(caddy.Provisioner); ok {
+		if err := p.Provision(caddy.Context{Context: context.Background()}); err != nil {
+			return err
+		}
+	}
+	if v, ok := h.(caddy.Validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+// acceptedOr returns the directive, or what closes its place if its handler refuses it.
+func (w *siteWriter) acceptedOr(d *Directive, status int, src iisconfig.Source) *Directive {
+	if err := accepted(d); err != nil {
+		return w.closed(status, src, d.Words[0], "mend the value and import again", err.Error())
+	}
+	return d
+}
