@@ -2,6 +2,7 @@ package ecma
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -46,42 +47,68 @@ var classes = map[byte][]runeRange{
 // out, which both engines compile fastest.
 func (x *parser) set(ranges []runeRange) {
 	if len(ranges) > 0 && ranges[len(ranges)-1].high == lastRune {
-		x.ranges("[^", complement(ranges))
+		x.ranges(true, complement(ranges))
 		return
 	}
-	x.ranges("[", ranges)
+	x.ranges(false, ranges)
 }
 
-func (x *parser) ranges(open string, ranges []runeRange) {
-	x.both(open)
+// ranges writes a class for both engines. Go's regexp gets the ASCII characters of it
+// alone, for it sees no others, and without regard to case it would take U+017F for s and
+// U+212A for k, which ECMAScript does not.
+func (x *parser) ranges(negated bool, ranges []runeRange) {
+	open := "["
+	if negated {
+		open = "[^"
+	}
+	x.back.WriteString(open)
 	for _, r := range ranges {
-		x.classRune(r.low)
-		if r.high > r.low {
-			x.both("-")
-			x.classRune(r.high)
+		writeRange(&x.back, r, `\u%04x`)
+	}
+	x.back.WriteByte(']')
+	if !slices.ContainsFunc(ranges, func(r runeRange) bool { return r.low < utf8.RuneSelf }) {
+		x.lin.WriteString(map[bool]string{true: anything, false: nothing}[negated])
+		return
+	}
+	x.lin.WriteString(open)
+	for _, r := range ranges {
+		if r.low < utf8.RuneSelf {
+			writeRange(&x.lin, runeRange{r.low, min(r.high, utf8.RuneSelf-1)}, `\x{%x}`)
 		}
 	}
-	x.both("]")
+	x.lin.WriteByte(']')
 }
 
-// classRune writes one end of a range.
-func (x *parser) classRune(r rune) {
+// Classes of Go's regexp that all characters are in, and none.
+const (
+	anything = `[\x{0}-\x{10ffff}]`
+	nothing  = `[^\x{0}-\x{10ffff}]`
+)
+
+func writeRange(sb *strings.Builder, r runeRange, escape string) {
+	writeClassRune(sb, r.low, escape)
+	if r.high > r.low {
+		sb.WriteByte('-')
+		writeClassRune(sb, r.high, escape)
+	}
+}
+
+// writeClassRune writes one end of a range.
+func writeClassRune(sb *strings.Builder, r rune, escape string) {
 	if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r > 0xffff {
-		x.both(string(r))
+		sb.WriteRune(r)
 		return
 	}
-	fmt.Fprintf(&x.back, `\u%04x`, r)
-	fmt.Fprintf(&x.lin, `\x{%x}`, r)
+	fmt.Fprintf(sb, escape, r)
 }
 
 // class reads what is in brackets.
 func (x *parser) class() {
 	open := x.at
 	x.at++
-	start := "["
-	if x.peek() == '^' {
+	negated := x.peek() == '^'
+	if negated {
 		x.at++
-		start = "[^"
 	}
 	if x.peek() == ']' {
 		x.at = open
@@ -96,7 +123,7 @@ func (x *parser) class() {
 		all = append(all, x.classRanges()...)
 	}
 	x.at++
-	x.ranges(start, all)
+	x.ranges(negated, all)
 }
 
 // classRanges reads one character, range or escape of a class.

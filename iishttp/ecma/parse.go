@@ -274,6 +274,11 @@ func (x *parser) literal(r rune) {
 		fmt.Fprintf(&x.lin, `\x{%x}`, r)
 		return
 	}
+	if r >= utf8.RuneSelf {
+		x.back.WriteRune(r)
+		x.lin.WriteString(nothing) // see ranges
+		return
+	}
 	if strings.ContainsRune(`\.+*?()|[]{}^$`, r) {
 		x.both(`\`)
 	}

@@ -35,6 +35,10 @@ func TestMatch(t *testing.T) {
 		{"ECMAScript", `k`, true, "\u212a", nil},
 		{"ECMAScript", `[a-z]`, true, "\u017f", nil},
 		{"ECMAScript", `^ß$`, true, "ẞ", nil},
+		{"ECMAScript", `^[^\W]$`, true, "s", []string{"s"}},
+		{"ECMAScript", `^[\W_]$`, true, "k", nil},
+		{"ECMAScript", "\u017f|[\u212a]", true, "sk", nil},
+		{"ECMAScript", "[^\u017f]", true, "s", []string{"s"}},
 		{"ECMAScript", `^ä$`, true, "Ä", []string{"Ä"}},
 		{"ECMAScript", `^.$`, true, "\u2028", nil},
 		{"ECMAScript", `(a)|b\1c`, true, "bc", []string{"bc", ""}},
@@ -119,7 +123,7 @@ func TestNoAnswer(t *testing.T) {
 
 // piece generates patterns of the grammar.
 func piece(depth int) *rapid.Generator[string] {
-	leaf := rapid.SampledFrom([]string{"a", "b", "/", "k", "s", ".", `\.`, `\d`, `\w`, `\S`, "[ab]", "[^a]", "[a-k]", `\b`, "^", "$", "1"})
+	leaf := rapid.SampledFrom([]string{"a", "b", "/", "k", "s", ".", `\.`, `\d`, `\w`, `\S`, `[\W_]`, `[^\W]`, "\u017f", "[\u212a1]", "[^\u017f]", "[\u0100-\u3000]", "[ab]", "[^a]", "[a-k]", `\b`, "^", "$", "1"})
 	if depth == 0 {
 		return leaf
 	}
