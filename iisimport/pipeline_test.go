@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"pgregory.net/rapid"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 var (
