@@ -3,7 +3,6 @@ package rewrite_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
 )
@@ -71,37 +70,5 @@ func BenchmarkCompile(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-// TestRunAllocates: rules that do not fit cost no memory.
-func TestRunAllocates(t *testing.T) {
-	all := typical("")
-	few := rewrite.Config{Rules: all.Rules[35:]}
-	req := get("http://h.example.com/p/last/page?x=1&id=2")
-	count := func(set *rewrite.Set) float64 {
-		return testing.AllocsPerRun(200, func() {
-			if _, err := set.Run(req); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	if a, b := count(compile(t, all)), count(compile(t, few)); a > b {
-		t.Errorf("40 rules allocate %v times, 5 of them %v times", a, b)
-	}
-}
-
-// TestCompileManySites: a server with 1,000 sites of 40 rules each loads in seconds.
-func TestCompileManySites(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
-	start := time.Now()
-	for i := range 1000 {
-		compile(t, typical(fmt.Sprintf("-%d", i)))
-	}
-	// It takes 1 s of a processor; with the other engine for each wildcard, it took 125 s.
-	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
