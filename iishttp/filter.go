@@ -27,6 +27,11 @@ func init() {
 // regard to case but verbs. Lists are not built in: IIS has them in
 // applicationHost.config.
 type Filter struct {
+	// Whether requests pass without a test, and only default documents that
+	// iis_content_types answers with are tested: for places that rules lead to,
+	// whose filter the request has not met.
+	DocumentsOnly bool `json:"documents_only,omitempty"`
+
 	// Whether a path may change when it is decoded a second time, and whether
 	// it may have a plus sign (allowDoubleEscaping). Else: 404.11.
 	AllowDoubleEscaping bool `json:"allow_double_escaping,omitempty"`
@@ -209,6 +214,10 @@ func (f *Filter) compile() (err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (f *Filter) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if f.DocumentsOnly {
+		caddyhttp.SetVar(r.Context(), filterVar, f)
+		return next.ServeHTTP(w, r)
+	}
 	if err := f.test(r); err != nil {
 		return err
 	}

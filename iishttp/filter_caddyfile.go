@@ -18,6 +18,7 @@ func init() {
 // UnmarshalCaddyfile reads:
 //
 //	iis_filter [<matcher>] {
+//		documents_only
 //		allow_double_escaping
 //		deny_high_bit_characters
 //		keep_query_string_escaped
@@ -72,7 +73,7 @@ func (f *Filter) unmarshalWord(d *caddyfile.Dispenser) error {
 	}
 	flags := map[string]*bool{
 		"allow_double_escaping": &f.AllowDoubleEscaping, "deny_high_bit_characters": &f.DenyHighBitCharacters,
-		"keep_query_string_escaped": &f.KeepQueryStringEscaped,
+		"keep_query_string_escaped": &f.KeepQueryStringEscaped, "documents_only": &f.DocumentsOnly,
 	}
 	limits := map[string]**int64{"max_content_length": &f.MaxContentLength, "max_url": &f.MaxURL, "max_query_string": &f.MaxQueryString}
 	lists := map[string]*[]string{

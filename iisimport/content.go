@@ -30,7 +30,8 @@ type siteWriter struct {
 	nodes []*node // without root, the longest path first
 	// matchers counts those of a name in the scope of the site.
 	matchers map[string]int
-	origins  []string // that rules lead to, in the order of the rules
+	origins  []string        // that rules lead to, in the order of the rules
+	varying  map[string]bool // see documentGuards
 }
 
 // content translates what a site serves.

@@ -94,6 +94,46 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
+// TestFixturesLoad loads every real file, all its ports replaced by free ones: what is
+// imported never keeps Caddy from starting.
+func TestFixturesLoad(t *testing.T) {
+	loaded := 0
+	err := filepath.WalkDir(needs.Fixtures(t), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		server, err := readFile(name)
+		if err != nil || len(server.Sites) == 0 {
+			return nil // TestFixtures knows which cannot be read
+		}
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			ports := make(map[uint16]uint16)
+			for _, s := range server.Sites {
+				for _, b := range s.Bindings {
+					if b.Parsed == nil {
+						continue
+					}
+					if ports[b.Parsed.Port] == 0 {
+						ports[b.Parsed.Port] = uint16(ts.FreePort(t))
+					}
+					b.Parsed.Port, b.Parsed.IP = ports[b.Parsed.Port], binding.Binding{}.IP
+				}
+			}
+			plan := iisimport.Import(server, iisimport.Options{})
+			for _, c := range plan.Certificates {
+				c.File, c.KeyFile = ts.PEM(t, c.Name)
+			}
+			caddyfile := string(plan.Caddyfile())
+			ts.Start(t, caddyfile[strings.Index(caddyfile, "\n{\n"):])
+			loaded++
+		})
+		return nil
+	})
+	if err != nil || loaded < 15 {
+		t.Errorf("%d files loaded, %v", loaded, err)
+	}
+}
+
 // TestRun serves real configurations on loopback, each port replaced by a free one,
 // and makes a request to each site.
 func TestRun(t *testing.T) {

@@ -90,8 +90,9 @@ func (m *model) answer(method, target, header string) string {
 			return "302 " + url
 		case "Rewrite":
 			if up, ok := strings.CutPrefix(url, "http://127.0.0.1:21990"); ok {
-				// What protects the client's path and the path of the result.
-				if !m.at(client).account(method) || !m.at(up).account(method) {
+				// The path at the other server is none of the site's: the accounts are
+				// those of the URL that the rule has seen.
+				if set := m.at(p); set.fault || !set.account(method) {
 					return "refused"
 				}
 				return "200 UPSTREAM " + up

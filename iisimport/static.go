@@ -38,7 +38,7 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if types.Words[0] == "iis_closed" {
 		return []*Directive{types}
 	}
-	out := []*Directive{root, types}
+	out := append(w.documentGuards(n), root, types)
 	if s.sent != nil {
 		w.report().upstream(s.source, fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "run the scripts there, or let the IIS server go on running them",
 			"requests for scripts go to the address in IIS_UPSTREAM")
@@ -229,22 +229,54 @@ func (w *siteWriter) documents(n *node) *Directive {
 // closedDocuments are default documents of the folder of a node that have guards of their
 // own: IIS asks them when it answers with the document. They are named by their paths.
 func (w *siteWriter) closedDocuments(n *node) (paths []string) {
+	names := w.again(func(n *node) []*Directive { return []*Directive{w.documents(n)} }, n)[0].Words[1:]
+	guards := func(n *node) string {
+		return plainText(w.again(w.filter, n)) + plainText(w.again(w.addresses, n)) + plainText(w.again(w.allow, n))
+	}
 	for _, other := range w.nodes {
-		if w.over(other) != n || !w.isDocument(n, path.Base(other.path)) || other.physical != "" {
-			continue
-		}
-		guards := func(n *node) string {
-			return plainText(w.filter(n)) + plainText(w.addresses(n)) + plainText(w.allow(n))
-		}
-		if guards(other) != guards(n) {
+		isDocument := slices.ContainsFunc(names, func(doc string) bool { return strings.EqualFold(doc, path.Base(other.path)) })
+		if isDocument && other.physical == "" && w.over(other) == n && guards(other) != guards(n) {
 			paths = append(paths, strings.ToLower(other.path))
 		}
 	}
 	return paths
 }
 
-func (w *siteWriter) isDocument(n *node, name string) bool {
-	return slices.ContainsFunc(w.documents(n).Words[1:], func(doc string) bool { return strings.EqualFold(doc, name) })
+// documentGuards are the guards of the default documents at a node for requests that
+// rules have led there from another place: IIS answers with such a document by a request
+// of its own, which meets the guards in front of the rules, too.
+func (w *siteWriter) documentGuards(n *node) (out []*Directive) {
+	if w.varying == nil {
+		w.varying = map[string]bool{"filter": w.differs(w.filter), "addresses": w.differs(w.addresses)}
+		w.varying["rules"] = w.differs(w.rules) || w.again(w.rules, w.root) != nil
+	}
+	if !w.varying["rules"] {
+		return nil
+	}
+	if filter := w.again(w.filter, n); w.varying["filter"] && len(filter) == 1 && filter[0].Words[0] == "iis_filter" {
+		only := *filter[0]
+		only.Block = append([]*Directive{directive("documents_only")}, only.Block...)
+		out = append(out, &only)
+	}
+	if list := w.again(w.addresses, n); w.varying["addresses"] && list != nil {
+		m := w.matcher("documents")
+		out = append(out, directive(m, "path_regexp", "/$"), block(list, "route", m))
+	}
+	return out
+}
+
+// differs tells whether a step is not the same everywhere.
+func (w *siteWriter) differs(step func(*node) []*Directive) bool {
+	root := plainText(w.again(step, w.root))
+	return slices.ContainsFunc(w.nodes, func(n *node) bool { return plainText(w.again(step, n)) != root })
+}
+
+// again writes a step that is written elsewhere already: the report has it.
+func (w *siteWriter) again(step func(*node) []*Directive, n *node) []*Directive {
+	report, origins := w.b.plan.Report, w.origins
+	w.b.plan.Report = new(Report)
+	defer func() { w.b.plan.Report, w.origins = report, origins }()
+	return step(n)
 }
 
 var reHeaderName = regexp.MustCompile(`^[A-Za-z0-9!#$&'*.^_|~][A-Za-z0-9!#$&'*.^_|~-]*$`)
