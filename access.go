@@ -23,6 +23,12 @@ type Access struct {
 	// counts as one over https.
 	RequireSSL string `json:"require_ssl,omitempty"`
 
+	// If true, requests over http for /.well-known/acme-challenge/<token> reach
+	// the routes, whatever require_ssl and the redirect of hsts say: certificate
+	// authorities ask there (RFC 8555 section 8.3) for certificates that somebody
+	// else than this Caddy obtains. Challenges of its own are answered in any case.
+	ExceptACMEChallenges bool `json:"except_acme_challenges,omitempty"`
+
 	// If true, requests without a client certificate are answered with 403.7.
 	// The bindings' or the endpoint's tls settings must ask for it: they name
 	// the authorities.
@@ -56,6 +62,7 @@ type HSTS struct {
 // access is the compiled form of Access.
 type access struct {
 	requireSSL, redirectSSL bool
+	exceptACME              bool   // challenges need no TLS
 	sslPort                 uint16 // of the redirect
 	requireCertificate      bool
 	hsts                    string // header value, empty for none
@@ -102,6 +109,10 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 				c.sslPort = b.Port
 			}
 		}
+	}
+	hstsRedirect := cfg.HSTS != nil && cfg.HSTS.RedirectHTTP
+	if c.exceptACME = cfg.ExceptACMEChallenges; c.exceptACME && !c.requireSSL && !hstsRedirect {
+		return c, errors.New("except_acme_challenges is an exception from require_ssl, which the site does not have")
 	}
 	switch {
 	case secure > 0:

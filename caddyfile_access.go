@@ -5,22 +5,23 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// parseRequireSSL parses require_ssl, alone or with the word redirect.
+// parseRequireSSL parses require_ssl, alone or with the words redirect and
+// except_acme_challenges.
 func parseRequireSSL(d *caddyfile.Dispenser, site *Site) error {
-	const usage = "require_ssl, or require_ssl redirect"
+	const usage = "require_ssl [redirect] [except_acme_challenges]"
 	if site.RequireSSL != "" {
 		return d.Errf("require_ssl is set twice")
 	}
 	site.RequireSSL = "on"
-	if !d.NextArg() {
-		return noBlock(d, "require_ssl")
-	}
-	if d.Val() != "redirect" {
-		return d.Errf("require_ssl: unknown word %q, expected: %s", d.Val(), usage)
-	}
-	site.RequireSSL = "redirect"
-	if d.NextArg() {
-		return d.Errf("require_ssl takes one word, expected: %s", usage)
+	for d.NextArg() {
+		switch word := d.Val(); {
+		case word == "redirect" && site.RequireSSL == "on" && !site.ExceptACMEChallenges:
+			site.RequireSSL = "redirect"
+		case word == "except_acme_challenges" && !site.ExceptACMEChallenges:
+			site.ExceptACMEChallenges = true
+		default:
+			return d.Errf("require_ssl: unknown word %q, expected: %s", word, usage)
+		}
 	}
 	return noBlock(d, "require_ssl")
 }

@@ -104,6 +104,21 @@ func (a *access) overHTTP(forwarded bool) answer {
 	return answer{}
 }
 
+// acmeChallenges is the path below which authorities ask (RFC 8555 section 8.3).
+const acmeChallenges = "/.well-known/acme-challenge/"
+
+// excepts reports whether a request over http needs no TLS since it is for the
+// token of a challenge, and for nothing else whatever its path is made of.
+func (a *access) excepts(r *http.Request) bool {
+	if !a.exceptACME || a.requireCertificate || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	token, ok := strings.CutPrefix(r.URL.Path, acmeChallenges)
+	return ok && token != "" && r.URL.EscapedPath() == r.URL.Path && strings.IndexFunc(token, func(c rune) bool {
+		return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') // base64url
+	}) < 0
+}
+
 // forwardedHTTPS reports whether a proxy in front of this server, a balancer
 // that has taken TLS off, says that the client came to it by https. Only
 // proxies that trusted_proxies names are believed, and only if each that had

@@ -39,6 +39,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		withdrawHTTP3(w, conn)
 	}
 	now := a.now()
+	if a.challenges.ServeHTTP(w, r) {
+		return
+	}
 	match, ordinary, valid := now.requestOwner(conn.Local, protocol, r.Host)
 	if r.Host == "" && r.ProtoAtLeast(1, 1) {
 		valid = false // only HTTP/1.0 knows requests without a host

@@ -141,6 +141,7 @@ type App struct {
 	identity       *identity
 	options        options
 	certificates   map[string]certsel.Source
+	challenges     *certsel.Challenges
 	boundEndpoints []binding.Endpoint
 	demands        demands
 	sniLog         *sniLog // nil unless enabled

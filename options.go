@@ -94,6 +94,7 @@ func (a *App) loadCertificates() error {
 	if err := a.readCertificates(); err != nil {
 		return err
 	}
+	a.challenges = certsel.NewChallenges(a.certificates)
 	return certsel.CheckManaged(a.certificates)
 }
 

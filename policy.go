@@ -92,8 +92,16 @@ func (a *App) provisionPolicies() error {
 		return fmt.Errorf("tls: %w", err)
 	}
 	// Caddy's own function answers the challenges of every issuer in the
-	// process; only they reach it.
+	// process, and those of its own policies that another node has begun; only
+	// challenges reach it.
 	set.challenge = challenge.TLSConfig
+	challenges, others := a.challenges, set.challenge.GetCertificate
+	set.challenge.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if cert := challenges.Certificate(hello); cert != nil {
+			return cert, nil
+		}
+		return others(hello)
+	}
 	// Keys of Encrypted Client Hello, if Caddy's tls app has any: Caddy gives
 	// them to the configuration that chooses among policies.
 	set.echKeys = (caddytls.ConnectionPolicies{challenge}).TLSConfig(a.ctx).GetEncryptedClientHelloKeys

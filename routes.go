@@ -87,6 +87,9 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // demanded is what the site demands. Which proxies are trusted is known here
 // only, where the server has looked at the request.
 func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
+	if r.TLS == nil && !sr.site.offline && sr.site.access.excepts(r) {
+		return answer{}
+	}
 	if r.TLS != nil || sr.admitted || sr.site.offline || !forwardedHTTPS(r) {
 		return sr.answer
 	}

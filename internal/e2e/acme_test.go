@@ -59,6 +59,12 @@ func (c *countingHandler) count() int {
 
 func startAuthority(t *testing.T, httpPort, tlsPort int, life time.Duration) *authority {
 	t.Helper()
+	return startAuthorityBehind(t, httpPort, tlsPort, life, func(h http.Handler) http.Handler { return h })
+}
+
+// startAuthorityBehind starts an authority with a handler in front of it.
+func startAuthorityBehind(t *testing.T, httpPort, tlsPort int, life time.Duration, wrap func(http.Handler) http.Handler) *authority {
+	t.Helper()
 	// No random failures and no waiting, which pebble has to harden clients.
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
@@ -71,7 +77,7 @@ func startAuthority(t *testing.T, httpPort, tlsPort int, life time.Duration) *au
 	validator := va.New(logger, httpPort, tlsPort, false, resolver, store)
 	front := wfe.New(logger, store, validator, issuer, nil, false, false, 1, 1)
 	counting := &countingHandler{Handler: front.Handler()}
-	server := httptest.NewTLSServer(counting)
+	server := httptest.NewTLSServer(wrap(counting))
 	t.Cleanup(server.Close)
 	rootFile := filepath.Join(t.TempDir(), "authority.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
