@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -255,7 +256,7 @@ func testFarm(t *testing.T, overHTTP, withIssuer bool) {
 	for i := range *farmOrders {
 		names = append(names, fmt.Sprintf("n%d.farm.test", i))
 	}
-	storage := t.TempDir()
+	storage := filepath.Join(t.TempDir(), "storage") // the nodes have ended before it is removed
 	nodes := []string{"node-a", "node-b"}
 	for _, name := range nodes {
 		f.ports[name] = [2]int{ts.FreePort(t), ts.FreePort(t)}

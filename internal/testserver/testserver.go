@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,7 @@ type Server struct {
 // keeps a test off the machine is added to that block.
 func Start(t testing.TB, caddyfile string) *Server {
 	t.Helper()
-	s := &Server{t: t, admin: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), storage: t.TempDir()}
+	s := &Server{t: t, admin: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), storage: storageFolder(t)}
 	Logs.Reset()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -46,6 +47,30 @@ func Start(t testing.TB, caddyfile string) *Server {
 		t.Fatalf("loading the configuration: %v", err)
 	}
 	return s
+}
+
+// storageFolder returns a folder that is removed when the test ends. What Caddy does
+// in the background when it is stopped, such as noting when it has cleaned its
+// storage, may make files there for a moment longer: they are waited for.
+func storageFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "caddy-storage-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("the storage is still written to: %v", err)
+				return
+			}
+		}
+	})
+	return dir
 }
 
 func tail(s string, n int) string {

@@ -27,6 +27,11 @@ type testServer struct {
 
 	wrongCertificate, wrongBody, wrongStatus, closes, noAnswer atomic.Bool
 	requests, handshakes                                       atomic.Int64
+
+	// Handshakes wait until there are so many: of workers that share what is to do,
+	// one may have done it all before another has begun.
+	together int64
+	complete chan struct{}
 }
 
 func newServer(t *testing.T) *testServer {
@@ -54,7 +59,12 @@ func newServer(t *testing.T) *testServer {
 }
 
 func (s *testServer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	s.handshakes.Add(1)
+	if n := s.handshakes.Add(1); n == s.together {
+		close(s.complete)
+	}
+	if s.together > 0 {
+		<-s.complete
+	}
 	cert := s.certs[hello.ServerName]
 	switch {
 	case s.wrongCertificate.Load():
@@ -68,6 +78,7 @@ func (s *testServer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 }
 
 func (s *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	wrongBody := s.wrongBody.Load()
 	s.requests.Add(1)
 	if s.noAnswer.Load() {
 		panic(http.ErrAbortHandler)
@@ -76,7 +87,7 @@ func (s *testServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	body, ok := s.bodies[r.Host]
-	if s.wrongBody.Load() {
+	if wrongBody {
 		body = s.bodies[sites.DefaultHost]
 	}
 	if !ok || s.wrongStatus.Load() {
@@ -112,7 +123,10 @@ func TestRightAnswers(t *testing.T) {
 	for _, mode := range Modes {
 		t.Run(string(mode), func(t *testing.T) {
 			s := newServer(t)
-			result := run(t, s, Options{Mode: mode, Count: 60})
+			if mode == KeepAlive {
+				s.together, s.complete = 3, make(chan struct{})
+			}
+			result := run(t, s, Options{Mode: mode, Count: 60, Time: time.Minute})
 			if err := result.Err(); err != nil {
 				t.Error(err)
 			}
@@ -161,7 +175,12 @@ func TestMistakesAreFound(t *testing.T) {
 func TestMistakesWhileWarmingUp(t *testing.T) {
 	s := newServer(t)
 	s.wrongBody.Store(true)
-	time.AfterFunc(50*time.Millisecond, func() { s.wrongBody.Store(false) })
+	go func() { // until one answer at least was wrong
+		for s.requests.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		s.wrongBody.Store(false)
+	}()
 	result := run(t, s, Options{Mode: KeepAlive, Count: 1_000_000, Warm: 200 * time.Millisecond, Time: 50 * time.Millisecond})
 	if result.Wrong == 0 || result.Err() == nil || result.OK != result.Count {
 		t.Errorf("%d of %d right, %d wrong: %v", result.OK, result.Count, result.Wrong, result.Err())
