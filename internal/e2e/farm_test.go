@@ -39,7 +39,7 @@ const nodeVariable = "CADDY_IIS_E2E_NODE"
 type node struct {
 	Name      string // its User-Agent
 	Config    json.RawMessage
-	Directory string // of the authority, for issuers that name none
+	Directory string // of the authority, for issuers that name none; empty: all name one
 	RootFile  string
 	HTTPPort  int
 	TLSPort   int
@@ -72,17 +72,25 @@ func runNode(raw string) error {
 	roots.AppendCertsFromPEM(root)
 	certmagic.UserAgent = n.Name
 	certmagic.RateLimitEvents, certmagic.RateLimitEventsWindow = 0, 0
-	d := &certmagic.DefaultACME
-	d.CA, d.TestCA, d.TrustedRoots, d.Agreed = n.Directory, n.Directory, roots, true
-	d.Email = "farm@farm.test" // certmagic makes up an invalid one where it finds none
-	d.AltHTTPPort, d.AltTLSALPNPort = n.HTTPPort, n.TLSPort
-	d.DisableHTTPChallenge, d.DisableTLSALPNChallenge = n.NoHTTP, n.NoTLSALPN
+	if n.Directory != "" {
+		setDefaults(&n, roots)
+	}
 	if err := caddy.Load(n.Config, true); err != nil {
 		return err
 	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return caddy.Stop()
+}
+
+// setDefaults makes an authority that of issuers that name none, those of Caddy's
+// tls app included.
+func setDefaults(n *node, roots *x509.CertPool) {
+	d := &certmagic.DefaultACME
+	d.CA, d.TestCA, d.TrustedRoots, d.Agreed = n.Directory, n.Directory, roots, true
+	d.Email = "farm@farm.test" // certmagic makes up an invalid one where it finds none
+	d.AltHTTPPort, d.AltTLSALPNPort = n.HTTPPort, n.TLSPort
+	d.DisableHTTPChallenge, d.DisableTLSALPNChallenge = n.NoHTTP, n.NoTLSALPN
 }
 
 func startNode(t *testing.T, n node) {
@@ -263,12 +271,12 @@ func testFarm(t *testing.T, overHTTP, withIssuer bool) {
 	}
 	for _, name := range nodes {
 		httpPort, tlsPort := f.ports[name][0], f.ports[name][1]
-		issuer, disabled := "", "disable_tlsalpn_challenge"
+		issuer, directory, disabled := "", acme.directory, "disable_tlsalpn_challenge"
 		if !overHTTP {
 			disabled = "disable_http_challenge"
 		}
 		if withIssuer {
-			issuer = acme.issuer(disabled, httpPort, tlsPort)
+			issuer, directory = acme.issuer(disabled, httpPort, tlsPort), ""
 		}
 		config, err := ts.Adapt(fmt.Sprintf(`{
 			iis {
@@ -289,7 +297,7 @@ func testFarm(t *testing.T, overHTTP, withIssuer bool) {
 			t.Fatal(err)
 		}
 		startNode(t, node{
-			Name: name, Config: config, Directory: acme.directory, RootFile: acme.rootFile,
+			Name: name, Config: config, Directory: directory, RootFile: acme.rootFile,
 			HTTPPort: httpPort, TLSPort: tlsPort, NoHTTP: !overHTTP, NoTLSALPN: overHTTP,
 		})
 	}
