@@ -276,7 +276,7 @@ func testFarm(t *testing.T, overHTTP, withIssuer bool) {
 			disabled = "disable_http_challenge"
 		}
 		if withIssuer {
-			issuer, directory = acme.issuer(disabled, httpPort, tlsPort), ""
+			issuer, directory = acme.issuer(disabled+"\nemail farm@farm.test", httpPort, tlsPort), ""
 		}
 		config, err := ts.Adapt(fmt.Sprintf(`{
 			iis {

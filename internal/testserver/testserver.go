@@ -54,7 +54,7 @@ func Start(t testing.TB, caddyfile string) *Server {
 // storage, may make files there for a moment longer: they are waited for.
 func storageFolder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "caddy-storage-")
+	dir, err := os.MkdirTemp("", "caddy-storage-") //nolint:usetesting // t.TempDir does not wait
 	if err != nil {
 		t.Fatal(err)
 	}
