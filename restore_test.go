@@ -88,6 +88,15 @@ func TestRestoreAfterKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// restore after a kill at any moment leaves one whole configuration.
+	restore := func(round string) {
+		if out, err := p.command("iis", "restore").CombinedOutput(); err != nil && !strings.Contains(string(out), "--force replaces it") {
+			t.Fatalf("%s: restore: %v\n%s", round, err, out)
+		}
+		if data, err := os.ReadFile(saved); err != nil || !json.Valid(data) {
+			t.Fatalf("%s: after restore, %q is saved, %v", round, data, err)
+		}
+	}
 	args := []string{"--config", file, "--adapter", "caddyfile"}
 	for round, cut := range []func([]byte) []byte{
 		func([]byte) []byte { return nil },
@@ -121,7 +130,8 @@ func TestRestoreAfterKill(t *testing.T) {
 		if got, err := body(site); err != nil || got != name {
 			t.Errorf("after the restore: %q, %v; want %q", got, err, name)
 		}
-		kill()
+		kill() // while it saves what it resumed with, perhaps
+		restore(name)
 	}
 	// Killed at any moment of a change: after restore there is one of the
 	// configurations, whole.
@@ -139,12 +149,7 @@ func TestRestoreAfterKill(t *testing.T) {
 		time.Sleep(time.Duration(20+37*round) * time.Millisecond) // any moment is right
 		kill()
 		<-done
-		if out, err := p.command("iis", "restore").CombinedOutput(); err != nil && !strings.Contains(string(out), "--force replaces it") {
-			t.Fatalf("restore: %v\n%s", err, out)
-		}
-		if data, err := os.ReadFile(saved); err != nil || !json.Valid(data) {
-			t.Fatalf("round %d: after restore, %q is saved, %v", round, data, err)
-		}
+		restore(fmt.Sprintf("kill %d", round))
 	}
 	kill := p.run(site, "--resume")
 	if got, err := body(site); err != nil || !strings.HasPrefix(got, "kill") && got != "round2" {

@@ -99,12 +99,8 @@ func (s *policySet) watchTrust(settings string) error {
 	if s.trusts[settings] != nil {
 		return nil
 	}
-	names := trustFiles(settings)
-	if len(names) == 0 {
-		return nil
-	}
-	t := &trust{files: sortedKeys(names)}
-	if err := s.watchFiles(settings, t); err != nil {
+	t, err := s.watchFiles(settings, nil)
+	if err != nil || t == nil {
 		return err
 	}
 	s.mu.Lock()
@@ -113,23 +109,47 @@ func (s *policySet) watchTrust(settings string) error {
 	return nil
 }
 
-func (s *policySet) watchFiles(settings string, t *trust) (err error) {
-	t.stop, err = certsel.WatchFiles(s.ctx, t.files, func(ctx context.Context) error { return s.changed(ctx, settings) })
-	return err
+// watchFiles watches what settings name now, nil if that is what is watched
+// already. Files that come between the look into a folder and the beginning of the
+// watch are part of it: it looks again.
+func (s *policySet) watchFiles(settings string, watched []string) (t *trust, err error) {
+	const attempts = 5 // a folder that never stands still is watched anyway
+	names := sortedKeys(trustFiles(settings))
+	for attempt := 1; !slices.Equal(names, watched); attempt++ {
+		if t != nil {
+			t.stop()
+		}
+		t = &trust{files: names}
+		t.stop, err = certsel.WatchFiles(s.ctx, names, func(ctx context.Context) error { return s.changed(ctx, settings) })
+		if err != nil || attempt == attempts {
+			break
+		}
+		watched, names = names, sortedKeys(trustFiles(settings))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
-// followTrust watches other files in place of those that were: folders have others
-// now.
-func (s *policySet) followTrust(settings string, t *trust) error {
-	names := sortedKeys(trustFiles(settings))
-	if slices.Equal(names, t.files) {
-		return nil
-	}
-	t.stop()
+// watched returns the files of settings that are watched; ok is false if nobody has
+// the settings any more.
+func (s *policySet) watched(settings string) (files []string, ok bool) {
 	s.mu.Lock()
-	t.files = names
-	s.mu.Unlock()
-	return s.watchFiles(settings, t)
+	defer s.mu.Unlock()
+	t := s.trusts[settings]
+	if t == nil {
+		return nil, false
+	}
+	return t.files, true
+}
+
+// follow replaces the watch of settings by one of the files that there are now.
+func (s *policySet) follow(settings string, t *trust) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trusts[settings].stop()
+	s.trusts[settings] = t
 }
 
 // dropTrusts ends the watches of settings that no policy has.
@@ -182,10 +202,23 @@ func (a *App) trustChanged(ctx context.Context, settings string) error {
 	if !a.committed.Load() {
 		return errors.New("the configuration does not serve yet") // this is called again
 	}
-	// Before anybody is kept waiting: files may hang.
-	names := trustFiles(settings)
-	maps.DeleteFunc(names, func(_ string, certificates bool) bool { return !certificates })
-	checked := certsel.CheckCertificateFiles(ctx, sortedKeys(names))
+	watched, ok := a.policies.watched(settings)
+	if !ok {
+		return nil
+	}
+	// Before anybody is kept waiting: files may hang. And watched before they are
+	// read: what changes from here on is noticed.
+	fresh, err := a.policies.watchFiles(settings, watched)
+	defer func() {
+		if fresh != nil {
+			fresh.stop()
+		}
+	}()
+	if err == nil {
+		names := trustFiles(settings)
+		maps.DeleteFunc(names, func(_ string, certificates bool) bool { return !certificates })
+		err = certsel.CheckCertificateFiles(ctx, sortedKeys(names))
+	}
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -193,18 +226,17 @@ func (a *App) trustChanged(ctx context.Context, settings string) error {
 		return nil
 	}
 	defer f.finish(a.policies.release)
-	t := a.policies.trusts[settings]
-	if t == nil {
-		return nil // nobody has the settings any more
+	if _, ok := a.policies.watched(settings); !ok {
+		return nil
 	}
-	err := checked
 	if err == nil {
 		err = a.applyTrust(settings)
 	}
-	if err == nil {
-		err = a.policies.followTrust(settings, t)
+	if err == nil && fresh != nil {
+		a.policies.follow(settings, fresh)
+		fresh = nil
 	}
-	a.noteTrust(t, err)
+	a.noteTrust(settings, err)
 	return err
 }
 
@@ -239,12 +271,13 @@ func (a *App) applyTrust(settings string) error {
 }
 
 // noteTrust tells, once, how it went.
-func (a *App) noteTrust(t *trust, err error) {
+func (a *App) noteTrust(settings string, err error) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()
 	}
 	a.policies.mu.Lock()
+	t := a.policies.trusts[settings]
 	known := t.problem
 	t.problem = problem
 	a.policies.mu.Unlock()

@@ -5,6 +5,7 @@ package testserver
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,8 +141,21 @@ func (s *Server) Admin(method, path, body string) (int, string) {
 	return status, answer
 }
 
-// TryAdmin is Admin for other goroutines than the test's.
-func (s *Server) TryAdmin(method, path, body string) (int, string, error) {
+// TryAdmin is Admin for other goroutines than the test's. For a moment after a load
+// the endpoint of before still takes connections, and hangs up on what it is asked
+// there without doing it: such a request is made again.
+func (s *Server) TryAdmin(method, path, body string) (status int, answer string, err error) {
+	for range 10 {
+		status, answer, err = s.tryAdmin(method, path, body)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return status, answer, err
+}
+
+func (s *Server) tryAdmin(method, path, body string) (int, string, error) {
 	req, err := http.NewRequest(method, "http://"+s.admin+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
@@ -156,8 +171,8 @@ func (s *Server) TryAdmin(method, path, body string) (int, string, error) {
 		return 0, "", err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(answer), err
+	content, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(content), err
 }
 
 // AdminJSON makes a GET request to the admin API and decodes the answer.
