@@ -230,7 +230,7 @@ var errRejected = errors.New("clients of this host are rejected")
 func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMatch) error {
 	under := c.policy()
 	if under != nil && under == sn.uniform[c.local.Port()] {
-		return nil // whatever table D1 selects here, it has the same settings
+		return under.speaks(c.proto) // whatever table D1 selects here, it has the same settings
 	}
 	bound := sn.policyOf(match.Binding)
 	here := bound
@@ -244,6 +244,9 @@ func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 	}
 	if here == nil {
 		return nil
+	}
+	if err := here.speaks(c.proto); err != nil {
+		return err
 	}
 	if under != here {
 		if err := here.allows(c); err != nil {
@@ -270,7 +273,7 @@ func (sn *snapshot) askedElsewhere(c *connection, name binding.HostName, chosen 
 		return false
 	}
 	again := probe{local: c.local, protocol: binding.HTTPS, sni: name.String()}
-	live := sn.serving(chosen, again.hello())
+	live, _ := sn.serving(chosen, again.hello())
 	return live == nil || live.policy == here
 }
 
@@ -284,7 +287,7 @@ func (sn *snapshot) assumed(p probe) *connection {
 	}
 	hello := p.hello()
 	var config *tls.Config
-	switch _, live, ordinary := sn.handshakeOwner(p.local, hello); {
+	switch _, live, _, ordinary := sn.handshakeOwner(p.local, hello); {
 	case ordinary != nil:
 		c.made = ordinary.handshake
 		config, _ = ordinary.policies.GetConfigForClient(hello)

@@ -29,6 +29,7 @@ func (a *App) provisionECH() error {
 	config.SessionTicketsDisabled = true // a ticket would be good for any endpoint
 	a.policies.ech = &ordinaryServer{
 		name:      adminapi.ServerECH,
+		tickets:   foreignTickets{tls: a.tls},
 		policies:  &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, nil }},
 		handshake: &handshake{in: a.identity, ordinary: new(identity)},
 	}

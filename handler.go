@@ -39,6 +39,10 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		withdrawHTTP3(w, conn)
 	}
 	now := a.now()
+	if handshakeOf(conn) == challengeHandshake {
+		now.answerItself(w, r, ownAnswer{http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest)})
+		return
+	}
 	if a.challenges.ServeHTTP(w, r) {
 		return
 	}

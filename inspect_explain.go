@@ -127,7 +127,7 @@ func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.P
 		Rule:    explained.Rule.String(), Steps: showSteps(explained.Steps),
 	}
 	hello := p.hello()
-	match, live, ordinary := sn.handshakeOwner(p.local, hello)
+	match, live, _, ordinary := sn.handshakeOwner(p.local, hello)
 	switch {
 	case ordinary != nil:
 		h.Outcome, h.Server = adminapi.OutcomeServer, ordinary.name

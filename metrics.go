@@ -22,7 +22,7 @@ var counters = struct {
 }{
 	handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "handshakes_total",
-		Help: "TLS handshakes by port, by what the client's server name selects (matched, unmatched, missing), and by who serves them (site, ordinary, refused).",
+		Help: "TLS handshakes by port, by what the client's server name selects (matched, unmatched, missing), and by who serves them (site, ordinary, challenge, refused).",
 	}, []string{"port", "server_name", "result"}),
 	refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "refused_handshakes_total",
@@ -57,13 +57,14 @@ const (
 const (
 	resultSite = iota
 	resultOrdinary
+	resultChallenge
 	resultRefused
 	resultKinds
 )
 
 var (
 	nameLabels   = [nameKinds]string{"matched", "unmatched", "missing"}
-	resultLabels = [resultKinds]string{"site", "ordinary", "refused"}
+	resultLabels = [resultKinds]string{"site", "ordinary", "challenge", "refused"}
 )
 
 // portMetrics are the counters of a port, looked up when the configuration is

@@ -29,6 +29,7 @@ type ordinaryServer struct {
 	name     string
 	srv      *caddyhttp.Server
 	policies *tls.Config // chooses among the server's connection policies
+	tickets  foreignTickets
 
 	// The hosts that the server's routes name, by which it owns requests and
 	// server names: exact ones, and wildcards as ".example.com".
@@ -130,6 +131,7 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 	}
 	srv.Listen, srv.ListenProtocols = listen, listenProtocols
 	ordinary := newOrdinaryServer(a.ctx, name, srv)
+	ordinary.tickets.tls = a.tls
 	ordinary.handshake = &handshake{in: a.identity, ordinary: new(identity)}
 	for i := range taken {
 		taken[i].server = ordinary
@@ -345,7 +347,11 @@ func (o *ordinaryServer) claims(hello *tls.ClientHelloInfo) bool {
 // configForClient chooses among the server's own connection policies.
 func (o *ordinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
 	conn.Handshake.Store(o.handshake)
-	return o.policies.GetConfigForClient(hello)
+	config, err := o.policies.GetConfigForClient(hello)
+	if err != nil || config == nil {
+		return config, err
+	}
+	return o.tickets.refusing(config), nil
 }
 
 // owns reports whether a request is the server's that no binding names by host.

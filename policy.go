@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/mholt/acmez/v3"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 )
@@ -79,6 +80,9 @@ type policy struct {
 	tcp  *tls.Config
 	quic *tls.Config // nil: HTTP/3 is off
 
+	// What handshakes are made with, for their certificate.
+	boundTCP, boundQUIC *boundTickets
+
 	release func() // cleans up what was loaded for it
 }
 
@@ -95,6 +99,7 @@ func (a *App) provisionPolicies() error {
 	// process, and those of its own policies that another node has begun; only
 	// challenges reach it.
 	set.challenge = challenge.TLSConfig
+	set.challenge.SessionTicketsDisabled = true // no session of anybody else's is resumed by one
 	challenges, others := a.challenges, set.challenge.GetCertificate
 	set.challenge.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if cert := challenges.Certificate(hello); cert != nil {
@@ -155,7 +160,8 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 		// function would keep all of it.
 		config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
 	}
-	bindTickets(config, ticketKeys(s.tls, config), key.ip, key.port)
+	// Caddy puts it there for challenges, which have a configuration of their own.
+	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == acmez.ACMETLS1Protocol })
 	p := &policy{tcp: config, release: release}
 	if key.flags&binding.FlagNoQUIC == 0 && config.MaxVersion >= tls.VersionTLS13 { // QUIC has no other
 		p.quic = config
@@ -165,6 +171,8 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 		p.tcp = config.Clone()
 		p.tcp.MaxVersion = min(config.MaxVersion, tls.VersionTLS12)
 	}
+	keys := ticketKeys(s.tls, config)
+	p.boundTCP, p.boundQUIC = bindTickets(p.tcp, keys, key), bindTickets(config, keys, key)
 	s.policies[key] = p
 	return p, nil
 }
@@ -213,18 +221,26 @@ func (p *policy) allows(c *connection) error {
 		config = p.quic
 	}
 	switch {
-	case config == nil:
-		return errNoQUIC
 	case state.Version < config.MinVersion || state.Version > config.MaxVersion:
 		return fmt.Errorf("the connection has %s", tls.VersionName(state.Version))
 	case state.Version < tls.VersionTLS13 && !slices.Contains(config.CipherSuites, state.CipherSuite):
 		return fmt.Errorf("the connection has %s", tls.CipherSuiteName(state.CipherSuite))
 	case state.CurveID != 0 && len(config.CurvePreferences) > 0 && !slices.Contains(config.CurvePreferences, state.CurveID):
 		return fmt.Errorf("the connection has the curve %s", state.CurveID)
-	case c.proto == 2 && !slices.Contains(config.NextProtos, "h2"):
-		return errors.New("the connection has HTTP/2")
 	case c.proto < 3 && state.NegotiatedProtocol != "" && len(config.NextProtos) > 0 && !slices.Contains(config.NextProtos, state.NegotiatedProtocol):
 		return fmt.Errorf("the connection has the protocol %q", state.NegotiatedProtocol)
+	}
+	return nil
+}
+
+// speaks tells why this policy has not a version of HTTP. Behind a listener wrapper
+// net/http takes the preface of HTTP/2 on any connection, whatever was negotiated.
+func (p *policy) speaks(proto int) error {
+	switch {
+	case proto == 3 && p.quic == nil:
+		return errNoQUIC
+	case proto == 2 && !slices.Contains(p.tcp.NextProtos, "h2"):
+		return errors.New("the connection has HTTP/2")
 	}
 	return nil
 }

@@ -1,8 +1,11 @@
 package caddyiis_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -175,6 +178,31 @@ func TestServeCoalescing(t *testing.T) {
 				t.Errorf("%s, SNI %q: %d connections, want 1", proto, sni, n)
 			}
 			client.Close()
+		}
+	}
+}
+
+// TestNoHTTP2BehindWrappers: where a listener wrapper stands behind TLS, net/http
+// takes the preface of HTTP/2 on any connection, whatever was negotiated. A binding
+// without HTTP/2 refuses the requests.
+func TestNoHTTP2BehindWrappers(t *testing.T) {
+	port := ts.FreePort(t)
+	startIIS(t, "servers {\nlistener_wrappers {\nhttp_redirect\ntls\nproxy_protocol\n}\n}\n"+certificates(t, "a.test", "b.test")+
+		fmt.Sprintf("site 1 A {\nbinding https *:%[1]d:a.test {\nsni\ncertificate a.test\ndisable_http2\n}\nrespond a\n}\nsite 2 B {\nbinding https *:%[1]d:b.test {\nsni\ncertificate b.test\n}\nrespond b\n}\n", port))
+	for name, want := range map[string]int{"a.test": 421, "b.test": 200} {
+		transport := &http.Transport{Protocols: new(http.Protocols), DisableKeepAlives: true}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: name}}
+			return dialer.DialContext(ctx, "tcp", at("127.0.0.1", port))
+		}
+		resp, err := (&http.Client{Transport: transport}).Get("http://" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want || resp.ProtoMajor != 2 {
+			t.Errorf("%s: %s %d, want %d", name, resp.Proto, resp.StatusCode, want)
 		}
 	}
 }

@@ -62,11 +62,12 @@ func (s *served) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 // handshake is what a connection remembers of its handshake: who owned it, in
 // which configuration.
 type handshake struct {
-	in       *identity
-	ordinary *identity     // the ordinary server, or
-	policy   *policy       // of the record of a binding or an endpoint,
-	name     string        // the name of its certificate
-	flags    binding.Flags // and its flags
+	in        *identity
+	challenge bool          // of a certificate authority: no request has a place there
+	ordinary  *identity     // the ordinary server, or
+	policy    *policy       // of the record of a binding or an endpoint,
+	name      string        // the name of its certificate
+	flags     binding.Flags // and its flags
 
 	// What serves the handshake while it is under way, and what the connection
 	// remembers from its first request on: it outlives the configuration, and
@@ -100,9 +101,25 @@ func handshakeOf(conn *front.Conn) *handshake {
 }
 
 var (
-	errNoCertificate = errors.New("no certificate for this address, port and server name")
-	errNoQUIC        = errors.New("HTTP/3 is disabled for this binding")
+	errNoCertificate = refusal{errors.New("no certificate for this address, port and server name"), alertUnrecognizedName}
+	errNoQUIC        = refusal{errors.New("HTTP/3 is disabled for this binding"), alertNoApplicationProtocol}
 )
+
+// refusal is the error of a refused handshake, with the alert that clients get over
+// QUIC. Over TCP the connection is reset.
+type refusal struct {
+	error
+	alert tls.AlertError
+}
+
+// The alerts of RFC 6066 section 3 and RFC 7301 section 3.2.
+const (
+	alertUnrecognizedName      tls.AlertError = 112
+	alertNoApplicationProtocol tls.AlertError = 120
+)
+
+// Unwrap lets crypto/tls find the alert.
+func (r refusal) Unwrap() []error { return []error{r.error, r.alert} }
 
 // makeRecords puts a certificate and a connection policy to each record. Those of
 // the snapshot before are taken over.
@@ -169,32 +186,37 @@ func (a *App) newRecord(rec *binding.Record) (*record, error) {
 // that bindings know come first, then those of the ordinary sites, then public
 // names of Encrypted Client Hello, then the endpoint's certificate, and last
 // whatever else the ordinary server serves.
-func (sn *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *ordinaryServer) {
+func (sn *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *tls.Certificate, *ordinaryServer) {
 	match := sn.certificateMatch(local, hello.ServerName)
 	ordinary := sn.app.ordinaryAt(local, true)
 	if ordinary != nil && !match.Known && ordinary.claims(hello) {
-		return match, nil, ordinary
+		return match, nil, nil, ordinary
 	}
 	if ech := sn.echOwner(match, hello); ech != nil && sn.bindingsCover(local, binding.HTTPS) {
-		return match, nil, ech
+		return match, nil, nil, ech
 	}
-	if live := sn.serving(match, hello); live != nil {
-		return match, live, nil
+	if live, cert := sn.serving(match, hello); live != nil {
+		return match, live, cert, nil
 	}
 	if match.Reason != binding.ReasonNoRecord {
 		ordinary = nil // what is refused is refused
 	}
-	return match, nil, ordinary
+	return match, nil, nil, ordinary
 }
+
+// challengeHandshake is what the handshake of a challenge leaves.
+var challengeHandshake = &handshake{challenge: true}
 
 // configForClient is table D1 at work: it decides which certificate and which
 // TLS settings a connection gets.
 func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
+	now := a.now()
 	if isChallenge(hello) {
+		now.countHandshake(conn.Local.Port(), now.certificateMatch(conn.Local, hello.ServerName), hello.ServerName, resultChallenge)
+		conn.Handshake.Store(challengeHandshake)
 		return a.policies.challenge, nil
 	}
-	now := a.now()
-	match, live, ordinary := now.handshakeOwner(conn.Local, hello)
+	match, live, cert, ordinary := now.handshakeOwner(conn.Local, hello)
 	switch {
 	case ordinary != nil:
 		now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultOrdinary)
@@ -212,9 +234,9 @@ func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tl
 	now.fellBack(hello, conn, match, live)
 	conn.Handshake.Store(live.handshake)
 	if conn.QUIC {
-		return live.policy.quic, nil
+		return live.policy.boundQUIC.with(cert), nil
 	}
-	return live.policy.tcp, nil
+	return live.policy.boundTCP.with(cert), nil
 }
 
 // certificateMatch asks table D1, for addresses that the bindings cover: on a
@@ -226,19 +248,23 @@ func (sn *snapshot) certificateMatch(local netip.AddrPort, serverName string) bi
 	return sn.tables.Certificate(local, serverName)
 }
 
-// serving returns the record that serves a handshake: the one that table D1
-// selects or, while its source has no certificate, the endpoint's.
-func (sn *snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *record {
+// serving returns the record that serves a handshake, and its certificate: the
+// record that table D1 selects or, while its source has no certificate, the
+// endpoint's.
+func (sn *snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHelloInfo) (*record, *tls.Certificate) {
 	for _, rec := range [...]*binding.Record{match.Record, match.Fallback} {
 		if rec == nil {
 			continue
 		}
 		live := sn.records[rec.Index]
-		if live.source != nil && live.source.Select(hello) != nil {
-			return live
+		if live.source == nil {
+			continue
+		}
+		if cert := live.source.Select(hello); cert != nil {
+			return live, cert
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // certificateOf hands crypto/tls the certificate of the record that
