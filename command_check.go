@@ -13,6 +13,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -97,11 +98,23 @@ func checkFile(path, adapter string) ([]adminapi.Finding, error) {
 			return nil, err
 		}
 	}
-	raw, _, _, err := caddycmd.LoadConfig(path, adapter)
+	raw, err := loadQuietly(path, adapter)
 	if err != nil {
 		return refusedFinding(err), nil
 	}
 	return checkConfig(raw)
+}
+
+// loadQuietly reads a configuration file without what Caddy logs about that, which
+// would stand before the answer.
+func loadQuietly(path, adapter string) ([]byte, error) {
+	_, before, lines := caddy.BufferedLog()
+	defer func() {
+		lines.FlushTo(zap.NewNop())
+		caddy.UnbufferDefaultLogger(before)
+	}()
+	raw, _, _, err := caddycmd.LoadConfig(path, adapter)
+	return raw, err
 }
 
 func refusedFinding(err error) []adminapi.Finding {

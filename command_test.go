@@ -255,5 +255,8 @@ func TestExitCodes(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.HasPrefix(out.String(), c.out) {
 			t.Errorf("caddy iis %s: exit code %d, %q, %q; want %d, %q", c.line, code, out.String(), errOut.String(), c.code, c.out)
 		}
+		if strings.Contains(errOut.String(), `"level":`) || strings.Contains(errOut.String(), "\tINFO\t") {
+			t.Errorf("caddy iis %s: log lines beside the answer: %q", c.line, errOut.String())
+		}
 	}
 }

@@ -70,7 +70,8 @@ var (
 // portMetrics are the counters of a port, looked up when the configuration is
 // loaded.
 type portMetrics struct {
-	handshakes   [nameKinds][resultKinds]prometheus.Counter
+	secure       bool                                       // it has https bindings
+	handshakes   [nameKinds][resultKinds]prometheus.Counter // if so
 	unknownHosts prometheus.Counter
 }
 
@@ -160,19 +161,26 @@ func (a *App) provisionMetrics() error {
 // countPorts looks the counters of all ports up, those of the snapshot before
 // excepted.
 func (sn *snapshot) countPorts(before *snapshot) {
-	sn.ports = make(map[uint16]*portMetrics)
+	secure := make(map[uint16]bool)
 	for _, endpoint := range sn.state.Endpoints {
 		port := endpoint.Addr.Port()
-		if before != nil && before.ports[port] != nil {
+		secure[port] = secure[port] || endpoint.TLS
+	}
+	sn.ports = make(map[uint16]*portMetrics)
+	for port, secure := range secure {
+		if before != nil && before.ports[port] != nil && before.ports[port].secure == secure {
 			sn.ports[port] = before.ports[port]
-		} else if sn.ports[port] == nil {
-			sn.ports[port] = newPortMetrics(strconv.Itoa(int(port)))
+		} else {
+			sn.ports[port] = newPortMetrics(strconv.Itoa(int(port)), secure)
 		}
 	}
 }
 
-func newPortMetrics(port string) *portMetrics {
-	m := &portMetrics{unknownHosts: counters.unknownHosts.WithLabelValues(port)}
+func newPortMetrics(port string, secure bool) *portMetrics {
+	m := &portMetrics{unknownHosts: counters.unknownHosts.WithLabelValues(port), secure: secure}
+	if !secure {
+		return m
+	}
 	for name := range m.handshakes {
 		for result := range m.handshakes[name] {
 			m.handshakes[name][result] = counters.handshakes.WithLabelValues(port, nameLabels[name], resultLabels[result])
@@ -227,13 +235,16 @@ func (sn *snapshot) forgetBut(other *snapshot) {
 }
 
 func (sn *snapshot) forgetPortsBut(other *snapshot) {
-	for port := range sn.ports {
-		if other == nil || other.ports[port] == nil {
-			labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
+	for port, m := range sn.ports {
+		labels := prometheus.Labels{"port": strconv.Itoa(int(port))}
+		gone := other == nil || other.ports[port] == nil
+		if gone {
+			counters.unknownHosts.DeletePartialMatch(labels)
+		}
+		if gone || m.secure && !other.ports[port].secure {
 			counters.handshakes.DeletePartialMatch(labels)
 			counters.refused.DeletePartialMatch(labels)
 			counters.fallbacks.DeletePartialMatch(labels)
-			counters.unknownHosts.DeletePartialMatch(labels)
 		}
 	}
 	if other == nil {
@@ -266,7 +277,7 @@ func (sn *snapshot) countHandshake(port uint16, match binding.CertificateMatch, 
 	case match.Known || result == resultOrdinary:
 		name = nameMatched
 	}
-	if p := sn.ports[port]; p != nil {
+	if p := sn.ports[port]; p != nil && p.secure {
 		p.handshakes[name][result].Inc()
 	}
 }

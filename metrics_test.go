@@ -68,6 +68,7 @@ func TestMetrics(t *testing.T) {
 	check("2", "caddy_iis_handshakes_total", port, `server_name="matched"`, `result="site"`)
 	check("1", "caddy_iis_handshakes_total", port, `server_name="missing"`, `result="site"`)
 	check("1", "caddy_iis_handshakes_total", port, `server_name="unmatched"`, `result="site"`)
+	check("", "caddy_iis_handshakes_total", fmt.Sprintf(`port="%d"`, httpPort))
 	check("3", "caddy_iis_requests_total", `site="1"`, `class="2xx"`)
 	check("1", "caddy_iis_requests_total", `site="2"`, `class="4xx"`)
 	check("1", "caddy_iis_unknown_host_requests_total", port)
