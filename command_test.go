@@ -194,7 +194,7 @@ func TestJSON(t *testing.T) {
 	s := startSession(t, "main.caddyfile")
 	for _, line := range []string{
 		"list", "show 1", "endpoints", "certificates", "check", "commands",
-		"explain 127.0.0.1:TLS55 --sni www.contoso.test", "verify",
+		"explain 127.0.0.1:TLS55 --sni www.contoso.test",
 	} {
 		var out, errOut bytes.Buffer
 		args := append(splitArgs(t, s.expand(line)), "--json", "--address", s.AdminAddr())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,6 +149,7 @@ func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.P
 	case auth != tls.NoClientCert:
 		h.ClientCertificate = adminapi.CertificateRequested
 	}
+	h.Protocols = live.policy.protocols()
 	if live.source == nil {
 		return h, nil
 	}
@@ -156,9 +158,25 @@ func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.P
 	return h, certificateProblems(cert, p.name())
 }
 
+// protocols are those of HTTP that a connection can be made for under a policy. A
+// policy without ALPN leaves it to HTTP/1.1.
+func (p *policy) protocols() []string {
+	var list []string
+	for _, known := range []struct{ alpn, name string }{{"http/1.1", "h1"}, {"h2", "h2"}} {
+		if slices.Contains(p.tcp.NextProtos, known.alpn) || len(p.tcp.NextProtos) == 0 && known.name == "h1" {
+			list = append(list, known.name)
+		}
+	}
+	if p.quic != nil {
+		list = append(list, "h3")
+	}
+	return list
+}
+
 // refuse says why a handshake is refused.
 func refuse(h *adminapi.Handshake, match binding.CertificateMatch) adminapi.Problem {
 	h.Outcome, h.Reason = adminapi.OutcomeRefused, match.Reason.String()
+	h.Deliberate = match.Reason != binding.ReasonNone && match.Reason != binding.ReasonNoRecord
 	if match.Record != nil {
 		h.Record, h.Certificate = match.Record.Key(), match.Record.Certificate
 		h.Reason = fmt.Sprintf("certificate %q is not available yet", h.Certificate)

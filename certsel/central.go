@@ -114,7 +114,11 @@ func (c *CentralStore) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if hello.ServerName == "" {
 		return nil
 	}
-	cert, ok := c.store.GetContext(hello.Context(), hello.ServerName, time.Now())
+	ctx := hello.Context()
+	if ctx == nil {
+		ctx = context.Background() // nobody has sent it: somebody asks what would be
+	}
+	cert, ok := c.store.GetContext(ctx, hello.ServerName, time.Now())
 	if !ok {
 		return nil
 	}

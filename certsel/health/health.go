@@ -21,6 +21,15 @@ type Problem struct {
 	Fix     string
 }
 
+// Refused reports whether browsers do not go on, whoever has issued the certificate.
+func (p Problem) Refused() bool {
+	switch p.Code {
+	case Expired, NotYetValid, WeakKey, WeakSigned, NotForServer:
+		return true
+	}
+	return false
+}
+
 // The codes of problems.
 const (
 	Expired      = "certificate-expired"

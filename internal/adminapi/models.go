@@ -303,8 +303,16 @@ type Handshake struct {
 	// Server is the name of the ordinary HTTP server.
 	Server string `json:"server,omitempty"`
 
+	// Protocols are those of HTTP that the client can speak here: h1, h2 and h3. For
+	// an ordinary server, or if the handshake is refused, they are unknown.
+	Protocols []string `json:"protocols,omitempty"`
+
 	// Reason says why the handshake is refused.
 	Reason string `json:"reason,omitempty"`
+
+	// Deliberate tells that it is refused since the configuration says so, by
+	// sni_missing, sni_unmatched or reject, and not for want of a certificate.
+	Deliberate bool `json:"deliberate,omitempty"`
 }
 
 // Request is who answers a request.

@@ -23,8 +23,10 @@ const (
 	ExitUsage    = 2 // the command line is wrong
 	ExitWarnings = 1 // check: there are warnings
 	ExitErrors   = 2 // check: there are errors
-	ExitDiffers  = 1 // verify: something is not as expected
+	ExitDiffers  = 1 // verify: something is not as the configuration says, or not as on the other server
+	ExitBroken   = 2 // verify: somebody gets an error, or nothing
 	ExitNotAsked = 3 // check and verify: nothing could be found out
+	ExitUnknown  = 4 // verify: what is not as expected cannot be judged
 )
 
 // Env is what a command works with.

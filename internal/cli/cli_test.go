@@ -53,9 +53,9 @@ func TestTableFitsTerminal(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	p := &progress{total: 4}
-	p.done(false)
-	p.done(true)
-	if got, want := p.bar(), "[###############...............] 2 of 4, 1 differ"; got != want {
+	p.done(ClassExpected)
+	p.done(ClassUnknown)
+	if got, want := p.bar(), "[###############...............] 2 of 4, 1 not as expected"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"time"
-
-	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
 
 // Verification is what Verify is asked for.
@@ -26,17 +25,49 @@ type Verification struct {
 	Timeout  time.Duration // of each connection
 	Path     string        // to request
 
+	// Paths is a file with what else is requested, and the status that is right
+	// there.
+	Paths string
+
+	// Protocols are those of HTTP that are spoken on https: h1, h2, h3.
+	Protocols []string
+
+	// Roots are files with the authorities that clients trust beside those of
+	// this machine; the word internal stands for Caddy's own.
+	Roots []string
+
+	// Cert and Key are files with the certificate that is shown where the server
+	// asks for one. Both are empty if none is.
+	Cert, Key string
+
+	// GiveUp is after how many failures in a row at one address, without any
+	// answer in between, the rest is not tried. 0: all are.
+	GiveUp int
+
 	// OnlyDifferences leaves out of the table what is as expected.
 	OnlyDifferences bool
+
+	client *tls.Certificate // of Cert and Key
+	roots  *x509.CertPool   // nil: those of this machine
+	paths  []pathLine
 }
+
+// The protocols of HTTP.
+const (
+	protocolH1 = "h1"
+	protocolH2 = "h2"
+	protocolH3 = "h3"
+)
 
 // Comparison is one connection with what came of it.
 type Comparison struct {
 	Endpoint string `json:"endpoint"` // IP:port of the configuration
 	Address  string `json:"address"`  // that was connected to
 	Scheme   string `json:"scheme"`
+	Protocol string `json:"protocol"` // h1, h2 or h3
 	SNI      string `json:"sni,omitempty"`
 	Host     string `json:"host"`
+	Path     string `json:"path"`
 
 	Expected Expectation `json:"expected"`
 	Got      Answer      `json:"got"`
@@ -44,12 +75,16 @@ type Comparison struct {
 	// Against is what the other server did.
 	Against *Answer `json:"against,omitempty"`
 
-	// Differences are those between what was expected and what came, and
-	// between the two servers.
-	Differences []string `json:"differences,omitempty"`
+	// Class is the worst of the reasons, "expected" if there are none.
+	Class Class `json:"class"`
 
-	local string // as the server sees it
-	other string // where the other server has it
+	// Reasons are why it is not as expected.
+	Reasons []Reason `json:"reasons,omitempty"`
+
+	named  bool   // the host is one of a binding
+	status int    // that --paths names, 0: none
+	local  string // as the server sees it
+	other  string // where the other server has it
 }
 
 // Expectation is what the tables of the server say.
@@ -61,135 +96,89 @@ type Expectation struct {
 	Site        uint32 `json:"site,omitempty"`
 	Status      int    `json:"status,omitempty"`
 
-	// ClientCertificate is as of the handshake. None is shown here, so where
-	// one is required, the connection ends.
+	// ClientCertificate is as of the handshake.
 	ClientCertificate string `json:"client_certificate,omitempty"`
-}
 
-// Report is the result of Verify in JSON.
-type Report struct {
-	Total       int           `json:"total"`
-	Differ      int           `json:"differ"`
-	Comparisons []*Comparison `json:"comparisons"`
+	// NotOffered tells that the configuration leaves the protocol out.
+	NotOffered bool `json:"not_offered,omitempty"`
+
+	refusal     string // why the handshake is refused
+	deliberate  bool   // since somebody wanted it so
+	unavailable bool   // for want of the certificate that is meant
 }
 
 // Verify makes real connections for each binding, and compares what comes with
 // what the tables say and with another server.
 func Verify(ctx context.Context, e *Env, v Verification) error {
-	if v.Parallel < 1 {
-		return &ExitError{ExitNotAsked, fmt.Errorf("--parallel %d: at least one connection at a time is needed", v.Parallel)}
-	}
-	if _, err := url.ParseRequestURI(v.Path); err != nil {
-		return &ExitError{ExitNotAsked, fmt.Errorf("--path %q: expected a path, such as /", v.Path)}
+	notAsked := func(err error) error { return &ExitError{ExitNotAsked, err} }
+	if err := v.prepare(ctx, e); err != nil {
+		return notAsked(err)
 	}
 	list, err := e.plan(ctx, v)
 	if err != nil {
-		return &ExitError{ExitNotAsked, err}
+		return notAsked(err)
 	}
 	if len(list) == 0 {
-		return &ExitError{ExitNotAsked, fmt.Errorf("there is nothing to verify: no endpoint listens (caddy iis endpoints says why)")}
+		return notAsked(errors.New("there is nothing to verify: no endpoint listens (caddy iis endpoints says why)"))
 	}
-	if err := e.compareAll(ctx, v, list); err != nil {
-		return &ExitError{ExitNotAsked, err}
+	r := e.newRun(v, list)
+	if err := r.all(ctx); err != nil {
+		return notAsked(err)
 	}
-	return e.report(v, list)
+	return e.report(v, r)
 }
 
-// compareAll makes the comparisons, several at a time.
-func (e *Env) compareAll(ctx context.Context, v Verification, list []*Comparison) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	progress := e.startProgress(len(list))
-	work := make(chan *Comparison)
-	var wg sync.WaitGroup
-	for range min(v.Parallel, len(list)) {
-		wg.Go(func() {
-			for c := range work {
-				if err := e.compare(ctx, v, c); err != nil {
-					cancel(err)
-				}
-				progress.done(len(c.Differences) > 0)
-			}
-		})
+// prepare checks the settings and reads the files that they name.
+func (v *Verification) prepare(ctx context.Context, e *Env) error {
+	if v.Parallel < 1 {
+		return fmt.Errorf("--parallel %d: at least one connection at a time is needed", v.Parallel)
 	}
-feed:
-	for _, c := range list {
-		select {
-		case work <- c:
-		case <-ctx.Done():
-			break feed
+	if v.Timeout <= 0 {
+		return fmt.Errorf("--timeout %v: a connection needs time, such as 10s", v.Timeout)
+	}
+	if v.GiveUp < 0 {
+		return fmt.Errorf("--give-up %d: expected a number of failures, or 0 for never", v.GiveUp)
+	}
+	if err := validPath(v.Path); err != nil {
+		return fmt.Errorf("--path: %w", err)
+	}
+	if len(v.Protocols) == 0 {
+		v.Protocols = []string{protocolH1}
+	}
+	for _, p := range v.Protocols {
+		if !slices.Contains([]string{protocolH1, protocolH2, protocolH3}, p) {
+			return fmt.Errorf("--protocols: unknown word %q: expected h1, h2 or h3, such as --protocols h1,h3", p)
 		}
 	}
-	close(work)
-	wg.Wait()
-	progress.stop()
-	return context.Cause(ctx)
-}
-
-// compare makes one comparison. Should the configuration change between asking
-// and connecting, it is made once more.
-func (e *Env) compare(ctx context.Context, v Verification, c *Comparison) error {
-	for attempt := 1; ; attempt++ {
-		x, err := e.Client.Explain(ctx, adminapi.Question{Local: c.local, SNI: c.SNI, Host: c.Host, Scheme: c.Scheme})
+	slices.Sort(v.Protocols)
+	v.Protocols = slices.Compact(v.Protocols)
+	if (v.Cert == "") != (v.Key == "") {
+		return errors.New("a client certificate has two files: --cert names the certificate, --key its private key")
+	}
+	if v.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(v.Cert, v.Key)
 		if err != nil {
-			return err
+			return fmt.Errorf("--cert, --key: %w", err)
 		}
-		c.Expected = expect(x)
-		c.Got = v.probe(ctx, c, c.Address)
-		c.Differences = unexpected(c.Expected, c.Got)
-		if len(c.Differences) == 0 || attempt == 2 {
-			break
-		}
+		v.client = &cert
 	}
-	if c.other != "" {
-		answer := v.probe(ctx, c, c.other)
-		c.Against = &answer
-		c.Differences = append(c.Differences, between(answer, c.Got)...)
+	var err error
+	if v.roots, err = e.readRoots(ctx, v.Roots); err != nil {
+		return fmt.Errorf("--roots: %w", err)
+	}
+	if v.Paths != "" {
+		if v.paths, err = readPaths(v.Paths); err != nil {
+			return fmt.Errorf("--paths: %w", err)
+		}
 	}
 	return nil
 }
 
-// report shows the comparisons.
-func (e *Env) report(v Verification, list []*Comparison) error {
-	r := Report{Total: len(list), Comparisons: list}
-	for _, c := range list {
-		if len(c.Differences) > 0 {
-			r.Differ++
-		}
+func validPath(path string) error {
+	if u, err := url.ParseRequestURI(path); err != nil || u.Host != "" || path[0] != '/' {
+		return fmt.Errorf("%q is no path: expected one such as / or /status?full=1", path)
 	}
-	code := ExitOK
-	if r.Differ > 0 {
-		code = ExitDiffers
-	}
-	if e.JSON {
-		if err := e.json(r); err != nil {
-			return err
-		}
-		return exit(code)
-	}
-	if t := comparisonTable(v, list); len(t.rows) > 0 {
-		if err := e.write(t); err != nil {
-			return err
-		}
-		e.printf("\n")
-	}
-	for _, c := range list {
-		for _, d := range c.Differences {
-			e.printf("%s: %s\n", e.paint(red, c.label()), d)
-		}
-	}
-	e.printf("%s, %s\n", count(r.Total, "connection"), verdict(r.Differ))
-	return exit(code)
-}
-
-func verdict(differ int) string {
-	switch differ {
-	case 0:
-		return "all as expected"
-	case 1:
-		return "1 differs"
-	}
-	return fmt.Sprintf("%d differ", differ)
+	return nil
 }
 
 // label names a comparison in messages.
@@ -197,85 +186,17 @@ func (c *Comparison) label() string {
 	text := c.Scheme + " " + c.Endpoint
 	switch {
 	case c.Scheme == "http":
-		return text + " host " + c.Host
+		text += " host " + c.Host
 	case c.SNI == "":
-		return text + " without SNI"
+		text += " without SNI"
+	default:
+		text += " " + c.SNI
 	}
-	return text + " " + c.SNI
-}
-
-func comparisonTable(v Verification, list []*Comparison) *table {
-	t := &table{heads: []string{"ENDPOINT", "PROTOCOL", "SNI", "HOST", "CERTIFICATE", "STATUS", "RESULT"}, flex: []int{2, 3, 4}}
-	for _, c := range list {
-		result := cell{"ok", green}
-		if len(c.Differences) > 0 {
-			result = cell{"differs", red}
-		} else if v.OnlyDifferences {
-			continue
-		}
-		certificate := c.Got.certificate()
-		switch {
-		case c.Got.Unreachable:
-			certificate = "none"
-		case c.Got.Refused:
-			certificate = "refused"
-		case c.Expected.Certificate != "" && c.Got.SHA256 == c.Expected.SHA256:
-			certificate = c.Expected.Certificate
-		}
-		status := ""
-		if c.Got.Status != 0 {
-			status = fmt.Sprint(c.Got.Status)
-		}
-		t.add(text(c.Endpoint), text(c.Scheme), text(c.SNI), text(c.Host), text(certificate), text(status), result)
+	if c.Path != "/" {
+		text += c.Path
 	}
-	return t
-}
-
-// progress shows on a terminal how far Verify has come.
-type progress struct {
-	env          *Env
-	total        int
-	made, differ atomic.Int64
-	end          chan struct{}
-	ended        sync.WaitGroup
-}
-
-func (e *Env) startProgress(total int) *progress {
-	p := &progress{env: e, total: total, end: make(chan struct{})}
-	if !e.Progress {
-		return p
+	if c.Protocol != protocolH1 {
+		text += " by " + c.Protocol
 	}
-	p.ended.Go(func() {
-		ticker := time.NewTicker(100 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-p.end:
-				fmt.Fprintf(e.Err, "\r%*s\r", 70, "")
-				return
-			case <-ticker.C:
-				fmt.Fprintf(e.Err, "\r%s", p.bar())
-			}
-		}
-	})
-	return p
-}
-
-func (p *progress) done(differs bool) {
-	p.made.Add(1)
-	if differs {
-		p.differ.Add(1)
-	}
-}
-
-func (p *progress) bar() string {
-	const width = 30
-	made := int(p.made.Load())
-	filled := made * width / p.total
-	return fmt.Sprintf("[%s%s] %d of %d, %d differ", strings.Repeat("#", filled), strings.Repeat(".", width-filled), made, p.total, p.differ.Load())
-}
-
-func (p *progress) stop() {
-	close(p.end)
-	p.ended.Wait()
+	return text
 }

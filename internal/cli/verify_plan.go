@@ -17,113 +17,36 @@ import (
 // unknownName is a name that nobody has (RFC 6761 section 6.4).
 const unknownName = "caddy-iis-verify.invalid"
 
-// place says where endpoints are reached: [LOCAL=]HOST[:PORT], where LOCAL is
-// the IP:port, the IP or the :port of an endpoint of the configuration. Without
-// LOCAL it is for endpoints on all addresses, and for those that no other place
-// is for.
-type place struct {
-	ip      netip.Addr // zero: any
-	port    uint16     // 0: any
-	general bool       // there is no LOCAL
-
-	host   string
-	toPort string // empty: the endpoint's
-}
-
-func parsePlace(text string) (place, error) {
-	p := place{general: true}
-	local, address, ok := strings.Cut(text, "=")
-	if !ok {
-		local, address = "", text
-	}
-	if ok {
-		p.general = false
-		if err := p.parseLocal(local); err != nil {
-			return p, fmt.Errorf("%q: %w", text, err)
-		}
-	}
-	if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
-		p.host = ip.String()
-		return p, nil
-	}
-	p.host = address
-	if strings.Contains(address, ":") {
-		host, port, err := net.SplitHostPort(address)
-		if err != nil || !validPort(port) {
-			return p, fmt.Errorf("%q: %q is not an address, such as 10.0.0.5, server.example.com or [::1]:8443", text, address)
-		}
-		p.host, p.toPort = host, port
-	}
-	if p.host == "" {
-		return p, fmt.Errorf("%q: the address is missing", text)
-	}
-	return p, nil
-}
-
-func validPort(text string) bool {
-	port, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && port > 0
-}
-
-func (p *place) parseLocal(text string) error {
-	if ip, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		p.ip = ip.Unmap()
-		return nil
-	}
-	ip, port, err := binding.ParseEndpoint(text)
-	if err != nil {
-		return fmt.Errorf("before the = is no IP:port of an endpoint, such as 10.0.0.5:443, 10.0.0.5 or :443: %w", err)
-	}
-	p.ip, p.port = ip, port
-	return nil
-}
-
-func parsePlaces(texts []string) ([]place, error) {
-	var places []place
-	for _, text := range texts {
-		p, err := parsePlace(text)
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, p)
-	}
-	return places, nil
-}
-
-// fits tells how well a place is for an endpoint, 0 if it is not.
-func (p place) fits(ip netip.Addr, port uint16) int {
-	switch {
-	case p.general:
-		return 1
-	case p.port != 0 && p.port != port, p.ip.IsValid() && p.ip != ip:
-		return 0
-	case p.ip.IsValid() && p.port != 0:
-		return 4
-	case p.ip.IsValid():
-		return 3
-	}
-	return 2
-}
-
-// find returns the addresses of the places that fit best.
-func find(places []place, ip netip.Addr, port uint16) []string {
-	best := 0
-	var found []string
-	for _, p := range places {
-		fit := p.fits(ip, port)
-		if fit == 0 || fit < best {
-			continue
-		}
-		if fit > best {
-			best, found = fit, nil
-		}
-		found = append(found, net.JoinHostPort(p.host, cmp.Or(p.toPort, strconv.Itoa(int(port)))))
-	}
-	return found
+// destination is where connections go, and with which names.
+type destination struct {
+	Comparison
+	names []string
+	quic  bool // a UDP socket is open for it
 }
 
 // plan lists the connections to make.
 func (e *Env) plan(ctx context.Context, v Verification) ([]*Comparison, error) {
+	targets, err := e.targets(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	var list []*Comparison
+	used := make([]bool, len(v.paths))
+	for _, t := range targets {
+		list = append(list, t.variants(v, used)...)
+	}
+	for i, ok := range used {
+		if !ok {
+			return nil, fmt.Errorf("--paths: %s: no binding has the host %q at an endpoint that listens: caddy iis list shows the bindings", v.paths[i].where, v.paths[i].host)
+		}
+	}
+	return list, nil
+}
+
+// targets lists the endpoints. Two of them for which the same connections would be
+// made are one: listen may leave no other address of a binding to all addresses
+// than the one that another binding is for.
+func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, error) {
 	server, err := parsePlaces(v.Server)
 	if err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
@@ -136,7 +59,9 @@ func (e *Env) plan(ctx context.Context, v Verification) ([]*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []*Comparison
+	var list []*destination
+	type key struct{ address, local, scheme, other string }
+	known := make(map[key]*destination)
 	for p, err := range e.Client.Endpoints(ctx) {
 		if err != nil {
 			return nil, err
@@ -152,25 +77,88 @@ func (e *Env) plan(ctx context.Context, v Verification) ([]*Comparison, error) {
 		if len(addresses) == 0 || ip.IsValid() && !hasLocal(server, ip, port) {
 			addresses = []string{e.ownAddress(p, ip, port)}
 		}
+		other := cmp.Or(append(find(against, ip, port), "")...)
+		here := names.of(p.Protocol, ip, port)
 		for _, address := range addresses {
 			local, err := localOf(ctx, address, ip, port)
 			if err != nil {
 				return nil, err
 			}
-			template := Comparison{Endpoint: p.Address, Address: address, Scheme: p.Protocol, local: local}
-			if other := find(against, ip, port); len(other) > 0 {
-				template.other = other[0]
+			k := key{address, local, p.Protocol, other}
+			t := known[k]
+			if t == nil {
+				t = &destination{Comparison: Comparison{Endpoint: p.Address, Address: address, Scheme: p.Protocol, local: local, other: other}}
+				known[k], list = t, append(list, t)
 			}
-			list = append(list, template.variants(names.of(p.Protocol, ip, port))...)
+			t.quic = t.quic || slices.ContainsFunc(p.Sockets, func(s adminapi.Socket) bool { return s.Network == "udp" })
+			t.names = append(t.names, here...)
 		}
+	}
+	for _, t := range list {
+		slices.Sort(t.names)
+		t.names = slices.Compact(t.names)
 	}
 	return list, nil
 }
 
-// hasLocal tells whether a place was named for this endpoint: an endpoint with
-// an IP address is reached there unless it was.
-func hasLocal(places []place, ip netip.Addr, port uint16) bool {
-	return slices.ContainsFunc(places, func(p place) bool { return p.fits(ip, port) > 1 })
+// variants are the connections to one endpoint: with each name, without server
+// name, and with a name that nobody has. used tells which lines of --paths are for
+// any of them.
+func (t *destination) variants(v Verification, used []bool) []*Comparison {
+	var list []*Comparison
+	add := func(c Comparison, sni, host string) {
+		c.SNI, c.Host = sni, host
+		if c.Scheme == "http" {
+			c.SNI = ""
+		}
+		list = append(list, &c)
+	}
+	for _, name := range t.names {
+		for _, c := range t.requests(v, name, used) {
+			add(c, name, name)
+		}
+	}
+	plain := t.Comparison
+	plain.Protocol, plain.Path = protocolH1, v.Path
+	if t.Scheme == "https" {
+		add(plain, "", cmp.Or(append(slices.Clone(t.names), unknownName)...))
+	}
+	add(plain, unknownName, unknownName)
+	return list
+}
+
+// requests are those for a host of a binding, each over each protocol.
+func (t *destination) requests(v Verification, host string, used []bool) []Comparison {
+	lines := []pathLine{{path: v.Path}}
+	var named []pathLine
+	for i, line := range v.paths {
+		if line.fits(t.Scheme, host) {
+			used[i] = true
+			named = append(named, line)
+		}
+	}
+	if len(named) > 0 {
+		lines = named
+	}
+	protocols := v.Protocols
+	if t.Scheme == "http" {
+		protocols = []string{protocolH1}
+	}
+	var list []Comparison
+	for i, protocol := range protocols {
+		if protocol == protocolH3 && !t.quic {
+			continue
+		}
+		for _, line := range lines {
+			c := t.Comparison
+			c.named, c.Protocol, c.Path, c.status = true, protocol, line.path, line.status
+			if i > 0 {
+				c.other = "" // once is enough
+			}
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // ownAddress is where an endpoint is reached if nobody says.
@@ -249,32 +237,5 @@ func (n nameList) of(protocol string, ip netip.Addr, port uint16) []string {
 	if ip.IsValid() {
 		names = append(names, n[nameKey{protocol, netip.Addr{}, port}]...)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// variants are the connections to one endpoint: with each name, without server
-// name, and with a name that nobody has.
-func (c Comparison) variants(names []string) []*Comparison {
-	var list []*Comparison
-	add := func(sni, host string) {
-		variant := c
-		variant.SNI, variant.Host = sni, host
-		if c.Scheme == "http" {
-			variant.SNI = ""
-		}
-		list = append(list, &variant)
-	}
-	for _, name := range names {
-		add(name, name)
-	}
-	if c.Scheme == "https" {
-		host := unknownName
-		if len(names) > 0 {
-			host = names[0]
-		}
-		add("", host)
-	}
-	add(unknownName, unknownName)
-	return list
+	return names
 }

@@ -9,11 +9,16 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // Answer is what came of a connection and a request.
@@ -23,6 +28,10 @@ type Answer struct {
 
 	// Refused tells that the handshake failed.
 	Refused bool `json:"refused,omitempty"`
+
+	// NotTried tells that no connection was made, since those before it to the
+	// same address have all failed as Error says.
+	NotTried bool `json:"not_tried,omitempty"`
 
 	// Error says why.
 	Error string `json:"error,omitempty"`
@@ -39,6 +48,10 @@ type Answer struct {
 
 	// InvalidHost tells that the answer is the one for unknown hosts.
 	InvalidHost bool `json:"invalid_host,omitempty"`
+
+	silent bool // the time was over before anything came
+	alert  bool // the server has ended it by a TLS alert
+	chain  []*x509.Certificate
 }
 
 // headingInvalidHost is how the page for unknown hosts is headed.
@@ -55,49 +68,102 @@ func (a Answer) certificate() string {
 	return a.SHA1 + " (" + strings.Join(a.Subjects, ", ") + ")"
 }
 
-// probe connects to an address and makes the comparison's request.
-func (v Verification) probe(ctx context.Context, c *Comparison, address string) Answer {
+// fail keeps an error without what differs from connection to connection.
+func (a *Answer) fail(v Verification, err error) {
+	a.Error, a.silent = failure(v, err)
+	var alert tls.AlertError // of QUIC
+	var op *net.OpError      // of TLS over TCP
+	a.alert = errors.As(err, &alert) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+func failure(v Verification, err error) (text string, silent bool) {
+	var timeout net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Sprintf("nothing came within %v", v.Timeout), true
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the connection was closed", false
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err
+	}
+	return err.Error(), false
+}
+
+// dial looks whether an address takes connections.
+func (v Verification) dial(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
-	var a Answer
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		a.Unreachable, a.Error = true, err.Error()
+		return err
+	}
+	return conn.Close()
+}
+
+// probe connects to an address and makes the comparison's request.
+func (v Verification) probe(parent context.Context, c *Comparison, address, protocol string) Answer {
+	ctx, cancel := context.WithTimeout(parent, v.Timeout)
+	defer cancel()
+	var a Answer
+	if protocol == protocolH3 {
+		v.probeQUIC(ctx, &a, c, address)
+		return a
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		a.Unreachable = true
+		a.fail(v, err)
 		return a
 	}
 	defer conn.Close()
+	// A connection that waits is not told when somebody presses Ctrl-C.
+	defer context.AfterFunc(parent, func() { conn.Close() })()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
 	if c.Scheme == "https" {
-		secure := tls.Client(conn, clientConfig(c.SNI))
+		secure := tls.Client(conn, v.clientConfig(c.SNI, protocol))
 		if err := secure.HandshakeContext(ctx); err != nil {
-			a.Refused, a.Error = true, err.Error()
+			a.Refused = true
+			a.fail(v, err)
 			return a
 		}
 		a.describe(secure.ConnectionState().PeerCertificates)
 		conn = secure
 	}
-	if err := a.request(conn, c, v.Path); err != nil {
-		a.Error = err.Error()
+	request := a.request
+	if protocol == protocolH2 {
+		request = a.requestH2
+	}
+	if err := request(ctx, conn, c); err != nil {
+		a.fail(v, err)
 	}
 	return a
 }
 
 // clientConfig accepts all certificates and whatever an old server speaks: it
 // is to be seen what comes.
-func clientConfig(serverName string) *tls.Config {
+func (v Verification) clientConfig(serverName, protocol string) *tls.Config {
 	var suites []uint16
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		suites = append(suites, suite.ID)
 	}
-	return &tls.Config{
+	config := &tls.Config{
 		ServerName:         serverName,
-		InsecureSkipVerify: true, //nolint:gosec // the certificate is compared
+		InsecureSkipVerify: true, //nolint:gosec // the certificate is compared, and judged afterwards
 		MinVersion:         tls.VersionTLS10,
 		CipherSuites:       suites,
-		NextProtos:         []string{"http/1.1"},
+		NextProtos:         []string{map[string]string{protocolH1: "http/1.1", protocolH2: "h2", protocolH3: http3.NextProtoH3}[protocol]},
 	}
+	if v.client != nil {
+		// Whatever authorities the server names: it is to be seen what it says.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return v.client, nil }
+	}
+	return config
 }
 
 func (a *Answer) describe(chain []*x509.Certificate) {
@@ -105,6 +171,7 @@ func (a *Answer) describe(chain []*x509.Certificate) {
 		sum := sha1.Sum(cert.Raw) //nolint:gosec // see above
 		a.Chain = append(a.Chain, strings.ToUpper(hex.EncodeToString(sum[:])))
 	}
+	a.chain = chain
 	leaf := chain[0]
 	sum := sha256.Sum256(leaf.Raw)
 	a.SHA1, a.SHA256 = a.Chain[0], hex.EncodeToString(sum[:])
@@ -114,32 +181,88 @@ func (a *Answer) describe(chain []*x509.Certificate) {
 	}
 }
 
-// request makes a GET request on the connection.
-func (a *Answer) request(conn net.Conn, c *Comparison, path string) error {
-	target, err := url.ParseRequestURI(path)
+// get is the request that a comparison makes.
+func (c *Comparison) get(ctx context.Context) (*http.Request, error) {
+	target, err := url.ParseRequestURI(c.Path)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	target.Scheme, target.Host = c.Scheme, c.Host
 	req := &http.Request{
 		Method: http.MethodGet, URL: target, Host: c.Host,
 		Header: http.Header{"User-Agent": {"caddy-iis-verify"}},
 		Close:  true,
 	}
-	if err := req.Write(conn); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the connection was closed")
-	}
-	if err != nil {
-		return err
-	}
+	return req.WithContext(ctx), nil
+}
+
+// read takes from a response what is compared.
+func (a *Answer) read(resp *http.Response) {
 	defer resp.Body.Close()
 	a.Status, a.Location = resp.StatusCode, resp.Header.Get("Location")
 	if resp.StatusCode == http.StatusBadRequest {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 		a.InvalidHost = strings.Contains(string(body), "<h1>"+headingInvalidHost+"</h1>")
 	}
+}
+
+// request makes a GET request on the connection.
+func (a *Answer) request(ctx context.Context, conn net.Conn, c *Comparison) error {
+	req, err := c.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return err
+	}
+	a.read(resp)
 	return nil
+}
+
+// requestH2 makes it by HTTP/2.
+func (a *Answer) requestH2(ctx context.Context, conn net.Conn, c *Comparison) error {
+	transport := &http.Transport{
+		ForceAttemptHTTP2:  true,
+		DisableCompression: true,
+		DialTLSContext:     func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}
+	defer transport.CloseIdleConnections()
+	return a.roundTrip(ctx, transport, c)
+}
+
+func (a *Answer) roundTrip(ctx context.Context, transport http.RoundTripper, c *Comparison) error {
+	req, err := c.get(ctx)
+	if err != nil {
+		return err
+	}
+	req.Close = false
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	a.read(resp)
+	return nil
+}
+
+// probeQUIC connects by QUIC, and makes the request by HTTP/3.
+func (v Verification) probeQUIC(ctx context.Context, a *Answer, c *Comparison, address string) {
+	conn, err := quic.DialAddr(ctx, address, v.clientConfig(c.SNI, protocolH3), &quic.Config{HandshakeIdleTimeout: v.Timeout})
+	if err != nil {
+		var refused *quic.TransportError
+		a.Refused = errors.As(err, &refused) && refused.Remote
+		a.Unreachable = !a.Refused
+		a.fail(v, err)
+		return
+	}
+	defer func() { _ = conn.CloseWithError(0, "") }()
+	a.describe(conn.ConnectionState().TLS.PeerCertificates)
+	transport := new(http3.Transport)
+	defer transport.Close()
+	if err := a.roundTrip(ctx, transport.NewClientConn(conn), c); err != nil {
+		a.fail(v, err)
+	}
 }

@@ -41,6 +41,14 @@ func Symlink(t testing.TB, target, link string) {
 	}
 }
 
+// Signals skips a test where a process cannot send itself a signal, which is Windows.
+func Signals(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot send an interrupt here")
+	}
+}
+
 // Sockets counts the sockets that this process has open, which only Linux tells
 // without a program of its own for it.
 func Sockets(t testing.TB) int {
