@@ -2,7 +2,7 @@
 // who builds Caddy with this module.
 module github.com/caddy-iis/caddy-iis/internal/e2e
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/caddy-iis/caddy-iis v0.0.0
