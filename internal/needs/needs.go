@@ -18,13 +18,28 @@ import (
 // without it.
 func OpenSSL(t testing.TB) {
 	t.Helper()
-	_, err := exec.LookPath("openssl")
+	program(t, "openssl")
+}
+
+// SystemdAnalyze skips a test on a machine without systemd's tools. CI installs
+// them on Linux, and fails without them there.
+func SystemdAnalyze(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is for Linux")
+	}
+	program(t, "systemd-analyze")
+}
+
+func program(t testing.TB, name string) {
+	t.Helper()
+	_, err := exec.LookPath(name)
 	switch {
 	case err == nil:
 	case os.Getenv("CI") != "":
 		t.Fatal(err)
 	default:
-		t.Skip("the openssl command is not installed: ", err)
+		t.Skip("the program ", name, " is not installed: ", err)
 	}
 }
 

@@ -1,0 +1,4 @@
+package caddyiis
+
+// DefaultDrain is how long a stop waits for requests unless configured.
+const DefaultDrain = defaultDrain
