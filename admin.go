@@ -28,8 +28,18 @@ func init() {
 //	GET /iis/certificates   the certificates
 //	GET /iis/explain        what a client would get, and why
 //	GET /iis/check          all findings
+//	GET /iis/sources        the sources of sites
+//	GET /iis/revisions      what was written to a source
+//	GET /iis/ready          whether all sites are served that there are
 //
-// It changes nothing: changes are made through Caddy's own /config/apps/iis.
+// It changes the sites of sources that can be written, such as bolt:
+//
+//	PUT, PATCH, DELETE /iis/sites/{id}
+//	POST /iis/sites                        a new site, whose id is given out
+//	POST /iis/changes                      several changes, all or none
+//	POST /iis/revisions/{revision}/revert  takes a revision back
+//
+// All else is changed through Caddy's own /config/apps/iis.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -51,12 +61,16 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 // serve answers from the configuration that is active at this moment. It
 // takes no lock, so it answers while Caddy loads another one.
 func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return apiError(http.StatusMethodNotAllowed,
-			"method %s is not allowed: change sites through /config/apps/iis", r.Method)
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, adminapi.Base), "/")
+	if writes(r, path) {
+		return serveWrite(w, r, path)
 	}
-	view, name, err := route(strings.TrimPrefix(r.URL.Path, adminapi.Base))
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", allowedMethods(path))
+		return apiError(http.StatusMethodNotAllowed,
+			"method %s is not allowed for %s", r.Method, r.URL.Path)
+	}
+	view, name, err := route(path)
 	if err != nil {
 		return err
 	}
@@ -72,7 +86,28 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if tagged, ok := answer.(adminapi.Site); ok && tagged.ETag != "" {
+		w.Header().Set("ETag", tagged.ETag)
+		if r.Header.Get("If-None-Match") == tagged.ETag {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
 	return writeJSON(w, answer)
+}
+
+// allowedMethods are those of a resource.
+func allowedMethods(path string) string {
+	resource, _, one := strings.Cut(path, "/")
+	switch {
+	case resource == "sites" && one:
+		return "GET, HEAD, PUT, PATCH, DELETE"
+	case resource == "sites":
+		return "GET, HEAD, POST"
+	case resource == "changes", resource == "revisions" && one:
+		return "POST"
+	}
+	return "GET, HEAD"
 }
 
 // activeApp returns the app that serves now.
@@ -96,13 +131,19 @@ type view struct {
 // route finds the view of a path, and the name of the one thing it is about.
 func route(path string) (view, string, error) {
 	paging := []string{"limit", "after"}
-	resource, name, one := strings.Cut(strings.TrimSuffix(path, "/"), "/")
+	resource, name, one := strings.Cut(path, "/")
 	switch {
 	case resource == "sites" && one:
 		return view{nil, (*snapshot).siteView}, name, nil
 	case one:
 	case resource == "sites":
-		return view{paging, (*snapshot).sitesView}, "", nil
+		return view{append(paging, siteFilters...), (*snapshot).sitesView}, "", nil
+	case resource == "sources":
+		return view{nil, (*snapshot).sourcesView}, "", nil
+	case resource == "revisions":
+		return view{append(paging, "source"), (*snapshot).revisionsView}, "", nil
+	case resource == "ready":
+		return view{nil, (*snapshot).readyView}, "", nil
 	case resource == "endpoints":
 		return view{paging, (*snapshot).endpointsView}, "", nil
 	case resource == "certificates":
@@ -113,7 +154,7 @@ func route(path string) (view, string, error) {
 		return view{paging, (*snapshot).checkView}, "", nil
 	}
 	return view{}, "", apiError(http.StatusNotFound,
-		"no resource %s: there are sites, sites/{id}, endpoints, certificates, explain and check below %s", path, adminapi.Base)
+		"no resource %s: there are sites, sites/{id}, sources, revisions, ready, endpoints, certificates, explain and check below %s", path, adminapi.Base)
 }
 
 // query is what a request asks for.

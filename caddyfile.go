@@ -97,6 +97,20 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //
 //		sites_file <path>
+//		sites_from file <path>
+//		sites_from bolt [<path>] {
+//			name <word>
+//			require_if_match
+//			allow {
+//				ports        <numbers...>
+//				hosts        <names...>
+//				wildcards
+//				catch_all
+//				addresses    <ips...>
+//				templates    <names...>
+//				certificates <names...>
+//			}
+//		}
 //
 //		defaults {
 //			<directives...>
@@ -170,7 +184,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
-	"certificate", "central_store", "endpoint", "site", "sites_file", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
+	"certificate", "central_store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
 	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "log_sni", "metrics", "order", "servers",
 }
 
@@ -185,6 +199,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return p.endpoint(d)
 	case "site":
 		return p.site(d)
+	case "sites_from":
+		return a.parseSitesFrom(d)
 	case "sites_file":
 		return parseSitesFile(d, &a.SitesFile)
 	case "defaults":

@@ -27,6 +27,7 @@ const (
 // configuration and its certificates at this moment, the severe first.
 func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings := append(slices.Clone(sn.findings), sn.app.sitesFileFindings()...)
+	findings = append(findings, sn.app.liveFindings()...)
 	findings = append(findings, sn.certificateFindings(at)...)
 	findings = append(findings, sn.coverageFindings()...)
 	findings = append(findings, sn.redirectFindings()...)

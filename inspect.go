@@ -3,8 +3,10 @@ package caddyiis
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -13,7 +15,10 @@ import (
 
 // sitesView shows all sites in the order of their ids.
 func (sn *snapshot) sitesView(q query) (any, error) {
-	list := sn.tables.Sites()
+	list, err := sn.filtered(q)
+	if err != nil {
+		return nil, err
+	}
 	start := func(after string) (int, error) {
 		id, err := parseSiteID(after)
 		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
@@ -33,17 +38,85 @@ func (sn *snapshot) siteView(q query) (any, error) {
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "%v", err)
 	}
-	entry := sn.tables.SiteByID(id)
-	if entry == nil {
+	var s adminapi.Site
+	if entry := sn.tables.SiteByID(id); entry != nil {
+		s = sn.showOne(entry)
+	} else if held, ok := sn.heldSite(id); ok {
+		s = *held
+	} else {
 		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
 	}
+	return s, sn.addDocument(&s)
+}
+
+func (sn *snapshot) showOne(entry *binding.SiteEntry) adminapi.Site {
 	var findings []binding.Finding
 	for _, f := range sn.findings {
-		if f.Site == id {
+		if f.Site == entry.ID {
 			findings = append(findings, f)
 		}
 	}
-	return sn.showSite(entry, findings, &redirects{sn: sn}), nil
+	return sn.showSite(entry, findings, &redirects{sn: sn})
+}
+
+// siteFilters are the parameters that narrow the list of sites down.
+var siteFilters = []string{"host", "state", "certificate", "source", "q"}
+
+// filtered lists the sites that a query asks for, by id.
+func (sn *snapshot) filtered(q query) ([]*binding.SiteEntry, error) {
+	list := sn.tables.Sites()
+	if !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
+		return list, nil
+	}
+	state, host, text := q.get("state"), strings.ToLower(q.get("host")), strings.ToLower(q.get("q"))
+	if state != "" && state != adminapi.StateStarted && state != adminapi.StateStopped {
+		return nil, apiError(http.StatusBadRequest, "state: %q is neither started nor stopped", state)
+	}
+	if name, ok := binding.Host(host); ok {
+		host = name.String()
+	}
+	var found []*binding.SiteEntry
+	for _, entry := range list {
+		s := sn.sites[entry.Index]
+		switch {
+		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
+		case q.values["source"] != nil && q.get("source") != s.source:
+		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
+		case q.get("certificate") != "" && !sn.hasCertificate(entry, q.get("certificate")):
+		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
+			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }):
+		default:
+			found = append(found, entry)
+		}
+	}
+	return found, nil
+}
+
+func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
+	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return wanted(b.Host) })
+}
+
+// hasCertificate reports whether clients of a site get a certificate.
+func (sn *snapshot) hasCertificate(entry *binding.SiteEntry, name string) bool {
+	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return b.Record != nil && b.Record.Certificate == name })
+}
+
+// containsFold looks for a text in lower case. Names are ASCII mostly, and lists long.
+func containsFold(s, lower string) bool {
+	return strings.Contains(strings.ToLower(s), lower)
+}
+
+// readyView tells whether this server serves all sites that there are.
+func (sn *snapshot) readyView(query) (any, error) {
+	ready := adminapi.Ready{Ready: true, Sites: len(sn.tables.Sites()), Sources: map[string]uint64{}}
+	for _, source := range sn.app.live {
+		head, err := source.follower.Head()
+		if err != nil {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
+		}
+		ready.Sources[source.Name] = head.Revision
+	}
+	return ready, nil
 }
 
 // showSite shows a site with the findings about its bindings, to which those
@@ -58,9 +131,7 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 	}
 	cfg := sn.sites[entry.Index]
 	s.Offline, s.Certificate = cfg.offline, cfg.certificate
-	if cfg.outside {
-		s.Source = adminapi.SourceSitesFile
-	}
+	s.Source = cfg.source
 	for _, f := range findings {
 		s.Findings = append(s.Findings, showFinding(f))
 	}

@@ -129,6 +129,11 @@ type App struct {
 	// load of Caddy's configuration; a file with an error changes nothing.
 	SitesFile string `json:"sites_file,omitempty"`
 
+	// Sources of further sites, which are changed while they serve: by the API, which
+	// writes them, without a load of Caddy's configuration. Sites of the configuration
+	// come before theirs, and theirs in the order of this list.
+	SitesFromRaw []json.RawMessage `json:"sites_from,omitempty" caddy:"namespace=iis.sites inline_key=source"`
+
 	// Settings of the HTTP servers of all bindings: timeouts, protocols,
 	// trusted proxies, listener wrappers and so on, as in Caddy's http app.
 	// What bindings, sites and certificates decide is refused here, such as
@@ -154,6 +159,7 @@ type App struct {
 
 	snapshot  atomic.Pointer[snapshot]
 	sitesFile sitesFile
+	live      []*liveSource
 
 	serverConfigured bool // there are settings of the HTTP servers
 	prepared         bool
@@ -204,6 +210,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // provisionSites makes what the app serves first.
 func (a *App) provisionSites() error {
+	if err := a.loadSources(); err != nil {
+		return err
+	}
 	sites, err := a.configuredSites()
 	if err != nil {
 		return err
@@ -237,6 +246,7 @@ func (a *App) provisionSites() error {
 	if err := a.refuseHooks(); err != nil {
 		return err
 	}
+	a.compileClaims(now.tables.Inputs())
 	if err := a.takeOver(); err != nil {
 		return err
 	}
@@ -244,6 +254,9 @@ func (a *App) provisionSites() error {
 		return err
 	}
 	now.where = nil
+	if err := a.projectOpen(); err != nil {
+		return err
+	}
 	a.policies.later = a.sitesFile.ctx
 	a.Sites = nil // allow GC to deallocate
 	return a.provisionMetrics()
@@ -273,6 +286,9 @@ func (a *App) Start() error {
 				return fmt.Errorf("certificate %q: %w", name, err)
 			}
 		}
+	}
+	if err := a.openSources(); err != nil {
+		return err
 	}
 	if err := fronts.Prepare(a.ctx, a.now().state); err != nil {
 		return err
@@ -320,6 +336,7 @@ func (a *App) commit() {
 			starter.Commit()
 		}
 	}
+	a.takeSourcesOver()
 	a.examine()
 	a.followSitesFile()
 	go a.keepSaved()
@@ -337,6 +354,7 @@ func (a *App) Cleanup() error { return a.Stop() }
 
 func (a *App) unload() {
 	a.findingsLog.end()
+	a.releaseSources()
 	a.sitesFile.end(func() {
 		if a.policies != nil {
 			a.policies.release()

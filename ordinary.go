@@ -68,7 +68,16 @@ func (a *App) takeOver() error {
 	for _, listen := range a.now().tables.Endpoints() {
 		ports[listen.Port] = true
 	}
+	claimed := maps.Clone(ports)
+	for _, source := range a.live {
+		maps.Copy(claimed, source.claims.ports)
+	}
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
+		// A port that sites may come to is shared as well, if it can be.
+		ports := ports
+		if refuseWrappers(httpApp.Servers[name]) == nil {
+			ports = claimed
+		}
 		if err := a.takeOverServer(httpApp, name, ports); err != nil {
 			return fmt.Errorf("http server %q: %w", name, err)
 		}

@@ -67,7 +67,7 @@ func (c serverClass) String() string {
 type site struct {
 	id          uint32
 	offline     bool
-	outside     bool // it is in the sites file
+	source      string // that it is from; empty: the configuration
 	name        string
 	certificate string // of bindings that name none
 	content     *content
@@ -173,7 +173,7 @@ func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 	}
 	for _, of := range shared {
 		classes[a.classOf(new(Site), of)] = struct{}{}
-		if a.SitesFile != "" { // sites will come that nobody knows of yet
+		if a.sitesComeLater() { // sites will come that nobody knows of yet
 			classes[a.classOf(&Site{AccessLog: true}, of)] = struct{}{}
 		}
 	}
@@ -279,7 +279,7 @@ func (a *App) compileShared() error {
 // log if there may be both.
 func (a *App) compileFor(cfg *Site) error {
 	for _, cfg.AccessLog = range []bool{false, true} {
-		if cfg.AccessLog && (a.SitesFile == "" || a.AccessLog) {
+		if cfg.AccessLog && (!a.sitesComeLater() || a.AccessLog) {
 			continue
 		}
 		if _, err := a.contentOf(cfg); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
@@ -134,7 +135,7 @@ func takenError(c *configured) error {
 func (f *sitesFile) records(diff sitesource.Difference[*Site]) []configured {
 	sites := make([]configured, len(diff.Changed))
 	for i, rec := range diff.Changed {
-		sites[i] = configured{id: rec.ID, cfg: rec.Value, where: f.source.String() + ", " + rec.Where}
+		sites[i] = configured{id: rec.ID, cfg: rec.Value, source: adminapi.SourceSitesFile, where: f.source.String() + ", " + rec.Where}
 	}
 	return sites
 }

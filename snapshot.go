@@ -44,9 +44,10 @@ func (a *App) now() *snapshot { return a.snapshot.Load() }
 
 // configured is a site as it was configured, and where.
 type configured struct {
-	id    uint32
-	cfg   *Site
-	where string // in the sites file; empty if it is in Caddy's configuration
+	id     uint32
+	cfg    *Site
+	source string // its name; empty if it is in Caddy's configuration
+	where  string // in the sites file, if it is there
 }
 
 // label names a site in messages.
@@ -145,7 +146,7 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	a, cfg := sn.app, c.cfg
 	s := &site{
 		id: c.id, name: cfg.Name, offline: cfg.Offline,
-		certificate: cfg.Certificate, outside: c.where != "",
+		certificate: cfg.Certificate, source: c.source,
 	}
 	access, err := sn.compileAccess(cfg, entry)
 	if err != nil {

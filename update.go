@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
@@ -18,7 +19,7 @@ func (a *App) apply(state sitesource.State, diff sitesource.Difference[*Site], s
 	f := &a.sitesFile
 	before, sites := a.now(), f.records(diff)
 	for i := range sites {
-		if old := before.tables.SiteByID(sites[i].id); old != nil && !before.sites[old.Index].outside {
+		if old := before.tables.SiteByID(sites[i].id); old != nil && before.sites[old.Index].source != adminapi.SourceSitesFile {
 			return takenError(&sites[i])
 		}
 	}
@@ -99,7 +100,7 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 		return nil, false, err
 	}
 	if err := next.checkOrdinaryHosts(next.bindingsOf(sites)); err != nil {
-		return nil, false, err
+		return nil, false, takenByOrdinary{err}
 	}
 	next.state, next.ports = before.state, before.ports
 	if simple {
@@ -112,8 +113,17 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 		next.state = before.state
 		return next, false, nil
 	}
-	return next, false, next.checkOtherPorts()
+	if err := next.checkOtherPorts(); err != nil {
+		return nil, false, takenByOrdinary{err}
+	}
+	return next, false, nil
 }
+
+// takenByOrdinary is the error of what an ordinary server has.
+type takenByOrdinary struct{ error }
+
+// Unwrap returns what it says.
+func (e takenByOrdinary) Unwrap() error { return e.error }
 
 // bindingsOf lists the bindings of some of the sites.
 func (sn *snapshot) bindingsOf(sites []configured) iter.Seq[*binding.BindingEntry] {

@@ -3,7 +3,10 @@
 // that the app owns.
 package adminapi
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Page is a part of a list.
 type Page[T any] struct {
@@ -22,6 +25,9 @@ type Page[T any] struct {
 const (
 	StateStarted = "started"
 	StateStopped = "stopped"
+
+	// StateHeldBack is that of a site that its source has, and that is not served.
+	StateHeldBack = "held back"
 )
 
 // SourceSitesFile is the source of sites that are not in the configuration.
@@ -49,9 +55,15 @@ type Site struct {
 	// name none themselves.
 	Certificate string `json:"certificate,omitempty"`
 
-	// Source is "sites_file" for a site of that file, and empty for one of the
-	// configuration.
+	// Source is "sites_file" for a site of that file, the name of the source for
+	// one of sites_from, and empty for one of the configuration.
 	Source string `json:"source,omitempty"`
+
+	// Document is what a source keeps of the site, Revision the one that wrote it
+	// and ETag what a change can depend on. They are missing in lists.
+	Document json.RawMessage `json:"document,omitempty"`
+	Revision uint64          `json:"revision,omitempty"`
+	ETag     string          `json:"etag,omitempty"`
 
 	Bindings []Binding `json:"bindings,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`

@@ -145,25 +145,33 @@ func (s *Server) Admin(method, path, body string) (int, string) {
 // the endpoint of before still takes connections, and hangs up on what it is asked
 // there without doing it: such a request is made again.
 func (s *Server) TryAdmin(method, path, body string) (status int, answer string, err error) {
-	for range 10 {
-		status, answer, err = s.tryAdmin(method, path, body)
-		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return status, answer, err
-}
-
-func (s *Server) tryAdmin(method, path, body string) (int, string, error) {
 	req, err := http.NewRequest(method, "http://"+s.admin+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
-	req.Close = true
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return s.Do(req)
+}
+
+// Do makes a request to the admin API as TryAdmin does.
+func (*Server) Do(req *http.Request) (status int, answer string, err error) {
+	req.Close = true
+	for range 10 {
+		status, answer, err = once(req)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		if req.GetBody != nil {
+			req.Body, _ = req.GetBody() // a reader of memory
+		}
+	}
+	return status, answer, err
+}
+
+func once(req *http.Request) (int, string, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Do(req)

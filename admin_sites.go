@@ -1,0 +1,544 @@
+package caddyiis
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// The limits of a request that writes.
+const (
+	maxWriteBytes   = 16 << 20
+	maxWriteChanges = 10_000
+)
+
+// writes reports whether a request is for the part of the API that changes sites.
+func writes(r *http.Request, path string) bool {
+	resource, _, one := strings.Cut(path, "/")
+	switch r.Method {
+	case http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return resource == "sites" && one
+	case http.MethodPost:
+		return path == "sites" || path == "changes" || resource == "revisions"
+	}
+	return false
+}
+
+// serveWrite makes the change that a request asks for, and answers it. Refusals have
+// a form of their own.
+func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
+	err := answerWrite(w, r, path)
+	refused, ok := errors.AsType[*writeError](err)
+	if !ok {
+		return err
+	}
+	raw, err := json.Marshal(refused.WriteError)
+	if err != nil {
+		return err
+	}
+	if refused.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(refused.status)
+	_, _ = w.Write(append(raw, '\n'))
+	return nil
+}
+
+func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
+	q := query{r.URL.Query(), path}
+	if err := q.only([]string{"source", "dry_run"}); err != nil {
+		return err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	write := &siteWrite{by: actor(r), dryRun: q.get("dry_run") == "1"}
+	if write.key = r.Header.Get("Idempotency-Key"); write.key != "" {
+		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
+		write.hash = hex.EncodeToString(sum[:])
+	}
+	request := &writeRequest{r: r, path: path, body: body, write: write, named: q.get("source")}
+	return request.do(w)
+}
+
+// readBody reads what is to be written.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWriteBytes))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, refuseWrite(http.StatusRequestEntityTooLarge, codeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" && kind != "application/merge-patch+json" && kind != "application/x-ndjson" {
+		return nil, refuseWrite(http.StatusUnsupportedMediaType, codeInvalid, nil, "the content type %q is not application/json", r.Header.Get("Content-Type"))
+	}
+	return body, nil
+}
+
+// actor says who makes a change: the subject of the client certificate of remote
+// administration, else local, and who the caller claims to be.
+func actor(r *http.Request) string {
+	by := "local"
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		by = r.TLS.PeerCertificates[0].Subject.String()
+	}
+	if claims := r.Header.Get("Iis-Actor"); claims != "" {
+		if len(claims) > 100 {
+			claims = claims[:100]
+		}
+		by += " claims " + printable(claims)
+	}
+	return "api/" + by
+}
+
+// writeRequest is a request that changes sites.
+type writeRequest struct {
+	r     *http.Request
+	path  string
+	body  []byte
+	write *siteWrite
+	named string // the source that it names
+
+	one    bool // it is about one site
+	giveID bool // whose id is given out
+
+	app    *App
+	source *liveSource
+}
+
+// do makes the change under the lock of the source.
+func (q *writeRequest) do(w http.ResponseWriter) error {
+	if err := q.understand(); err != nil {
+		return err
+	}
+	follower, err := q.lock()
+	if err != nil {
+		return err
+	}
+	defer follower.mu.Unlock()
+	if q.write.key != "" {
+		if done, err := q.repeated(w); done || err != nil {
+			return err
+		}
+	}
+	if err := q.complete(); err != nil {
+		return err
+	}
+	var results []written
+	q.write.answer = func(head sites.Head) (json.RawMessage, error) {
+		return json.Marshal(q.answer(head, nil)) // without what is known only later
+	}
+	head, results, err := q.app.writeSites(q.source, q.write)
+	if err != nil {
+		return err
+	}
+	return q.respond(w, head, results)
+}
+
+// lock finds the source of the change and takes its lock. The configuration that owns
+// the source makes the change: it may be a newer one than that which is active.
+func (q *writeRequest) lock() (*follower, error) {
+	app, err := activeApp()
+	if err != nil {
+		return nil, err
+	}
+	for range 10 {
+		if q.source, err = q.sourceIn(app); err != nil {
+			return nil, err
+		}
+		q.app = app
+		f := q.source.follower
+		f.mu.Lock()
+		switch f.owner {
+		case app:
+			return f, nil
+		case nil:
+			f.mu.Unlock()
+			return nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration is being replaced: ask again")
+		}
+		app = f.owner
+		f.mu.Unlock()
+	}
+	return nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration is being replaced: ask again")
+}
+
+// sourceIn finds the source: the one that is named, that of the site, or the first.
+func (q *writeRequest) sourceIn(app *App) (*liveSource, error) {
+	var names []string
+	for _, source := range app.live {
+		if source.Name == q.named {
+			return source, nil
+		}
+		names = append(names, source.Name)
+	}
+	switch {
+	case q.named != "" && len(names) > 0:
+		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", q.named, expected(names))
+	case len(names) == 0:
+		return nil, refuseWrite(http.StatusConflict, codeConfigured, nil,
+			"no source of sites can be written: add sites_from bolt to the iis option, or change sites through /config/apps/iis")
+	}
+	for _, source := range app.live {
+		for i := range q.write.changes {
+			source.follower.mu.Lock()
+			_, has := source.follower.revision[q.write.changes[i].ID]
+			source.follower.mu.Unlock()
+			if has {
+				return source, nil
+			}
+		}
+	}
+	return app.live[0], nil
+}
+
+// understand reads what is to be changed.
+func (q *writeRequest) understand() error {
+	resource, rest, _ := strings.Cut(q.path, "/")
+	switch {
+	case resource == "sites" && q.r.Method == http.MethodPost:
+		q.one, q.giveID = true, true
+		q.write.changes = []siteChange{{Change: adminapi.Change{Op: adminapi.OpPut, Site: q.body}, none: true}}
+		return nil
+	case resource == "sites":
+		return q.understandOne(rest)
+	case resource == "revisions":
+		return q.understandRevert(rest)
+	}
+	return q.understandMany()
+}
+
+func (q *writeRequest) understandOne(name string) error {
+	id, err := parseSiteID(name)
+	if err != nil {
+		return apiError(http.StatusBadRequest, "%v", err)
+	}
+	c := siteChange{Change: adminapi.Change{ID: id, Site: q.body}}
+	c.Op = map[string]string{http.MethodPut: adminapi.OpPut, http.MethodPatch: adminapi.OpPatch, http.MethodDelete: adminapi.OpDelete}[q.r.Method]
+	if c.Op == adminapi.OpDelete && q.body != nil {
+		return apiError(http.StatusBadRequest, "DELETE takes no body")
+	}
+	c.none = q.r.Header.Get("If-None-Match") == "*"
+	q.one, q.write.changes = true, []siteChange{c}
+	return nil
+}
+
+// understandMany reads a JSON array of changes, or a change on each line.
+func (q *writeRequest) understandMany() error {
+	decoder := json.NewDecoder(bytes.NewReader(q.body))
+	decoder.DisallowUnknownFields()
+	var list []adminapi.Change
+	if first, _ := bufio.NewReader(bytes.NewReader(bytes.TrimSpace(q.body))).ReadByte(); first == '[' {
+		if err := decoder.Decode(&list); err != nil {
+			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "%v", jsonError(err))
+		}
+	} else {
+		for len(list) <= maxWriteChanges {
+			var c adminapi.Change
+			err := decoder.Decode(&c)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "change %d: %v", len(list), jsonError(err))
+			}
+			list = append(list, c)
+		}
+	}
+	if len(list) > maxWriteChanges {
+		return refuseWrite(http.StatusRequestEntityTooLarge, codeInvalid, nil, "%d changes at a time are allowed", maxWriteChanges)
+	}
+	for i, c := range list {
+		switch {
+		case c.ID == 0:
+			return q.wrong(i, &c, `the change has no "id"`)
+		case c.Op != adminapi.OpPut && c.Op != adminapi.OpPatch && c.Op != adminapi.OpDelete:
+			return q.wrong(i, &c, fmt.Sprintf("%q is no operation: expected one of put, patch, delete", c.Op))
+		case c.Op == adminapi.OpDelete && c.Site != nil, c.Op != adminapi.OpDelete && c.Site == nil:
+			return q.wrong(i, &c, `put and patch have a "site", and delete has none`)
+		}
+		none := c.If != nil && *c.If == 0
+		q.write.changes = append(q.write.changes, siteChange{Change: c, none: none})
+	}
+	return nil
+}
+
+func (q *writeRequest) wrong(index int, c *adminapi.Change, message string) error {
+	e := refuseWrite(http.StatusUnprocessableEntity, codeInvalid, &siteChange{Change: *c}, "%s", message)
+	e.Index = &index
+	return e
+}
+
+// understandRevert makes the changes that take a revision back.
+func (q *writeRequest) understandRevert(rest string) error {
+	number, action, _ := strings.Cut(rest, "/")
+	revision, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || action != "revert" {
+		return apiError(http.StatusNotFound, "no resource %s: POST /iis/revisions/{revision}/revert takes a revision back", q.path)
+	}
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	source, err := q.sourceIn(app)
+	if err != nil {
+		return err
+	}
+	list, err := source.follower.Log(revision+1, 1)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 || list[0].Revision != revision {
+		return refuseWrite(http.StatusNotFound, codeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
+	}
+	q.named = source.Name
+	source.follower.mu.Lock()
+	defer source.follower.mu.Unlock()
+	for _, c := range list[0].Changes {
+		current := source.follower.revision[c.ID]
+		change := siteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
+		if c.Before == nil {
+			change.Op = adminapi.OpDelete
+			if current == 0 {
+				continue // it is gone already
+			}
+		}
+		change.none = current == 0
+		q.write.changes = append(q.write.changes, change)
+	}
+	return nil
+}
+
+// complete fills in what depends on the source: a free id, and the revision that a
+// condition names. The lock is held.
+func (q *writeRequest) complete() error {
+	if q.giveID {
+		id, err := q.app.freeID(q.source)
+		if err != nil {
+			return err
+		}
+		q.write.changes[0].ID = id
+		return nil
+	}
+	match := q.r.Header.Get("If-Match")
+	if !q.one || match == "" {
+		return nil
+	}
+	c := &q.write.changes[0]
+	current, there := q.source.follower.revision[c.ID]
+	revision := current
+	switch {
+	case match == "*" && there:
+	case match == "*":
+		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
+	default:
+		source, number, _ := strings.Cut(strings.Trim(match, `"`), ":")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil || source != q.source.follower.head.Source {
+			n = current + 1 // one that it does not have
+		}
+		revision = n
+	}
+	c.If = &revision
+	return nil
+}
+
+// freeID returns an id that no site has.
+func (a *App) freeID(source *liveSource) (uint32, error) {
+	var last uint32
+	for _, entry := range a.now().tables.Sites() {
+		last = max(last, entry.ID)
+	}
+	for _, other := range a.live {
+		if other != source {
+			other.follower.mu.Lock()
+		}
+		for id := range other.follower.revision {
+			last = max(last, id)
+		}
+		if other != source {
+			other.follower.mu.Unlock()
+		}
+	}
+	if last == 1<<32-1 {
+		return 0, refuseWrite(http.StatusConflict, codeConflict, nil, "no id is left after the highest one: name a free one")
+	}
+	return last + 1, nil
+}
+
+// repeated answers a request that was made before, and reports whether it was.
+func (q *writeRequest) repeated(w http.ResponseWriter) (bool, error) {
+	before, ok, err := q.source.follower.Repeated(q.write.key)
+	if err != nil || !ok {
+		return false, err
+	}
+	if before.Hash != q.write.hash {
+		return false, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "the Idempotency-Key stands for another request")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(before.Body, '\n'))
+	return true, nil
+}
+
+// answer tells what was written.
+func (q *writeRequest) answer(head sites.Head, results []written) adminapi.Written {
+	answer := adminapi.Written{
+		Source: q.source.Name, Revision: revisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.dryRun,
+	}
+	if q.one {
+		answer.ID = q.write.changes[0].ID
+		answer.ETag = etagOf(head, head.Revision)
+	}
+	for _, r := range results {
+		if q.one && !r.deleted {
+			answer.ETag = etagOf(head, r.revision)
+		}
+		if !q.one && !r.same {
+			answer.Changed = append(answer.Changed, r.id)
+		}
+	}
+	return answer
+}
+
+func (q *writeRequest) respond(w http.ResponseWriter, head sites.Head, results []written) error {
+	answer := q.answer(head, results)
+	if !q.one {
+		return writeJSON(w, answer)
+	}
+	result := results[0]
+	if result.deleted {
+		if q.write.dryRun {
+			return writeJSON(w, answer)
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	sn := q.app.now()
+	if entry := sn.tables.SiteByID(result.id); entry != nil && !q.write.dryRun {
+		answer.Findings = sn.showOne(entry).Findings
+	}
+	if !q.write.dryRun {
+		w.Header().Set("ETag", answer.ETag)
+	}
+	if result.created && !q.write.dryRun {
+		w.Header().Set("Location", adminapi.Base+"sites/"+strconv.FormatUint(uint64(result.id), 10)+"?source="+url.QueryEscape(q.source.Name))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+	}
+	return writeJSON(w, answer)
+}
+
+func revisionOf(head sites.Head) string {
+	return head.Source + ":" + strconv.FormatUint(head.Revision, 10)
+}
+
+// etagOf is the entity tag of a site.
+func etagOf(head sites.Head, revision uint64) string {
+	return fmt.Sprintf(`"%s:%d"`, head.Source, revision)
+}
+
+// sourcesView shows the sources of sites.
+func (sn *snapshot) sourcesView(query) (any, error) {
+	list := []adminapi.Source{}
+	if sn.app.sitesFile.source != nil {
+		file := adminapi.Source{Name: adminapi.SourceSitesFile, Kind: "file"}
+		for _, entry := range sn.tables.Sites() {
+			if sn.sites[entry.Index].source == file.Name {
+				file.Sites++
+			}
+		}
+		list = append(list, file)
+	}
+	for _, source := range sn.app.live {
+		f := source.follower
+		f.mu.Lock()
+		shown := adminapi.Source{
+			Name: source.Name, Kind: strings.TrimPrefix(string(source.module.CaddyModule().ID), sites.Namespace+"."), Writable: true,
+			Sites: len(f.revision), ID: f.head.Source, Revision: f.head.Revision, Mark: f.head.Mark,
+		}
+		f.mu.Unlock()
+		source.mu.Lock()
+		shown.HeldBack = len(source.held)
+		source.mu.Unlock()
+		list = append(list, shown)
+	}
+	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
+}
+
+// revisionsView shows the log of a source, the newest revision first.
+func (sn *snapshot) revisionsView(q query) (any, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
+	}
+	below := uint64(0)
+	if after := q.get("after"); after != "" {
+		if below, err = strconv.ParseUint(after, 10, 64); err != nil {
+			return nil, apiError(http.StatusBadRequest, "after: %q is not the next of another page", after)
+		}
+	}
+	named := &writeRequest{named: q.get("source"), write: new(siteWrite)}
+	source, err := named.sourceIn(sn.app)
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	}
+	list, err := source.follower.Log(below, limit)
+	if err != nil {
+		return nil, err
+	}
+	p := adminapi.Page[sites.Revision]{Items: list, Total: len(list)}
+	if len(list) == limit {
+		p.Next = strconv.FormatUint(list[len(list)-1].Revision, 10)
+	}
+	return p, nil
+}
+
+// addDocument adds to a site what its source keeps of it.
+func (sn *snapshot) addDocument(s *adminapi.Site) error {
+	for _, source := range sn.app.live {
+		if source.Name != s.Source {
+			continue
+		}
+		row, ok, err := source.follower.Row(s.ID)
+		if err != nil {
+			return err
+		}
+		head, err := source.follower.Head()
+		if ok && err == nil {
+			s.Document, s.Revision, s.ETag = row.Document, row.Revision, etagOf(head, row.Revision)
+		}
+		return err
+	}
+	return nil
+}
+
+// heldSite shows a row that is not served, if there is one.
+func (sn *snapshot) heldSite(id uint32) (*adminapi.Site, bool) {
+	for _, source := range sn.app.live {
+		if held, ok := source.heldRow(id); ok {
+			return &adminapi.Site{ID: id, Name: held.name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.reason}, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,71 @@
+package adminapi
+
+import "encoding/json"
+
+// The operations of a Change.
+const (
+	OpPut    = "put"    // the site is as given, whether it was there or not
+	OpPatch  = "patch"  // the site is changed by a merge patch (RFC 7396)
+	OpDelete = "delete" // the site goes
+)
+
+// Change is one change of a site that a source keeps.
+type Change struct {
+	Op   string          `json:"op"`
+	ID   uint32          `json:"id"`
+	Site json.RawMessage `json:"site,omitempty"`
+
+	// If is the revision that the site must have, 0 for one that must not be there.
+	// Nil: whatever it has.
+	If *uint64 `json:"if,omitempty"`
+}
+
+// Written is the answer to a change.
+type Written struct {
+	ID       uint32    `json:"id,omitempty"`
+	Source   string    `json:"source"`             // the name of the source
+	Revision string    `json:"revision"`           // of the source, as <source id>:<number>
+	Mark     string    `json:"mark"`               // the identity of that revision
+	ETag     string    `json:"etag,omitempty"`     // of the site
+	Serves   bool      `json:"serves"`             // whether this server serves it
+	Changed  []uint32  `json:"changed,omitempty"`  // of several changes: those that were different
+	DryRun   bool      `json:"dry_run,omitempty"`  // nothing was written
+	Findings []Finding `json:"findings,omitempty"` // about the site
+}
+
+// WriteError is the answer to a change that is refused.
+type WriteError struct {
+	Message string     `json:"error"`
+	Code    string     `json:"code"`
+	ID      uint32     `json:"id,omitempty"`      // of the site
+	Index   *int       `json:"index,omitempty"`   // of the change, from 0
+	Binding string     `json:"binding,omitempty"` // that contradicts
+	Other   *OtherSite `json:"other,omitempty"`
+}
+
+// OtherSite is the site that a refused one contradicts.
+type OtherSite struct {
+	ID      uint32 `json:"id"`
+	Name    string `json:"name,omitempty"`
+	Source  string `json:"source,omitempty"` // empty: the configuration
+	Binding string `json:"binding,omitempty"`
+}
+
+// Source is a source of sites.
+type Source struct {
+	Name     string `json:"name"`
+	Kind     string `json:"kind"` // the module, such as bolt
+	Writable bool   `json:"writable"`
+	Sites    int    `json:"sites"`
+	HeldBack int    `json:"held_back"` // rows that are not served
+	ID       string `json:"id,omitempty"`
+	Revision uint64 `json:"revision"`
+	Mark     string `json:"mark,omitempty"`
+}
+
+// Ready tells whether a server serves all sites that there are.
+type Ready struct {
+	Ready   bool              `json:"ready"`
+	Sites   int               `json:"sites"`
+	Sources map[string]uint64 `json:"sources"` // the revision of each, by name
+}

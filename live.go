@@ -1,0 +1,427 @@
+package caddyiis
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// liveSource is a source of sites that are changed while they serve, as this
+// configuration has it.
+type liveSource struct {
+	*sites.CommonSettings
+	module   sites.Source
+	claims   claimed
+	follower *follower // nil until it is opened
+	from     uint64    // the revision that this configuration began with
+
+	// The rows that are not served, and why. Guarded by sitesFile.work, and replaced
+	// as a whole.
+	mu   sync.Mutex
+	held map[uint32]heldBack
+}
+
+// heldBack is a row that is not served.
+type heldBack struct {
+	name   string // of the site, if that much is known
+	reason string
+}
+
+// follower is an open table and what the process knows of it. It outlives
+// configurations.
+type follower struct {
+	sites.Table
+
+	mu       sync.Mutex // held by who writes, or takes the table over
+	owner    *App       // the configuration that serves the rows
+	revision map[uint32]uint64
+	head     sites.Head
+}
+
+// Destruct implements caddy.Destructor.
+func (f *follower) Destruct() error { return f.Close() }
+
+// followers are those of the process, by address.
+var followers = caddy.NewUsagePool()
+
+var errNotOpen = errors.New("it is not open in this process")
+
+// openFollower opens a table, or takes one that is open already.
+func openFollower(ctx context.Context, module sites.Source, onlyOpen bool) (*follower, error) {
+	val, _, err := followers.LoadOrNew(module.Address(), func() (caddy.Destructor, error) {
+		if onlyOpen {
+			return nil, errNotOpen
+		}
+		table, err := module.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f := &follower{Table: table, revision: make(map[uint32]uint64)}
+		if f.head, err = table.Head(); err == nil {
+			err = table.Rows(func(row sites.Row) error { f.revision[row.ID] = row.Revision; return nil })
+		}
+		if err != nil {
+			_ = table.Close()
+			return nil, err
+		}
+		return f, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return val.(*follower), nil
+}
+
+// loadSources loads the modules of sites_from. The file among them is the sites file.
+func (a *App) loadSources() error {
+	if a.SitesFromRaw == nil {
+		return nil
+	}
+	val, err := a.ctx.LoadModule(a, "SitesFromRaw")
+	if err != nil {
+		return fmt.Errorf("sites_from: %w", err)
+	}
+	names := make(map[string]bool)
+	addresses := make(map[string]string)
+	for _, module := range val.([]any) {
+		if file, ok := module.(*sites.File); ok {
+			if a.SitesFile != "" {
+				return errors.New("sites_from: there is one sites file at most: put its lines into one, or import them into another source")
+			}
+			a.SitesFile = file.Path
+			continue
+		}
+		source := &liveSource{module: module.(sites.Source)}
+		source.CommonSettings = source.module.Settings()
+		if names[source.Name] {
+			return fmt.Errorf("sites_from: two sources are called %q: give one of them another name", source.Name)
+		}
+		if other := addresses[source.module.Address()]; other != "" {
+			return fmt.Errorf("sites_from: %s and %s are the same table: remove one of them", other, source.Name)
+		}
+		names[source.Name], addresses[source.module.Address()] = true, source.Name
+		a.live = append(a.live, source)
+	}
+	return nil
+}
+
+// sitesComeLater reports whether sites will come that the configuration does not know.
+func (a *App) sitesComeLater() bool { return a.SitesFile != "" || len(a.live) > 0 }
+
+// projectOpen shows the rows of sources that are open in this process already, since
+// the configuration before serves them. A site that it shows must not be lost.
+func (a *App) projectOpen() error {
+	for _, source := range a.live {
+		f, err := openFollower(a.ctx, source.module, true)
+		if errors.Is(err, errNotOpen) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+		source.follower = f
+		if err := a.project(source); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+		if err := source.refuseLosses(); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+	}
+	return nil
+}
+
+// refuseLosses refuses a configuration that cannot show what the one before shows.
+func (s *liveSource) refuseLosses() error {
+	s.follower.mu.Lock()
+	owner := s.follower.owner
+	s.follower.mu.Unlock()
+	if owner == nil {
+		return nil
+	}
+	var errs errorList
+	for _, id := range sortedKeys(s.held) {
+		if shown := owner.now().tables.SiteByID(id); shown != nil && owner.now().sites[shown.Index].source == s.Name {
+			errs.add("the running configuration serves "+siteLabel(id, s.held[id].name)+", and this one cannot", "%s", s.held[id].reason)
+		}
+	}
+	return errs.err()
+}
+
+// openSources opens the sources that nobody in this process has open, and shows
+// their rows. A row is no reason not to start.
+func (a *App) openSources() error {
+	for _, source := range a.live {
+		if source.follower != nil {
+			continue
+		}
+		f, err := openFollower(a.ctx, source.module, false)
+		if err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+		source.follower = f
+		if err := a.project(source); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+	}
+	return nil
+}
+
+// project makes a snapshot with the rows of a source beside what there is. Rows that
+// cannot be shown are held back.
+func (a *App) project(source *liveSource) error {
+	f := source.follower
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	source.from = f.head.Revision
+	source.held = make(map[uint32]heldBack)
+	var rows []configured
+	err := f.Rows(func(row sites.Row) error {
+		c, err := source.read(row.ID, row.Document)
+		if err == nil {
+			err = a.passes(source, &c)
+		}
+		if err != nil {
+			source.hold(row.ID, c.cfg, err)
+		} else {
+			rows = append(rows, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next := a.addRows(a.now(), rows, func(c *configured, err error) { source.hold(c.id, c.cfg, err) })
+	next.where = nil
+	a.snapshot.Store(next)
+	return nil
+}
+
+// addRows adds rows to a snapshot, as many as can be added: of two that contradict
+// each other the one with the lower id.
+func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
+	if len(rows) == 0 {
+		return base
+	}
+	next, _, err := a.derive(base, rows, nil, nowhere)
+	switch {
+	case err == nil:
+		return next
+	case len(rows) == 1:
+		hold(&rows[0], err)
+		return base
+	}
+	half := len(rows) / 2
+	return a.addRows(a.addRows(base, rows[:half], hold), rows[half:], hold)
+}
+
+func nowhere(uint32) string { return "" }
+
+// hold notes that a row is not served.
+func (s *liveSource) hold(id uint32, cfg *Site, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := heldBack{reason: err.Error()}
+	if cfg != nil {
+		held.name = cfg.Name
+	}
+	s.held[id] = held
+}
+
+// heldRow returns why a row is not served, if it is not.
+func (s *liveSource) heldRow(id uint32) (heldBack, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, ok := s.held[id]
+	return held, ok
+}
+
+// read decodes a document.
+func (s *liveSource) read(id uint32, document []byte) (configured, error) {
+	cfg, err := decodeDocument(document)
+	return configured{id: id, cfg: cfg, source: s.Name}, err
+}
+
+// decodeDocument decodes a site that is a row, without its id.
+func decodeDocument(document []byte) (*Site, error) {
+	cfg := new(Site)
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(cfg); err != nil {
+		return nil, jsonError(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one JSON object")
+	}
+	if cfg.Routes != nil || cfg.Errors != nil {
+		return cfg, errors.New("routes and errors have no place here: name a template of the configuration")
+	}
+	return cfg, nil
+}
+
+// passes checks a row by itself: what it says, what it names and what it claims.
+func (a *App) passes(source *liveSource, c *configured) error {
+	var errs errorList
+	site := a.bindingSite(c, &errs)
+	if err := errs.err(); err != nil {
+		return err
+	}
+	if err := a.checkTemplate(c.cfg); err != nil {
+		return err
+	}
+	return source.claims.check(c.cfg, &site)
+}
+
+// takeSourcesOver makes this configuration the one that serves the rows. What was
+// written since it looked at them, it takes now.
+func (a *App) takeSourcesOver() {
+	for _, source := range a.live {
+		source.follower.mu.Lock()
+		source.follower.owner = a
+		if source.follower.head.Revision != source.from {
+			if err := a.catchUp(source); err != nil {
+				a.logger.Error("cannot take over what was written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))
+			}
+		}
+		source.follower.mu.Unlock()
+		a.logHeldBack(source)
+	}
+}
+
+// catchUp shows what was written since this configuration read the rows. The caller
+// holds the follower's mutex.
+func (a *App) catchUp(source *liveSource) error {
+	known := make(map[uint32]bool)
+	var changed []uint32
+	for _, entry := range a.now().tables.Sites() {
+		if a.now().sites[entry.Index].source == source.Name {
+			known[entry.ID] = true
+		}
+	}
+	for id, revision := range source.follower.revision {
+		if revision > source.from || !known[id] {
+			changed = append(changed, id)
+		}
+		delete(known, id)
+	}
+	removed := sortedKeys(known)
+	slices.Sort(changed)
+	rows := make([]configured, 0, len(changed))
+	for _, id := range changed {
+		row, ok, err := source.follower.Row(id)
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("site %d is not to be had", id))
+		}
+		c, err := source.read(id, row.Document)
+		if err == nil {
+			err = a.passes(source, &c)
+		}
+		if err != nil {
+			source.hold(id, c.cfg, err)
+			continue
+		}
+		rows = append(rows, c)
+	}
+	return a.show(rows, removed, source)
+}
+
+// show serves rows in place of those before, and others no longer; as many as can be
+// shown.
+func (a *App) show(rows []configured, removed []uint32, source *liveSource) error {
+	f := &a.sitesFile
+	f.work.Lock()
+	defer f.work.Unlock()
+	if !f.begin() {
+		return context.Canceled
+	}
+	defer f.finish(a.policies.release)
+	before := a.now()
+	next := before
+	if len(removed) > 0 {
+		var err error
+		if next, _, err = a.derive(before, nil, removed, nowhere); err != nil {
+			return err
+		}
+	}
+	next = a.addRows(next, rows, func(c *configured, err error) { source.hold(c.id, c.cfg, err) })
+	return a.serve(before, next)
+}
+
+// serve opens the sockets of a snapshot and serves it. The caller holds the lock of
+// changes.
+func (a *App) serve(before, next *snapshot) error {
+	defer func() { a.policies.keep(a.now().records) }()
+	f := &a.sitesFile
+	if next.state != before.state {
+		if err := fronts.Prepare(f.ctx, next.state); err != nil {
+			return err
+		}
+		next.countPorts(before)
+	}
+	if !f.publish(a, before, next) {
+		return context.Canceled
+	}
+	before.forgetPortsBut(next)
+	return nil
+}
+
+// releaseSources lets go of the tables.
+func (a *App) releaseSources() {
+	for _, source := range a.live {
+		if source.follower == nil {
+			continue
+		}
+		source.follower.mu.Lock()
+		if source.follower.owner == a {
+			source.follower.owner = nil
+		}
+		source.follower.mu.Unlock()
+		if _, err := followers.Delete(source.module.Address()); err != nil {
+			a.logger.Error("closing a source of sites", zap.String("source", source.Name), zap.Error(err))
+		}
+	}
+}
+
+// codeHeldBack is the finding about a row that is not served.
+const codeHeldBack = "site-held-back"
+
+// liveFindings tells of the rows that are not served.
+func (a *App) liveFindings() []binding.Finding {
+	var findings []binding.Finding
+	for _, source := range a.live {
+		source.mu.Lock()
+		for _, id := range sortedKeys(source.held) {
+			held := source.held[id]
+			findings = append(findings, binding.Finding{
+				Severity: binding.Error, Code: codeHeldBack, Site: id,
+				Message: fmt.Sprintf("%s of %s is not served: %s", siteLabel(id, held.name), source.Name, held.reason),
+				Fix:     "change the site, or what it names",
+			})
+		}
+		source.mu.Unlock()
+	}
+	return findings
+}
+
+func (a *App) logHeldBack(source *liveSource) {
+	source.mu.Lock()
+	defer source.mu.Unlock()
+	const most = 20
+	for i, id := range sortedKeys(source.held) {
+		if i == most {
+			a.logger.Error("more sites are not served", zap.String("source", source.Name), zap.Int("sites", len(source.held)-most))
+			return
+		}
+		a.logger.Error("a site is not served", zap.String("source", source.Name), zap.Uint32("site", id), zap.String("reason", source.held[id].reason))
+	}
+}

@@ -1,0 +1,133 @@
+package caddyiis
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxDocument bounds a row.
+const maxDocument = 64 << 10
+
+// canonicalDocument brings a document into the form in which rows are compared:
+// sorted keys, no space. It refuses what two readers could read differently.
+func canonicalDocument(raw []byte) (json.RawMessage, error) {
+	if len(raw) > maxDocument {
+		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(raw), maxDocument)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	value, err := decodeOnce(decoder)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one JSON object")
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("a JSON object is expected")
+	}
+	if _, ok := object["id"]; ok {
+		return nil, errors.New("the id is no part of the site: it stands in the path, or beside the site")
+	}
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(object); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(buf.Bytes()), nil
+}
+
+// decodeOnce decodes a value in which no key is there twice.
+func decodeOnce(decoder *json.Decoder) (any, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	switch token {
+	case json.Delim('{'):
+		object := make(map[string]any)
+		for decoder.More() {
+			token, err := decoder.Token()
+			if err != nil {
+				return nil, syntaxError(err)
+			}
+			key := token.(string) // nothing else can stand here
+			if _, twice := object[key]; twice {
+				return nil, fmt.Errorf("%q is there twice", key)
+			}
+			if object[key], err = decodeOnce(decoder); err != nil {
+				return nil, err
+			}
+		}
+		_, err = decoder.Token()
+		return object, syntaxError(err)
+	case json.Delim('['):
+		list := []any{}
+		for decoder.More() {
+			item, err := decodeOnce(decoder)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, item)
+		}
+		_, err = decoder.Token()
+		return list, syntaxError(err)
+	}
+	return token, nil
+}
+
+func syntaxError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return jsonError(err)
+}
+
+// mergePatch applies a patch to a document (RFC 7396).
+func mergePatch(document, patch []byte) ([]byte, error) {
+	var target map[string]any
+	if err := unmarshalNumbers(document, &target); err != nil {
+		return nil, err
+	}
+	canonical, err := canonicalDocument(patch)
+	if err != nil {
+		return nil, err
+	}
+	var changes map[string]any
+	if err := unmarshalNumbers(canonical, &changes); err != nil {
+		return nil, err
+	}
+	return json.Marshal(merged(target, changes))
+}
+
+func merged(target, changes map[string]any) map[string]any {
+	if target == nil {
+		target = make(map[string]any)
+	}
+	for key, value := range changes {
+		switch value := value.(type) {
+		case nil:
+			delete(target, key)
+		case map[string]any:
+			inner, _ := target[key].(map[string]any)
+			target[key] = merged(inner, value)
+		default:
+			target[key] = value
+		}
+	}
+	return target
+}
+
+func unmarshalNumbers(raw []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}

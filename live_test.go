@@ -1,0 +1,380 @@
+package caddyiis_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// live is a Caddy with sites in a database.
+type live struct {
+	*ts.Server
+	t             *testing.T
+	plain, secure int
+	file          string
+	config        func(extra string) string
+}
+
+// startLive runs a Caddy with a source of sites, and options of the iis block.
+func startLive(t *testing.T, settings, iis string) *live {
+	t.Helper()
+	l := &live{t: t, plain: ts.FreePort(t), secure: ts.FreePort(t), file: filepath.Join(t.TempDir(), "sites.db")}
+	certs := certificates(t, "wild.test", "other.test")
+	l.config = func(extra string) string {
+		return iisConfig(certs + fmt.Sprintf(`
+			sites_from bolt %q {
+				%s
+			}
+			template page {
+				respond "{iis.site.id} {iis.site.name}"
+			}
+			defaults {
+				respond "default {iis.site.id}"
+			}
+			site 1 Configured {
+				server_bindings :%d:configured.test
+				binding https *:%d:configured.test {
+					sni
+					certificate other.test
+				}
+				respond configured
+			}
+			endpoint *:%[4]d {
+				certificate wild.test
+			}
+			%[5]s
+			%[6]s
+		`, l.file, settings, l.plain, l.secure, iis, extra))
+	}
+	l.Server = ts.Start(t, l.config(""))
+	return l
+}
+
+// site is the document of a site with an http and an https binding for a host.
+func (l *live) site(name, host string, more ...string) string {
+	fields := append([]string{fmt.Sprintf(`"name":%q,"server_bindings":[":%d:%s"],"bindings":[{"protocol":"https","binding":"*:%d:%[3]s"}]`, name, l.plain, host, l.secure)}, more...)
+	return "{" + strings.Join(fields, ",") + "}"
+}
+
+// ask makes a request to the API with headers, and decodes what comes back.
+func (l *live) ask(method, path, body string, into any, headers ...string) int {
+	l.t.Helper()
+	req, err := http.NewRequest(method, "http://"+l.AdminAddr()+"/iis/"+path, strings.NewReader(body))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	req.Close = true
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	status, answer, err := l.Do(req)
+	if err != nil {
+		l.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if into != nil && answer != "" {
+		if err := json.Unmarshal([]byte(answer), into); err != nil {
+			l.t.Fatalf("%s %s: %d %s: %v", method, path, status, answer, err)
+		}
+	}
+	return status
+}
+
+// want makes a request whose status is known.
+func (l *live) want(status int, method, path, body string, headers ...string) (w adminapi.Written) {
+	l.t.Helper()
+	var raw json.RawMessage
+	if got := l.ask(method, path, body, &raw, headers...); got != status {
+		l.t.Fatalf("%s %s: got %d %s, want %d", method, path, got, raw, status)
+	}
+	_ = json.Unmarshal(raw, &w)
+	return w
+}
+
+// refused makes a request that must be refused.
+func (l *live) refused(status int, method, path, body, mentions string, headers ...string) adminapi.WriteError {
+	l.t.Helper()
+	var e adminapi.WriteError
+	if got := l.ask(method, path, body, &e, headers...); got != status || !strings.Contains(e.Message, mentions) {
+		l.t.Errorf("%s %s %s: got %d %+v, want %d with %q", method, path, body, got, e, status, mentions)
+	}
+	return e
+}
+
+// serves checks what a host gets, over http and https; an empty body means nobody.
+func (l *live) serves(host, body string) {
+	l.t.Helper()
+	plain := ts.Request{Addr: at("127.0.0.1", l.plain), Host: host, Plain: true}
+	secure := ts.Request{Addr: at("127.0.0.1", l.secure), SNI: host}
+	for _, r := range []ts.Request{plain, secure} {
+		answer, err := ts.Do(r)
+		switch {
+		case err != nil:
+			l.t.Errorf("%s: %v", host, err)
+		case body == "" && answer.Status != 400, body != "" && (answer.Status != 200 || answer.Body != body):
+			l.t.Errorf("%s: got %v, want %q", host, answer, body)
+		}
+	}
+}
+
+// TestLiveSites: sites are added, changed and removed through the API, serve when it
+// has answered, and are there after a load and after a restart.
+func TestLiveSites(t *testing.T) {
+	l := startLive(t, "", "")
+	l.serves("a.test", "")
+	created := l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	if created.ID != 10 || created.Source != "bolt" || !created.Serves || created.ETag == "" {
+		t.Errorf("got %+v", created)
+	}
+	l.serves("a.test", "default 10")
+	l.serves("configured.test", "configured")
+	if same := l.want(200, "PUT", "sites/10", l.site("A", "a.test"), "If-Match", `"other:7"`); same.Revision != created.Revision || same.ETag != created.ETag {
+		t.Errorf("the same again: %+v, before %+v", same, created)
+	}
+	l.want(200, "PATCH", "sites/10", `{"template":"page"}`)
+	l.serves("a.test", "10 A")
+	l.want(200, "PATCH", "sites/10", `{"template":null,"name":"B"}`)
+	l.serves("a.test", "default 10")
+
+	var posted adminapi.Written
+	if status := l.ask("POST", "sites", l.site("C", "c.test", `"template":"page"`), &posted); status != 201 || posted.ID != 11 {
+		t.Fatalf("POST: %d %+v", status, posted)
+	}
+	l.serves("c.test", "11 C")
+	swap := fmt.Sprintf(`[{"op":"put","id":10,"site":%s},{"op":"put","id":11,"site":%s},{"op":"put","id":12,"site":%s}]`,
+		l.site("A", "c.test", `"template":"page"`), l.site("C", "a.test", `"template":"page"`), l.site("D", "d.test", `"template":"page"`))
+	if all := l.want(200, "POST", "changes", swap); len(all.Changed) != 3 {
+		t.Errorf("got %+v", all)
+	}
+	check := func() {
+		t.Helper()
+		l.serves("c.test", "10 A")
+		l.serves("a.test", "11 C")
+		l.serves("d.test", "12 D")
+		l.serves("configured.test", "configured")
+	}
+	check()
+	if err := l.Load(l.config("log_sni")); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	l.want(204, "DELETE", "sites/12", "")
+	l.want(404, "DELETE", "sites/12", "")
+	l.serves("d.test", "")
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("d.test", "")
+	var shown adminapi.Site
+	if status := l.ask("GET", "sites/10", "", &shown); status != 200 || shown.Source != "bolt" || shown.ETag == "" || !strings.Contains(string(shown.Document), "c.test") {
+		t.Errorf("GET: %d %+v", status, shown)
+	}
+	if status := l.ask("GET", "sites/10", "", nil, "If-None-Match", shown.ETag); status != 304 {
+		t.Errorf("GET with its ETag: %d", status)
+	}
+	var sources adminapi.Page[adminapi.Source]
+	if l.ask("GET", "sources", "", &sources); len(sources.Items) != 1 || sources.Items[0].Sites != 2 || sources.Items[0].Kind != "bolt" {
+		t.Errorf("sources: %+v", sources)
+	}
+}
+
+// TestLiveRefusals: what cannot be served is not written, and both sites of a
+// contradiction are named.
+func TestLiveRefusals(t *testing.T) {
+	l := startLive(t, "", "")
+	first := l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	for _, c := range []struct {
+		status             int
+		method, path, body string
+		mentions           string
+	}{
+		{409, "PUT", "sites/11", l.site("B", "a.test"), "a.test"},
+		{409, "PUT", "sites/11", l.site("B", "configured.test"), "configured.test"},
+		{409, "PUT", "sites/1", l.site("B", "b.test"), "site 1 \"Configured\" is one of the configuration"},
+		{409, "DELETE", "sites/1", "", "change it there"},
+		{404, "PATCH", "sites/11", `{"name":"x"}`, "no site 11"},
+		{422, "PUT", "sites/11", `{"nonsense":1}`, "nonsense"},
+		{422, "PUT", "sites/11", `{"name":"x","name":"y"}`, `"name" is there twice`},
+		{422, "PUT", "sites/11", `{"id":11}`, "id is no part"},
+		{422, "PUT", "sites/11", `[]`, "JSON object"},
+		{422, "PUT", "sites/11", `{"name":"x"} {}`, "more than one"},
+		{422, "PUT", "sites/11", `{"name":`, "does not end"},
+		{422, "PUT", "sites/11", `{"template":"none"}`, "none"},
+		{422, "PUT", "sites/11", `{"routes":[]}`, "routes"},
+		{422, "PUT", "sites/11", fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:b.test","certificate":"none"}]}`, l.secure), `"none" is not configured`},
+		{422, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:b.test"]}`, ts.FreePort(t)), "port"},
+		{422, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:"]}`, l.plain), "catch_all"},
+		{422, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:*.b.test"]}`, l.plain), "wildcards"},
+		{422, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":["127.0.0.7:%d:b.test"]}`, l.plain), "addresses"},
+		{409, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:b.test"]}`, l.secure), "http"},
+		{422, "POST", "changes", fmt.Sprintf(`[{"op":"put","id":12,"site":%s},{"op":"put","id":13,"site":{"x":1}}]`, l.site("X", "x.test")), `"x"`},
+		{422, "POST", "changes", `[{"op":"put","id":12,"site":{}},{"op":"delete","id":12}]`, "twice"},
+		{422, "POST", "changes", `[{"op":"move","id":12}]`, "no operation"},
+		{415, "PUT", "sites/11", "", ""},
+	} {
+		if c.status == 415 {
+			l.refused(415, c.method, c.path, `{}`, "content type", "Content-Type", "text/plain")
+			continue
+		}
+		l.refused(c.status, c.method, c.path, c.body, c.mentions)
+	}
+	e := l.refused(409, "PUT", "sites/11", l.site("B", "a.test"), "a.test")
+	if e.ID != 11 || e.Other == nil || e.Other.ID != 10 || e.Other.Source != "bolt" || e.Code != "conflict" {
+		t.Errorf("the conflict: %+v, %+v", e, e.Other)
+	}
+	var sources adminapi.Page[adminapi.Source]
+	l.ask("GET", "sources", "", &sources)
+	if got := fmt.Sprintf("%s:%d", sources.Items[0].ID, sources.Items[0].Revision); got != first.Revision || sources.Items[0].Sites != 1 {
+		t.Errorf("a refused change was written: %+v", sources.Items)
+	}
+	l.serves("x.test", "")
+	l.serves("a.test", "default 10")
+}
+
+// TestLiveConditions: ETags and keys of requests.
+func TestLiveConditions(t *testing.T) {
+	l := startLive(t, "require_if_match", "")
+	l.refused(428, "PUT", "sites/10", l.site("A", "a.test"), "If-Match")
+	l.refused(412, "PUT", "sites/10", l.site("A", "a.test"), "no site 10", "If-Match", "*")
+	made := l.want(201, "PUT", "sites/10", l.site("A", "a.test"), "If-None-Match", "*")
+	l.refused(412, "PUT", "sites/10", l.site("B", "a.test"), "somebody has changed it", "If-None-Match", "*")
+	changed := l.want(200, "PATCH", "sites/10", `{"name":"B"}`, "If-Match", made.ETag)
+	l.refused(412, "PATCH", "sites/10", `{"name":"C"}`, "somebody has changed it", "If-Match", made.ETag)
+	l.refused(412, "DELETE", "sites/10", "", "somebody has changed it", "If-Match", made.ETag)
+	l.refused(428, "DELETE", "sites/10", "", "If-Match")
+	l.want(200, "POST", "changes?dry_run=1", fmt.Sprintf(`[{"op":"delete","id":10,"if":%s}]`, strings.SplitN(changed.Revision, ":", 2)[1]))
+	l.serves("a.test", "default 10")
+	l.want(204, "DELETE", "sites/10", "", "If-Match", changed.ETag)
+
+	for range 2 {
+		var got adminapi.Written
+		if status := l.ask("POST", "sites", l.site("K", "k.test"), &got, "Idempotency-Key", "one"); status >= 300 || got.ID != 2 {
+			t.Errorf("a request with a key: %d %+v", status, got)
+		}
+	}
+	l.refused(422, "POST", "sites", l.site("K", "l.test"), "another request", "Idempotency-Key", "one")
+	l.serves("l.test", "")
+	var list adminapi.Page[adminapi.Site]
+	if l.ask("GET", "sites?source=bolt", "", &list); list.Total != 1 || list.Items[0].ID != 2 {
+		t.Errorf("got %+v", list)
+	}
+	for _, query := range []string{"host=k.test", "q=k.te", "q=K", "state=started&q=2", "certificate=wild.test&source=bolt"} {
+		if l.ask("GET", "sites?"+query, "", &list); list.Total != 1 || list.Items[0].ID != 2 {
+			t.Errorf("%s: got %+v", query, list)
+		}
+	}
+	for _, query := range []string{"host=x.test", "q=zz", "state=stopped", "source=other", "certificate=none"} {
+		if l.ask("GET", "sites?"+query, "", &list); list.Total != 0 {
+			t.Errorf("%s: got %+v", query, list)
+		}
+	}
+}
+
+// TestLiveRevisions: the log tells what was written, and a revision is taken back.
+func TestLiveRevisions(t *testing.T) {
+	l := startLive(t, "", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"), "Iis-Actor", "panel é7")
+	l.want(200, "PATCH", "sites/10", `{"template":"page"}`)
+	l.want(204, "DELETE", "sites/10", "")
+	var page struct {
+		Items []struct {
+			Revision uint64
+			By       string
+			Changes  []struct {
+				ID            uint32
+				Before, After json.RawMessage
+			}
+		}
+		Next string
+	}
+	l.ask("GET", "revisions?limit=2", "", &page)
+	if len(page.Items) != 2 || page.Items[0].Revision != 3 || page.Items[0].Changes[0].After != nil || page.Items[1].Changes[0].Before == nil {
+		t.Fatalf("got %+v", page)
+	}
+	l.ask("GET", "revisions?after="+page.Next, "", &page)
+	if len(page.Items) != 1 || page.Items[0].By != `api/local claims panel \u00e97` {
+		t.Errorf("got %+v", page)
+	}
+	l.want(200, "POST", "revisions/3/revert", "")
+	l.serves("a.test", "10 A")
+	l.want(200, "POST", "revisions/2/revert", "")
+	l.serves("a.test", "default 10")
+	l.want(200, "POST", "revisions/1/revert", "")
+	l.serves("a.test", "")
+	l.refused(404, "POST", "revisions/99/revert", "", "no revision 99")
+}
+
+// TestLiveHeldBack: a configuration that cannot show a site that is served is
+// refused; a start is not, and the site comes back when it can be shown.
+func TestLiveHeldBack(t *testing.T) {
+	l := startLive(t, "", "template second {\nrespond second\n}")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test", `"template":"second"`))
+	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
+	without := strings.Replace(l.config(""), "template second", "template third", 1)
+	refusedLoad(t, l.Server, "without the template", without, `site 10 "A"`, `"second"`)
+	taken := l.config(fmt.Sprintf("site 2 Rival {\nserver_bindings :%d:b.test\nrespond rival\n}", l.plain))
+	refusedLoad(t, l.Server, "a binding of a served site", taken, `site 11 "B"`)
+	l.serves("a.test", "second")
+	l.serves("b.test", "default 11")
+	if err := l.Restart(without); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("b.test", "default 11")
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "a.test", Plain: true})
+	if err != nil || answer.Status == 200 {
+		t.Errorf("a site that cannot be shown: %v, %v", answer, err)
+	}
+	var held adminapi.Site
+	if status := l.ask("GET", "sites/10", "", &held); status != 200 || held.State != adminapi.StateHeldBack || !strings.Contains(held.Reason, "second") || held.Document == nil {
+		t.Errorf("got %d %+v", status, held)
+	}
+	var findings adminapi.Page[adminapi.Finding]
+	if l.ask("GET", "check", "", &findings); len(findings.Items) == 0 || findings.Items[0].Code != "site-held-back" || findings.Items[0].Site != 10 {
+		t.Errorf("got %+v", findings)
+	}
+	l.want(200, "PATCH", "sites/10", `{"template":"third"}`)
+	l.serves("a.test", "second")
+	if err := l.Restart(taken); err != nil {
+		t.Fatal(err)
+	}
+	l.want(200, "PATCH", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:b2.test"]}`, l.plain))
+	answer, err = ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "b2.test", Plain: true})
+	if err != nil || answer.Body != "default 11" {
+		t.Errorf("after its change: %v, %v", answer, err)
+	}
+}
+
+// TestLiveValidate: a check beside a Caddy that serves opens nothing.
+func TestLiveValidate(t *testing.T) {
+	l := startLive(t, "", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	raw, err := l.Adapt(l.config(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cfg *caddy.Config
+	if err := json.Unmarshal(raw, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	p := &program{t, t.TempDir()}
+	file := filepath.Join(p.home, "caddy.json")
+	replace(t, file, raw)
+	if out, err := p.command("validate", "--config", file).CombinedOutput(); err != nil {
+		t.Errorf("validate: %v\n%s", err, out)
+	}
+	l.serves("a.test", "default 10")
+}

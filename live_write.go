@@ -1,0 +1,392 @@
+package caddyiis
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// siteWrite is what the API is asked to write as one transaction.
+type siteWrite struct {
+	changes   []siteChange
+	by        string // who
+	key, hash string // of a request that can be repeated
+	dryRun    bool
+	answer    func(sites.Head) (json.RawMessage, error) // that is kept with the key
+}
+
+// siteChange is one change of a transaction.
+type siteChange struct {
+	adminapi.Change
+	none bool // only if the site is not there yet (If-None-Match: *)
+}
+
+// written is how one change went.
+type written struct {
+	id       uint32
+	created  bool
+	deleted  bool
+	same     bool // the site was so already
+	revision uint64
+}
+
+// writeError is a refusal in the form in which the API tells it.
+type writeError struct {
+	status int
+	adminapi.WriteError
+}
+
+// Error implements error.
+func (e *writeError) Error() string { return e.Message }
+
+func refuseWrite(status int, code string, c *siteChange, format string, args ...any) *writeError {
+	e := &writeError{status: status, WriteError: adminapi.WriteError{Message: fmt.Sprintf(format, args...), Code: code}}
+	if c != nil {
+		e.ID = c.ID
+	}
+	return e
+}
+
+// The codes of refusals.
+const (
+	codeConflict     = "conflict"
+	codeConfigured   = "site-of-the-configuration"
+	codeOtherSource  = "site-of-another-source"
+	codeNotFound     = "not-found"
+	codePrecondition = "precondition-failed"
+	codeRequired     = "precondition-required"
+	codeInvalid      = "invalid"
+	codeUnavailable  = "unavailable"
+)
+
+// writeSites makes a transaction: all of it is judged, kept and served, or nothing. The
+// caller holds the follower's mutex, and this configuration owns it.
+func (a *App) writeSites(source *liveSource, w *siteWrite) (sites.Head, []written, error) {
+	f := &a.sitesFile
+	f.work.Lock()
+	defer f.work.Unlock()
+	if !f.begin() {
+		return sites.Head{}, nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration has ended: ask again")
+	}
+	defer f.finish(a.policies.release)
+	plan, err := a.planWrite(source, w)
+	if err != nil {
+		return sites.Head{}, nil, err
+	}
+	follower := source.follower
+	if len(plan.rows) == 0 || w.dryRun {
+		return follower.head, plan.results, nil
+	}
+	before := a.now()
+	if plan.next.state != before.state {
+		if err := fronts.Prepare(f.ctx, plan.next.state); err != nil {
+			a.policies.keep(before.records)
+			return sites.Head{}, nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "%v", err)
+		}
+	}
+	head, err := follower.Write(sites.Transaction{By: w.by, Changes: plan.rows, Key: w.key, Hash: w.hash, Answer: w.answer})
+	if err != nil {
+		if plan.next.state != before.state {
+			fronts.Remove(plan.next.state)
+		}
+		a.policies.keep(before.records)
+		return sites.Head{}, nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the change cannot be kept: %v", err)
+	}
+	a.publishWrite(source, plan, before, head)
+	return head, plan.results, nil
+}
+
+// publishWrite serves what has been written.
+func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot, head sites.Head) {
+	follower := source.follower
+	follower.head = head
+	for i := range plan.results {
+		r := &plan.results[i]
+		switch {
+		case r.same:
+		case r.deleted:
+			delete(follower.revision, r.id)
+		default:
+			follower.revision[r.id], r.revision = head.Revision, head.Revision
+		}
+	}
+	next := plan.next
+	if next.state != before.state {
+		next.countPorts(before)
+	}
+	if !a.sitesFile.publish(a, before, next) {
+		return // the configuration has ended; the one that follows reads what was written
+	}
+	before.forgetPortsBut(next)
+	for _, row := range plan.rows {
+		if row.Document == nil {
+			before.forgetSite(row.ID)
+		}
+	}
+	source.letGo(plan.rows)
+	a.policies.keep(next.records)
+	a.tryHeldBack(source)
+	if plan.simple {
+		a.logChanged(next, plan.shown, plan.removed)
+	} else {
+		a.reloaded()
+	}
+	a.logger.Info("sites have changed", zap.String("source", source.Name), zap.Uint64("revision", head.Revision), zap.Int("changes", len(plan.rows)))
+}
+
+// letGo forgets why rows were held back that have been written.
+func (s *liveSource) letGo(rows []sites.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, row := range rows {
+		delete(s.held, row.ID)
+	}
+}
+
+// maxHeldTries bounds how many rows that are held back are tried after a change.
+const maxHeldTries = 100
+
+// tryHeldBack shows rows that were held back, if what was in their way has gone.
+func (a *App) tryHeldBack(source *liveSource) {
+	source.mu.Lock()
+	ids := sortedKeys(source.held)
+	source.mu.Unlock()
+	var rows []configured
+	for _, id := range ids[:min(len(ids), maxHeldTries)] {
+		row, ok, err := source.follower.Row(id)
+		if err != nil || !ok {
+			continue
+		}
+		c, err := source.read(id, row.Document)
+		if err == nil && a.passes(source, &c) == nil {
+			rows = append(rows, c)
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	still := make(map[uint32]error)
+	before := a.now()
+	next := a.addRows(before, rows, func(c *configured, err error) { still[c.id] = err })
+	if next == before {
+		return
+	}
+	if err := a.serve(before, next); err != nil {
+		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
+		return
+	}
+	for i := range rows {
+		if still[rows[i].id] == nil {
+			source.letGo([]sites.Change{{ID: rows[i].id}})
+		}
+	}
+}
+
+// writePlan is what a transaction comes to.
+type writePlan struct {
+	results []written
+	rows    []sites.Change
+	shown   []configured
+	removed []uint32 // of those that are shown
+	next    *snapshot
+	simple  bool
+}
+
+// planWrite judges a transaction.
+func (a *App) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
+	plan := &writePlan{next: a.now(), simple: true}
+	for i := range w.changes {
+		if err := a.planChange(source, plan, &w.changes[i]); err != nil {
+			if refused, ok := errors.AsType[*writeError](err); ok && len(w.changes) > 1 {
+				refused.Index = &i
+			}
+			return nil, err
+		}
+	}
+	if len(plan.rows) == 0 {
+		return plan, nil
+	}
+	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
+	next, simple, err := a.derive(a.now(), plan.shown, plan.removed, nowhere)
+	if err == nil {
+		err = next.servesAll(plan.shown)
+	}
+	if err != nil {
+		a.policies.keep(a.now().records)
+		return nil, a.refusal(w, err)
+	}
+	plan.next, plan.simple = next, simple
+	if w.dryRun {
+		a.policies.keep(a.now().records)
+	}
+	return plan, nil
+}
+
+// planChange judges one change by itself.
+func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) error {
+	if slices.ContainsFunc(plan.results, func(r written) bool { return r.id == c.ID }) {
+		return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d is there twice in one transaction", c.ID)
+	}
+	if err := a.ownedBy(source, c); err != nil {
+		return err
+	}
+	row, there, err := source.follower.Row(c.ID)
+	if err != nil {
+		return refuseWrite(http.StatusServiceUnavailable, codeUnavailable, c, "%v", err)
+	}
+	document, err := c.wanted(row, there)
+	if err != nil {
+		return err
+	}
+	result := written{id: c.ID, created: !there, deleted: document == nil, revision: row.Revision}
+	if there && document != nil && bytes.Equal(document, row.Document) {
+		result.same = true // a repeated request succeeds, whatever it is conditional on
+		plan.results = append(plan.results, result)
+		return nil
+	}
+	if err := c.condition(source, row, there); err != nil {
+		return err
+	}
+	plan.results = append(plan.results, result)
+	plan.rows = append(plan.rows, sites.Change{ID: c.ID, Document: document})
+	if document == nil {
+		if _, held := source.heldRow(c.ID); !held {
+			plan.removed = append(plan.removed, c.ID)
+		}
+		return nil
+	}
+	site, err := source.read(c.ID, document)
+	if err == nil {
+		err = a.passes(source, &site)
+	}
+	if err != nil {
+		return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "%s: %v", siteLabel(c.ID, nameOf(site.cfg)), err)
+	}
+	plan.shown = append(plan.shown, site)
+	return nil
+}
+
+func nameOf(cfg *Site) string {
+	if cfg == nil {
+		return ""
+	}
+	return cfg.Name
+}
+
+// ownedBy refuses to change a site that is not the source's.
+func (a *App) ownedBy(source *liveSource, c *siteChange) error {
+	entry := a.now().tables.SiteByID(c.ID)
+	if entry == nil {
+		return nil
+	}
+	switch owner := a.now().sites[entry.Index].source; owner {
+	case source.Name:
+		return nil
+	case "":
+		return refuseWrite(http.StatusConflict, codeConfigured, c, "%s is one of the configuration: change it there", siteLabel(entry.ID, entry.Name))
+	default:
+		return refuseWrite(http.StatusConflict, codeOtherSource, c, "%s is one of %s, not of %s", siteLabel(entry.ID, entry.Name), owner, source.Name)
+	}
+}
+
+// wanted returns the document that a change leads to, nil if the site goes.
+func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) {
+	var document json.RawMessage
+	switch c.Op {
+	case adminapi.OpDelete, adminapi.OpPatch:
+		if !there {
+			return nil, refuseWrite(http.StatusNotFound, codeNotFound, c, "there is no site %d", c.ID)
+		}
+		if c.Op == adminapi.OpDelete {
+			return nil, nil
+		}
+		merged, err := mergePatch(row.Document, c.Site)
+		if err != nil {
+			return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
+		}
+		document = merged
+	default:
+		document = c.Site
+	}
+	document, err := canonicalDocument(document)
+	if err != nil {
+		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
+	}
+	return document, nil
+}
+
+// condition checks what a change depends on.
+func (c *siteChange) condition(source *liveSource, row sites.Row, there bool) error {
+	switch {
+	case c.none && there, c.If != nil && *c.If != row.Revision:
+		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "site %d is at revision %d: somebody has changed it", c.ID, row.Revision)
+	case source.RequireIfMatch && c.If == nil && !c.none:
+		return refuseWrite(http.StatusPreconditionRequired, codeRequired, c,
+			"changes of %s say which revision of the site they are about: If-Match, or If-None-Match: * for a new one", source.Name)
+	}
+	return nil
+}
+
+// servesAll refuses sites that would not be served as they ask for: without a
+// certificate, or stopped since another one has a binding of theirs.
+func (sn *snapshot) servesAll(list []configured) error {
+	for i := range list {
+		entry := sn.tables.SiteByID(list[i].id)
+		if entry.State.Code != 0 {
+			return &binding.ConflictError{Findings: []binding.Finding{{
+				Severity: binding.Error, Code: codeConflict, Site: entry.ID, Message: siteLabel(entry.ID, entry.Name) + ": " + entry.State.Reason,
+			}}}
+		}
+		for j := range entry.Bindings {
+			b := &entry.Bindings[j]
+			if b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 && b.Record == nil {
+				return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", siteLabel(entry.ID, entry.Name), b.Binding)
+			}
+		}
+	}
+	return nil
+}
+
+// refusal turns the error of a judgement into what the API tells.
+func (a *App) refusal(w *siteWrite, err error) *writeError {
+	var c *siteChange
+	if len(w.changes) == 1 {
+		c = &w.changes[0]
+	}
+	conflict, contradicts := errors.AsType[*binding.ConflictError](err)
+	if !contradicts {
+		status := http.StatusUnprocessableEntity
+		if _, taken := errors.AsType[takenByOrdinary](err); taken {
+			status = http.StatusConflict
+		}
+		return refuseWrite(status, map[int]string{http.StatusConflict: codeConflict, http.StatusUnprocessableEntity: codeInvalid}[status], c, "%v", err)
+	}
+	e := refuseWrite(http.StatusConflict, codeConflict, c, "%v", err)
+	if len(conflict.Findings) == 0 {
+		return e
+	}
+	first := conflict.Findings[0]
+	e.Binding = first.Binding
+	mine := func(id uint32) bool {
+		return slices.ContainsFunc(w.changes, func(c siteChange) bool { return c.ID == id })
+	}
+	e.ID = first.Site
+	other := first.Other
+	if !mine(first.Site) && mine(first.Other) {
+		e.ID, other = first.Other, first.Site
+	}
+	if entry := a.now().tables.SiteByID(other); entry != nil {
+		e.Other = &adminapi.OtherSite{ID: entry.ID, Name: entry.Name, Source: a.now().sites[entry.Index].source, Binding: first.Binding}
+	}
+	return e
+}

@@ -1,0 +1,120 @@
+package sites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.etcd.io/bbolt"
+)
+
+func init() {
+	caddy.RegisterModule(new(Bolt))
+}
+
+// Bolt keeps sites in a file, an embedded database (bbolt). One process at a time has
+// it open. What is acknowledged is on the disk.
+type Bolt struct {
+	CommonSettings
+
+	// The file. It is made when it is missing, with its folder. Placeholders such as
+	// {env.DATA} are replaced. Default: iis/sites.db below Caddy's data directory.
+	Path string `json:"path,omitempty"`
+
+	path string
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Bolt) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".bolt", New: func() caddy.Module { return new(Bolt) }}
+}
+
+// Provision understands the settings. It opens nothing.
+func (b *Bolt) Provision(caddy.Context) error {
+	path, err := caddy.NewReplacer().ReplaceOrErr(b.Path, true, true)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "iis", "sites.db")
+	}
+	if b.path, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	return b.check("bolt")
+}
+
+// UnmarshalCaddyfile sets up the source. Syntax:
+//
+//	bolt [<path>] {
+//		name <word>
+//		require_if_match
+//		allow {
+//			ports        <numbers...>
+//			hosts        <names...>
+//			wildcards
+//			catch_all
+//			addresses    <ips...>
+//			templates    <names...>
+//			certificates <names...>
+//		}
+//	}
+func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the kind
+	if d.NextArg() {
+		b.Path = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return b.unmarshalBlock(d, func(string) (bool, error) { return false, nil })
+}
+
+// Address returns the file.
+func (b *Bolt) Address() string { return "bolt:" + b.path }
+
+// lockTimeout is how long Open waits for another process to close the file, such as
+// the Caddy that is being restarted.
+const lockTimeout = 10 * time.Second
+
+// Open opens the file.
+func (b *Bolt) Open(ctx context.Context) (Table, error) {
+	if err := os.MkdirAll(filepath.Dir(b.path), 0o700); err != nil {
+		return nil, err
+	}
+	timeout := lockTimeout
+	if end, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, max(time.Until(end), time.Millisecond))
+	}
+	return OpenBolt(b.path, timeout)
+}
+
+// OpenBolt opens a file as the source bolt does. It waits for another process that
+// has it open; then the error is ErrInUse.
+func OpenBolt(path string, timeout time.Duration) (Table, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: timeout, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	t := &boltTable{db: db}
+	if err := t.prepare(); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+// Interface guards
+var (
+	_ Source                = (*Bolt)(nil)
+	_ caddy.Provisioner     = (*Bolt)(nil)
+	_ caddyfile.Unmarshaler = (*Bolt)(nil)
+)

@@ -1,0 +1,292 @@
+package sites
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.etcd.io/bbolt"
+)
+
+// The buckets of the file. Ids and revisions are keys as big-endian numbers, so that
+// the order of keys is theirs.
+var (
+	bucketHead     = []byte("head")     // format, source, revision, mark
+	bucketSite     = []byte("site")     // id: revision and document
+	bucketRevision = []byte("revision") // revision: boltRevision
+	bucketChange   = []byte("change")   // revision and id: boltChange
+	bucketKey      = []byte("key")      // key of a transaction: its revision
+)
+
+var (
+	keyFormat   = []byte("format")
+	keySource   = []byte("source")
+	keyRevision = []byte("revision")
+	keyMark     = []byte("mark")
+)
+
+// boltFormat is the version of this layout.
+const boltFormat = "1"
+
+// boltRevision is a revision in the file.
+type boltRevision struct {
+	Mark   string    `json:"mark"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Key    string    `json:"key,omitempty"`
+	Answer *Answer   `json:"answer,omitempty"`
+}
+
+// boltChange is a change in the file.
+type boltChange struct {
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+}
+
+// boltTable implements Table.
+type boltTable struct {
+	db *bbolt.DB
+
+	mu   sync.Mutex
+	head Head
+}
+
+// prepare makes the buckets of a new file, and reads the head.
+func (t *boltTable) prepare() error {
+	return t.db.Update(func(tx *bbolt.Tx) error {
+		head := tx.Bucket(bucketHead)
+		if head == nil {
+			for _, name := range [][]byte{bucketHead, bucketSite, bucketRevision, bucketChange, bucketKey} {
+				if _, err := tx.CreateBucket(name); err != nil {
+					return err
+				}
+			}
+			head = tx.Bucket(bucketHead)
+			err := errors.Join(head.Put(keyFormat, []byte(boltFormat)), head.Put(keySource, []byte(uuid.NewString())),
+				head.Put(keyRevision, bigEndian64(0)))
+			if err != nil {
+				return err
+			}
+		}
+		if format := head.Get(keyFormat); string(format) != boltFormat {
+			return fmt.Errorf("format %q: %w", format, ErrFormat)
+		}
+		t.head = Head{Source: string(head.Get(keySource)), Revision: number64(head.Get(keyRevision)), Mark: string(head.Get(keyMark))}
+		return nil
+	})
+}
+
+// Head implements Table.
+func (t *boltTable) Head() (Head, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.head, nil
+}
+
+// Rows implements Table.
+func (t *boltTable) Rows(each func(Row) error) error {
+	return t.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketSite).ForEach(func(key, value []byte) error { return each(rowOf(key, value)) })
+	})
+}
+
+// Row implements Table.
+func (t *boltTable) Row(id uint32) (row Row, ok bool, err error) {
+	err = t.db.View(func(tx *bbolt.Tx) error {
+		key := bigEndian32(id)
+		if value := tx.Bucket(bucketSite).Get(key); value != nil {
+			row, ok = rowOf(key, value), true
+		}
+		return nil
+	})
+	return row, ok, err
+}
+
+// rowOf copies a row out of the file, whose memory is gone when the transaction ends.
+func rowOf(key, value []byte) Row {
+	return Row{ID: binary.BigEndian.Uint32(key), Revision: number64(value[:8]), Document: bytes.Clone(value[8:])}
+}
+
+// Write implements Table.
+func (t *boltTable) Write(w Transaction) (Head, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := Head{Source: t.head.Source, Revision: t.head.Revision + 1, Mark: uuid.NewString()}
+	err := t.db.Update(func(tx *bbolt.Tx) error {
+		rows, log := tx.Bucket(bucketSite), tx.Bucket(bucketChange)
+		for _, c := range w.Changes {
+			if err := writeRow(rows, log, next.Revision, c); err != nil {
+				return err
+			}
+		}
+		rev := boltRevision{Mark: next.Mark, At: time.Now().UTC(), By: w.By, Key: w.Key}
+		if w.Key != "" {
+			body, err := w.Answer(next)
+			if err != nil {
+				return err
+			}
+			rev.Answer = &Answer{Hash: w.Hash, Body: body}
+			if err := tx.Bucket(bucketKey).Put([]byte(w.Key), bigEndian64(next.Revision)); err != nil {
+				return err
+			}
+		}
+		raw, err := json.Marshal(rev)
+		if err != nil {
+			return err
+		}
+		head := tx.Bucket(bucketHead)
+		return errors.Join(tx.Bucket(bucketRevision).Put(bigEndian64(next.Revision), raw),
+			head.Put(keyRevision, bigEndian64(next.Revision)), head.Put(keyMark, []byte(next.Mark)))
+	})
+	if err != nil {
+		return t.head, err
+	}
+	t.head = next
+	return next, nil
+}
+
+func writeRow(rows, log *bbolt.Bucket, revision uint64, c Change) error {
+	key := bigEndian32(c.ID)
+	var entry boltChange
+	if value := rows.Get(key); value != nil {
+		entry.Before = bytes.Clone(value[8:])
+	}
+	entry.After = c.Document
+	raw, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	if c.Document == nil {
+		err = rows.Delete(key)
+	} else {
+		err = rows.Put(key, append(bigEndian64(revision), c.Document...))
+	}
+	return errors.Join(err, log.Put(append(bigEndian64(revision), key...), raw))
+}
+
+// Repeated implements Table.
+func (t *boltTable) Repeated(key string) (answer Answer, ok bool, err error) {
+	err = t.db.View(func(tx *bbolt.Tx) error {
+		at := tx.Bucket(bucketKey).Get([]byte(key))
+		if at == nil {
+			return nil
+		}
+		var rev boltRevision
+		if err := json.Unmarshal(tx.Bucket(bucketRevision).Get(at), &rev); err != nil {
+			return err
+		}
+		if rev.Answer != nil {
+			answer, ok = *rev.Answer, true
+		}
+		return nil
+	})
+	return answer, ok, err
+}
+
+// Log implements Table.
+func (t *boltTable) Log(below uint64, limit int) (list []Revision, err error) {
+	err = t.db.View(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketRevision).Cursor()
+		key, value := cursor.Last()
+		if below > 0 {
+			if key, _ = cursor.Seek(bigEndian64(below)); key == nil {
+				key, value = cursor.Last()
+			} else {
+				key, value = cursor.Prev()
+			}
+		}
+		for ; key != nil && len(list) < limit; key, value = cursor.Prev() {
+			rev, err := logged(tx, key, value)
+			if err != nil {
+				return err
+			}
+			list = append(list, rev)
+		}
+		return nil
+	})
+	return list, err
+}
+
+func logged(tx *bbolt.Tx, key, value []byte) (Revision, error) {
+	var stored boltRevision
+	if err := json.Unmarshal(value, &stored); err != nil {
+		return Revision{}, err
+	}
+	rev := Revision{Revision: number64(key), Mark: stored.Mark, At: stored.At, By: stored.By, Changes: []Logged{}}
+	cursor := tx.Bucket(bucketChange).Cursor()
+	for k, v := cursor.Seek(key); k != nil && bytes.HasPrefix(k, key); k, v = cursor.Next() {
+		var change boltChange
+		if err := json.Unmarshal(v, &change); err != nil {
+			return rev, err
+		}
+		rev.Changes = append(rev.Changes, Logged{ID: binary.BigEndian.Uint32(k[8:]), Before: change.Before, After: change.After})
+	}
+	return rev, nil
+}
+
+// trimAtOnce bounds how many revisions one transaction forgets: others wait.
+const trimAtOnce = 1000
+
+// Trim implements Table. The newest revision stays.
+func (t *boltTable) Trim(before time.Time) error {
+	for {
+		n := 0
+		err := t.db.Update(func(tx *bbolt.Tx) (err error) {
+			n, err = trim(tx, before)
+			return err
+		})
+		if err != nil || n < trimAtOnce {
+			return err
+		}
+	}
+}
+
+func trim(tx *bbolt.Tx, before time.Time) (n int, err error) {
+	revisions, changes := tx.Bucket(bucketRevision), tx.Bucket(bucketChange)
+	last, _ := revisions.Cursor().Last()
+	var old [][]byte
+	cursor := revisions.Cursor()
+	for key, value := cursor.First(); key != nil && !bytes.Equal(key, last) && len(old) < trimAtOnce; key, value = cursor.Next() {
+		var rev boltRevision
+		if err := json.Unmarshal(value, &rev); err != nil {
+			return 0, err
+		}
+		if !rev.At.Before(before) {
+			break
+		}
+		if rev.Key != "" {
+			if err := tx.Bucket(bucketKey).Delete([]byte(rev.Key)); err != nil {
+				return 0, err
+			}
+		}
+		old = append(old, bytes.Clone(key))
+	}
+	for _, rev := range old {
+		var gone [][]byte
+		cursor := changes.Cursor()
+		for key, _ := cursor.Seek(rev); key != nil && bytes.HasPrefix(key, rev); key, _ = cursor.Next() {
+			gone = append(gone, bytes.Clone(key))
+		}
+		for _, key := range gone {
+			if err := changes.Delete(key); err != nil {
+				return 0, err
+			}
+		}
+		if err := revisions.Delete(rev); err != nil {
+			return 0, err
+		}
+	}
+	return len(old), nil
+}
+
+// Close implements Table.
+func (t *boltTable) Close() error { return t.db.Close() }
+
+func bigEndian32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+func bigEndian64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+func number64(b []byte) uint64    { return binary.BigEndian.Uint64(b) }

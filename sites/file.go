@@ -1,0 +1,50 @@
+package sites
+
+import (
+	"errors"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(new(File))
+}
+
+// File is a file with a site as JSON on each line, which is watched. It is the long
+// form of the option sites_file; the API does not write it.
+type File struct {
+	// The file. Placeholders such as {env.SITES} are replaced.
+	Path string `json:"path"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*File) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".file", New: func() caddy.Module { return new(File) }}
+}
+
+// Validate wants the path.
+func (f *File) Validate() error {
+	if f.Path == "" {
+		return errors.New("a file of sites needs a path")
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the source. Syntax:
+//
+//	file <path>
+func (f *File) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the kind
+	if !d.AllArgs(&f.Path) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module          = (*File)(nil)
+	_ caddy.Validator       = (*File)(nil)
+	_ caddyfile.Unmarshaler = (*File)(nil)
+)
