@@ -93,6 +93,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			misdirected secure|allow|strict
 //			log
 //			template    <name>
+//			site_vars {
+//				<name> <value>
+//			}
 //			<directives...>
 //		}
 //
@@ -113,11 +116,17 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //
 //		defaults {
+//			site_vars {
+//				<name> [<default>] {
+//					below <folders...>
+//					to    <addresses...>
+//				}
+//			}
 //			<directives...>
 //		}
 //
 //		template <name> {
-//			<directives...>
+//			<as in defaults>
 //		}
 //
 //		listen         <ip...>

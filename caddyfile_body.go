@@ -72,7 +72,7 @@ func (p *caddyfileParser) compileBodies() error {
 			}
 			compiled[key] = content
 		}
-		*body.content = *content
+		body.content.Routes, body.content.Errors = content.Routes, content.Errors
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // documentation.
 var siteWords = []string{
 	"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline",
-	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "template",
+	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "template", "site_vars",
 }
 
 // site parses a site block: siteWords are the site's own, all other words are
@@ -66,6 +66,8 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 		return oneWord(d, &site.Misdirected, "secure", "allow", "strict")
 	case "template":
 		return parseTemplateName(d, site)
+	case "site_vars":
+		return parseVars(d, site)
 	case "log":
 		number := strconv.FormatUint(uint64(id), 10)
 		return bareLog(d, &site.AccessLog, "iis_site_"+number, accessLogger+"."+number)
@@ -254,8 +256,14 @@ func (p *caddyfileParser) template(d *caddyfile.Dispenser) error {
 
 // sharedBody parses a block of directives that serve many sites.
 func (p *caddyfileParser) sharedBody(d *caddyfile.Dispenser, label string, content *Content) error {
-	body := siteBody{label: label, content: content}
+	body := siteBody{label: label, content: content, words: []string{"site_vars"}}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "site_vars" {
+			if err := parseSiteVars(d, content); err != nil {
+				return fmt.Errorf("%s: %w", label, err)
+			}
+			continue
+		}
 		if err := body.add(d); err != nil {
 			return fmt.Errorf("%s: %w", label, err)
 		}

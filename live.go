@@ -263,8 +263,8 @@ func decodeDocument(document []byte) (*Site, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON object")
 	}
-	if cfg.Routes != nil || cfg.Errors != nil {
-		return cfg, errors.New("routes and errors have no place here: name a template of the configuration")
+	if cfg.Routes != nil || cfg.Errors != nil || cfg.SiteVars != nil {
+		return cfg, errors.New("routes, errors and site_vars have no place here: name a template of the configuration")
 	}
 	return cfg, nil
 }
@@ -277,6 +277,9 @@ func (a *App) passes(source *liveSource, c *configured) error {
 		return err
 	}
 	if err := a.checkTemplate(c.cfg); err != nil {
+		return err
+	}
+	if _, err := a.siteVars(c.cfg); err != nil {
 		return err
 	}
 	return source.claims.check(c.cfg, &site)

@@ -213,6 +213,9 @@ func (a *App) provisionSites() error {
 	if err := a.loadSources(); err != nil {
 		return err
 	}
+	if err := a.checkSiteVars(); err != nil {
+		return err
+	}
 	sites, err := a.configuredSites()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -141,8 +142,9 @@ var endOfErrors caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWr
 //	{iis.certificate}  the name of the certificate that the client got, or of its
 //	                   file in the central store
 //	{iis.sni}          the server name that the client sent, or none
+//	{iis.vars.<name>}  a variable of the site
 //
-// The last two are empty on http.
+// Certificate and server name are empty on http.
 func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 	return func(key string) (any, bool) {
 		switch key {
@@ -156,6 +158,10 @@ func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 			return sr.certificateName(r.TLS, front.ConnFrom(r.Context())), true
 		case "iis.sni":
 			return serverName(r.TLS), true
+		}
+		if name, ok := strings.CutPrefix(key, varsPrefix); ok {
+			value, known := sr.site.vars[name]
+			return value, known
 		}
 		return nil, false
 	}

@@ -53,6 +53,11 @@ type Site struct {
 	// own or the defaults.
 	Template string `json:"template,omitempty"`
 
+	// The values of the variables that the template or the defaults declare in
+	// site_vars: the placeholders {iis.vars.<name>}. Texts of up to 1024 bytes, which
+	// are put in as they are. A site with routes of its own may have any, up to 32.
+	Vars map[string]string `json:"vars,omitempty"`
+
 	Content
 }
 
@@ -63,6 +68,9 @@ type Content struct {
 
 	// The routes for errors that the routes return.
 	Errors *caddyhttp.HTTPErrorConfig `json:"errors,omitempty"`
+
+	// In a template and in defaults: the variables of the sites, by name, up to 32.
+	SiteVars map[string]*SiteVar `json:"site_vars,omitempty"`
 
 	requests bool // handlers may make requests of their server
 }

@@ -156,6 +156,9 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if s.content, err = a.contentOf(cfg); err != nil {
 		return nil, err
 	}
+	if s.vars, err = a.siteVars(cfg); err != nil {
+		return nil, err
+	}
 	if a.Metrics {
 		s.metrics = newSiteMetrics(c.id)
 	}
