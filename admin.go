@@ -30,6 +30,7 @@ func init() {
 //	GET /iis/check          all findings
 //	GET /iis/sources        the sources of sites
 //	GET /iis/revisions      what was written to a source
+//	GET /iis/export         the sites of a source, one on each line
 //	GET /iis/ready          whether all sites are served that there are
 //
 // It changes the sites of sources that can be written, such as bolt:
@@ -69,6 +70,9 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", allowedMethods(path))
 		return apiError(http.StatusMethodNotAllowed,
 			"method %s is not allowed for %s", r.Method, r.URL.Path)
+	}
+	if path == "export" {
+		return serveExport(w, r)
 	}
 	view, name, err := route(path)
 	if err != nil {

@@ -27,12 +27,12 @@ Shows and changes the sites and bindings that the running Caddy serves by the
 rules of IIS, explains which certificate and site a client gets, and checks and
 verifies them.
 
-Changes are made to the running configuration: they are in force when the
-command returns, and they are made wholly or not at all. Caddy saves them after
-that. A configuration file is not changed; caddy run --resume starts with the
-saved configuration (see caddy iis restore), and caddy reload replaces it by the
-file again. Sites of a sites file are shown like the others, and changed in that
-file.
+Changes are in force when the command returns, and they are made wholly or not
+at all. A site of a source that can be written (sites_from) is changed there, and
+stays so. Changes of other sites are made to the running configuration. Caddy
+saves that; caddy run --resume starts with it (see caddy iis restore), and caddy
+reload replaces it by the configuration file again. Sites of a sites file are
+shown like the others, and changed in that file.
 
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,
@@ -69,6 +69,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addAdsutil(iis)
 	c.addEditing(iis)
 	c.addChecking(iis)
+	c.addSources(iis)
 	iis.AddCommand(c.importCommand(), c.restoreCommand())
 }
 

@@ -366,7 +366,7 @@ func (a *App) refusal(w *siteWrite, err error) *writeError {
 	conflict, contradicts := errors.AsType[*binding.ConflictError](err)
 	if !contradicts {
 		status := http.StatusUnprocessableEntity
-		if _, taken := errors.AsType[takenByOrdinary](err); taken {
+		if _, taken := errors.AsType[ordinaryHasError](err); taken {
 			status = http.StatusConflict
 		}
 		return refuseWrite(status, map[int]string{http.StatusConflict: codeConflict, http.StatusUnprocessableEntity: codeInvalid}[status], c, "%v", err)

@@ -66,8 +66,10 @@ func decodeSite(raw []byte) (uint32, *Site, error) {
 	switch {
 	case line.ID == 0:
 		return 0, nil, errors.New(`the site has no id: add "id" with a number from 1`)
-	case line.Routes != nil || line.Errors != nil || line.SiteVars != nil:
-		return 0, nil, fmt.Errorf("site %d: routes, errors and site_vars have no place in a sites file: name a template of the configuration", line.ID)
+	case line.Routes != nil || line.Errors != nil:
+		return 0, nil, fmt.Errorf("site %d: routes and errors have no place in a sites file: name a template of the configuration", line.ID)
+	case line.SiteVars != nil:
+		return 0, nil, fmt.Errorf("site %d: site_vars have no place in a sites file: a template declares them", line.ID)
 	}
 	return line.ID, &line.Site, nil
 }

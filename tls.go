@@ -101,8 +101,8 @@ func handshakeOf(conn *front.Conn) *handshake {
 }
 
 var (
-	errNoCertificate = refusal{errors.New("no certificate for this address, port and server name"), alertUnrecognizedName}
-	errNoQUIC        = refusal{errors.New("HTTP/3 is disabled for this binding"), alertNoApplicationProtocol}
+	errNoCertificate = refusal{errors.New("no certificate for this address, port and server name"), errUnrecognizedName}
+	errNoQUIC        = refusal{errors.New("HTTP/3 is disabled for this binding"), errNoApplicationProtocol}
 )
 
 // refusal is the error of a refused handshake, with the alert that clients get over
@@ -114,8 +114,8 @@ type refusal struct {
 
 // The alerts of RFC 6066 section 3 and RFC 7301 section 3.2.
 const (
-	alertUnrecognizedName      tls.AlertError = 112
-	alertNoApplicationProtocol tls.AlertError = 120
+	errUnrecognizedName      tls.AlertError = 112
+	errNoApplicationProtocol tls.AlertError = 120
 )
 
 // Unwrap lets crypto/tls find the alert.

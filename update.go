@@ -100,7 +100,7 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 		return nil, false, err
 	}
 	if err := next.checkOrdinaryHosts(next.bindingsOf(sites)); err != nil {
-		return nil, false, takenByOrdinary{err}
+		return nil, false, ordinaryHasError{err}
 	}
 	next.state, next.ports = before.state, before.ports
 	if simple {
@@ -114,16 +114,16 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 		return next, false, nil
 	}
 	if err := next.checkOtherPorts(); err != nil {
-		return nil, false, takenByOrdinary{err}
+		return nil, false, ordinaryHasError{err}
 	}
 	return next, false, nil
 }
 
-// takenByOrdinary is the error of what an ordinary server has.
-type takenByOrdinary struct{ error }
+// ordinaryHasError is the error of what an ordinary server has.
+type ordinaryHasError struct{ error }
 
 // Unwrap returns what it says.
-func (e takenByOrdinary) Unwrap() error { return e.error }
+func (e ordinaryHasError) Unwrap() error { return e.error }
 
 // bindingsOf lists the bindings of some of the sites.
 func (sn *snapshot) bindingsOf(sites []configured) iter.Seq[*binding.BindingEntry] {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 func init() {
@@ -98,7 +99,7 @@ func (b *Bolt) Open(ctx context.Context) (Table, error) {
 // has it open; then the error is ErrInUse.
 func OpenBolt(path string, timeout time.Duration) (Table, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: timeout, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		err = ErrInUse
 	}
 	if err != nil {

@@ -143,6 +143,17 @@ type answer struct {
 
 // do makes a request once.
 func (c *Client) do(ctx context.Context, method, path, ifMatch string, body []byte) (*answer, error) {
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	if ifMatch != "" {
+		req.Header.Set("If-Match", ifMatch)
+	}
+	return c.roundTrip(ctx, req)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.origin+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -153,9 +164,10 @@ func (c *Client) do(ctx context.Context, method, path, ifMatch string, body []by
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if ifMatch != "" {
-		req.Header.Set("If-Match", ifMatch)
-	}
+	return req, nil
+}
+
+func (c *Client) roundTrip(ctx context.Context, req *http.Request) (*answer, error) {
 	// net/http itself would repeat a request with a safe method only.
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -254,9 +266,12 @@ func (c *Client) GetJSON(ctx context.Context, path string, params url.Values, in
 }
 
 // all follows a list from page to page.
-func all[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+func all[T any](ctx context.Context, c *Client, path string, filters ...string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		params := url.Values{"limit": {strconv.Itoa(MaxLimit)}}
+		for i := 0; i < len(filters); i += 2 {
+			params.Set(filters[i], filters[i+1])
+		}
 		for {
 			var p Page[T]
 			if err := c.GetJSON(ctx, path, params, &p); err != nil {

@@ -204,20 +204,30 @@ func (c *Client) SiteConfig(ctx context.Context, id uint32) (SiteConfig, error) 
 	return site, err
 }
 
-// readSite returns the configuration of a site with its ETag.
-func (c *Client) readSite(ctx context.Context, id uint32) (SiteConfig, string, error) {
+// kept is where a site is kept.
+type kept struct {
+	path   string // that changes go to
+	etag   string // of the site as it was read
+	method string // that replaces it
+}
+
+// readSite returns the configuration of a site, and where it is kept: in Caddy's
+// configuration, or in a source of sites.
+func (c *Client) readSite(ctx context.Context, id uint32) (SiteConfig, kept, error) {
 	a, err := c.get(ctx, sitePath(id))
-	if err != nil {
-		return SiteConfig{}, "", absent(err)
+	if err = absent(err); err != nil && !errors.Is(err, ErrNoSite) {
+		return SiteConfig{}, kept{}, err
 	}
 	var site SiteConfig
-	if err := json.Unmarshal(a.body, &site); err != nil {
-		return SiteConfig{}, "", fmt.Errorf("site %d has an unexpected form in the configuration: %w", id, err)
+	if err == nil {
+		if err := json.Unmarshal(a.body, &site); err != nil {
+			return SiteConfig{}, kept{}, fmt.Errorf("site %d has an unexpected form in the configuration: %w", id, err)
+		}
 	}
 	if site.fields == nil {
-		return SiteConfig{}, "", ErrNoSite
+		return c.readRow(ctx, id)
 	}
-	return site, a.etag, nil
+	return site, kept{sitePath(id), a.etag, http.MethodPatch}, nil
 }
 
 // absent turns Caddy's error for a path whose parents are missing into
@@ -232,20 +242,32 @@ func absent(err error) error {
 
 // SiteIDs returns the ids of all configured sites in order.
 func (c *Client) SiteIDs(ctx context.Context) ([]uint32, error) {
+	var sites map[string]json.RawMessage
 	a, err := c.get(ctx, sitesPath)
-	if err = absent(err); errors.Is(err, ErrNoSite) {
-		return nil, nil
-	} else if err != nil {
+	if err = absent(err); err != nil && !errors.Is(err, ErrNoSite) {
 		return nil, err
 	}
-	var sites map[string]json.RawMessage
-	if err := json.Unmarshal(a.body, &sites); err != nil {
-		return nil, fmt.Errorf("the sites have an unexpected form in the configuration: %w", err)
+	if err == nil {
+		if err := json.Unmarshal(a.body, &sites); err != nil {
+			return nil, fmt.Errorf("the sites have an unexpected form in the configuration: %w", err)
+		}
 	}
 	var ids []uint32
 	for key := range sites {
 		if id, err := strconv.ParseUint(key, 10, 32); err == nil {
 			ids = append(ids, uint32(id))
+		}
+	}
+	sources, err := c.WritableSources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		for site, err := range c.sitesOf(ctx, source.Name) {
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, site.ID)
 		}
 	}
 	slices.Sort(ids)
@@ -258,7 +280,7 @@ func (c *Client) SiteIDs(ctx context.Context) ([]uint32, error) {
 // ChangeSite returns nil. A change to what the site is already is none.
 func (c *Client) ChangeSite(ctx context.Context, id uint32, change func(*SiteConfig) error) error {
 	return c.repeat(ctx, func(asked *SiteConfig) error {
-		site, etag, err := c.readSite(ctx, id)
+		site, at, err := c.readSite(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -277,7 +299,7 @@ func (c *Client) ChangeSite(ctx context.Context, id uint32, change func(*SiteCon
 		if err != nil {
 			return err
 		}
-		_, err = c.do(ctx, http.MethodPatch, sitePath(id), etag, body)
+		_, err = c.do(ctx, at.method, at.path, at.etag, body)
 		return err
 	})
 }
@@ -285,7 +307,7 @@ func (c *Client) ChangeSite(ctx context.Context, id uint32, change func(*SiteCon
 // RemoveSite removes a site.
 func (c *Client) RemoveSite(ctx context.Context, id uint32) error {
 	return c.repeat(ctx, func(asked *SiteConfig) error {
-		_, etag, err := c.readSite(ctx, id)
+		_, at, err := c.readSite(ctx, id)
 		if errors.Is(err, ErrNoSite) && asked.fields != nil {
 			return ErrDone
 		}
@@ -293,17 +315,25 @@ func (c *Client) RemoveSite(ctx context.Context, id uint32) error {
 			return err
 		}
 		asked.fields = map[string]json.RawMessage{}
-		_, err = c.do(ctx, http.MethodDelete, sitePath(id), etag, nil)
+		_, err = c.do(ctx, http.MethodDelete, at.path, at.etag, nil)
 		return err
 	})
 }
 
 // AddSite adds a site under an id that must be free. With id 0, it gets the
-// one after the highest. The id is returned.
+// one after the highest. It goes to the first source of sites that can be written;
+// without one, or with routes, to Caddy's configuration. The id is returned.
 func (c *Client) AddSite(ctx context.Context, id uint32, site SiteConfig) (uint32, error) {
 	body, err := json.Marshal(site)
 	if err != nil {
 		return 0, err
+	}
+	if !site.Has("routes") {
+		if sources, err := c.WritableSources(ctx); err != nil {
+			return 0, err
+		} else if len(sources) > 0 {
+			return c.addRow(ctx, id, body)
+		}
 	}
 	chosen := id
 	err = c.repeat(ctx, func(asked *SiteConfig) error {

@@ -1,6 +1,9 @@
 package adminapi
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // The operations of a Change.
 const (
@@ -68,4 +71,21 @@ type Ready struct {
 	Ready   bool              `json:"ready"`
 	Sites   int               `json:"sites"`
 	Sources map[string]uint64 `json:"sources"` // the revision of each, by name
+}
+
+// Revision is what was written to a source as one transaction.
+type Revision struct {
+	Revision uint64    `json:"revision"`
+	Mark     string    `json:"mark"`
+	At       time.Time `json:"at"`
+	By       string    `json:"by"`
+	Changes  []Logged  `json:"changes"`
+}
+
+// Logged is a change of a revision. Before is missing for a new site, After for one
+// that was removed.
+type Logged struct {
+	ID     uint32          `json:"id"`
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
 }

@@ -345,6 +345,9 @@ func (a *adsutil) change(ctx context.Context, n node, change func(*adminapi.Site
 	if errors.Is(err, adminapi.ErrDone) {
 		return nil
 	}
+	if site, shown := a.Client.Site(ctx, n.site); err == nil && shown == nil {
+		a.kept(site)
+	}
 	return err
 }
 

@@ -245,6 +245,7 @@ func RemoveSite(ctx context.Context, e *Env, name string) error {
 		return noSite(err, site)
 	}
 	e.printf("%s: removed\n", siteLabel(site.ID, site.Name))
+	e.kept(site)
 	return nil
 }
 
@@ -272,6 +273,7 @@ func SetStarted(ctx context.Context, e *Env, name string, started bool) error {
 		return fmt.Errorf("%s does not start: %s (%s)", label, site.Reason, cmp.Or(site.Code, site.State))
 	}
 	e.printf("%s: %s\n", label, site.State)
+	e.kept(site)
 	return nil
 }
 
@@ -285,5 +287,6 @@ func (e *Env) afterwards(ctx context.Context, id uint32) error {
 		e.printf("%s is stopped: %s (%s)\n", siteLabel(id, site.Name), site.Reason, site.Code)
 	}
 	e.writeFindings(site.Findings)
+	e.kept(site)
 	return nil
 }

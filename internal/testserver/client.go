@@ -287,11 +287,12 @@ func Dial(addr string) (net.Conn, error) {
 // a TLS alert or by an end of the stream.
 func IsReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
-// IsRefusedQUIC tells whether the server refused a server name over QUIC: by the
-// alert unrecognized_name (RFC 9001 section 4.8, RFC 6066 section 3).
+// IsRefusedQUIC tells whether the server refused a handshake over QUIC: by the alert
+// unrecognized_name or, where there is no HTTP/3 only, no_application_protocol (RFC
+// 9001 section 4.8, RFC 6066 section 3, RFC 7301 section 3.2).
 func IsRefusedQUIC(err error) bool {
 	var refused *quic.TransportError
-	return errors.As(err, &refused) && refused.Remote && refused.ErrorCode == 0x100+112
+	return errors.As(err, &refused) && refused.Remote && (refused.ErrorCode == 0x100+112 || refused.ErrorCode == 0x100+120)
 }
 
 // Raw sends bytes over TCP and returns all that comes back until the server

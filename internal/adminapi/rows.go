@@ -1,0 +1,171 @@
+package adminapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// WritableSources returns the sources of sites that can be written. There are none
+// where no iis app is configured.
+func (c *Client) WritableSources(ctx context.Context) ([]Source, error) {
+	var page Page[Source]
+	if err := c.GetJSON(ctx, Base+"sources", nil, &page); err != nil {
+		if IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	var writable []Source
+	for _, source := range page.Items {
+		if source.Writable {
+			writable = append(writable, source)
+		}
+	}
+	return writable, nil
+}
+
+// sitesOf lists the sites of a source.
+func (c *Client) sitesOf(ctx context.Context, source string) iter.Seq2[Site, error] {
+	return all[Site](ctx, c, Base+"sites", "source", source)
+}
+
+func rowPath(id uint32) string { return Base + "sites/" + strconv.FormatUint(uint64(id), 10) }
+
+// readRow reads a site that a source keeps.
+func (c *Client) readRow(ctx context.Context, id uint32) (SiteConfig, kept, error) {
+	site, err := c.Site(ctx, id)
+	if IsNotFound(err) || err == nil && site.Document == nil {
+		return SiteConfig{}, kept{}, ErrNoSite
+	}
+	if err != nil {
+		return SiteConfig{}, kept{}, err
+	}
+	var cfg SiteConfig
+	if err := json.Unmarshal(site.Document, &cfg); err != nil {
+		return SiteConfig{}, kept{}, fmt.Errorf("site %d has an unexpected form in %s: %w", id, site.Source, err)
+	}
+	if cfg.fields == nil {
+		cfg.fields = make(map[string]json.RawMessage)
+	}
+	return cfg, kept{rowPath(id), site.ETag, http.MethodPut}, nil
+}
+
+// addRow adds a site to the first source that can be written.
+func (c *Client) addRow(ctx context.Context, id uint32, body []byte) (uint32, error) {
+	method, path, none := http.MethodPost, Base+"sites", ""
+	if id != 0 {
+		method, path, none = http.MethodPut, rowPath(id), "*"
+	}
+	var written Written
+	err := c.write(ctx, method, path, body, &written, "If-None-Match", none, "Idempotency-Key", rand.Text())
+	if hasStatus(err, http.StatusPreconditionFailed) {
+		err = fmt.Errorf("there is a site %d already: choose another id, or leave it out", id)
+	}
+	return written.ID, err
+}
+
+// ChangeSites makes changes as one transaction. With a source, new sites go there.
+func (c *Client) ChangeSites(ctx context.Context, source string, changes []Change) (Written, error) {
+	var written Written
+	body, err := json.Marshal(changes)
+	if err != nil {
+		return written, err
+	}
+	path := Base + "changes"
+	if source != "" {
+		path += "?source=" + url.QueryEscape(source)
+	}
+	return written, c.write(ctx, http.MethodPost, path, body, &written, "Idempotency-Key", rand.Text())
+}
+
+// Revert takes a revision of a source back.
+func (c *Client) Revert(ctx context.Context, source string, revision uint64) (Written, error) {
+	var written Written
+	path := Base + "revisions/" + strconv.FormatUint(revision, 10) + "/revert"
+	if source != "" {
+		path += "?source=" + url.QueryEscape(source)
+	}
+	return written, c.write(ctx, http.MethodPost, path, nil, &written, "Idempotency-Key", rand.Text())
+}
+
+// write makes a request that can be repeated: it has a key. Empty headers are left
+// out.
+func (c *Client) write(ctx context.Context, method, path string, body []byte, into any, headers ...string) error {
+	lost := 0
+	for attempt := 1; ; attempt++ {
+		err := c.send(ctx, method, path, body, into, headers...)
+		_, interrupted := errors.AsType[*interruptedError](err)
+		switch {
+		case interrupted && lost < maxAttempts:
+			lost++
+		case hasStatus(err, http.StatusServiceUnavailable) && attempt < maxAttempts:
+		default:
+			return err
+		}
+		if pauseErr := pause(ctx, attempt); pauseErr != nil {
+			return fmt.Errorf("given up after %d attempts: %w", attempt, err)
+		}
+	}
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte, into any, headers ...string) error {
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i+1] != "" {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	a, err := c.roundTrip(ctx, req)
+	if err != nil || into == nil || len(a.body) == 0 {
+		return err
+	}
+	return json.Unmarshal(a.body, into)
+}
+
+// Export copies the sites of a source, a JSON object a line with the id beside the
+// fields, as in a sites file.
+func (c *Client) Export(ctx context.Context, source string, to io.Writer) error {
+	req, err := c.request(ctx, http.MethodGet, Base+"export?source="+url.QueryEscape(source), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return transportError(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		content, _ := io.ReadAll(resp.Body)
+		return refusal(resp.StatusCode, content)
+	}
+	_, err = io.Copy(to, resp.Body)
+	return err
+}
+
+// Revisions lists what was written to a source, the newest first.
+func (c *Client) Revisions(ctx context.Context, source, after string, limit int) (json.RawMessage, error) {
+	params := url.Values{"limit": {strconv.Itoa(limit)}}
+	if source != "" {
+		params.Set("source", source)
+	}
+	if after != "" {
+		params.Set("after", after)
+	}
+	a, err := c.get(ctx, Base+"revisions?"+params.Encode())
+	if err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(a.body), nil
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// ExportSites writes the sites of a source as lines of a sites file.
+func ExportSites(ctx context.Context, e *Env, source string) error {
+	return e.Client.Export(ctx, source, e.Out)
+}
+
+// importStep is how many sites of a file are one transaction.
+const importStep = 10_000
+
+// ImportSites puts the lines of a sites file into a source, in steps of which each is
+// whole. What is there already is no change, so that a repeat goes on where one before
+// has ended.
+func ImportSites(ctx context.Context, e *Env, source string, lines io.Reader) error {
+	var batch []adminapi.Change
+	sites, changed, number := 0, 0, 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		written, err := e.Client.ChangeSites(ctx, source, batch)
+		if err != nil {
+			return fmt.Errorf("lines %d to %d are not imported, %d sites before them are: %w", number-len(batch)+1, number, sites, err)
+		}
+		sites, changed, batch = sites+len(batch), changed+len(written.Changed), batch[:0]
+		return nil
+	}
+	reader := bufio.NewReader(lines)
+	for {
+		line, err := reader.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			number++
+			c, lineErr := lineChange(line)
+			if lineErr != nil {
+				return fmt.Errorf("line %d: %w (%d sites before it are imported)", number, lineErr, sites)
+			}
+			if batch = append(batch, c); len(batch) == importStep {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(map[string]int{"sites": sites, "changed": changed})
+	}
+	e.printf("%d sites, of which %d were new or different\n", sites, changed)
+	return nil
+}
+
+// lineChange is the change that a line of a sites file stands for.
+func lineChange(line []byte) (adminapi.Change, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return adminapi.Change{}, fmt.Errorf("it is no JSON object: %w", err)
+	}
+	id, err := strconv.ParseUint(string(fields["id"]), 10, 32)
+	if err != nil || id == 0 {
+		return adminapi.Change{}, errors.New(`it has no "id" from 1 to 4294967295`)
+	}
+	delete(fields, "id")
+	raw, err := json.Marshal(fields)
+	return adminapi.Change{Op: adminapi.OpPut, ID: uint32(id), Site: raw}, err
+}
+
+// LogSites shows what was written to a source, the newest revision first.
+func LogSites(ctx context.Context, e *Env, source string, limit int) error {
+	raw, err := e.Client.Revisions(ctx, source, "", limit)
+	if err != nil {
+		return err
+	}
+	var page adminapi.Page[adminapi.Revision]
+	if err := json.Unmarshal(raw, &page); err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(page.Items)
+	}
+	t := table{heads: []string{"REVISION", "WHEN", "WHO", "WHAT"}, flex: []int{2, 3}}
+	for _, rev := range page.Items {
+		t.add(text(strconv.FormatUint(rev.Revision, 10)), text(rev.At.Local().Format(time.DateTime)), text(rev.By), text(whatChanged(rev.Changes)))
+	}
+	return e.write(&t)
+}
+
+// whatChanged says what a revision did.
+func whatChanged(changes []adminapi.Logged) string {
+	const most = 3
+	list := ""
+	for i, c := range changes {
+		if i == most {
+			return list + fmt.Sprintf(" and %d more", len(changes)-most)
+		}
+		verb := "changed"
+		switch {
+		case c.Before == nil:
+			verb = "added"
+		case c.After == nil:
+			verb = "removed"
+		}
+		if list != "" {
+			list += ", "
+		}
+		list += fmt.Sprintf("%s %d", verb, c.ID)
+	}
+	return list
+}
+
+// RevertSites takes a revision back.
+func RevertSites(ctx context.Context, e *Env, source string, revision uint64) error {
+	written, err := e.Client.Revert(ctx, source, revision)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(written)
+	}
+	e.printf("revision %d is taken back: %d sites are as they were before it\n", revision, len(written.Changed))
+	return nil
+}
+
+// kept says where a change of a site is kept.
+func (e *Env) kept(site adminapi.Site) {
+	if site.Source == "" {
+		e.hint("It is kept in the running configuration: caddy reload with the Caddyfile takes it back, caddy run --resume does not.")
+		return
+	}
+	e.hint("It is kept in %s.", site.Source)
+}

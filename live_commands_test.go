@@ -1,0 +1,88 @@
+package caddyiis_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	caddyiis "github.com/caddy-iis/caddy-iis"
+)
+
+// run runs a caddy iis command against the Caddy of the test.
+func (l *live) run(code int, args ...string) (out, errOut string) {
+	l.t.Helper()
+	var stdout, stderr bytes.Buffer
+	if got := caddyiis.RunCommand(&stdout, &stderr, append(args, "--address", l.AdminAddr())...); got != code {
+		l.t.Fatalf("caddy iis %q: exit code %d, want %d: %s%s", args, got, code, &stdout, &stderr)
+	}
+	return stdout.String(), stderr.String()
+}
+
+// TestLiveCommands: a change by a command is there after a restart with the same
+// Caddyfile, and the command says where it is kept.
+func TestLiveCommands(t *testing.T) {
+	l := startLive(t, "", "")
+	out, where := l.run(0, "add", "site", "Shop", "--http", fmt.Sprintf(":%d:shop.test", l.plain))
+	if !strings.Contains(out, `site 2 "Shop": added`) || !strings.Contains(where, "kept in bolt") {
+		t.Errorf("got %q, %q", out, where)
+	}
+	l.run(0, "add", "binding", "Shop", "https", fmt.Sprintf("*:%d:shop.test", l.secure), "--certificate", "wild.test")
+	l.run(0, "set", "/w3svc/2/ServerComment", "Store")
+	l.serves("shop.test", "default 2")
+	if _, where := l.run(0, "set", "/w3svc/1/ServerComment", "Other"); !strings.Contains(where, "caddy reload") {
+		t.Errorf("a site of the configuration: %q", where)
+	}
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("shop.test", "default 2")
+	if out, _ := l.run(0, "show", "2"); !strings.Contains(out, "Store") {
+		t.Errorf("got %q", out)
+	}
+	if out, _ := l.run(0, "enum", "/w3svc"); !strings.Contains(out, "[/w3svc/1]") || !strings.Contains(out, "[/w3svc/2]") {
+		t.Errorf("got %q", out)
+	}
+	l.run(1, "add", "site", "Twice", "--id", "2", "--http", fmt.Sprintf(":%d:twice.test", l.plain))
+	l.run(1, "add", "site", "Taken", "--http", fmt.Sprintf(":%d:shop.test", l.plain))
+	l.run(0, "stop", "Store")
+	l.serves("shop.test", "")
+	l.run(0, "start", "2")
+	l.serves("shop.test", "default 2")
+
+	exported, _ := l.run(0, "sites", "export")
+	if lines := strings.Split(strings.TrimSpace(exported), "\n"); len(lines) != 1 || !strings.HasPrefix(lines[0], `{"id":2,`) {
+		t.Fatalf("got %q", exported)
+	}
+	l.run(0, "remove", "site", "2")
+	l.serves("shop.test", "")
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	more := exported + fmt.Sprintf("\n{\"id\":7,\"server_bindings\":[\":%d:seven.test\"]}\n", l.plain)
+	if err := os.WriteFile(file, []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := l.run(0, "sites", "import", file); !strings.Contains(out, "2 sites, of which 2 were") {
+		t.Errorf("got %q", out)
+	}
+	if out, _ := l.run(0, "sites", "import", file); !strings.Contains(out, "2 sites, of which 0 were") {
+		t.Errorf("got %q", out)
+	}
+	l.serves("shop.test", "default 2")
+	log, _ := l.run(0, "sites", "log")
+	first := strings.Fields(strings.Split(log, "\n")[1])
+	if !strings.Contains(log, "added 2, added 7") || !strings.Contains(log, "removed 2") {
+		t.Errorf("got %q", log)
+	}
+	l.run(0, "sites", "revert", first[0])
+	l.serves("shop.test", "")
+	if err := os.WriteFile(file, []byte("{\"id\":8}\n{\"id\":0}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut := l.run(1, "sites", "import", file); !strings.Contains(errOut, "line 2") {
+		t.Errorf("got %q", errOut)
+	}
+	l.run(2, "sites", "revert", "x")
+	l.run(1, "sites", "export", "--source", "none")
+}

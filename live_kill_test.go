@@ -1,0 +1,86 @@
+package caddyiis_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// TestLiveKill: whenever the process is killed, the database opens again; what was
+// acknowledged is there, and no transaction is there by half.
+func TestLiveKill(t *testing.T) {
+	p := &program{t, t.TempDir()}
+	port, admin := ts.FreePort(t), ts.FreePort(t)
+	file := filepath.Join(p.home, "Caddyfile")
+	config := fmt.Sprintf("{\nadmin 127.0.0.1:%d\niis {\nsites_from bolt %q\ndefaults {\nrespond {iis.site.name}\n}\nsite 1 ready {\nserver_bindings :%d:ready.test\n}\n}\n}\n",
+		admin, filepath.Join(p.home, "sites.db"), port)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	site := fmt.Sprintf("http://127.0.0.1:%d/", port)
+	named := func(host string) string {
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), Host: host, Plain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Body
+	}
+	var acknowledged atomic.Int64
+	write := func(n int64) bool {
+		var b strings.Builder
+		for i := range 3 {
+			fmt.Fprintf(&b, `{"op":"put","id":%d,"site":{"name":"n%d","server_bindings":[":%d:h%d.test"]}}`, 10+i, n, port, i)
+		}
+		req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/iis/changes", admin), strings.NewReader(b.String()))
+		if err != nil {
+			return false
+		}
+		req.Header.Set("Content-Type", "application/json")
+		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Do(req)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}
+	rounds := 5
+	if testing.Short() {
+		rounds = 2
+	}
+	n := int64(0)
+	for round := range rounds {
+		kill := p.run(site, "--config", file, "--adapter", "caddyfile")
+		if before := acknowledged.Load(); before > 0 {
+			first := named("h0.test")
+			var got int64
+			if _, err := fmt.Sscanf(first, "n%d", &got); err != nil || got < before || got > before+1 {
+				t.Errorf("round %d: %q is served, and n%d was acknowledged", round, first, before)
+			}
+			for _, host := range []string{"h1.test", "h2.test"} {
+				if other := named(host); other != first {
+					t.Errorf("round %d: half of a transaction: %q and %q", round, first, other)
+				}
+			}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for write(n + 1) {
+				n++
+				acknowledged.Store(n)
+			}
+		}()
+		waitFor(t, "changes", func() bool { return acknowledged.Load() > int64(round) })
+		time.Sleep(time.Duration(13*round) * time.Millisecond) // any moment is right
+		kill()
+		<-done
+	}
+}
