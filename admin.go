@@ -248,4 +248,5 @@ func apiError(status int, format string, args ...any) error {
 // Interface guards
 var (
 	_ caddy.AdminRouter = adminAPI{}
+	_ caddy.Provisioner = adminAPI{}
 )

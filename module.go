@@ -156,6 +156,8 @@ type App struct {
 	metrics        *appMetrics
 	ordinary       []ordinaryAddr    // addresses of ordinary servers on ports with bindings
 	otherPorts     map[uint16]string // ports of ordinary servers without bindings, and the servers
+	foreign        []foreignListener // who else listens
+	takeBack       func()            // ends what lendSockets began; nil before
 
 	snapshot  atomic.Pointer[snapshot]
 	sitesFile sitesFile
@@ -196,6 +198,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := provisionOtherApps(ctx); err != nil {
 		return err
 	}
+	a.findListeners()
 	tlsApp, err := ctx.App("tls")
 	if err != nil {
 		return err
@@ -256,6 +259,7 @@ func (a *App) provisionSites() error {
 	if err := now.makeState(); err != nil {
 		return err
 	}
+	a.lendSockets()
 	now.where = nil
 	if err := a.projectOpen(); err != nil {
 		return err
@@ -333,6 +337,7 @@ func (a *App) commit() {
 	// Once more: the configuration before may have dropped counters meanwhile.
 	a.now().countPorts(nil)
 	fronts.Commit(a.now().state)
+	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
 		if starter, ok := source.(certsel.Starter); ok {
@@ -371,6 +376,9 @@ func (a *App) unload() {
 	}
 	if a.prepared {
 		fronts.Remove(a.now().state)
+	}
+	if a.takeBack != nil {
+		a.takeBack()
 	}
 	if caddy.Exiting() {
 		ctx, cancel := context.WithTimeout(context.Background(), a.options.drain)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) {
 	httpcaddyfile.RegisterHandlerDirective("test_slow", parseSlow)
 	httpcaddyfile.RegisterDirectiveOrder("test_slow", httpcaddyfile.Before, "respond")
 	caddy.RegisterModule(FailingApp{})
+	caddy.RegisterModule(ListeningApp{})
 	caddy.RegisterModule(OpaqueWrapper{})
 	caddy.RegisterModule(ConnHook{})
 	httpcaddyfile.RegisterHandlerDirective("test_hook", parseHook)
@@ -116,6 +118,49 @@ func (FailingApp) Start() error {
 
 // Stop implements caddy.App.
 func (FailingApp) Stop() error { return nil }
+
+// ListeningApp listens as apps for other protocols do, such as layer4.
+type ListeningApp struct {
+	Servers map[string]*struct {
+		Listen []string `json:"listen,omitempty"`
+	} `json:"servers,omitempty"`
+	Address caddy.NetworkAddress `json:"address,omitzero"`
+
+	closers []io.Closer
+}
+
+// CaddyModule returns the Caddy module information.
+func (ListeningApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "test_listening", New: func() caddy.Module { return new(ListeningApp) }}
+}
+
+// Start implements caddy.App.
+func (a *ListeningApp) Start() error {
+	for _, server := range a.Servers {
+		for _, listen := range server.Listen {
+			addr, err := caddy.ParseNetworkAddress(listen)
+			if err != nil {
+				return err
+			}
+			all, err := addr.ListenAll(context.Background(), net.ListenConfig{})
+			if err != nil {
+				return err
+			}
+			for _, ln := range all {
+				a.closers = append(a.closers, ln.(io.Closer))
+			}
+		}
+	}
+	return nil
+}
+
+// Stop implements caddy.App.
+func (a *ListeningApp) Stop() error {
+	for _, c := range a.closers {
+		c.Close()
+	}
+	return nil
+}
 
 // ConnHook is a handler that registers for the connections of its server.
 type ConnHook struct{}

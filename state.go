@@ -36,6 +36,9 @@ func (sn *snapshot) makeState() error {
 	if err != nil {
 		return err
 	}
+	if err := sn.app.checkListeners(endpoints); err != nil {
+		return err
+	}
 	if !quicKnowsAddress(runtime.GOOS) {
 		sn.findings = append(sn.findings, sn.withoutQUIC(endpoints)...)
 	}

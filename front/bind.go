@@ -13,16 +13,23 @@ import (
 
 // open binds a socket. It wants the address for itself, so that it notices when
 // another process has it. Only if the address is taken and this very process
-// has a socket in the way is it shared with that one.
-func (m *Manager) open(ctx context.Context, key socketKey, owner string) (socket, error) {
-	sock, err := m.listen(ctx, key, false)
+// has a socket in the way is it shared with that one; lent tells whether.
+func (m *Manager) open(ctx context.Context, key socketKey, owner string) (sock socket, lent bool, err error) {
+	sock, err = m.listen(ctx, key, false)
 	if err != nil && canShare && causeOf(runtime.GOOS, err) == inUse && (m.holds(key) || heldByCaddy(key)) {
+		for k, p := range m.sockets {
+			if k.overlaps(key) {
+				p.setLent(true) // until the loans are settled
+			}
+		}
+		lent = true
 		sock, err = m.listen(ctx, key, true)
 	}
 	if err != nil {
-		return nil, bindError(runtime.GOOS, owner, key, err)
+		m.settleLoans()
+		return nil, false, bindError(runtime.GOOS, owner, key, err)
 	}
-	return sock, nil
+	return sock, lent, nil
 }
 
 // listen binds a socket, to IPv4 and IPv6 if the address has no IP and the
@@ -30,7 +37,7 @@ func (m *Manager) open(ctx context.Context, key socketKey, owner string) (socket
 func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket, error) {
 	config := net.ListenConfig{KeepAlive: -1} // set per endpoint later
 	if share {
-		config.Control = func(_, _ string, c syscall.RawConn) error { return setShared(c) }
+		config.Control = func(_, _ string, c syscall.RawConn) error { return controlShared(c, true) }
 	}
 	addr := displayAddr(key.addr)
 	if key.network == "tcp" {
@@ -38,7 +45,6 @@ func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket
 		if err != nil {
 			return nil, err
 		}
-		allowSharing(ln.(*net.TCPListener))
 		return &tcpSocket{m: m, ln: ln.(*net.TCPListener)}, nil
 	}
 	pc, err := config.ListenPacket(ctx, "udp", addr)
@@ -46,22 +52,12 @@ func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket
 		return nil, err
 	}
 	conn := pc.(*net.UDPConn)
-	allowSharing(conn)
 	u, err := newUDPSocket(m, key.addr.Port(), conn)
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return u, nil
-}
-
-// allowSharing lets sockets that are bound later share the address, if they ask
-// for it: Caddy's own listeners do, and a configuration can give a port to them
-// while it is still open here.
-func allowSharing(conn syscall.Conn) {
-	if rc, err := conn.SyscallConn(); err == nil {
-		_ = setShared(rc)
-	}
 }
 
 // heldByCaddy reports whether Caddy itself has a listener in this process that

@@ -47,6 +47,7 @@ type Manager struct {
 	servers map[*server]struct{}  // serving, or with connections
 	shared  map[serverKey]*server // those serving that outlive a State
 	timer   *time.Timer           // of the next sweep
+	loans   map[*loan]struct{}    // ports that others may have as well
 }
 
 // NewManager returns a Manager without sockets.
@@ -56,6 +57,7 @@ func NewManager() *Manager {
 		sockets: make(map[socketKey]*pooled),
 		servers: make(map[*server]struct{}),
 		shared:  make(map[serverKey]*server),
+		loans:   make(map[*loan]struct{}),
 	}
 	// The key is common to all UDP sockets, so that clients whose packets
 	// arrive at another socket than before notice at once.
@@ -117,7 +119,7 @@ func (m *Manager) bindMissing(ctx context.Context, s *State) ([]*pooled, error) 
 			continue
 		}
 		owner := s.sockets[key].Owner
-		sock, err := m.open(ctx, key, owner)
+		sock, lent, err := m.open(ctx, key, owner)
 		if err != nil {
 			for _, p := range bound {
 				p.close()
@@ -125,10 +127,11 @@ func (m *Manager) bindMissing(ctx context.Context, s *State) ([]*pooled, error) 
 			}
 			return nil, err
 		}
-		p := &pooled{socket: sock, key: key, owner: owner}
+		p := &pooled{socket: sock, key: key, owner: owner, lent: lent}
 		m.sockets[key] = p
 		bound = append(bound, p)
 	}
+	m.settleLoans()
 	return bound, nil
 }
 

@@ -35,6 +35,7 @@ type socket interface {
 	busy() time.Duration // how long closing may be put off for what it would cut
 	stopAccepting()      // existing connections go on
 	close()
+	lend(on bool) // lets others have the address as well, or no longer
 }
 
 // pooled is a socket in the pool. It stays there until it is closed: otherwise
@@ -44,6 +45,7 @@ type pooled struct {
 	key      socketKey
 	owner    string
 	serving  bool      // has been started
+	lent     bool      // SO_REUSEPORT is set
 	unwanted time.Time // since when; zero if wanted
 }
 
@@ -61,6 +63,9 @@ type SocketInfo struct {
 
 	// Address has a missing IP (":443") if the socket is bound to all addresses.
 	Address string `json:"address"`
+
+	// Addr is Address with the zero IP for all addresses.
+	Addr netip.AddrPort `json:"-"`
 
 	// Owner is who wanted the socket last.
 	Owner string `json:"owner,omitempty"`
@@ -85,7 +90,7 @@ func (m *Manager) Listening() []SocketInfo {
 		case !p.unwanted.IsZero():
 			status = "closing"
 		}
-		infos = append(infos, SocketInfo{key.network, displayAddr(key.addr), p.owner, status})
+		infos = append(infos, SocketInfo{key.network, displayAddr(key.addr), key.addr, p.owner, status})
 	}
 	return infos
 }
@@ -153,6 +158,9 @@ func (m *Manager) sweep() {
 		}
 		srv.draining = true
 		go srv.drain()
+	}
+	if m.settleLoans() {
+		again(m.Linger)
 	}
 	if next > 0 {
 		m.timer = time.AfterFunc(next, m.sweepLater)

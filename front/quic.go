@@ -117,6 +117,8 @@ func (u *udpSocket) close() {
 	_ = u.conn.Close()
 }
 
+func (u *udpSocket) lend(on bool) { setShared(u.conn, on) }
+
 func (u *udpSocket) accept() {
 	defer close(u.done)
 	for {

@@ -10,4 +10,4 @@ import "syscall"
 // pass to or from another app of Caddy in one configuration change.
 const canShare = false
 
-func setShared(syscall.RawConn) error { return nil }
+func controlShared(syscall.RawConn, bool) error { return nil }

@@ -14,10 +14,14 @@ import (
 // of Caddy, only by way of a configuration that does without it.
 const canShare = true
 
-func setShared(c syscall.RawConn) error {
+func controlShared(c syscall.RawConn, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
 	var err error
 	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, value)
 	}); cerr != nil {
 		return cerr
 	}

@@ -18,7 +18,7 @@ func mustListen(t testing.TB, network, addr string, share bool) any {
 	t.Helper()
 	var config net.ListenConfig
 	if share {
-		config.Control = func(_, _ string, c syscall.RawConn) error { return setShared(c) }
+		config.Control = func(_, _ string, c syscall.RawConn) error { return controlShared(c, true) }
 	}
 	if network == "udp" {
 		pc, err := config.ListenPacket(context.Background(), network, addr)
@@ -243,8 +243,10 @@ func TestPortOfCaddy(t *testing.T) {
 			body, _, err := fetch(client1(t), url("http", loopback, port))
 			return err == nil && body == "front"
 		})
+		takeBack := m.Lend(func(p uint16) bool { return p == port })
 		ln = listen(host)
 		m.Remove(s)
+		takeBack()
 		eventually(t, "closed", func() bool { return len(m.Listening()) == 0 })
 		ln.Close()
 	}

@@ -41,6 +41,8 @@ func (t *tcpSocket) stopAccepting() {
 
 func (t *tcpSocket) close() { t.ln.Close() }
 
+func (t *tcpSocket) lend(on bool) { setShared(t.ln, on) }
+
 func (t *tcpSocket) accept() {
 	defer close(t.done)
 	var delay time.Duration
