@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,6 +19,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
+	"github.com/caddy-iis/caddy-iis/internal/world"
 )
 
 // addChecking adds the commands that explain, check and compare.
@@ -60,31 +62,45 @@ the host, as browsers do it. *:443 is an address that no binding names.`, `
 }
 
 func (c *commandLine) checkCommand() *cobra.Command {
-	return c.command("check [--config <path> [--adapter <name>]]",
+	cmd := c.command("check [--config <path> [--adapter <name>]] [--no-probe] [--dns [--here <IP>]...]",
 		"Shows the findings of a configuration", `
 Shows what is wrong or surprising in the running configuration or, with
 --config, in a configuration file. The file is loaded as caddy validate does: no
 socket is opened, nothing is started, and a running Caddy does not notice.
 
+It also looks at this machine: whether the roots of sites exist, and whether their
+upstreams take connections; --no-probe leaves that out. --dns asks whether the
+hosts of bindings lead to this machine.
+
 Exit codes: 0 nothing but remarks, 1 warnings, 2 errors, 3 it could not be
 checked.`, `
   $ caddy iis check
-  $ caddy iis check --config Caddyfile`,
+  $ caddy iis check --dns --here 203.0.113.7
+  $ caddy iis check --config Caddyfile --no-probe`,
 		cobra.NoArgs, cli.ExitNotAsked,
 		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
 			flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+			around := cli.Surroundings{Probe: !flags.Bool("no-probe"), DNS: flags.Bool("dns")}
+			around.Here, _ = cmd.Flags().GetStringArray("here")
+			if len(around.Here) > 0 && !around.DNS {
+				return errors.New("--here is for --dns: add it")
+			}
 			config := flags.String("config")
 			if config == "" {
 				return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error {
-					return cli.CheckRunning(ctx, e)
+					return cli.CheckRunning(ctx, e, around)
 				})(ctx, e, cmd, args)
 			}
-			findings, err := checkFile(config, flags.String("adapter"))
+			findings, err := checkFile(ctx, config, flags.String("adapter"), around)
 			if err != nil {
 				return err
 			}
 			return cli.Check(e, findings)
 		})
+	cmd.Flags().Bool("no-probe", false, "Do not look at folders and upstreams")
+	cmd.Flags().Bool("dns", false, "Ask whether the hosts of bindings lead to this machine")
+	cmd.Flags().StringArray("here", nil, "An address at which clients reach this machine, such as that of a balancer; can be repeated")
+	return cmd
 }
 
 // codeRefused is the code of the finding for a configuration that is refused by
@@ -92,29 +108,30 @@ checked.`, `
 const codeRefused = "refused"
 
 // checkFile returns the findings of a configuration file.
-func checkFile(path, adapter string) ([]adminapi.Finding, error) {
+func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) ([]adminapi.Finding, error) {
 	if path != "-" {
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}
 	}
-	raw, err := loadQuietly(path, adapter)
+	var raw []byte
+	var err error
+	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
 	if err != nil {
 		return refusedFinding(err), nil
 	}
-	return checkConfig(raw)
+	return checkConfig(ctx, raw, around)
 }
 
-// loadQuietly reads a configuration file without what Caddy logs about that, which
-// would stand before the answer.
-func loadQuietly(path, adapter string) ([]byte, error) {
+// quietly does something without what Caddy logs about that, which would stand before
+// the answer.
+func quietly(do func()) {
 	_, before, lines := caddy.BufferedLog()
 	defer func() {
 		lines.FlushTo(zap.NewNop())
 		caddy.UnbufferDefaultLogger(before)
 	}()
-	raw, _, _, err := caddycmd.LoadConfig(path, adapter)
-	return raw, err
+	do()
 }
 
 func refusedFinding(err error) []adminapi.Finding {
@@ -122,7 +139,7 @@ func refusedFinding(err error) []adminapi.Finding {
 }
 
 // checkConfig returns the findings of a configuration. Nothing is started.
-func checkConfig(raw []byte) ([]adminapi.Finding, error) {
+func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) ([]adminapi.Finding, error) {
 	var cfg *caddy.Config
 	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
 		return refusedFinding(err), nil
@@ -130,12 +147,24 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 	if cfg == nil || cfg.AppsRaw["iis"] == nil {
 		return nil, errors.New("the configuration has no iis app: there is nothing to check")
 	}
-	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
-		return findings, nil
-	}
-	decide, err := cli.PlaceFindings(cfg.AppsRaw["iis"])
+	appRaw := cfg.AppsRaw["iis"] // loading takes it away
+	var hosts world.Hosts
+	findings, decide, err := loadedFindings(cfg, &hosts)
 	if err != nil {
 		return nil, err
+	}
+	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
+	return slices.Concat(findings, surroundings, decide), err
+}
+
+// loadedFindings loads a configuration and returns its findings, and those about what
+// is left to decide. The hosts of its bindings are added to the list.
+func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (findings, decide []adminapi.Finding, err error) {
+	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
+		return findings, nil, nil
+	}
+	if decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
+		return nil, nil, err
 	}
 	// Log files belong to the running Caddy, and messages among findings to
 	// nobody.
@@ -143,24 +172,31 @@ func checkConfig(raw []byte) ([]adminapi.Finding, error) {
 		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
 	}}
 	storage := certmagic.Default.Storage
-	ctx, err := caddy.ProvisionContext(cfg)
+	var ctx caddy.Context
+	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
 	certmagic.Default.Storage = storage
 	if err != nil {
-		return refusedFinding(err), nil
+		return refusedFinding(err), nil, nil
 	}
-	app, err := ctx.AppIfConfigured("iis")
+	val, err := ctx.AppIfConfigured("iis")
 	if err != nil {
-		return refusedFinding(err), nil
+		return refusedFinding(err), nil, nil
 	}
-	defer func() { _ = app.(*App).Cleanup() }()
-	findings := []adminapi.Finding{}
-	for _, f := range app.(*App).now().findingsAt(time.Now()) {
+	app := val.(*App)
+	defer func() { _ = app.Cleanup() }()
+	findings = []adminapi.Finding{}
+	for _, f := range app.now().findingsAt(time.Now()) {
 		// What Caddy obtains is there only when it runs.
 		if f.Code != codeNotThereYet {
 			findings = append(findings, showFinding(f))
 		}
 	}
-	return append(findings, decide...), nil
+	for b := range app.now().tables.Bindings() {
+		if b.Site.State.Started {
+			hosts.Add(b.Site.ID, siteLabel(b.Site.ID, b.Site.Name), b.Host)
+		}
+	}
+	return findings, decide, nil
 }
 
 // conflicts returns the errors among the bindings, each as a finding of its

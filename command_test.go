@@ -237,6 +237,7 @@ func TestExitCodes(t *testing.T) {
 		{"check --nonsense", 3, ""},
 		{"list --nonsense", 2, ""},
 		{"check --config TESTDATA/conflict.caddyfile", 2, "error [duplicate-binding]"},
+		{"check --config TESTDATA/logs.caddyfile", 1, "warning [root-missing]"},
 		{"check --config TEMPDIR/missing", 3, ""},
 	} {
 		args, err := json.Marshal(append(splitArgs(t, "iis "+s.expand(c.line)), "--address", s.AdminAddr()))
@@ -254,6 +255,9 @@ func TestExitCodes(t *testing.T) {
 		}
 		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.HasPrefix(out.String(), c.out) {
 			t.Errorf("caddy iis %s: exit code %d, %q, %q; want %d, %q", c.line, code, out.String(), errOut.String(), c.code, c.out)
+		}
+		if strings.HasPrefix(c.line, "check --config TESTDATA") && errOut.Len() > 0 {
+			t.Errorf("caddy iis %s: there is more than findings: %q", c.line, errOut.String())
 		}
 		if strings.Contains(errOut.String(), `"level":`) || strings.Contains(errOut.String(), "\tINFO\t") {
 			t.Errorf("caddy iis %s: log lines beside the answer: %q", c.line, errOut.String())

@@ -23,6 +23,9 @@ const (
 	codeStoreBroken     = "central-store-file-broken"
 )
 
+// codeNoBindings is the finding about started sites without bindings.
+const codeNoBindings = "no-bindings"
+
 // findingsAt returns all that an administrator should know about the
 // configuration and its certificates at this moment, the severe first.
 func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
@@ -31,11 +34,37 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings = append(findings, sn.certificateFindings(at)...)
 	findings = append(findings, sn.coverageFindings()...)
 	findings = append(findings, sn.redirectFindings()...)
+	findings = append(findings, sn.plainFindings()...)
+	findings = append(findings, sn.unboundFindings()...)
 	findings = append(findings, sn.storeFindings(at)...)
 	findings = append(findings, sn.legacyFindings()...)
 	findings = append(findings, sn.trustFindings()...)
 	findings = append(findings, sn.hostFindings()...)
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
+	return findings
+}
+
+// unboundFindings warns of started sites without bindings. IIS has them, and nothing
+// ever comes to them.
+func (sn *snapshot) unboundFindings() []binding.Finding {
+	var findings []binding.Finding
+	more := 0
+	for _, site := range sn.tables.Sites() {
+		switch {
+		case len(site.Bindings) > 0 || !site.State.Started:
+		case len(findings) == maxErrors:
+			more++
+		default:
+			findings = append(findings, binding.Finding{
+				Severity: binding.Warning, Code: codeNoBindings, Site: site.ID,
+				Message: siteLabel(site.ID, site.Name) + " has no bindings: nobody can reach it",
+				Fix:     "add one, such as server_bindings :80:www.example.com, or set autostart off",
+			})
+		}
+	}
+	if more > 0 {
+		findings = append(findings, binding.Finding{Severity: binding.Info, Code: codeNoBindings, Message: fmt.Sprintf("and %d more warnings %q", more, codeNoBindings)})
+	}
 	return findings
 }
 

@@ -1,15 +1,23 @@
 package caddyiis
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-iis/caddy-iis/binding"
 )
 
-const codeRedirectNowhere = "redirect-to-nowhere"
+// The codes of findings about redirects from http to https.
+const (
+	codeRedirectNowhere = "redirect-to-nowhere"
+	codeNoRedirect      = "no-redirect-to-https"
+)
 
 // redirects looks whether https answers where http is redirected to.
 type redirects struct {
@@ -53,6 +61,60 @@ func (l *redirects) finding(entry *binding.BindingEntry) (binding.Finding, bool)
 	f.Message = fmt.Sprintf("%s, binding http %s redirects %s to https at port %d, where no site answers them",
 		siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, what, port)
 	return f, true
+}
+
+// plainFindings is one remark about all hosts that a site has on http and on https,
+// and does not redirect: as in IIS, no site does so by itself. Behind a proxy the
+// redirect may be the proxy's.
+func (sn *snapshot) plainFindings() []binding.Finding {
+	if sn.app.trustsProxies() {
+		return nil
+	}
+	var first *binding.BindingEntry
+	sites := 0
+	for _, entry := range sn.tables.Sites() {
+		site := sn.sites[entry.Index]
+		if !entry.State.Started || site.offline || site.content.redirects || site.access.overHTTP(false).status != 0 {
+			continue
+		}
+		if both := onBoth(entry); both != nil {
+			if sites++; first == nil {
+				first = both
+			}
+		}
+	}
+	if sites == 0 {
+		return nil
+	}
+	who := siteLabel(first.Site.ID, first.Site.Name) + " answers"
+	if sites > 1 {
+		who = fmt.Sprintf("%s and %d more sites answer", siteLabel(first.Site.ID, first.Site.Name), sites-1)
+	}
+	return []binding.Finding{{
+		Severity: binding.Info, Code: codeNoRedirect, Site: first.Site.ID, Binding: first.Binding.String(),
+		Message: who + " http as well as https for the same host, and nothing redirects clients to https",
+		Fix:     "require_ssl redirect in the site does it; nothing need be done if clients are to have both",
+	}}
+}
+
+// namesHTTPS reports whether a handler has a URL of https, to which it may redirect.
+func (c *Content) namesHTTPS() bool {
+	return slices.ContainsFunc(c.Routes, func(route caddyhttp.Route) bool {
+		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"https://`)) })
+	})
+}
+
+// onBoth returns an http binding whose host the site has on https too.
+func onBoth(site *binding.SiteEntry) *binding.BindingEntry {
+	for i := range site.Bindings {
+		b := &site.Bindings[i]
+		if b.Protocol == binding.HTTP && slices.ContainsFunc(site.Bindings, func(o binding.BindingEntry) bool {
+			return o.Protocol == binding.HTTPS && o.Host == b.Host && o.Flags&binding.FlagReject == 0
+		}) {
+			return b
+		}
+	}
+	return nil
 }
 
 func hasHTTPS(site *binding.SiteEntry) bool {

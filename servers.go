@@ -86,6 +86,7 @@ type content struct {
 	errors caddyhttp.Handler // nil: the server's default
 
 	makesRequests bool // handlers may make requests of the server
+	redirects     bool // handlers may redirect to https
 }
 
 // refusedServerFields names the fields of the server settings that bindings,
@@ -341,8 +342,9 @@ func (a *App) checkTemplate(cfg *Site) error {
 }
 
 func (h *httpServers) compile(c *content, of *Content) error {
-	of.requests = of.requests || of.makesRequests() // provisioning takes away what tells
-	c.makesRequests = of.requests
+	// Provisioning takes away what tells.
+	of.requests, of.redirects = of.requests || of.makesRequests(), of.redirects || of.namesHTTPS()
+	c.makesRequests, c.redirects = of.requests, of.redirects
 	ctx := h.ctx
 	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, c.server)
 	if of.Routes != nil {

@@ -72,7 +72,8 @@ type Content struct {
 	// In a template and in defaults: the variables of the sites, by name, up to 32.
 	SiteVars map[string]*SiteVar `json:"site_vars,omitempty"`
 
-	requests bool // handlers may make requests of their server
+	requests  bool // handlers may make requests of their server
+	redirects bool // handlers may redirect to https
 }
 
 // SiteBinding is one binding in the form of IIS 7 and later.

@@ -2,6 +2,7 @@
 package health
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,13 +125,13 @@ func forServers(leaf *x509.Certificate) bool {
 	return false
 }
 
-// incompleteChain reports whether a certificate stands alone that somebody
-// else has issued, and no root that the machine knows has. With a private
-// authority, whose roots clients have and this machine has not, a chain of two
-// or more is taken for complete.
+// incompleteChain reports whether a certificate that somebody else has issued comes
+// without its issuer's, be it alone or with others, and no root that the machine
+// knows has issued it. With a private authority, whose roots clients have and this
+// machine has not, a chain that goes on from the certificate is taken for complete.
 func incompleteChain(cert *tls.Certificate, now time.Time) bool {
 	leaf := cert.Leaf
-	if len(cert.Certificate) > 1 || leaf.Issuer.String() == leaf.Subject.String() {
+	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) || hasIssuer(cert) {
 		return false
 	}
 	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
@@ -137,6 +139,17 @@ func incompleteChain(cert *tls.Certificate, now time.Time) bool {
 	}
 	_, err := leaf.Verify(x509.VerifyOptions{CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	return err != nil
+}
+
+// hasIssuer reports whether the issuer's certificate is among those that are sent.
+func hasIssuer(cert *tls.Certificate) bool {
+	if len(cert.Certificate) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(cert.Certificate[1:], func(der []byte) bool {
+		other, err := x509.ParseCertificate(der)
+		return err == nil && bytes.Equal(other.RawSubject, cert.Leaf.RawIssuer)
+	})
 }
 
 // Covers reports whether a certificate is valid for a host: a name, which may

@@ -19,8 +19,15 @@ import (
 
 const day = 24 * time.Hour
 
-// issue returns a certificate issued by an authority, alone or with its chain.
-func issue(t *testing.T, now time.Time, key crypto.Signer, chain bool, edit func(*x509.Certificate)) *tls.Certificate {
+// The certificates that are sent with one.
+const (
+	alone    = iota
+	complete // the issuer's
+	wrong    // another one, as by an old file of intermediates
+)
+
+// issue returns a certificate issued by an authority, with others.
+func issue(t *testing.T, now time.Time, key crypto.Signer, chain int, edit func(*x509.Certificate)) *tls.Certificate {
 	t.Helper()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,9 +54,17 @@ func issue(t *testing.T, now time.Time, key crypto.Signer, chain bool, edit func
 		t.Fatal(err)
 	}
 	cert := &tls.Certificate{Certificate: [][]byte{der}, Leaf: leaf, PrivateKey: key}
-	if chain {
-		cert.Certificate = append(cert.Certificate, der)
+	if chain == alone {
+		return cert
 	}
+	if chain == wrong {
+		authority.Subject.CommonName = "Another Authority"
+	}
+	above, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert.Certificate = append(cert.Certificate, above)
 	return cert
 }
 
@@ -72,26 +87,27 @@ func TestExamine(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		key     crypto.Signer
-		chain   bool
+		chain   int
 		edit    func(*x509.Certificate)
 		code    string // empty: no problem
 		serious bool
 		message string
 	}{
-		"good":               {key, true, nil, "", false, ""},
-		"expired":            {key, true, dates(-90*day, -time.Hour), Expired, true, "has expired on "},
-		"not yet valid":      {key, true, dates(time.Hour, 90*day), NotYetValid, true, "is not valid before "},
-		"29 days":            {key, true, dates(-300*day, 29*day+time.Hour), ExpiresSoon, false, "in 29 days"},
-		"6 days":             {key, true, dates(-300*day, 6*day+time.Hour), ExpiresSoon, true, "in 6 days"},
-		"31 days":            {key, true, dates(-300*day, 31*day), "", false, ""},
-		"short-lived, fresh": {key, true, dates(-time.Hour, 6*day), "", false, ""},
-		"short-lived, old":   {key, true, dates(-6*day, day+time.Hour), ExpiresSoon, true, "in 1 day"},
-		"1024 bits":          {weak, true, nil, WeakKey, true, "an RSA key of 1024 bits"},
-		"P-224":              {p224, true, nil, WeakKey, true, "an ECDSA key of 224 bits"},
-		"for clients": {key, true, func(c *x509.Certificate) {
+		"good":               {key, complete, nil, "", false, ""},
+		"expired":            {key, complete, dates(-90*day, -time.Hour), Expired, true, "has expired on "},
+		"not yet valid":      {key, complete, dates(time.Hour, 90*day), NotYetValid, true, "is not valid before "},
+		"29 days":            {key, complete, dates(-300*day, 29*day+time.Hour), ExpiresSoon, false, "in 29 days"},
+		"6 days":             {key, complete, dates(-300*day, 6*day+time.Hour), ExpiresSoon, true, "in 6 days"},
+		"31 days":            {key, complete, dates(-300*day, 31*day), "", false, ""},
+		"short-lived, fresh": {key, complete, dates(-time.Hour, 6*day), "", false, ""},
+		"short-lived, old":   {key, complete, dates(-6*day, day+time.Hour), ExpiresSoon, true, "in 1 day"},
+		"1024 bits":          {weak, complete, nil, WeakKey, true, "an RSA key of 1024 bits"},
+		"P-224":              {p224, complete, nil, WeakKey, true, "an ECDSA key of 224 bits"},
+		"for clients": {key, complete, func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 		}, NotForServer, true, "is not meant for servers"},
-		"alone": {key, false, nil, NoChain, false, `issuer "Test Authority"`},
+		"alone":       {key, alone, nil, NoChain, false, `issuer "Test Authority"`},
+		"with others": {key, wrong, nil, NoChain, false, `issuer "Test Authority"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			problems := Examine(issue(t, now, c.key, c.chain, c.edit), now)
@@ -114,7 +130,7 @@ func TestCovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := issue(t, time.Now(), key, true, nil).Leaf
+	leaf := issue(t, time.Now(), key, complete, nil).Leaf
 	for _, host := range []string{"www.example.com", "WWW.example.com", "a.example.org", "*.example.org", "10.0.0.5"} {
 		if !Covers(leaf, host) {
 			t.Errorf("%s is not covered", host)

@@ -3,26 +3,109 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 
+	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/places"
+	"github.com/caddy-iis/caddy-iis/internal/world"
 )
 
+// Surroundings say how far Check looks beyond the configuration.
+type Surroundings struct {
+	Probe bool     // at folders and upstreams
+	DNS   bool     // at the names of hosts
+	Here  []string // addresses at which clients reach this machine, beside its own
+}
+
 // CheckRunning shows the findings of the running configuration.
-func CheckRunning(ctx context.Context, e *Env) error {
-	findings, err := collect(e.Client.Findings(ctx))
+func CheckRunning(ctx context.Context, e *Env, s Surroundings) error {
+	findings, err := e.runningFindings(ctx, s)
 	if err != nil {
 		return &ExitError{ExitNotAsked, err}
+	}
+	return Check(e, findings)
+}
+
+func (e *Env) runningFindings(ctx context.Context, s Surroundings) ([]adminapi.Finding, error) {
+	findings, err := collect(e.Client.Findings(ctx))
+	if err != nil {
+		return nil, err
 	}
 	raw, err := e.Client.App(ctx)
 	if err != nil {
-		return &ExitError{ExitNotAsked, err}
+		return nil, err
 	}
 	decide, err := PlaceFindings(raw)
 	if err != nil {
-		return &ExitError{ExitNotAsked, err}
+		return nil, err
 	}
-	return Check(e, append(findings, decide...))
+	var hosts world.Hosts
+	if s.DNS {
+		for site, err := range e.Client.Sites(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range site.Bindings {
+				if parsed, err := binding.Parse(b.Protocol, b.Binding); err == nil && site.State == adminapi.StateStarted {
+					hosts.Add(site.ID, siteLabel(site.ID, site.Name), parsed.Host)
+				}
+			}
+		}
+	}
+	if (s.Probe || s.DNS) && !onThisMachine(e.Client.Host()) {
+		return append(append(findings, decide...), adminapi.Finding{
+			Severity: adminapi.SeverityInfo, Code: world.CodeNotLooked,
+			Message: "folders, upstreams and DNS were not looked at: Caddy runs on another machine", Fix: "run caddy iis check there",
+		}), nil
+	}
+	around, err := s.Findings(ctx, raw, &hosts, false)
+	return slices.Concat(findings, around, decide), err
+}
+
+// onThisMachine tells whether a host of an admin endpoint is this machine: its folders
+// and its network are those that we see.
+func onThisMachine(host string) bool {
+	if host == "" || host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	own, err := world.Addresses()
+	return err == nil && (ip.IsLoopback() || slices.Contains(own, ip.Unmap()))
+}
+
+// Findings are those about what the configuration needs of this machine. relative tells
+// that relative paths begin at the working folder.
+func (s Surroundings) Findings(ctx context.Context, raw []byte, hosts *world.Hosts, relative bool) ([]adminapi.Finding, error) {
+	var findings []adminapi.Finding
+	if s.Probe {
+		parts, err := world.In(raw)
+		if err != nil {
+			return nil, err
+		}
+		findings = world.Look(ctx, parts, world.Options{Relative: relative})
+	}
+	if !s.DNS {
+		return findings, nil
+	}
+	here, err := world.Addresses()
+	if err != nil {
+		return nil, fmt.Errorf("the addresses of this machine: %w", err)
+	}
+	for _, text := range s.Here {
+		ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
+		if err != nil {
+			return nil, fmt.Errorf("--here: %q is no IP address, such as 192.0.2.7", text)
+		}
+		here = append(here, ip.Unmap())
+	}
+	return append(findings, hosts.DNS(ctx, net.DefaultResolver, here)...), nil
 }
 
 // The codes of the findings about what an import has left to people.
@@ -48,8 +131,12 @@ func PlaceFindings(raw []byte) ([]adminapi.Finding, error) {
 	return findings, nil
 }
 
-// Check shows findings and tells their worst severity by its exit code.
+// Check shows findings, the worst first, and tells their worst severity by its exit code.
 func Check(e *Env, findings []adminapi.Finding) error {
+	ranks := []string{adminapi.SeverityError, adminapi.SeverityWarning, adminapi.SeverityInfo}
+	slices.SortStableFunc(findings, func(a, b adminapi.Finding) int {
+		return slices.Index(ranks, a.Severity) - slices.Index(ranks, b.Severity)
+	})
 	if e.JSON {
 		if err := e.json(findings); err != nil {
 			return err

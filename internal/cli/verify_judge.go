@@ -121,7 +121,7 @@ func (v Verification) certificate(c *Comparison) []Reason {
 	if c.SNI != "" && !health.Covers(leaf, c.Host) {
 		broken("it is for other names", "it is for %s", health.Names(leaf))
 	}
-	for _, problem := range health.Examine(&tls.Certificate{Leaf: leaf, Certificate: make([][]byte, len(got.chain))}, time.Now()) {
+	for _, problem := range health.Examine(&tls.Certificate{Leaf: leaf}, time.Now()) {
 		if problem.Refused() {
 			broken(problem.Code, "it %s", strings.TrimSuffix(problem.Message, "; browsers refuse it"))
 			return reasons

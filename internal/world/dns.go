@@ -1,0 +1,98 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// maxLookups bounds how long the look-ups of all hosts may take.
+const maxLookups = 2 * time.Minute
+
+// Hosts keeps the hosts of bindings, each with its first site.
+type Hosts struct{ list collection }
+
+// Add adds the host of a binding. Wildcards and addresses have no entry in DNS that
+// could be asked for.
+func (h *Hosts) Add(site uint32, owner, host string) {
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "" || strings.HasPrefix(host, "*") {
+		return
+	}
+	h.list.add(Part{Value: strings.ToLower(host), Site: site, Owner: owner})
+}
+
+// DNS looks which hosts lead to none of the addresses.
+func (h *Hosts) DNS(ctx context.Context, resolver *net.Resolver, here []netip.Addr) []adminapi.Finding {
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, maxLookups)
+	defer cancel()
+	findings := each(ctx, h.list.parts, func(ctx context.Context, p Part) (adminapi.Finding, bool) {
+		ips, err := resolver.LookupNetIP(ctx, "ip", p.Value+".")
+		var unknown *net.DNSError
+		switch {
+		case errors.As(err, &unknown) && unknown.IsNotFound:
+			return warning(CodeNoAddress, p, "add the name to DNS, or correct the host of the binding",
+				"%s (%s) has no address in DNS: nobody can find it", p.Value, p.owners()), true
+		case err != nil:
+			return adminapi.Finding{Code: CodeNotLooked, Message: p.Value}, true
+		}
+		for i := range ips {
+			ips[i] = ips[i].Unmap().WithZone("")
+			if slices.Contains(here, ips[i]) {
+				return adminapi.Finding{}, false
+			}
+		}
+		return warning(CodeOtherAddress, p, "correct DNS or the host of the binding; if clients reach this machine at that address, --here names it",
+			"%s (%s) has the address %s in DNS, which is none of this machine's", p.Value, p.owners(), join(ips)), true
+	})
+	var failed []string
+	findings = slices.DeleteFunc(findings, func(f adminapi.Finding) bool {
+		if f.Code == CodeNotLooked {
+			failed = append(failed, f.Message)
+		}
+		return f.Code == CodeNotLooked
+	})
+	if len(failed) > 0 && parent.Err() == nil {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityInfo, Code: CodeNotLooked,
+			Message: fmt.Sprintf("no name server has answered for %d of %d hosts, such as %s", len(failed), len(h.list.parts), failed[0]),
+			Fix:     "try again when the name servers of this machine answer",
+		})
+	}
+	return findings
+}
+
+func join(ips []netip.Addr) string {
+	const most = 4
+	var texts []string
+	for i, ip := range ips {
+		if i == most {
+			texts = append(texts, fmt.Sprintf("and %d more", len(ips)-most))
+			break
+		}
+		texts = append(texts, ip.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+// Addresses are those of this machine.
+func Addresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	for _, addr := range list {
+		if prefix, err := netip.ParsePrefix(addr.String()); err == nil {
+			ips = append(ips, prefix.Addr().Unmap().WithZone(""))
+		}
+	}
+	return ips, nil
+}
