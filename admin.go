@@ -31,6 +31,7 @@ func init() {
 //	GET /iis/sources        the sources of sites
 //	GET /iis/revisions      what was written to a source
 //	GET /iis/export         the sites of a source, one on each line
+//	GET /iis/events         what is written to a source, as it is served
 //	GET /iis/ready          whether all sites are served that there are
 //
 // It changes the sites of sources that can be written, such as bolt:
@@ -71,8 +72,11 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return apiError(http.StatusMethodNotAllowed,
 			"method %s is not allowed for %s", r.Method, r.URL.Path)
 	}
-	if path == "export" {
+	switch path {
+	case "export":
 		return serveExport(w, r)
+	case "events":
+		return serveEvents(w, r)
 	}
 	view, name, err := route(path)
 	if err != nil {

@@ -47,6 +47,9 @@ type follower struct {
 	owner    *App       // the configuration that serves the rows
 	revision map[uint32]uint64
 	head     sites.Head
+
+	watching sync.Mutex
+	watchers []chan sites.Revision
 }
 
 // Destruct implements caddy.Destructor.

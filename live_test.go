@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -377,4 +378,86 @@ func TestLiveValidate(t *testing.T) {
 		t.Errorf("validate: %v\n%s", err, out)
 	}
 	l.serves("a.test", "default 10")
+}
+
+// TestLiveEvents: readers are told of each revision, also of those that they missed,
+// and hold up neither a load nor the end.
+func TestLiveEvents(t *testing.T) {
+	l := startLive(t, "", "")
+	events := func(last string) (next func() string) {
+		req, err := http.NewRequest(http.MethodGet, "http://"+l.AdminAddr()+"/iis/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Last-Event-ID", last)
+		resp, err := (&http.Client{Transport: new(http.Transport)}).Do(req)
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatal(resp, err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		lines := bufio.NewScanner(resp.Body)
+		return func() string {
+			var event []string
+			for lines.Scan() {
+				if text := lines.Text(); text != "" {
+					event = append(event, text)
+				} else {
+					return strings.Join(event, "|")
+				}
+			}
+			return "end"
+		}
+	}
+	next := events("")
+	if got := next(); got != ": from 0" {
+		t.Errorf("got %q", got)
+	}
+	first := l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	second := l.want(200, "PATCH", "sites/10", `{"name":"B"}`)
+	l.want(204, "DELETE", "sites/10", "")
+	for _, want := range []string{`{"id":10,"kind":"added"}`, `{"id":10,"kind":"changed"}`, `{"id":10,"kind":"removed"}`} {
+		if got := next(); !strings.Contains(got, want) || !strings.Contains(got, "event: change") {
+			t.Errorf("got %q, want %s", got, want)
+		}
+	}
+	again := events(first.Revision)
+	if got := again(); got != ": from 1" {
+		t.Errorf("got %q", got)
+	}
+	if got := again(); !strings.HasPrefix(got, "id: "+second.Revision+"|") {
+		t.Errorf("got %q, want %s", got, second.Revision)
+	}
+	if got := events("other:1")(); !strings.Contains(got, "event: reset") {
+		t.Errorf("got %q", got)
+	}
+	if err := l.Load(l.config("log_sni")); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(); got != "end" {
+		t.Errorf("after a load: %q", got)
+	}
+}
+
+// TestLiveReady: balancers are told whether this server serves all sites.
+func TestLiveReady(t *testing.T) {
+	l := startLive(t, "", "")
+	config := strings.Replace(l.config(""), "site 1 Configured", fmt.Sprintf("site 9 Health {\nserver_bindings 127.0.0.1:%d:health.test\niis_ready /ready\nrespond 404\n}\nsite 1 Configured", l.plain), 1)
+	if err := l.Load(config); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "health.test", Path: "/ready", Plain: true})
+	if err != nil || answer.Status != 200 || !strings.Contains(answer.Body, `"bolt":1`) {
+		t.Errorf("got %v, %v", answer, err)
+	}
+	var ready adminapi.Ready
+	if status := l.ask("GET", "ready", "", &ready); status != 200 || !ready.Ready || ready.Sites != 3 {
+		t.Errorf("got %d %+v", status, ready)
+	}
+	_, metrics := l.Admin("GET", "/metrics", "")
+	for _, line := range []string{`caddy_iis_source_revision{source="bolt"} 1`, `caddy_iis_source_sites{source="bolt"} 1`, `caddy_iis_source_sites_held_back{source="bolt"} 0`} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
 }

@@ -134,6 +134,7 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 		}
 	}
 	source.letGo(plan.rows)
+	source.tell()
 	a.policies.keep(next.records)
 	a.tryHeldBack(source)
 	if plan.simple {
@@ -142,6 +143,13 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 		a.reloaded()
 	}
 	a.logger.Info("sites have changed", zap.String("source", source.Name), zap.Uint64("revision", head.Revision), zap.Int("changes", len(plan.rows)))
+}
+
+// tell tells readers of events of the newest revision.
+func (s *liveSource) tell() {
+	if list, err := s.follower.Log(0, 1); err == nil && len(list) == 1 {
+		s.follower.tell(list[0])
+	}
 }
 
 // letGo forgets why rows were held back that have been written.

@@ -294,6 +294,7 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descFile
 	ch <- descExpiry
 	describeStore(ch)
+	describeSources(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -320,6 +321,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, valid)
 	}
+	m.app.collectSources(ch)
 	for name, source := range m.app.certificates {
 		collectExpiry(ch, name, source)
 	}

@@ -223,10 +223,7 @@ func (a *App) provisionSites() error {
 	if err != nil {
 		return err
 	}
-	if sites, err = a.readSitesFile(sites); err != nil {
-		return err
-	}
-	now, err := a.compile(sites)
+	sites, now, err := a.compileWithFile(sites)
 	if err != nil {
 		return err
 	}
@@ -347,6 +344,7 @@ func (a *App) commit() {
 	a.takeSourcesOver()
 	a.examine()
 	a.followSitesFile()
+	go a.keepGoodCopy()
 	go a.keepSaved()
 }
 

@@ -41,6 +41,8 @@ type sitesFile struct {
 	busy     bool       // a change is being made
 	ended    bool
 	replaced []*front.State // states of earlier snapshots
+
+	copying sync.Mutex // held while a copy is made
 }
 
 // codeSitesFile is the finding about a sites file that is refused.
@@ -114,6 +116,12 @@ func (a *App) readSitesFile(sites []configured) ([]configured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sites_file: %w", err)
 	}
+	return f.add(sites, state, diff)
+}
+
+// add adds the sites of the file to those of the configuration.
+func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesource.Difference[*Site]) ([]configured, error) {
+	sites = slices.Clone(sites)
 	taken := make(map[uint32]bool, len(sites))
 	for i := range sites {
 		taken[sites[i].id] = true
@@ -157,6 +165,9 @@ func (a *App) followSitesFile() {
 	f := &a.sitesFile
 	if f.source == nil {
 		return
+	}
+	if problem := f.problem.Load(); problem != nil {
+		a.logger.Error("the sites file is refused; its sites are served as they were before", zap.String("error", *problem))
 	}
 	stop, err := f.source.Watch(a.updateSites)
 	if err != nil {
@@ -261,6 +272,7 @@ func (a *App) updateSites() {
 		}
 		f.state, f.attempts = state, 0
 		f.problem.Store(nil)
+		go a.keepGoodCopy()
 		return
 	}
 	if text := err.Error(); problem == nil || *problem != text {

@@ -89,3 +89,24 @@ type Logged struct {
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
 }
+
+// The kinds of an EventChange.
+const (
+	EventAdded   = "added"
+	EventChanged = "changed"
+	EventRemoved = "removed"
+)
+
+// Event tells of a revision of a source.
+type Event struct {
+	Revision uint64        `json:"revision"`
+	Mark     string        `json:"mark"`
+	By       string        `json:"by"`
+	Changes  []EventChange `json:"changes"`
+}
+
+// EventChange tells what happened to a site.
+type EventChange struct {
+	ID   uint32 `json:"id"`
+	Kind string `json:"kind"`
+}

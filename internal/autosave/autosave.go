@@ -123,7 +123,12 @@ func (o *object) UnmarshalJSON(data []byte) error {
 // replace writes a file such that whenever the machine stops, there is either what
 // was there before or all of the new: beside it, synced, and renamed. The name is
 // not durable before the folder is synced, where that can be done.
-func replace(path string, data []byte) (err error) {
+func replace(path string, data []byte) error { return Replace(path, data, nil) }
+
+// Replace writes a file such that whenever the machine stops, there is either what
+// was there before or all of the new: beside it, synced, and renamed. With check, it
+// is renamed only if that finds the new one good.
+func Replace(path string, data []byte, check func(temporary string) error) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
 		return err
@@ -140,6 +145,11 @@ func replace(path string, data []byte) (err error) {
 	}
 	if err = temp.Close(); err != nil {
 		return err
+	}
+	if check != nil {
+		if err = check(temp.Name()); err != nil {
+			return err
+		}
 	}
 	if err = os.Rename(temp.Name(), path); err != nil {
 		return err

@@ -1,0 +1,134 @@
+package caddyiis
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/internal/autosave"
+	"github.com/caddy-iis/caddy-iis/sitesource"
+)
+
+// goodCopy is where a copy of a sites file is kept as it was last served: with a file
+// that is broken or gone, Caddy starts and loads configurations with that.
+func goodCopy(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(caddy.AppDataDir(), "iis", "sites", hex.EncodeToString(sum[:8])+".jsonl")
+}
+
+// compileWithFile compiles the sites of the configuration and those of the sites file.
+// A file that is broken, or whose sites cannot be, refuses no configuration that is
+// good with what the file had when it was served last.
+func (a *App) compileWithFile(own []configured) ([]configured, *snapshot, error) {
+	sites, err := a.readSitesFile(own)
+	var now *snapshot
+	if err == nil {
+		now, err = a.compileNamed(sites)
+	}
+	f := &a.sitesFile
+	if err == nil || f.source == nil {
+		return sites, now, err
+	}
+	broken := err
+	state, diff, err := sitesource.NewFile(goodCopy(f.source.String()), decodeSite, sitesource.FileOptions{}).Read(f.ctx, nil)
+	if err == nil {
+		sites, err = f.add(own, state, diff)
+	}
+	if err == nil {
+		now, err = a.compileNamed(sites)
+	}
+	if err != nil {
+		return nil, nil, broken // it is not the file's fault alone, or there is no copy
+	}
+	problem := broken.Error()
+	f.problem.Store(&problem)
+	return sites, now, nil
+}
+
+// compileNamed is compile with the check of what the sites of a file name.
+func (a *App) compileNamed(sites []configured) (*snapshot, error) {
+	for i := range sites {
+		c := &sites[i]
+		if c.source == "" {
+			continue // it is checked with more context
+		}
+		err := a.checkTemplate(c.cfg)
+		if err == nil {
+			_, err = a.siteVars(c.cfg)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.label(), err)
+		}
+	}
+	now, err := a.compile(sites)
+	if err != nil {
+		return nil, err
+	}
+	for i := range sites {
+		c := &sites[i]
+		if c.source == "" || c.cfg.RequireClientCertificate { // which needs the records
+			continue
+		}
+		if _, err := now.compileAccess(c.cfg, now.tables.SiteByID(c.id)); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.label(), err)
+		}
+	}
+	return now, nil
+}
+
+// keepGoodCopy copies the file, which is served as it is. It may take long.
+func (a *App) keepGoodCopy() {
+	f := &a.sitesFile
+	if f.source == nil || f.problem.Load() != nil {
+		return
+	}
+	f.copying.Lock()
+	defer f.copying.Unlock()
+	if err := copyGood(f.ctx, f.source.String()); err != nil && f.ctx.Err() == nil {
+		a.logger.Warn("cannot keep a copy of the sites file, for a start with a broken one", zap.Error(err))
+	}
+}
+
+// copyGood replaces the copy, unless the file is another one again meanwhile and
+// broken.
+func copyGood(ctx context.Context, path string) error {
+	target := goodCopy(path)
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		return err
+	}
+	data, err := readAtMost(path, sitesource.MaxSize)
+	if err != nil {
+		return err
+	}
+	return autosave.Replace(target, data, func(temporary string) error {
+		_, _, err := sitesource.NewFile(temporary, decodeSite, sitesource.FileOptions{}).Read(ctx, nil)
+		return err
+	})
+}
+
+func readAtMost(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = errors.New("it is too large")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
+}
