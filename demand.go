@@ -226,7 +226,8 @@ var errRejected = errors.New("clients of this host are rejected")
 // wouldAllow compares a connection with the settings that a client of this
 // host has to meet at this address: those of the record that table D1 selects
 // and, as to client certificates, those of the binding that has routed the
-// request, if that made another record.
+// request: of the record that its clients get, and of the one that it made, which the
+// record of an address may shadow.
 func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMatch) error {
 	under := c.policy()
 	if under != nil && under == sn.uniform[c.local.Port()] {
@@ -234,13 +235,16 @@ func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 	}
 	bound := sn.policyOf(match.Binding)
 	here := bound
-	name, _ := binding.Host(host)
-	chosen := sn.certificateMatch(c.local, name.String())
+	serverName := ""
+	if name, _ := binding.Host(host); !name.IsIP() { // an address is never sent as one (RFC 6066, section 3)
+		serverName = name.String()
+	}
+	chosen := sn.certificateMatch(c.local, serverName)
 	if chosen.Reason == binding.ReasonRejected {
 		return errRejected
 	}
 	if chosen.Record != nil {
-		here = sn.records[chosen.Record.Index].policy
+		here = sn.meets(c, serverName, chosen)
 	}
 	if here == nil {
 		return nil
@@ -255,26 +259,33 @@ func (sn *snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 		if !c.satisfies(here) {
 			return errors.New("the connection's client certificate is not one for this address")
 		}
-		if len(c.state.PeerCertificates) == 0 && here.asks(under) && sn.askedElsewhere(c, name, chosen, here) {
+		// Without a server name it cannot come again, as 421 tells it to.
+		if len(c.state.PeerCertificates) == 0 && here.asks(under) && c.state.ServerName != "" {
 			return errors.New("the site asks clients for a certificate, and the connection was not asked for it")
 		}
 	}
-	if bound != nil && bound != here && !c.satisfies(bound) {
-		return errors.New("the connection's client certificate is not one for this site")
+	made := sn.policyOfRecord(sn.tables.SharedRecord(match.Binding))
+	for _, own := range [...]*policy{bound, made} {
+		if own != nil && own != here && !c.satisfies(own) {
+			return errors.New("the connection's client certificate is not one for this site")
+		}
 	}
 	return nil
 }
 
-// askedElsewhere reports whether a client would be asked for the certificate
-// that a policy is about if it came again, as 421 tells it to: it must have a
-// server name to come with, and the record must be one that serves already.
-func (sn *snapshot) askedElsewhere(c *connection, name binding.HostName, chosen binding.CertificateMatch, here *policy) bool {
-	if c.state.ServerName == "" {
-		return false
+// meets returns the policy that a client meets who comes with a host as its server
+// name: that of the record that table D1 selects or, while this one has no certificate
+// for the name, that of the record which serves in its place.
+func (sn *snapshot) meets(c *connection, serverName string, chosen binding.CertificateMatch) *policy {
+	own := sn.records[chosen.Record.Index].policy
+	if chosen.Fallback == nil || own == sn.records[chosen.Fallback.Index].policy {
+		return own
 	}
-	again := probe{local: c.local, protocol: binding.HTTPS, sni: name.String()}
-	live, _ := sn.serving(chosen, again.hello())
-	return live == nil || live.policy == here
+	again := probe{local: c.local, protocol: binding.HTTPS, sni: serverName}
+	if live, _ := sn.serving(chosen, again.hello()); live != nil {
+		return live.policy
+	}
+	return own
 }
 
 // assumed is the connection that explain asks about: that of a client of

@@ -157,6 +157,73 @@ func TestReusedConnectionIsAskedAgain(t *testing.T) {
 	}
 }
 
+// TestRecordInPlaceOfAnother: where a record has no certificate for a name, the central
+// store no file or an authority has not answered yet, clients of the name get the
+// endpoint's record with its settings. They are not told to come again on a connection
+// that they can never get; what the site asks of clients still holds.
+func TestRecordInPlaceOfAnother(t *testing.T) {
+	port := ts.FreePort(t)
+	own := newAuthority(t, "own")
+	client := own.client(t)
+	trust := fmt.Sprintf("client_auth {\nmode require_and_verify\ntrust_pool file %q\n}\n", own.file(t))
+	config := certificates(t, "endpoint.test") + fmt.Sprintf("central_store %q\nendpoint *:%d {\ncertificate endpoint.test\n}\n", t.TempDir(), port) +
+		"certificate later {\nsubjects later.test strict.test\nissuer acme {\ndir https://127.0.0.1:1/directory\n}\n}\n"
+	for i, site := range []string{
+		"binding https *:%d:store.test {\ncentral_store\ndisable_http2\ndisable_quic\ndisable_tls13\n}\nrespond store",
+		"binding https *:%d:later.test {\nsni\ncertificate later\ndisable_http2\ndisable_quic\ndisable_tls13\n}\nrespond later",
+		"binding https *:%d:strict.test {\nsni\ncertificate later\n" + trust + "}\nrespond strict",
+		"binding https *:%d:\nrespond any",
+	} {
+		config += fmt.Sprintf("site %d {\n"+site+"\n}\n", i+1, port)
+	}
+	startIIS(t, config)
+	for host, body := range map[string]string{"store.test": "store", "nofile.test": "any", "later.test": "later"} {
+		for _, sni := range []string{"", host, "store.test"} { // the host first that the store was never asked for
+			e := exchange{name: "its own connection", request: ts.Request{Addr: at("127.0.0.1", port), SNI: sni, Host: host}, cert: "endpoint.test", body: body}
+			e.checkAll(t)
+		}
+	}
+	exchange{name: "a demand", request: ts.Request{Addr: at("127.0.0.1", port), SNI: "strict.test", TLS: with(client)}, status: 421, cert: "endpoint.test"}.checkAll(t)
+	// A record with the store's own settings is no way to the host that has stricter ones.
+	strictPort := ts.FreePort(t)
+	startIIS(t, certificates(t, "endpoint.test", "sni.test")+fmt.Sprintf("central_store %q\nendpoint *:%[2]d {\ncertificate endpoint.test\n"+trust+"}\n"+
+		"site 1 {\nbinding https *:%[2]d:store.test {\ncentral_store\n}\nrespond store\n}\nsite 2 {\nbinding https *:%[2]d:sni.test {\nsni\ncertificate sni.test\n}\nrespond sni\n}\n", t.TempDir(), strictPort))
+	exchange{name: "from another record", request: ts.Request{Addr: at("127.0.0.1", strictPort), SNI: "sni.test", Host: "store.test"}, status: 421, cert: "sni.test"}.checkAll(t)
+	exchange{name: "its own", request: ts.Request{Addr: at("127.0.0.1", strictPort), SNI: "store.test", TLS: with(client)}, cert: "endpoint.test", body: "store"}.checkAll(t)
+}
+
+// TestShadowedClientAuth: the record of an address serves all its clients, and asks them
+// for nothing. What a binding with sni asks of its own clients there is not given up.
+func TestShadowedClientAuth(t *testing.T) {
+	port := ts.FreePort(t)
+	own := newAuthority(t, "own")
+	for _, ip := range []string{"*", "127.0.0.2"} {
+		s := startIIS(t, certificates(t, "endpoint.test", "own.test")+fmt.Sprintf(
+			"endpoint 127.0.0.2:%[1]d {\ncertificate endpoint.test\n}\nsite 1 {\nbinding https %[2]s:%[1]d:own.test {\nsni\ncertificate own.test\nclient_auth {\nmode require_and_verify\ntrust_pool file %[3]q\n}\n}\nrespond own\n}\n",
+			port, ip, own.file(t)))
+		exchange{name: ip, request: ts.Request{Addr: at("127.0.0.2", port), SNI: "own.test"}, status: 421, cert: "endpoint.test"}.checkAll(t)
+		var x adminapi.Explanation
+		s.AdminJSON(fmt.Sprintf("/iis/explain?local=127.0.0.2:%d&sni=own.test", port), &x)
+		if x.Request == nil || x.Request.Status != 421 {
+			t.Errorf("%s: explain tells %+v", ip, x.Request)
+		}
+	}
+}
+
+// TestHostIsAnAddress: clients of an address send no server name, so that what others
+// meet who send unknown names is not what these are told to come again for.
+func TestHostIsAnAddress(t *testing.T) {
+	port := ts.FreePort(t)
+	startIIS(t, certificates(t, "a.test")+fmt.Sprintf(
+		"central_store %q\nendpoint *:%[2]d {\ncertificate a.test\nprotocols tls1.3\n}\nsite 1 {\nbinding https *:%[2]d:store.test {\ncentral_store\nclient_auth {\nmode require\n}\n}\nrespond store\n}\nsite 2 {\nbinding https *:%[2]d:\nrespond any\n}\nsite 3 {\nbinding https *:%[2]d:sni.test {\nsni\ncertificate a.test\n}\nrespond sni\n}\n",
+		t.TempDir(), port))
+	for _, sni := range []string{"", "sni.test"} {
+		exchange{name: "address", request: ts.Request{Addr: at("127.0.0.1", port), SNI: sni, Host: "127.0.0.1"}, cert: "a.test", body: "any"}.checkAll(t)
+	}
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}
+	exchange{name: "below the endpoint's version", request: ts.Request{Addr: at("127.0.0.1", port), SNI: "sni.test", Host: "127.0.0.1", TLS: old}, status: 421, cert: "a.test"}.check(t)
+}
+
 // TestExplainSaysWhatTrafficGets: each server name with each host, over HTTP/2
 // and without client certificate, gets the status that explain tells.
 func TestExplainSaysWhatTrafficGets(t *testing.T) {

@@ -293,12 +293,16 @@ func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Ce
 }
 
 // policyOf is the policy that the clients of a site should have met: that of
-// the record that the binding made or shares.
+// the record that the binding's clients get.
 func (sn *snapshot) policyOf(entry *binding.BindingEntry) *policy {
-	if entry.Record == nil {
+	return sn.policyOfRecord(entry.Record)
+}
+
+func (sn *snapshot) policyOfRecord(rec *binding.Record) *policy {
+	if rec == nil {
 		return nil
 	}
-	return sn.records[entry.Record.Index].policy
+	return sn.records[rec.Index].policy
 }
 
 type misdirection string
