@@ -317,21 +317,35 @@ func (r *renaming) Write(b []byte) (int, error) {
 	return r.Conn.Write(b)
 }
 
+// The alerts that refuse a handshake over QUIC (RFC 6066 section 3, RFC 7301 section 3.2).
+const (
+	unrecognizedName      = 112
+	noApplicationProtocol = 120
+)
+
+// quicAlert is the alert by which the server ended a QUIC connection.
+func quicAlert(err error) (alert int, ok bool) {
+	var ended *quic.TransportError
+	if errors.As(err, &ended) && ended.Remote && ended.ErrorCode.IsCryptoError() {
+		return int(ended.ErrorCode) - 0x100, true
+	}
+	return 0, false
+}
+
 // refusedHandshake reports whether a handshake ended as one that is refused: by a
 // reset, over QUIC by unrecognized_name.
 func refusedHandshake(o *offer, err error) bool {
 	if o.http == 3 {
-		return ts.IsRefusedQUIC(err)
+		alert, ok := quicAlert(err)
+		return ok && alert == unrecognizedName
 	}
 	return ts.IsReset(err) || errors.Is(err, syscall.EPIPE)
 }
 
 // alerted reports whether the server ended a connection by an alert of TLS.
 func alerted(err error) bool {
-	var alert tls.AlertError
-	var quicErr *quic.TransportError
-	if errors.As(err, &quicErr) {
-		return quicErr.Remote && quicErr.ErrorCode.IsCryptoError() && !ts.IsRefusedQUIC(err)
+	if alert, ok := quicAlert(err); ok {
+		return alert != unrecognizedName
 	}
-	return errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls: ")
+	return strings.Contains(err.Error(), "remote error: tls: ")
 }

@@ -378,6 +378,9 @@ func (out *outcome) allows(conn *connected, err error) bool {
 		return err != nil && alerted(err) || same && out.tls13
 	case "refused":
 		return err != nil && refusedHandshake(conn.offer, err)
+	case "no HTTP/3":
+		alert, ok := quicAlert(err)
+		return ok && alert == noApplicationProtocol
 	}
 	return err != nil && alerted(err)
 }
