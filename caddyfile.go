@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 func init() {
@@ -247,7 +248,7 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 	case "servers":
 		return p.servers(d)
 	default:
-		return d.Errf("unknown word %q in iis: %s", word, misplaced(word))
+		return d.Errf("unknown word %q in iis: %s%s", word, misplaced(word), near.Hint(word, slices.Concat(words, siteWords)))
 	}
 }
 
@@ -276,7 +277,7 @@ func oneWord(d *caddyfile.Dispenser, dst *string, accepted ...string) error {
 		return err
 	}
 	if !slices.Contains(accepted, word) {
-		return d.Errf("%s: unknown word %q, expected: %s", option, word, usage)
+		return d.Errf("%s: unknown word %q, expected: %s%s", option, word, usage, near.Hint(word, accepted))
 	}
 	return setOnce(d, dst, option, word)
 }
@@ -552,7 +553,8 @@ func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint, options *tl
 		if ok, err := options.add(d); ok {
 			return err
 		}
-		return d.Errf("unknown word %q: expected certificate, reject, sni_missing, sni_unmatched, legacy_tls, protocols, ciphers, curves, alpn or client_auth", word)
+		return d.Errf("unknown word %q: expected certificate, reject, sni_missing, sni_unmatched, legacy_tls, protocols, ciphers, curves, alpn or client_auth%s", word,
+			near.Hint(word, append([]string{"certificate", "reject", "sni_missing", "sni_unmatched", "legacy_tls"}, tlsWords...)))
 	}
 }
 

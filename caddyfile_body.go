@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // siteBody is the part of a site, of defaults or of a template, that consists of directives.
@@ -279,9 +281,19 @@ func (b *siteBody) unrecognized(word string) string {
 	case slices.Contains(words, word):
 		return fmt.Sprintf("%s belongs in iis, not here: is a closing brace missing above?", word)
 	case len(b.words) > 0:
-		return fmt.Sprintf("%q is neither a directive of this Caddy nor one of %s", word, strings.Join(b.words, ", "))
+		return fmt.Sprintf("%q is neither a directive of this Caddy nor one of %s%s", word, strings.Join(b.words, ", "), near.Hint(word, append(directives(), b.words...)))
 	}
-	return fmt.Sprintf("%q is not a directive of this Caddy", word)
+	return fmt.Sprintf("%q is not a directive of this Caddy%s", word, near.Hint(word, directives()))
+}
+
+// directives are words that somebody may have meant: most directives are named as
+// the handler that they make.
+func directives() []string {
+	list := []string{"redir", "php_fastcgi", "handle", "handle_path", "handle_errors", "route", "root", "respond", "header", "basic_auth", "import"}
+	for _, info := range caddy.GetModules("http.handlers") {
+		list = append(list, info.ID.Name())
+	}
+	return list
 }
 
 // findWord returns the first token of a directive that starts a line with a word,

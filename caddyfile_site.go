@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // siteWords lists what a site accepts beside directives, in the order of the
@@ -94,7 +95,7 @@ func (p *caddyfileParser) newSite(d *caddyfile.Dispenser) (uint32, *Site, error)
 		site.Name = args[1]
 	}
 	if other, ok := p.app.Sites[args[0]]; ok {
-		return 0, nil, here.Errf("%s: there is %s already, ids must differ", siteLabel(id, site.Name), siteLabel(id, other.Name))
+		return 0, nil, here.Errf("%s: there is %s already, ids must differ: give one of them another", siteLabel(id, site.Name), siteLabel(id, other.Name))
 	}
 	if p.app.Sites == nil {
 		p.app.Sites = make(map[string]*Site)
@@ -162,10 +163,11 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 	isTLS := slices.Contains(tlsWords, word)
 	switch {
 	case !isFlag && !isTLS && word != "certificate" && word != "flags" && word != "legacy_tls" && word != "reject":
-		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, reject, %s",
-			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "))
+		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, reject, %s%s",
+			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "),
+			near.Hint(word, slices.Concat([]string{"certificate", "flags", "legacy_tls", "reject"}, sortedKeys(flagWords), tlsWords)))
 	case b.Protocol == "http":
-		return d.Errf("%s is for https bindings", word)
+		return d.Errf("%s is for https bindings: remove it, or write binding https", word)
 	case isFlag:
 		b.Flags |= uint16(flag)
 		return bareWord(d)

@@ -11,10 +11,12 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 func init() {
@@ -105,7 +107,7 @@ func (c *commandLine) command(use, short, long, example string, args cobra.Posit
 		return nil
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return c.finish(cmd, usage, fmt.Errorf("%w: %s --help shows the flags", err, cmd.CommandPath()))
+		return c.finish(cmd, usage, fmt.Errorf("%w%s: %s --help shows the flags", err, nearFlag(cmd, err), cmd.CommandPath()))
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
@@ -115,6 +117,20 @@ func (c *commandLine) command(use, short, long, example string, args cobra.Posit
 		return c.finish(cmd, failed, do(ctx, newEnv(cmd), cmd, args))
 	}
 	return cmd
+}
+
+// nearFlag asks whether another flag was meant.
+func nearFlag(cmd *cobra.Command, err error) string {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if name, ok := near.Word(unknown.GetSpecifiedName(), names); ok {
+		return fmt.Sprintf(" (did you mean --%s?)", name)
+	}
+	return ""
 }
 
 // asking is a task that needs the running Caddy.

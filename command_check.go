@@ -103,10 +103,6 @@ checked.`, `
 	return cmd
 }
 
-// codeRefused is the code of the finding for a configuration that is refused by
-// something else than its bindings.
-const codeRefused = "refused"
-
 // checkFile returns the findings of a configuration file.
 func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) ([]adminapi.Finding, error) {
 	if path != "-" {
@@ -118,7 +114,8 @@ func checkFile(ctx context.Context, path, adapter string, around cli.Surrounding
 	var err error
 	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
 	if err != nil {
-		return refusedFinding(err), nil
+		text, _ := os.ReadFile(path) // of the standard input nothing is left
+		return fileFinding(text, err), nil
 	}
 	return checkConfig(ctx, raw, around)
 }
@@ -132,10 +129,6 @@ func quietly(do func()) {
 		caddy.UnbufferDefaultLogger(before)
 	}()
 	do()
-}
-
-func refusedFinding(err error) []adminapi.Finding {
-	return []adminapi.Finding{{Severity: adminapi.SeverityError, Code: codeRefused, Message: err.Error()}}
 }
 
 // checkConfig returns the findings of a configuration. Nothing is started.

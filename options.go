@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // options are the words of the configuration, understood.
@@ -60,7 +61,7 @@ func parsePolicy(option, word string) (binding.Policy, error) {
 func parseWord[V any](option, word string, accepted map[string]V) (V, error) {
 	value, ok := accepted[word]
 	if !ok {
-		return value, fmt.Errorf("%s: unknown word %q: expected one of %q", option, word, sortedKeys(accepted))
+		return value, fmt.Errorf("%s: unknown word %q: expected one of %q%s", option, word, sortedKeys(accepted), near.Hint(word, sortedKeys(accepted)))
 	}
 	return value, nil
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // httpServers are the Caddy HTTP servers that handle the sites' requests. They
@@ -338,7 +339,8 @@ func (a *App) checkTemplate(cfg *Site) error {
 	case len(a.Templates) == 0:
 		return fmt.Errorf("template %q is not configured: no templates are", cfg.Template)
 	}
-	return fmt.Errorf("template %q is not configured: %s", cfg.Template, expected(sortedKeys(a.Templates)))
+	names := sortedKeys(a.Templates)
+	return fmt.Errorf("template %q is not configured: %s%s", cfg.Template, expected(names), near.Hint(cfg.Template, names))
 }
 
 func (h *httpServers) compile(c *content, of *Content) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // Site is one web site: its bindings and what it serves.
@@ -294,9 +295,9 @@ func (a *App) unknownCertificate(name string) error {
 		names = sortedKeys(a.certificates)
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("certificate %q is not configured: no certificates are", name)
+		return fmt.Errorf("certificate %q is not configured, and no other is: add certificate %s <certificate_file> <key_file> to iis", name, name)
 	}
-	return fmt.Errorf("certificate %q is not configured: %s", name, expected(names))
+	return fmt.Errorf("certificate %q is not configured: %s%s", name, expected(names), near.Hint(name, names))
 }
 
 // expected lists names to choose from, the first ones if there are many.

@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -49,11 +50,18 @@ type ParseError struct {
 	Part     string // "protocol", "IP address", "port", "host" or "binding"
 	Reason   string
 	Accepted string
+	Guess    string // what was meant, if that can be guessed
+
+	isNone bool // what stands where the address is, is none
 }
 
 // Error names the wrong part and shows the accepted form.
 func (e *ParseError) Error() string {
-	return fmt.Sprintf("%q: %s %s; accepted: %s", e.Input, e.Part, e.Reason, e.Accepted)
+	text := fmt.Sprintf("%q: %s %s; accepted: %s", e.Input, e.Part, e.Reason, e.Accepted)
+	if e.Guess != "" {
+		text += fmt.Sprintf(" (did you mean %s?)", e.Guess)
+	}
+	return text
 }
 
 // The parts that a ParseError names.
@@ -78,14 +86,29 @@ const (
 // IP:port, which is how Microsoft documents SecureBindings. A host of "*", which
 // IIS Express writes, is any host.
 func Parse(protocol, info string) (Binding, error) {
-	var b Binding
+	spoken := HTTP
 	switch strings.ToLower(strings.TrimSpace(protocol)) {
 	case "http":
 	case "https":
-		b.Protocol = HTTPS
+		spoken = HTTPS
 	default:
 		return Binding{}, &ParseError{Input: protocol, Part: partProtocol, Reason: "is not served here", Accepted: "http, https"}
 	}
+	b, err := parse(spoken, info)
+	var wrong *ParseError
+	if !errors.As(err, &wrong) {
+		return b, err
+	}
+	if wrong.Guess = guess(spoken, info); wrong.Guess != "" && wrong.isNone {
+		wrong.Part, wrong.Accepted = partBinding, acceptedBinding
+		wrong.Reason = "has not the form IP:port:host"
+	}
+	return Binding{}, wrong
+}
+
+// parse is Parse without guessing.
+func parse(protocol Protocol, info string) (Binding, error) {
+	b := Binding{Protocol: protocol}
 	ip, port, host, err := splitBinding(b.Protocol, info)
 	if err != nil {
 		return Binding{}, err
@@ -116,6 +139,9 @@ func ParseEndpoint(s string) (netip.Addr, uint16, error) {
 	}
 	ip, err := parseIP(s, text[:colon])
 	if err != nil {
+		if _, notHost := parseHost(s, text[:colon]); notHost == nil && !looksLikeIP(text[:colon]) {
+			err = &ParseError{Input: s, Part: partIP, Reason: fmt.Sprintf("%q is a name, and an endpoint has an address; names are in the bindings of sites", text[:colon]), Accepted: acceptedEndpoint}
+		}
 		return netip.Addr{}, 0, err
 	}
 	port, err := parsePort(s, text[colon+1:])
@@ -168,7 +194,7 @@ func parseIP(input, s string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
 	switch {
 	case err != nil:
-		return fail("%q is none", s)
+		return netip.Addr{}, &ParseError{Input: input, Part: partIP, Reason: fmt.Sprintf("%q is none", s), Accepted: acceptedIP, isNone: true}
 	case addr.Is4() && bracket:
 		return fail("%q is IPv4 and takes no brackets", s)
 	case addr.Is6() && !bracket:

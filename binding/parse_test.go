@@ -76,7 +76,7 @@ func TestParseErrors(t *testing.T) {
 		{"http", "*: 80:", partPort, "not a number"},
 		{"http", "*:*:", partPort, "not a number"},
 		{"http", "1.1.1.1.1:61902:localhost", partIP, "is none"},
-		{"http", "localhost:80:", partIP, "is none"},
+		{"http", "localhost:80:", partBinding, "has not the form IP:port:host"},
 		{"http", "+:80:", partIP, "is none"},
 		{"http", "10.0.0.0/8:80:", partIP, "is none"},
 		{"http", "::1:443:host", partIP, "needs brackets"},
@@ -188,6 +188,33 @@ func TestFlags(t *testing.T) {
 	for f, want := range kinds {
 		if f.kind() != want {
 			t.Errorf("flags %d make a record %s, want %s", f, f.kind(), want)
+		}
+	}
+}
+
+// TestGuess: what somebody probably meant is said, and nothing where that is not clear.
+func TestGuess(t *testing.T) {
+	for _, c := range []struct{ protocol, info, want string }{
+		{"https", "www.example.com:443", "*:443:www.example.com"},
+		{"http", "www.example.com", "*:80:www.example.com"},
+		{"https", "https://www.example.com/", "*:443:www.example.com"},
+		{"https", "https://www.example.com:8443", "*:8443:www.example.com"},
+		{"http", "80:www.example.com", "*:80:www.example.com"},
+		{"http", "10.0.0.5:80", "10.0.0.5:80:"},
+		{"http", "*:80", "*:80:"},
+		{"http", "localhost:80:", "*:80:localhost"},
+		{"http", "2001:db8::5:80:www.example.com", "[2001:db8::5]:80:www.example.com"},
+		{"http", "", ""}, {"http", "*", ""}, {"http", "10.0.0.999", ""}, {"http", "10.0.0.5", ""}, {"https", "10.0.0.999:443", ""},
+		{"http", "*:80:www.*.com", ""}, {"http", "* :80:", ""}, {"http", "a b:80", ""}, {"http", "www.example.com:0", ""},
+	} {
+		_, err := Parse(c.protocol, c.info)
+		var wrong *ParseError
+		if !errors.As(err, &wrong) || wrong.Guess != c.want {
+			t.Errorf("%s %q: %v, want the guess %q", c.protocol, c.info, err, c.want)
+			continue
+		}
+		if _, err := Parse(c.protocol, wrong.Guess); wrong.Guess != "" && err != nil {
+			t.Errorf("%s %q: the guess %q: %v", c.protocol, c.info, wrong.Guess, err)
 		}
 	}
 }

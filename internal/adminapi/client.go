@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -208,17 +209,17 @@ func refusal(status int, content []byte) error {
 	if said.Error == "" {
 		said.Error = fmt.Sprintf("the admin endpoint answered %d %s", status, http.StatusText(status))
 	}
-	return &Error{Status: status, Message: withoutChain(said.Error)}
+	return &Error{Status: status, Message: WithoutChain(said.Error)}
 }
 
-// withoutChain cuts off what Caddy puts before the reason why it refuses a
-// configuration: the way through its modules.
-func withoutChain(message string) string {
-	for _, prefix := range []string{"loading new config: ", "loading iis app module: ", "provision iis: ", "iis app module: "} {
-		message = strings.TrimPrefix(message, prefix)
-	}
-	return message
-}
+// chain is what Caddy puts before the reason why it refuses a configuration: the way
+// through its adapter and its modules.
+var chain = regexp.MustCompile(`adapting config using caddyfile: |parsing caddyfile tokens for 'iis': |` +
+	`loading new config: |loading iis app module: |provision iis: |iis app module: |` +
+	`loading module '[^']*': |provision iis\.certificates\.[a-z_]+: `)
+
+// WithoutChain cuts that off.
+func WithoutChain(message string) string { return chain.ReplaceAllString(message, "") }
 
 // get makes a request that changes nothing, and repeats it when the endpoint
 // is restarted meanwhile.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // The exit codes that do not come from adsutil.vbs.
@@ -122,17 +123,19 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 		return site, err
 	}
 	var found []adminapi.Site
+	var names []string
 	for site, err := range e.Client.Sites(ctx) {
 		if err != nil {
 			return adminapi.Site{}, err
 		}
+		names = append(names, site.Name)
 		if strings.EqualFold(site.Name, text) {
 			found = append(found, site)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return adminapi.Site{}, fmt.Errorf("there is no site named %q: caddy iis list shows the sites", text)
+		return adminapi.Site{}, fmt.Errorf("there is no site named %q%s: caddy iis list shows the sites", text, near.Hint(text, names))
 	case 1:
 		return found[0], nil
 	}
