@@ -152,8 +152,10 @@ func (c *campaign) report(took time.Duration) {
 		}
 	}
 	c.t.Logf("seed %d: %d handshakes over %d loads in %s", c.seed, c.handshakes.Load(), c.done.Load(), took.Round(time.Millisecond))
-	for _, what := range []string{"full", "resumed", "refused", "not resumed elsewhere", "alert", "client refused", "no HTTP/3", "h1", "h2", "h3", "TLS 1.2", "TLS 1.3", "certificate on the wire",
-		"200", "400", "403", "404", "421", "503", "plain", "on a kept connection", "while loading"} {
+	for _, what := range []string{
+		"full", "resumed", "refused", "not resumed elsewhere", "alert", "client refused", "no HTTP/3", "h1", "h2", "h3", "TLS 1.2", "TLS 1.3", "certificate on the wire",
+		"200", "400", "403", "404", "421", "503", "plain", "on a kept connection", "while loading",
+	} {
 		c.t.Logf("%s: %d", what, c.counted(what))
 		if c.counted(what) == 0 && (what != "403" || c.handshakes.Load() >= 20000) { // it is rare
 			missed = append(missed, what)
