@@ -58,27 +58,41 @@ func TestCheckWorlds(t *testing.T) {
 		message      string
 		plain        bool // it stands in the configuration: --no-probe has it all the same
 	}{
-		{name: "root", code: "root-missing", severity: adminapi.SeverityWarning,
+		{
+			name: "root", code: "root-missing", severity: adminapi.SeverityWarning,
 			wrong: plain(fmt.Sprintf("root * %q\nfile_server", filepath.Join(dir, "missing"))), right: plain(fmt.Sprintf("root * %q\nfile_server", dir)),
-			message: fmt.Sprintf("root %s (site 1) does not exist: what is asked for there is not found", filepath.Join(dir, "missing"))},
-		{name: "root of Windows", code: "root-foreign", severity: adminapi.SeverityWarning,
+			message: fmt.Sprintf("root %s (site 1) does not exist: what is asked for there is not found", filepath.Join(dir, "missing")),
+		},
+		{
+			name: "root of Windows", code: "root-foreign", severity: adminapi.SeverityWarning,
 			wrong: plain(`root * "D:\shop"` + "\nfile_server"), right: plain(fmt.Sprintf("root * %q\nfile_server", dir)),
-			message: `root D:\shop (site 1) is a path of Windows, and this is `},
-		{name: "upstream", code: "upstream-refuses", severity: adminapi.SeverityWarning,
+			message: `root D:\shop (site 1) is a path of Windows, and this is `,
+		},
+		{
+			name: "upstream", code: "upstream-refuses", severity: adminapi.SeverityWarning,
 			wrong: plain(fmt.Sprintf("reverse_proxy 127.0.0.1:%d", nobody)), right: plain("reverse_proxy " + upstream.Addr().String()),
-			message: fmt.Sprintf("upstream 127.0.0.1:%d (site 1) takes no connections: connection refused: visitors get status 502", nobody)},
-		{name: "no bindings", code: "no-bindings", severity: adminapi.SeverityWarning, plain: true,
+			message: fmt.Sprintf("upstream 127.0.0.1:%d (site 1) takes no connections: connection refused: visitors get status 502", nobody),
+		},
+		{
+			name: "no bindings", code: "no-bindings", severity: adminapi.SeverityWarning, plain: true,
 			wrong: "site 1 \"Main\" {\nrespond ok\n}", right: "site 1 {\nautostart off\n}",
-			message: `site 1 "Main" has no bindings: nobody can reach it`},
-		{name: "expired", code: "certificate-expired", severity: adminapi.SeverityWarning, plain: true,
+			message: `site 1 "Main" has no bindings: nobody can reach it`,
+		},
+		{
+			name: "expired", code: "certificate-expired", severity: adminapi.SeverityWarning, plain: true,
 			wrong: both(expired, expiredKey, "require_ssl redirect"), right: both(good, goodKey, "require_ssl redirect"),
-			message: `certificate "c" has expired on `},
-		{name: "no redirect", code: "no-redirect-to-https", severity: adminapi.SeverityInfo, plain: true,
+			message: `certificate "c" has expired on `,
+		},
+		{
+			name: "no redirect", code: "no-redirect-to-https", severity: adminapi.SeverityInfo, plain: true,
 			wrong: both(good, goodKey, "respond ok"), right: both(good, goodKey, "redir https://{host}{uri}"),
-			message: "site 1 answers http as well as https for the same host, and nothing redirects clients to https"},
-		{name: "no redirect, but a demand", code: "no-redirect-to-https", severity: adminapi.SeverityInfo, plain: true,
+			message: "site 1 answers http as well as https for the same host, and nothing redirects clients to https",
+		},
+		{
+			name: "no redirect, but a demand", code: "no-redirect-to-https", severity: adminapi.SeverityInfo, plain: true,
 			wrong: both(good, goodKey, "respond ok"), right: both(good, goodKey, "require_ssl"),
-			message: "site 1 answers http as well as https for the same host, and nothing redirects clients to https"},
+			message: "site 1 answers http as well as https for the same host, and nothing redirects clients to https",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if strings.Contains(c.code, "foreign") && filepath.Separator == '\\' {

@@ -204,8 +204,15 @@ func TestGuess(t *testing.T) {
 		{"http", "*:80", "*:80:"},
 		{"http", "localhost:80:", "*:80:localhost"},
 		{"http", "2001:db8::5:80:www.example.com", "[2001:db8::5]:80:www.example.com"},
-		{"http", "", ""}, {"http", "*", ""}, {"http", "10.0.0.999", ""}, {"http", "10.0.0.5", ""}, {"https", "10.0.0.999:443", ""},
-		{"http", "*:80:www.*.com", ""}, {"http", "* :80:", ""}, {"http", "a b:80", ""}, {"http", "www.example.com:0", ""},
+		{"http", "", ""},
+		{"http", "*", ""},
+		{"http", "10.0.0.999", ""},
+		{"http", "10.0.0.5", ""},
+		{"https", "10.0.0.999:443", ""},
+		{"http", "*:80:www.*.com", ""},
+		{"http", "* :80:", ""},
+		{"http", "a b:80", ""},
+		{"http", "www.example.com:0", ""},
 	} {
 		_, err := Parse(c.protocol, c.info)
 		var wrong *ParseError
