@@ -45,6 +45,15 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			issuer   <module> [...]
 //			key_type ed25519|p256|p384|rsa2048|rsa4096
 //		}
+//		certificate <name> {
+//			for_bindings
+//			on_demand
+//			default  <name>
+//			issuer   <module> [...]
+//			key_type ed25519|p256|p384|rsa2048|rsa4096
+//			capacity <number>
+//			max_wait <duration>
+//		}
 //		certificate <name> <source> [...]
 //
 //		central_store <folder>|storage <prefix> {
@@ -455,6 +464,9 @@ func certificateSource(segment caddyfile.Segment) (string, []caddyfile.Token) {
 		return text, append([]caddyfile.Token{token}, rest...)
 	}
 	if len(rest) == 0 || opensBlock(rest[0]) {
+		if slices.ContainsFunc(rest, func(t caddyfile.Token) bool { return t.Text == "for_bindings" && !t.Quoted() }) {
+			return word("auto")
+		}
 		return word("managed")
 	}
 	first := rest[0].Text

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 )
 
@@ -81,7 +82,7 @@ func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 			})
 		}
 		certs := source.Current()
-		if len(certs) == 0 {
+		if _, auto := source.(*certsel.Auto); len(certs) == 0 && !auto {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeNotThereYet,
 				Message: fmt.Sprintf("certificate %q is not there yet: until it is, clients get the certificate of the address and port", name),
@@ -144,7 +145,7 @@ func (sn *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok
 		return "", "", true // refused, or a matter of the store
 	}
 	source := sn.records[match.Record.Index].source
-	if source == nil {
+	if auto, ok := source.(*certsel.Auto); source == nil || ok && auto.Bound(entry.Host) {
 		return "", "", true
 	}
 	certs := source.Current()

@@ -163,6 +163,10 @@ type App struct {
 	sitesFile sitesFile
 	live      []*liveSource
 
+	autos          []string   // certificates that are for bindings
+	followingAutos sync.Mutex // held while they take the hosts
+	secureAddrs    atomic.Pointer[secureAddrs]
+
 	serverConfigured bool // there are settings of the HTTP servers
 	prepared         bool
 	settled          chan struct{} // closed when the configuration serves, or never will
@@ -342,6 +346,7 @@ func (a *App) commit() {
 		}
 	}
 	a.takeSourcesOver()
+	go a.followAutos()
 	a.examine()
 	a.followSitesFile()
 	go a.keepGoodCopy()

@@ -96,6 +96,7 @@ func (a *App) loadCertificates() error {
 		return err
 	}
 	a.challenges = certsel.NewChallenges(a.certificates)
+	a.bindAutos()
 	return certsel.CheckManaged(a.certificates)
 }
 

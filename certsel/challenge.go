@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
@@ -20,12 +21,17 @@ import (
 type Challenges struct {
 	byName map[string][]*Managed
 	byIP   []*Managed // that have addresses as subjects
+	autos  []*Auto
 }
 
 // NewChallenges finds the sources that obtain certificates by challenges.
 func NewChallenges(sources map[string]Source) *Challenges {
 	c := &Challenges{byName: make(map[string][]*Managed)}
 	for _, source := range sources {
+		if auto, ok := source.(*Auto); ok && !auto.managed.internal {
+			c.autos = append(c.autos, auto)
+			source = auto.managed
+		}
 		m, ok := source.(*Managed)
 		if !ok || m.internal {
 			continue
@@ -55,12 +61,23 @@ func (c *Challenges) ServeHTTP(w http.ResponseWriter, r *http.Request) bool {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		name = ip.String()
 	}
-	for _, m := range c.byName[name] {
+	for _, m := range c.managersOf(name) {
 		if acme && m.answerACME(w, r) || !acme && m.answerZeroSSL(w, r) {
 			return true
 		}
 	}
 	return false
+}
+
+// managersOf returns who obtains certificates for a name.
+func (c *Challenges) managersOf(name string) []*Managed {
+	managers := c.byName[name]
+	for _, auto := range c.autos {
+		if auto.Bound(name) {
+			managers = append(slices.Clip(managers), auto.managed)
+		}
+	}
+	return managers
 }
 
 // answerACME answers from the storage. Which issuer of the configuration it was
@@ -84,7 +101,7 @@ func (m *Managed) answerZeroSSL(w http.ResponseWriter, r *http.Request) bool {
 // arpa (RFC 8738 section 6).
 func (c *Challenges) Certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 	name := strings.ToLower(hello.ServerName)
-	managers := c.byName[name]
+	managers := c.managersOf(name)
 	if strings.HasSuffix(name, ".arpa") {
 		managers = c.byIP
 	}

@@ -1,6 +1,7 @@
 package certsel
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -39,13 +40,15 @@ type Managed struct {
 	// *.example.com, or IP addresses. At least one is required.
 	Subjects []string `json:"subjects,omitempty"`
 
-	// Who issues the certificates, tried in order. Default: Caddy's default
-	// issuers (ACME), or Caddy's internal authority if a subject cannot have
-	// a public certificate, such as localhost.
+	// Who issues the certificates, tried in order. Default: those of the automation
+	// policy of Caddy's tls app that has one of the subjects, or that for all names:
+	// there are the global options email, acme_ca and so on. Where there is none,
+	// Caddy's default issuers (ACME). If a subject cannot have a public certificate,
+	// such as localhost, Caddy's internal authority.
 	IssuersRaw []json.RawMessage `json:"issuers,omitempty" caddy:"namespace=tls.issuance inline_key=module"`
 
 	// The kind of private key: ed25519, p256, p384, rsa2048 or rsa4096.
-	// Default: p256.
+	// Default: that of the automation policy, else p256.
 	KeyType string `json:"key_type,omitempty"`
 
 	group     *group
@@ -54,6 +57,8 @@ type Managed struct {
 	ctx       context.Context
 	logger    *zap.Logger
 	internal  bool
+	global    automation // what the global options say; empty with issuers of its own
+	open      bool       // names come later: it may begin without subjects
 	exact     map[string]*slot
 	wildcards map[string]*slot // keyed by ".example.com"
 	addresses map[netip.Addr]*slot
@@ -89,6 +94,14 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 	if err := m.normalizeSubjects(); err != nil {
 		return err
 	}
+	if len(m.IssuersRaw) == 0 {
+		global, err := globalAutomation(ctx, m.subjects, m.public())
+		if err != nil {
+			return err
+		}
+		m.global, m.IssuersRaw = global, global.Issuers
+		m.KeyType = cmp.Or(m.KeyType, global.KeyType)
+	}
 	keyType, ok := keyTypes[m.KeyType]
 	if !ok {
 		return fmt.Errorf("unknown key_type %q: expected one of %s", m.KeyType, keyTypeNames)
@@ -119,6 +132,10 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 		Issuers:   issuers,
 		KeySource: certmagic.StandardKeyGenerator{KeyType: keyType},
 		Logger:    m.logger,
+
+		MustStaple:         m.global.MustStaple,
+		RenewalWindowRatio: m.global.RenewalWindow,
+		ReusePrivateKeys:   m.global.ReusePrivateKeys,
 	}, ctx, eventsApp.(*caddyevents.App))
 	for _, issuer := range issuers {
 		if setter, ok := issuer.(caddytls.ConfigSetter); ok {
@@ -130,7 +147,7 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 }
 
 func (m *Managed) normalizeSubjects() error {
-	if len(m.Subjects) == 0 {
+	if len(m.Subjects) == 0 && !m.open {
 		return errors.New("no subjects: name the hosts to obtain a certificate for")
 	}
 	repl := caddy.NewReplacer()
@@ -160,10 +177,11 @@ func (m *Managed) normalizeSubjects() error {
 func (m *Managed) settingsKey(ctx caddy.Context) (string, error) {
 	raw, err := json.Marshal(struct {
 		Issuers []json.RawMessage
+		Global  automation
 		KeyType string
 		Public  bool
 		Storage string
-	}{m.IssuersRaw, m.KeyType, m.public(), storageName(ctx.Storage())})
+	}{m.IssuersRaw, m.global, m.KeyType, m.public(), storageName(ctx.Storage())})
 	if err != nil {
 		return "", err
 	}
