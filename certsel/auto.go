@@ -87,7 +87,7 @@ type autoEntry struct {
 	used atomic.Int64 // when a client asked for it, in Unix seconds
 
 	mu       sync.Mutex
-	loading  chan struct{} // closed when the attempt is over; nil: there is none
+	loading  chan struct{} // while there is an attempt; closed when waiting has no point any more
 	failures int
 	again    time.Time // of the next attempt after a failure
 	err      error
@@ -270,11 +270,13 @@ func (a *Auto) load(host string, entry *autoEntry) <-chan struct{} {
 		return over
 	}
 	entry.loading = over
-	patience := time.AfterFunc(a.maxWait, sync.OnceFunc(func() { a.over(entry, over) }))
+	waited := sync.OnceFunc(func() { close(over) })
+	patience := time.AfterFunc(a.maxWait, waited)
 	go func() {
-		err := a.provide(host)
+		err := a.provide(host, waited)
 		patience.Stop()
 		entry.mu.Lock()
+		entry.loading = nil
 		if entry.err = err; err == nil {
 			entry.failures, entry.again = 0, time.Time{}
 		} else {
@@ -285,31 +287,60 @@ func (a *Auto) load(host string, entry *autoEntry) <-chan struct{} {
 		if err != nil && a.ctx.Err() == nil {
 			a.logger.Error("no certificate for a host of a binding", zap.String("host", host), zap.Error(err))
 		}
-		a.over(entry, over)
+		waited()
 	}()
 	return over
 }
 
-// over ends waiting for an attempt.
-func (*Auto) over(entry *autoEntry, attempt chan struct{}) {
-	entry.mu.Lock()
-	defer entry.mu.Unlock()
-	if entry.loading == attempt {
-		entry.loading = nil
-		close(attempt)
+// attempt is one attempt to obtain a certificate. certmagic would repeat it for days;
+// here the next client is the reason for the next one.
+type attempt struct {
+	cancel context.CancelFunc
+
+	mu  sync.Mutex
+	err error
+}
+
+type attemptKey struct{}
+
+// maxAttempt bounds an attempt.
+const maxAttempt = 3 * time.Minute
+
+func (a *Auto) attempt(do func(ctx context.Context) error) error {
+	at := new(attempt)
+	ctx, cancel := context.WithTimeout(a.ctx, maxAttempt)
+	defer cancel()
+	at.cancel = cancel
+	err := do(context.WithValue(ctx, attemptKey{}, at))
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if err != nil && at.err != nil {
+		return at.err
 	}
+	return err
+}
+
+// fail ends an attempt whose issuers have refused.
+func (at *attempt) fail(data map[string]any) {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.err, _ = data["error"].(error); at.err == nil {
+		at.err = errors.New("it could not be obtained")
+	}
+	at.cancel()
 }
 
 // provide brings the certificate of a host into memory: from storage or, on demand,
-// from an issuer.
-func (a *Auto) provide(host string) error {
+// from an issuer. It calls ready as soon as there is one that can serve.
+func (a *Auto) provide(host string, ready func()) error {
 	magic := a.managed.magic
 	cert, err := magic.CacheManagedCertificate(a.ctx, host)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !a.OnDemand {
 			return nil // it is on its way in the background
 		}
-		if err := magic.ObtainCertSync(a.ctx, host); err != nil {
+		// Not ObtainCertSync, which asks the terminal for an e-mail address.
+		if err := a.attempt(func(ctx context.Context) error { return magic.ObtainCertAsync(ctx, host) }); err != nil {
 			return err
 		}
 		cert, err = magic.CacheManagedCertificate(a.ctx, host)
@@ -317,11 +348,12 @@ func (a *Auto) provide(host string) error {
 	if err != nil {
 		return err
 	}
+	if !cert.Expired() {
+		ready()
+	}
 	if cert.NeedsRenewal(magic) {
-		if !cert.Expired() {
-			return magic.RenewCertAsync(a.ctx, host, false)
-		}
-		if err := magic.RenewCertSync(a.ctx, host, false); err != nil {
+		// An expired one is waited for; another one serves meanwhile.
+		if err := a.attempt(func(ctx context.Context) error { return magic.RenewCertAsync(ctx, host, false) }); err != nil {
 			return err
 		}
 		_, err = magic.CacheManagedCertificate(a.ctx, host)

@@ -77,6 +77,9 @@ func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevent
 	var magic *certmagic.Config
 	cfg.OnEvent = func(evCtx context.Context, name string, data map[string]any) error {
 		g.onEvent(magic, name, data)
+		if attempt, ok := evCtx.Value(attemptKey{}).(*attempt); ok && name == "cert_failed" {
+			attempt.fail(data)
+		}
 		if !events.ShouldEmit(name) {
 			return nil
 		}
