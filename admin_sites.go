@@ -51,8 +51,11 @@ func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	if err != nil {
 		return err
 	}
-	if refused.status == http.StatusServiceUnavailable {
+	switch refused.status {
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", "GET, HEAD")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(refused.status)
@@ -197,7 +200,7 @@ func (q *writeRequest) sourceIn(app *App) (*liveSource, error) {
 	case q.named != "" && len(names) > 0:
 		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", q.named, expected(names))
 	case len(names) == 0:
-		return nil, refuseWrite(http.StatusConflict, codeConfigured, nil,
+		return nil, refuseWrite(http.StatusMethodNotAllowed, codeConfigured, nil,
 			"no source of sites can be written: add sites_from bolt to the iis option, or change sites through /config/apps/iis")
 	}
 	for _, source := range app.live {
