@@ -2,6 +2,7 @@ package caddyiis
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -173,6 +174,9 @@ func (a *App) openSources() error {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 		source.follower = f
+		if a.withoutRows == nil {
+			a.withoutRows = a.now()
+		}
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
@@ -210,9 +214,52 @@ func (a *App) project(source *liveSource) error {
 	return nil
 }
 
+// prepareSockets opens the sockets of all sites. If it cannot be done for rows that
+// were read at this start, these are held back, and Caddy starts without them.
+func (a *App) prepareSockets() error {
+	err := fronts.Prepare(a.ctx, a.now().state)
+	if err == nil || a.withoutRows == nil {
+		return err
+	}
+	if without := fronts.Prepare(a.ctx, a.withoutRows.state); without != nil {
+		return without // it is not for rows
+	}
+	fronts.Remove(a.withoutRows.state)
+	ports := make(map[uint16]bool)
+	for _, listen := range a.withoutRows.tables.Endpoints() {
+		ports[listen.Port] = true
+	}
+	next := a.now()
+	for _, source := range a.live {
+		var removed []uint32
+		for _, entry := range next.tables.Sites() {
+			elsewhere := slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return !ports[b.Port] })
+			if next.sites[entry.Index].source == source.Name && elsewhere {
+				source.hold(entry.ID, &Site{Name: entry.Name}, err)
+				removed = append(removed, entry.ID)
+			}
+		}
+		var deriveErr error
+		if next, _, deriveErr = a.derive(next, nil, removed, nowhere); deriveErr != nil {
+			return errors.Join(err, deriveErr)
+		}
+	}
+	next.where = nil
+	a.snapshot.Store(next)
+	return fronts.Prepare(a.ctx, next.state)
+}
+
 // addRows adds rows to a snapshot, as many as can be added: of two that contradict
 // each other the one with the lower id.
 func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
+	rows = slices.DeleteFunc(rows, func(c configured) bool {
+		entry := base.tables.SiteByID(c.id)
+		if entry == nil || base.sites[entry.Index].source == c.source {
+			return false
+		}
+		hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(base.sites[entry.Index].source, "the configuration"), c.id))
+		return true
+	})
 	if len(rows) == 0 {
 		return base
 	}

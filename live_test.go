@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -459,5 +460,64 @@ func TestLiveReady(t *testing.T) {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("no %s", line)
 		}
+	}
+}
+
+// TestLiveIDTaken: a site of the configuration is none that a row could replace.
+func TestLiveIDTaken(t *testing.T) {
+	l := startLive(t, "", "")
+	l.want(201, "PUT", "sites/10", l.site("Row", "row.test"))
+	taken := l.config(fmt.Sprintf("site 10 Own {\nserver_bindings :%d:own.test\nrespond own\n}", l.plain))
+	refusedLoad(t, l.Server, "the id of a served site", taken, `site 10 "Row"`, "as well")
+	if err := l.Restart(taken); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "own.test", Plain: true})
+	if err != nil || answer.Body != "own" {
+		t.Errorf("the site of the configuration: %v, %v", answer, err)
+	}
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "row.test", Plain: true}); err != nil || answer.Status == 200 {
+		t.Errorf("the row: %v, %v", answer, err)
+	}
+	l.refused(409, "PATCH", "sites/10", `{"name":"x"}`, "one of the configuration")
+}
+
+// TestLivePortTaken: a port that another program has keeps the sites of a source that
+// want it from being served, and nothing else from starting.
+func TestLivePortTaken(t *testing.T) {
+	port := ts.FreePort(t)
+	l := startLive(t, fmt.Sprintf("allow {\nports %d\n}", port), "")
+	config := strings.Replace(l.config(""), fmt.Sprintf("ports %d", port), fmt.Sprintf("ports %d %d %d", port, l.plain, l.secure), 1)
+	if err := l.Load(config); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", l.site("Good", "good.test"))
+	l.want(201, "PUT", "sites/11", fmt.Sprintf(`{"name":"Elsewhere","server_bindings":[":%d:elsewhere.test"]}`, port))
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var other net.Listener
+	waitFor(t, "the port", func() bool {
+		var err error
+		other, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		return err == nil
+	})
+	defer other.Close()
+	if err := l.Load(config); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("good.test", "default 10")
+	var held adminapi.Site
+	if status := l.ask("GET", "sites/11", "", &held); status != 200 || held.State != adminapi.StateHeldBack {
+		t.Errorf("got %d %+v", status, held)
+	}
+	l.refused(503, "PATCH", "sites/11", `{"name":"Again"}`, "")
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.want(200, "PATCH", "sites/11", `{"name":"Again"}`)
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), Host: "elsewhere.test", Plain: true})
+	if err != nil || answer.Body != "default 11" {
+		t.Errorf("got %v, %v", answer, err)
 	}
 }

@@ -147,6 +147,12 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 
 // tell tells readers of events of the newest revision.
 func (s *liveSource) tell() {
+	s.follower.watching.Lock()
+	watched := len(s.follower.watchers) > 0
+	s.follower.watching.Unlock()
+	if !watched {
+		return
+	}
 	if list, err := s.follower.Log(0, 1); err == nil && len(list) == 1 {
 		s.follower.tell(list[0])
 	}

@@ -163,6 +163,8 @@ type App struct {
 	sitesFile sitesFile
 	live      []*liveSource
 
+	withoutRows *snapshot // while the app starts: what is served without rows that were read for it
+
 	autos          []string   // certificates that are for bindings
 	followingAutos sync.Mutex // held while they take the hosts
 	secureAddrs    atomic.Pointer[secureAddrs]
@@ -298,7 +300,9 @@ func (a *App) Start() error {
 	if err := a.openSources(); err != nil {
 		return err
 	}
-	if err := fronts.Prepare(a.ctx, a.now().state); err != nil {
+	err := a.prepareSockets()
+	a.withoutRows = nil
+	if err != nil {
 		return err
 	}
 	a.prepared = true
