@@ -98,19 +98,43 @@ func (b *Bolt) Open(ctx context.Context) (Table, error) {
 // OpenBolt opens a file as the source bolt does. It waits for another process that
 // has it open; then the error is ErrInUse.
 func OpenBolt(path string, timeout time.Duration) (Table, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: timeout, FreelistType: bbolt.FreelistMapType})
+	t := new(boltTable)
+	err := t.open(path, timeout)
 	if errors.Is(err, berrors.ErrTimeout) {
 		err = ErrInUse
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	t := &boltTable{db: db}
-	if err := t.prepare(); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	return t, nil
+}
+
+func (t *boltTable) open(path string, timeout time.Duration) error {
+	options := bbolt.Options{
+		Timeout: timeout, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(name, flag, mode)
+			t.file = file
+			return file, err
+		},
+	}
+	opened := false
+	err := guarded(func() (err error) {
+		t.db, err = bbolt.Open(path, 0o600, &options)
+		opened = true
+		return err
+	})
+	if !opened {
+		_ = t.file.Close() // bbolt has panicked, and left it open and locked
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.prepare(); err != nil {
+		_ = t.Close()
+		return err
+	}
+	return nil
 }
 
 // Interface guards

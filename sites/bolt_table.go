@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +24,8 @@ var (
 	bucketChange   = []byte("change")   // revision and id: boltChange
 	bucketKey      = []byte("key")      // key of a transaction: its revision
 )
+
+var buckets = [][]byte{bucketHead, bucketSite, bucketRevision, bucketChange, bucketKey}
 
 var (
 	keyFormat   = []byte("format")
@@ -50,74 +54,145 @@ type boltChange struct {
 
 // boltTable implements Table.
 type boltTable struct {
-	db *bbolt.DB
+	db   *bbolt.DB
+	file *os.File
+	// After bbolt has panicked while it wrote, nobody knows in what state it is.
+	broken atomic.Bool
 
-	mu   sync.Mutex
-	head Head
+	head atomic.Pointer[Head]
+}
+
+// guarded turns into errors what bbolt does about pages that make no sense, which is
+// to panic, and the fault of memory that is mapped to a file that has become shorter.
+func guarded(do func() error) (err error) {
+	faults := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(faults)
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	return do()
+}
+
+// view reads.
+func (t *boltTable) view(read func(*bbolt.Tx) error) error {
+	if t.broken.Load() {
+		return ErrDamaged
+	}
+	return guarded(func() error { return t.db.View(read) })
+}
+
+// update writes.
+func (t *boltTable) update(write func(*bbolt.Tx) error) error {
+	if t.broken.Load() {
+		return ErrDamaged
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			t.broken.Store(true)
+		}
+	}()
+	return guarded(func() error {
+		err := t.db.Update(write)
+		returned = true
+		return err
+	})
 }
 
 // prepare makes the buckets of a new file, and reads the head.
 func (t *boltTable) prepare() error {
-	return t.db.Update(func(tx *bbolt.Tx) error {
-		head := tx.Bucket(bucketHead)
-		if head == nil {
-			for _, name := range [][]byte{bucketHead, bucketSite, bucketRevision, bucketChange, bucketKey} {
-				if _, err := tx.CreateBucket(name); err != nil {
-					return err
-				}
-			}
-			head = tx.Bucket(bucketHead)
-			err := errors.Join(head.Put(keyFormat, []byte(boltFormat)), head.Put(keySource, []byte(uuid.NewString())),
-				head.Put(keyRevision, bigEndian64(0)))
-			if err != nil {
+	return t.update(func(tx *bbolt.Tx) error {
+		if info, err := t.file.Stat(); err != nil {
+			return err
+		} else if info.Size() < tx.Size() {
+			return fmt.Errorf("%w: the file has %d bytes and should have %d", ErrDamaged, info.Size(), tx.Size())
+		}
+		if name, _ := tx.Cursor().First(); name == nil {
+			if err := makeBuckets(tx); err != nil {
 				return err
 			}
+		}
+		head := tx.Bucket(bucketHead)
+		if head == nil {
+			return fmt.Errorf("%w: it is not a table of sites", ErrDamaged)
 		}
 		if format := head.Get(keyFormat); string(format) != boltFormat {
 			return fmt.Errorf("format %q: %w", format, ErrFormat)
 		}
-		t.head = Head{Source: string(head.Get(keySource)), Revision: number64(head.Get(keyRevision)), Mark: string(head.Get(keyMark))}
+		for _, name := range buckets {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: the bucket %s is missing", ErrDamaged, name)
+			}
+		}
+		revision, err := number64(head.Get(keyRevision))
+		if err != nil {
+			return err
+		}
+		t.head.Store(&Head{Source: string(head.Get(keySource)), Revision: revision, Mark: string(head.Get(keyMark))})
 		return nil
 	})
 }
 
-// Head implements Table.
-func (t *boltTable) Head() (Head, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.head, nil
+func makeBuckets(tx *bbolt.Tx) error {
+	for _, name := range buckets {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	head := tx.Bucket(bucketHead)
+	return errors.Join(head.Put(keyFormat, []byte(boltFormat)), head.Put(keySource, []byte(uuid.NewString())),
+		head.Put(keyRevision, bigEndian64(0)))
 }
+
+// Head implements Table.
+func (t *boltTable) Head() (Head, error) { return *t.head.Load(), nil }
 
 // Rows implements Table.
 func (t *boltTable) Rows(each func(Row) error) error {
-	return t.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketSite).ForEach(func(key, value []byte) error { return each(rowOf(key, value)) })
+	return t.view(func(tx *bbolt.Tx) error {
+		last := uint32(0) // no id of a site
+		return tx.Bucket(bucketSite).ForEach(func(key, value []byte) error {
+			row, err := rowOf(key, value)
+			if err != nil {
+				return err
+			}
+			if row.ID <= last {
+				return fmt.Errorf("%w: site %d comes after %d", ErrDamaged, row.ID, last)
+			}
+			last = row.ID
+			return each(row)
+		})
 	})
 }
 
 // Row implements Table.
 func (t *boltTable) Row(id uint32) (row Row, ok bool, err error) {
-	err = t.db.View(func(tx *bbolt.Tx) error {
+	err = t.view(func(tx *bbolt.Tx) (err error) {
 		key := bigEndian32(id)
 		if value := tx.Bucket(bucketSite).Get(key); value != nil {
-			row, ok = rowOf(key, value), true
+			row, err = rowOf(key, value)
+			ok = err == nil
 		}
-		return nil
+		return err
 	})
 	return row, ok, err
 }
 
 // rowOf copies a row out of the file, whose memory is gone when the transaction ends.
-func rowOf(key, value []byte) Row {
-	return Row{ID: binary.BigEndian.Uint32(key), Revision: number64(value[:8]), Document: bytes.Clone(value[8:])}
+func rowOf(key, value []byte) (Row, error) {
+	if len(key) != 4 || len(value) < 8 {
+		return Row{}, fmt.Errorf("%w: a row has a key of %d bytes and a value of %d", ErrDamaged, len(key), len(value))
+	}
+	return Row{ID: binary.BigEndian.Uint32(key), Revision: binary.BigEndian.Uint64(value), Document: bytes.Clone(value[8:])}, nil
 }
 
 // Write implements Table.
 func (t *boltTable) Write(w Transaction) (Head, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	next := Head{Source: t.head.Source, Revision: t.head.Revision + 1, Mark: uuid.NewString()}
-	err := t.db.Update(func(tx *bbolt.Tx) error {
+	before := *t.head.Load()
+	next := Head{Source: before.Source, Revision: before.Revision + 1, Mark: uuid.NewString()}
+	err := t.update(func(tx *bbolt.Tx) error {
 		rows, log := tx.Bucket(bucketSite), tx.Bucket(bucketChange)
 		for _, c := range w.Changes {
 			if err := writeRow(rows, log, next.Revision, c); err != nil {
@@ -144,9 +219,9 @@ func (t *boltTable) Write(w Transaction) (Head, error) {
 			head.Put(keyRevision, bigEndian64(next.Revision)), head.Put(keyMark, []byte(next.Mark)))
 	})
 	if err != nil {
-		return t.head, err
+		return before, err
 	}
-	t.head = next
+	t.head.Store(&next)
 	return next, nil
 }
 
@@ -154,7 +229,11 @@ func writeRow(rows, log *bbolt.Bucket, revision uint64, c Change) error {
 	key := bigEndian32(c.ID)
 	var entry boltChange
 	if value := rows.Get(key); value != nil {
-		entry.Before = bytes.Clone(value[8:])
+		before, err := rowOf(key, value)
+		if err != nil {
+			return err
+		}
+		entry.Before = before.Document
 	}
 	entry.After = c.Document
 	raw, err := json.Marshal(entry)
@@ -171,7 +250,7 @@ func writeRow(rows, log *bbolt.Bucket, revision uint64, c Change) error {
 
 // Repeated implements Table.
 func (t *boltTable) Repeated(key string) (answer Answer, ok bool, err error) {
-	err = t.db.View(func(tx *bbolt.Tx) error {
+	err = t.view(func(tx *bbolt.Tx) error {
 		at := tx.Bucket(bucketKey).Get([]byte(key))
 		if at == nil {
 			return nil
@@ -190,7 +269,7 @@ func (t *boltTable) Repeated(key string) (answer Answer, ok bool, err error) {
 
 // Log implements Table.
 func (t *boltTable) Log(below uint64, limit int) (list []Revision, err error) {
-	err = t.db.View(func(tx *bbolt.Tx) error {
+	err = t.view(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(bucketRevision).Cursor()
 		key, value := cursor.Last()
 		if below > 0 {
@@ -217,9 +296,16 @@ func logged(tx *bbolt.Tx, key, value []byte) (Revision, error) {
 	if err := json.Unmarshal(value, &stored); err != nil {
 		return Revision{}, err
 	}
-	rev := Revision{Revision: number64(key), Mark: stored.Mark, At: stored.At, By: stored.By, Changes: []Logged{}}
+	revision, err := number64(key)
+	if err != nil {
+		return Revision{}, err
+	}
+	rev := Revision{Revision: revision, Mark: stored.Mark, At: stored.At, By: stored.By, Changes: []Logged{}}
 	cursor := tx.Bucket(bucketChange).Cursor()
 	for k, v := cursor.Seek(key); k != nil && bytes.HasPrefix(k, key); k, v = cursor.Next() {
+		if len(k) != 12 {
+			return rev, fmt.Errorf("%w: a change has a key of %d bytes", ErrDamaged, len(k))
+		}
 		var change boltChange
 		if err := json.Unmarshal(v, &change); err != nil {
 			return rev, err
@@ -236,7 +322,7 @@ const trimAtOnce = 1000
 func (t *boltTable) Trim(before time.Time) error {
 	for {
 		n := 0
-		err := t.db.Update(func(tx *bbolt.Tx) (err error) {
+		err := t.update(func(tx *bbolt.Tx) (err error) {
 			n, err = trim(tx, before)
 			return err
 		})
@@ -285,8 +371,19 @@ func trim(tx *bbolt.Tx, before time.Time) (n int, err error) {
 }
 
 // Close implements Table.
-func (t *boltTable) Close() error { return t.db.Close() }
+func (t *boltTable) Close() error {
+	if t.broken.Load() {
+		return t.file.Close() // bbolt may hold its own locks for ever; this one is the file's
+	}
+	return guarded(t.db.Close)
+}
 
 func bigEndian32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 func bigEndian64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-func number64(b []byte) uint64    { return binary.BigEndian.Uint64(b) }
+
+func number64(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: a revision has %d bytes", ErrDamaged, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}

@@ -120,6 +120,9 @@ var (
 	// ErrInUse is in the error of a table that another process has open.
 	ErrInUse = errors.New("another process has it open")
 
+	// ErrDamaged is in the error of a table that is not as this package has left it.
+	ErrDamaged = errors.New("it is damaged: restore it from a copy or an export")
+
 	// ErrFormat is in the error of a table that a newer version has written.
 	ErrFormat = errors.New("its format is one that this version does not know")
 )
