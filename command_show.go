@@ -6,10 +6,43 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 )
 
 // addShowing adds the commands that only look.
+// listFilters are the flags of list, and parameters of the API: what they leave.
+var listFilters = [][2]string{
+	{"host", "Sites with a binding for this host"},
+	{"state", "Sites that are started or stopped"},
+	{"certificate", "Sites whose clients get this certificate"},
+	{"source", "Sites of this source"},
+}
+
+func (c *commandLine) listCommand() *cobra.Command {
+	cmd := c.command("list [--host <name>] [--state started|stopped] [--certificate <name>] [--source <name>]", "Lists the sites", `
+Lists the sites with their states, bindings and certificates: all, or those that
+each of the flags leaves.`, `
+  $ caddy iis list
+  $ caddy iis list --state stopped
+  $ caddy iis list --json`,
+		cobra.NoArgs, cli.ExitFailed,
+		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
+			var filters []string
+			for _, filter := range listFilters {
+				if value, _ := cmd.Flags().GetString(filter[0]); value != "" {
+					filters = append(filters, filter[0], value)
+				}
+			}
+			return cli.List(ctx, e, filters...)
+		}))
+	for _, filter := range listFilters {
+		cmd.Flags().String(filter[0], "", filter[1])
+	}
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{adminapi.StateStarted, adminapi.StateStopped}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
 func (c *commandLine) addShowing(iis *cobra.Command) {
 	show := func(do func(context.Context, *cli.Env) error) task {
 		return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error { return do(ctx, e) })
@@ -26,11 +59,7 @@ its metabase path or by its name.`, `
 		}))
 	one.ValidArgsFunction = completeSites
 	iis.AddCommand(
-		c.command("list", "Lists the sites", `
-Lists the sites with their states, bindings and certificates.`, `
-  $ caddy iis list
-  $ caddy iis list --json`,
-			cobra.NoArgs, cli.ExitFailed, show(cli.List)),
+		c.listCommand(),
 		one,
 		c.command("endpoints", "Lists the addresses and ports", `
 Lists each address and port that a binding or a certificate names: whether it

@@ -47,6 +47,15 @@ func TestLiveCommands(t *testing.T) {
 	}
 	l.run(1, "add", "site", "Twice", "--id", "2", "--http", fmt.Sprintf(":%d:twice.test", l.plain))
 	l.run(1, "add", "site", "Taken", "--http", fmt.Sprintf(":%d:shop.test", l.plain))
+	for _, filter := range [][]string{{"--source", "bolt"}, {"--host", "shop.test"}, {"--certificate", "wild.test", "--source", "bolt"}, {"--state", "started", "--host", "SHOP.test"}} {
+		if out, _ := l.run(0, append([]string{"list"}, filter...)...); !strings.Contains(out, "Store") || strings.Contains(out, "Other") {
+			t.Errorf("list %q: got %q", filter, out)
+		}
+	}
+	if out, _ := l.run(0, "list", "--host", "none.test"); !strings.Contains(out, "no such sites") {
+		t.Errorf("got %q", out)
+	}
+	l.run(1, "list", "--state", "nonsense")
 	l.run(0, "stop", "Store")
 	l.serves("shop.test", "")
 	l.run(0, "start", "2")

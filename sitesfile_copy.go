@@ -1,7 +1,6 @@
 package caddyiis
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -87,48 +86,24 @@ func (a *App) compileNamed(sites []configured) (*snapshot, error) {
 	return now, nil
 }
 
-// keepGoodCopy copies the file, which is served as it is. It may take long.
+// keepGoodCopy copies the file, as it was read for what is served. It may take long.
 func (a *App) keepGoodCopy() {
 	f := &a.sitesFile
-	if f.source == nil || f.problem.Load() != nil {
-		return
-	}
 	f.copying.Lock()
 	defer f.copying.Unlock()
-	if err := copyGood(f.ctx, f.source.String()); err != nil && f.ctx.Err() == nil {
+	f.work.Lock()
+	state := f.state
+	f.work.Unlock()
+	file, ok := f.source.(*sitesource.File[*Site])
+	if !ok || f.problem.Load() != nil || f.ctx.Err() != nil {
+		return
+	}
+	target := goodCopy(file.String())
+	err := os.MkdirAll(filepath.Dir(target), 0o700)
+	if err == nil {
+		err = autosave.Replace(target, func(w io.Writer) error { return file.Copy(state, w) })
+	}
+	if err != nil && !errors.Is(err, sitesource.ErrChanged) { // what it is now is copied when it serves
 		a.logger.Warn("cannot keep a copy of the sites file, for a start with a broken one", zap.Error(err))
 	}
-}
-
-// copyGood replaces the copy, unless the file is another one again meanwhile and
-// broken.
-func copyGood(ctx context.Context, path string) error {
-	target := goodCopy(path)
-	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
-		return err
-	}
-	data, err := readAtMost(path, sitesource.MaxSize)
-	if err != nil {
-		return err
-	}
-	return autosave.Replace(target, data, func(temporary string) error {
-		_, _, err := sitesource.NewFile(temporary, decodeSite, sitesource.FileOptions{}).Read(ctx, nil)
-		return err
-	})
-}
-
-func readAtMost(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = errors.New("it is too large")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return data, nil
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -216,5 +219,38 @@ func TestFileWhileItIsReplaced(t *testing.T) {
 	<-done
 	if state == nil {
 		t.Error("never read")
+	}
+}
+
+// TestCopy: a copy is what was read, or there is an error.
+func TestCopy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sites")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := NewFile(path, func(raw []byte) (uint32, string, error) { return 1, string(raw), nil }, FileOptions{Settle: time.Millisecond})
+	write("one\n")
+	state, _, err := source.Read(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copied strings.Builder
+	if err := source.Copy(state, &copied); err != nil || copied.String() != "one\n" {
+		t.Errorf("got %q, %v", copied.String(), err)
+	}
+	for _, other := range []string{"two\n", "one\n\n", ""} {
+		write(other)
+		if err := source.Copy(state, io.Discard); !errors.Is(err, ErrChanged) {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := source.Copy(state, io.Discard); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is gone: %v", err)
 	}
 }

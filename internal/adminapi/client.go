@@ -293,9 +293,10 @@ func all[T any](ctx context.Context, c *Client, path string, filters ...string) 
 	}
 }
 
-// Sites returns all sites in the order of their ids.
-func (c *Client) Sites(ctx context.Context) iter.Seq2[Site, error] {
-	return all[Site](ctx, c, Base+"sites")
+// Sites returns the sites in the order of their ids: all, or those that filters leave,
+// pairs of a parameter and its value.
+func (c *Client) Sites(ctx context.Context, filters ...string) iter.Seq2[Site, error] {
+	return all[Site](ctx, c, Base+"sites", filters...)
 }
 
 // Endpoints returns all endpoints by port.

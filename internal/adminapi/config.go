@@ -263,7 +263,7 @@ func (c *Client) SiteIDs(ctx context.Context) ([]uint32, error) {
 		return nil, err
 	}
 	for _, source := range sources {
-		for site, err := range c.sitesOf(ctx, source.Name) {
+		for site, err := range c.Sites(ctx, "source", source.Name) {
 			if err != nil {
 				return nil, err
 			}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,11 +30,6 @@ func (c *Client) WritableSources(ctx context.Context) ([]Source, error) {
 		}
 	}
 	return writable, nil
-}
-
-// sitesOf lists the sites of a source.
-func (c *Client) sitesOf(ctx context.Context, source string) iter.Seq2[Site, error] {
-	return all[Site](ctx, c, Base+"sites", "source", source)
 }
 
 func rowPath(id uint32) string { return Base + "sites/" + strconv.FormatUint(uint64(id), 10) }

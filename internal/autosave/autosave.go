@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -123,12 +124,14 @@ func (o *object) UnmarshalJSON(data []byte) error {
 // replace writes a file such that whenever the machine stops, there is either what
 // was there before or all of the new: beside it, synced, and renamed. The name is
 // not durable before the folder is synced, where that can be done.
-func replace(path string, data []byte) error { return Replace(path, data, nil) }
+func replace(path string, data []byte) error {
+	return Replace(path, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
 
 // Replace writes a file such that whenever the machine stops, there is either what
-// was there before or all of the new: beside it, synced, and renamed. With check, it
-// is renamed only if that finds the new one good.
-func Replace(path string, data []byte, check func(temporary string) error) (err error) {
+// was there before or all of the new: beside it, synced, and renamed. If write fails,
+// what was there before stays.
+func Replace(path string, write func(io.Writer) error) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
 		return err
@@ -138,18 +141,12 @@ func Replace(path string, data []byte, check func(temporary string) error) (err 
 			_ = os.Remove(temp.Name())
 		}
 	}()
-	_, err = temp.Write(data)
-	if err = errors.Join(err, temp.Sync()); err != nil {
+	if err = errors.Join(write(temp), temp.Sync()); err != nil {
 		_ = temp.Close()
 		return err
 	}
 	if err = temp.Close(); err != nil {
 		return err
-	}
-	if check != nil {
-		if err = check(temp.Name()); err != nil {
-			return err
-		}
 	}
 	if err = os.Rename(temp.Name(), path); err != nil {
 		return err

@@ -10,9 +10,10 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
 
-// List shows all sites.
-func List(ctx context.Context, e *Env) error {
-	sites, err := collect(e.Client.Sites(ctx))
+// List shows the sites that the filters leave, pairs of a parameter of the API and its
+// value.
+func List(ctx context.Context, e *Env, filters ...string) error {
+	sites, err := collect(e.Client.Sites(ctx, filters...))
 	if err != nil {
 		return err
 	}
@@ -20,7 +21,7 @@ func List(ctx context.Context, e *Env) error {
 		return e.json(sites)
 	}
 	if len(sites) == 0 {
-		e.printf("There are no sites.\n")
+		e.printf("There are no %ssites.\n", map[bool]string{true: "such "}[len(filters) > 0])
 		return nil
 	}
 	t := table{heads: []string{"ID", "NAME", "STATE", "BINDINGS", "CERTIFICATE"}, flex: []int{1, 3, 4}}
