@@ -56,13 +56,13 @@ func rows(t testing.TB, table sites.Table) (list []string) {
 func TestBoltWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sites.db")
 	table := open(t, path)
-	new, err := table.Head()
-	if err != nil || new.Revision != 0 || new.Source == "" {
-		t.Fatalf("a new table: %+v, %v", new, err)
+	fresh, err := table.Head()
+	if err != nil || fresh.Revision != 0 || fresh.Source == "" {
+		t.Fatalf("a new table: %+v, %v", fresh, err)
 	}
 	first := write(t, table, "a", put(300, `{"name":"c"}`), put(2, `{"name":"a"}`), put(256, `{"name":"b"}`))
 	second := write(t, table, "a", put(2, `{}`), put(300, ""), sites.Change{ID: 256})
-	if first.Revision != 1 || second.Revision != 2 || first.Source != new.Source || first.Mark == second.Mark || first.Mark == "" {
+	if first.Revision != 1 || second.Revision != 2 || first.Source != fresh.Source || first.Mark == second.Mark || first.Mark == "" {
 		t.Errorf("revisions: %+v, then %+v", first, second)
 	}
 	want := []string{"2@2={}", "300@2="}
@@ -265,7 +265,9 @@ func TestBoltForeign(t *testing.T) {
 		"short id":         func(tx *bbolt.Tx) error { return tx.Bucket([]byte("site")).Put([]byte{1}, make([]byte, 20)) },
 		"long id":          func(tx *bbolt.Tx) error { return tx.Bucket([]byte("site")).Put(make([]byte, 5), make([]byte, 20)) },
 		"bucket for a row": func(tx *bbolt.Tx) error { return ignore(tx.Bucket([]byte("site")).CreateBucket([]byte{0, 0, 0, 2})) },
-		"short change":     func(tx *bbolt.Tx) error { return tx.Bucket([]byte("change")).Put([]byte{0, 0, 0, 0, 0, 0, 0, 1, 5}, []byte("{}")) },
+		"short change": func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("change")).Put([]byte{0, 0, 0, 0, 0, 0, 0, 1, 5}, []byte("{}"))
+		},
 		"change no JSON": func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte("change")).Put([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 7}, []byte("x"))
 		},
