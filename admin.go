@@ -64,33 +64,27 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 // takes no lock, so it answers while Caddy loads another one.
 func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, adminapi.Base), "/")
-	if writes(r, path) {
+	found, name := resourceAt(path)
+	switch {
+	case found == nil:
+		return apiError(http.StatusNotFound, "no resource %s: below %s there are %s", path, adminapi.Base, resourceNames())
+	case !slices.Contains(found.methods(), r.Method):
+		w.Header().Set("Allow", strings.Join(found.methods(), ", "))
+		return apiError(http.StatusMethodNotAllowed, "method %s is not allowed for %s", r.Method, r.URL.Path)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return serveWrite(w, r, path)
-	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", allowedMethods(path))
-		return apiError(http.StatusMethodNotAllowed,
-			"method %s is not allowed for %s", r.Method, r.URL.Path)
-	}
-	switch path {
-	case "export":
-		return serveExport(w, r)
-	case "events":
-		return serveEvents(w, r)
-	}
-	view, name, err := route(path)
-	if err != nil {
-		return err
+	case found.stream != nil:
+		return found.stream(w, r)
 	}
 	q := query{r.URL.Query(), name}
-	if err := q.only(view.parameters); err != nil {
+	if err := q.only(found.parameters); err != nil {
 		return err
 	}
 	app, err := activeApp()
 	if err != nil {
 		return err
 	}
-	answer, err := view.answer(app.now(), q)
+	answer, err := found.answer(app.now(), q)
 	if err != nil {
 		return err
 	}
@@ -102,20 +96,6 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return writeJSON(w, answer)
-}
-
-// allowedMethods are those of a resource.
-func allowedMethods(path string) string {
-	resource, _, one := strings.Cut(path, "/")
-	switch {
-	case resource == "sites" && one:
-		return "GET, HEAD, PUT, PATCH, DELETE"
-	case resource == "sites":
-		return "GET, HEAD, POST"
-	case resource == "changes", resource == "revisions" && one:
-		return "POST"
-	}
-	return "GET, HEAD"
 }
 
 // activeApp returns the app that serves now.
@@ -130,39 +110,66 @@ func activeApp() (*App, error) {
 	return val.(*App), nil
 }
 
-// view is one resource of the API.
-type view struct {
-	parameters []string // those it knows
-	answer     func(*snapshot, query) (any, error)
+// resource is what the API has at a path.
+type resource struct {
+	path       string                                         // below /iis/; what is in braces stands for one name
+	writes     []string                                       // the methods that change sites
+	parameters []string                                       // that GET knows
+	answer     func(*snapshot, query) (any, error)            // to GET
+	stream     func(http.ResponseWriter, *http.Request) error // to GET, in its place
 }
 
-// route finds the view of a path, and the name of the one thing it is about.
-func route(path string) (view, string, error) {
+// resources are all that there are.
+var resources = func() []resource {
 	paging := []string{"limit", "after"}
-	resource, name, one := strings.Cut(path, "/")
-	switch {
-	case resource == "sites" && one:
-		return view{nil, (*snapshot).siteView}, name, nil
-	case one:
-	case resource == "sites":
-		return view{append(paging, siteFilters...), (*snapshot).sitesView}, "", nil
-	case resource == "sources":
-		return view{nil, (*snapshot).sourcesView}, "", nil
-	case resource == "revisions":
-		return view{append(paging, "source"), (*snapshot).revisionsView}, "", nil
-	case resource == "ready":
-		return view{nil, (*snapshot).readyView}, "", nil
-	case resource == "endpoints":
-		return view{paging, (*snapshot).endpointsView}, "", nil
-	case resource == "certificates":
-		return view{paging, (*snapshot).certificatesView}, "", nil
-	case resource == "explain":
-		return view{[]string{"local", "sni", "host", "scheme"}, (*snapshot).explainView}, "", nil
-	case resource == "check":
-		return view{paging, (*snapshot).checkView}, "", nil
+	return []resource{
+		{path: "sites", writes: []string{http.MethodPost}, parameters: append(paging, siteFilters...), answer: (*snapshot).sitesView},
+		{path: "sites/{id}", writes: []string{http.MethodPut, http.MethodPatch, http.MethodDelete}, answer: (*snapshot).siteView},
+		{path: "changes", writes: []string{http.MethodPost}},
+		{path: "sources", answer: (*snapshot).sourcesView},
+		{path: "revisions", parameters: []string{"limit", "after", "source"}, answer: (*snapshot).revisionsView},
+		{path: "revisions/{revision}/revert", writes: []string{http.MethodPost}},
+		{path: "export", stream: serveExport},
+		{path: "events", stream: serveEvents},
+		{path: "ready", answer: (*snapshot).readyView},
+		{path: "endpoints", parameters: paging, answer: (*snapshot).endpointsView},
+		{path: "certificates", parameters: paging, answer: (*snapshot).certificatesView},
+		{path: "explain", parameters: []string{"local", "sni", "host", "scheme"}, answer: (*snapshot).explainView},
+		{path: "check", parameters: paging, answer: (*snapshot).checkView},
 	}
-	return view{}, "", apiError(http.StatusNotFound,
-		"no resource %s: there are sites, sites/{id}, sources, revisions, ready, endpoints, certificates, explain and check below %s", path, adminapi.Base)
+}()
+
+// resourceAt finds the resource at a path, and the name that stands in it.
+func resourceAt(path string) (*resource, string) {
+	for i := range resources {
+		before, rest, named := strings.Cut(resources[i].path, "{")
+		_, after, _ := strings.Cut(rest, "}")
+		name := strings.TrimSuffix(strings.TrimPrefix(path, before), after)
+		switch {
+		case path == resources[i].path && !named:
+			return &resources[i], ""
+		case named && before+name+after == path && !strings.Contains(name, "/"):
+			return &resources[i], name
+		}
+	}
+	return nil, ""
+}
+
+// methods are those that the resource has.
+func (r *resource) methods() []string {
+	if r.answer == nil && r.stream == nil {
+		return r.writes
+	}
+	return append([]string{http.MethodGet, http.MethodHead}, r.writes...)
+}
+
+// resourceNames lists the resources for a message.
+func resourceNames() string {
+	names := make([]string, len(resources))
+	for i := range resources {
+		names[i] = resources[i].path
+	}
+	return strings.Join(names, ", ")
 }
 
 // query is what a request asks for.

@@ -27,18 +27,6 @@ const (
 	maxWriteChanges = 10_000
 )
 
-// writes reports whether a request is for the part of the API that changes sites.
-func writes(r *http.Request, path string) bool {
-	resource, _, one := strings.Cut(path, "/")
-	switch r.Method {
-	case http.MethodPut, http.MethodPatch, http.MethodDelete:
-		return resource == "sites" && one
-	case http.MethodPost:
-		return path == "sites" || path == "changes" || resource == "revisions"
-	}
-	return false
-}
-
 // serveWrite makes the change that a request asks for, and answers it. Refusals have
 // a form of their own.
 func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
@@ -68,11 +56,15 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	if err := q.only([]string{"source", "dry_run"}); err != nil {
 		return err
 	}
+	dryRun := q.get("dry_run")
+	if q.values["dry_run"] != nil && dryRun != "1" {
+		return apiError(http.StatusBadRequest, "dry_run: %q is not 1: leave it out for a change", dryRun)
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		return err
 	}
-	write := &siteWrite{by: actor(r), dryRun: q.get("dry_run") == "1"}
+	write := &siteWrite{by: actor(r), dryRun: dryRun == "1"}
 	if write.key = r.Header.Get("Idempotency-Key"); write.key != "" {
 		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
 		write.hash = hex.EncodeToString(sum[:])
