@@ -21,7 +21,7 @@ func (sn *snapshot) requestOwner(local netip.AddrPort, protocol binding.Protocol
 	host, valid := binding.Host(header)
 	match := sn.siteMatch(local, protocol, host)
 	if len(sn.app.ordinary) > 0 && !byHost(match.Rule) {
-		if o := sn.app.ordinaryAt(local, protocol == binding.HTTPS); o != nil && o.owns(host, match) {
+		if o, alone := sn.app.ordinaryAt(local, protocol == binding.HTTPS); o != nil && (alone || o.owns(host, match)) {
 			return match, o, valid
 		}
 	}
@@ -87,7 +87,7 @@ func (sn *snapshot) siteMatch(local netip.AddrPort, protocol binding.Protocol, h
 // accepted a connection for. Where no ordinary server listens they do, even if
 // it is an address that only a PROXY header tells of.
 func (sn *snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
-	if sn.app.ordinaryAt(local, protocol == binding.HTTPS) == nil {
+	if o, _ := sn.app.ordinaryAt(local, protocol == binding.HTTPS); o == nil {
 		return true
 	}
 	covered, ok := sn.tables.Covers(local)

@@ -79,7 +79,9 @@ func (sn *snapshot) spoken(local netip.AddrPort) binding.Protocol {
 	if spoken, ok := sn.tables.Covers(local); ok {
 		return spoken
 	}
-	secure, plain := sn.app.ordinaryAt(local, true) != nil, sn.app.ordinaryAt(local, false) != nil
+	https, _ := sn.app.ordinaryAt(local, true)
+	http, _ := sn.app.ordinaryAt(local, false)
+	secure, plain := https != nil, http != nil
 	if !secure && !plain { // what it would speak if the sites were started
 		secure = sn.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTPS}) != nil
 		plain = sn.bindingAt(endpointKey{local.Addr(), local.Port(), binding.HTTP}) != nil
@@ -95,7 +97,8 @@ func (sn *snapshot) explain(p probe) adminapi.Explanation {
 	e := adminapi.Explanation{Local: p.local.String(), Scheme: p.protocol.String(), SNI: p.sni, Host: p.host}
 	secure := p.protocol == binding.HTTPS
 	spoken, covered := sn.tables.Covers(p.local)
-	e.Listening = covered && spoken == p.protocol || sn.app.ordinaryAt(p.local, secure) != nil
+	ordinary, _ := sn.app.ordinaryAt(p.local, secure)
+	e.Listening = covered && spoken == p.protocol || ordinary != nil
 	if !e.Listening {
 		code := adminapi.ProblemNotListening
 		if _, e.Reason = sn.listens(endpointKey{p.local.Addr(), p.local.Port(), p.protocol}); covered {

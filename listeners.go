@@ -190,6 +190,11 @@ func (a *App) checkListeners(endpoints []front.Endpoint) error {
 	return nil
 }
 
+// has reports whether the listener has a port, on some network.
+func (l *foreignListener) has(port uint16) bool {
+	return l.addr.StartPort <= uint(port) && uint(port) <= l.addr.EndPort
+}
+
 func sharedError(owner string, l foreignListener, port uint16) error {
 	return fmt.Errorf("%s and %s, which listens on %s, both want port %d: connections would reach one or the other; "+
 		"use another port or IP address for one of them", owner, l.who, l.text, port)
@@ -208,7 +213,7 @@ func (l *foreignListener) collides(e *front.Endpoint) (port uint16, collides boo
 	default:
 		return 0, false // unix and fd sockets, and networks of plugins, are nobody else's
 	}
-	if uint(port) < l.addr.StartPort || uint(port) > l.addr.EndPort {
+	if !l.has(port) {
 		return 0, false
 	}
 	ips, err := ordinaryIPs(l.addr)
@@ -223,9 +228,10 @@ func (l *foreignListener) collides(e *front.Endpoint) (port uint16, collides boo
 // can pass from bindings to another app in one load.
 func (a *App) lendSockets() {
 	a.takeBack = fronts.Lend(func(port uint16) bool {
-		return a.otherPorts[port] != "" || slices.ContainsFunc(a.foreign, func(l foreignListener) bool {
-			return l.addr.StartPort <= uint(port) && uint(port) <= l.addr.EndPort
-		})
+		if slices.ContainsFunc(a.ordinary, func(o ordinaryAddr) bool { return o.addr.Port() == port }) {
+			return false // the front has it
+		}
+		return a.otherPorts[port] != "" || slices.ContainsFunc(a.foreign, func(l foreignListener) bool { return l.has(port) })
 	})
 }
 

@@ -44,6 +44,7 @@ type ordinaryServer struct {
 type ordinaryAddr struct {
 	addr     netip.AddrPort // the zero IP stands for all addresses
 	secure   bool
+	alone    bool // no binding is on the port
 	server   *ordinaryServer
 	settings front.Settings
 }
@@ -72,22 +73,56 @@ func (a *App) takeOver() error {
 	for _, source := range a.live {
 		maps.Copy(claimed, source.claims.ports)
 	}
+	alone := a.portsAlone(httpApp, claimed)
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
 		// A port that sites may come to is shared as well, if it can be.
 		ports := ports
 		if refuseWrappers(httpApp.Servers[name]) == nil {
 			ports = claimed
 		}
-		if err := a.takeOverServer(httpApp, name, ports); err != nil {
+		if err := a.takeOverServer(httpApp, name, ports, alone); err != nil {
 			return fmt.Errorf("http server %q: %w", name, err)
 		}
 	}
 	return a.now().checkOrdinaryHosts(a.now().tables.Bindings())
 }
 
+// portsAlone are the ports of ordinary servers that have no binding and are
+// taken over all the same. A binding may come to such a port, or have left it:
+// if the port changed hands between Caddy's sockets and the front's, connections
+// would be lost. All that comes there is the server's. What the front cannot do
+// for a server stays with Caddy: listener wrappers, several addresses on one port,
+// and one family of addresses only.
+func (a *App) portsAlone(httpApp *caddyhttp.App, shared map[uint16]bool) map[uint16]bool {
+	addresses := make(map[uint16]int)
+	for _, srv := range httpApp.Servers {
+		wrapped := refuseWrappers(srv) != nil
+		for _, address := range srv.Listen {
+			parsed, err := caddy.ParseNetworkAddress(address)
+			if err != nil || parsed.IsUnixNetwork() || parsed.IsFdNetwork() {
+				continue
+			}
+			for port := parsed.StartPort; port <= parsed.EndPort; port++ {
+				addresses[uint16(port)]++
+				if wrapped || parsed.Network != "tcp" {
+					addresses[uint16(port)]++ // so that it is not the only one
+				}
+			}
+		}
+	}
+	maps.DeleteFunc(addresses, func(port uint16, n int) bool {
+		return n > 1 || port == 0 || shared[port] || slices.ContainsFunc(a.foreign, func(l foreignListener) bool { return l.has(port) })
+	})
+	alone := make(map[uint16]bool, len(addresses))
+	for port := range addresses {
+		alone[port] = true
+	}
+	return alone
+}
+
 // takeOverServer splits a server's addresses into those that stay with Caddy
-// and those on shared ports.
-func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint16]bool) error {
+// and those that the front takes over, on shared ports and on others.
+func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports, portsAlone map[uint16]bool) error {
 	srv := httpApp.Servers[name]
 	var listen []string
 	var listenProtocols [][]string
@@ -107,7 +142,7 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 				listenProtocols = append(listenProtocols, srv.ListenProtocols[i])
 			}
 		}
-		if !sharesPort(parsed, ports) {
+		if !sharesPort(parsed, ports) && !sharesPort(parsed, portsAlone) {
 			keep(address)
 			a.keepPorts(parsed, name)
 			continue
@@ -115,8 +150,10 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 		for _, single := range parsed.Expand() {
 			port := uint16(single.StartPort)
 			if !ports[port] {
-				keep(single.String())
 				a.keepPorts(single, name)
+			}
+			if !ports[port] && !portsAlone[port] {
+				keep(single.String())
 				continue
 			}
 			addrs, err := ordinaryIPs(single)
@@ -126,7 +163,7 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 			secure := len(srv.TLSConnPolicies) > 0 && int(port) != httpPort(httpApp)
 			for _, ip := range addrs {
 				taken = append(taken, ordinaryAddr{
-					addr: netip.AddrPortFrom(ip, port), secure: secure,
+					addr: netip.AddrPortFrom(ip, port), secure: secure, alone: portsAlone[port],
 					settings: settingsOf(srv, protocols, secure),
 				})
 			}
@@ -140,7 +177,7 @@ func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports map[uint
 	}
 	srv.Listen, srv.ListenProtocols = listen, listenProtocols
 	ordinary := newOrdinaryServer(a.ctx, name, srv)
-	ordinary.tickets.tls = a.tls
+	ordinary.tickets.app, ordinary.tickets.tls = a, a.tls
 	ordinary.handshake = &handshake{in: a.identity, ordinary: new(identity)}
 	for i := range taken {
 		taken[i].server = ordinary
@@ -381,22 +418,26 @@ func (o *ordinaryServer) demand(c *connection) answer {
 }
 
 // ordinaryAt returns the ordinary server that listens at a local address. The
-// more specific listen address has it, as it would for the kernel.
-func (a *App) ordinaryAt(local netip.AddrPort, secure bool) *ordinaryServer {
-	var found *ordinaryServer
+// more specific listen address has it, as it would for the kernel. It is alone
+// there if no binding has the port.
+func (a *App) ordinaryAt(local netip.AddrPort, secure bool) (_ *ordinaryServer, alone bool) {
+	var found *ordinaryAddr
 	for i := range a.ordinary {
 		o := &a.ordinary[i]
 		if o.addr.Port() != local.Port() || o.secure != secure {
 			continue
 		}
 		if o.addr.Addr() == local.Addr() {
-			return o.server
+			return o.server, o.alone
 		}
 		if !o.addr.Addr().IsValid() {
-			found = o.server
+			found = o
 		}
 	}
-	return found
+	if found == nil {
+		return nil, false
+	}
+	return found.server, found.alone
 }
 
 // keepPorts notes the ports on which an ordinary server listens by itself.
@@ -501,10 +542,11 @@ func (a *App) ordinaryEndpoints(endpoints []front.Endpoint) ([]front.Endpoint, e
 			exact = exact || e.Addr.Addr() == o.addr.Addr()
 		}
 		if !exact {
-			endpoints = append(endpoints, front.Endpoint{
-				Addr: o.addr, TLS: o.secure, Settings: o.settings, Owner: owner,
-				BeforeTLS: a.http.beforeTLS, AfterTLS: a.http.afterTLS,
-			})
+			e := front.Endpoint{Addr: o.addr, TLS: o.secure, Settings: o.settings, Owner: owner}
+			if !o.alone {
+				e.BeforeTLS, e.AfterTLS = a.http.beforeTLS, a.http.afterTLS
+			}
+			endpoints = append(endpoints, e)
 		}
 	}
 	return endpoints, nil

@@ -107,11 +107,14 @@ func (b *boundTickets) bind(cert *tls.Certificate) *tls.Config {
 // the tickets of bindings, whose keys they share. All else about tickets stays as
 // Caddy has it.
 type foreignTickets struct {
+	app     *App
 	tls     *caddytls.TLS
 	configs sync.Map // by the server's own *tls.Config
 }
 
-// refusing returns a configuration that refuses them.
+// refusing returns a configuration that refuses them. If Caddy has dropped the
+// server's certificates in the middle of a handshake, because the configuration was
+// replaced, it takes the certificate of the one that serves now.
 func (f *foreignTickets) refusing(own *tls.Config) *tls.Config {
 	if config, ok := f.configs.Load(own); ok {
 		return config.(*tls.Config)
@@ -124,6 +127,17 @@ func (f *foreignTickets) refusing(own *tls.Config) *tls.Config {
 			return nil, err
 		}
 		return session, nil
+	}
+	if get := own.GetCertificate; get != nil {
+		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := get(hello)
+			if err != nil {
+				if other := fronts.CertificateInstead(hello, f.app); other != nil {
+					return other, nil
+				}
+			}
+			return cert, err
+		}
 	}
 	first, _ := f.configs.LoadOrStore(own, config)
 	return first.(*tls.Config)

@@ -188,8 +188,8 @@ func (a *App) newRecord(rec *binding.Record) (*record, error) {
 // whatever else the ordinary server serves.
 func (sn *snapshot) handshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *record, *tls.Certificate, *ordinaryServer) {
 	match := sn.certificateMatch(local, hello.ServerName)
-	ordinary := sn.app.ordinaryAt(local, true)
-	if ordinary != nil && !match.Known && ordinary.claims(hello) {
+	ordinary, alone := sn.app.ordinaryAt(local, true)
+	if alone || ordinary != nil && !match.Known && ordinary.claims(hello) {
 		return match, nil, nil, ordinary
 	}
 	if ech := sn.echOwner(match, hello); ech != nil && sn.bindingsCover(local, binding.HTTPS) {

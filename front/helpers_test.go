@@ -201,3 +201,9 @@ func isDrained(s *State) bool {
 		return false
 	}
 }
+
+// named is a handler that can be compared.
+type named struct{ name string }
+
+// ServeHTTP implements [http.Handler].
+func (n *named) ServeHTTP(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, n.name) }

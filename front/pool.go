@@ -181,6 +181,9 @@ func (m *Manager) closable(p *pooled) time.Duration {
 	if !p.serving {
 		return 0 // nobody has been answered on it
 	}
+	if p.lent && heldByCaddy(p.key) {
+		return 0 // Caddy's own socket gets the connections that would come to nobody here
+	}
 	age := time.Since(p.unwanted)
 	if age < m.Linger {
 		return m.Linger - age
