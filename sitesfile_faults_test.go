@@ -151,8 +151,13 @@ func TestSitesFileReadsAuthoritiesAgain(t *testing.T) {
 // TestSitesFilePlaces: each message has the file and the line.
 func TestSitesFilePlaces(t *testing.T) {
 	f := &sitesFile{t: t, path: filepath.Join(t.TempDir(), "sites.jsonl"), http: ts.FreePort(t), https: ts.FreePort(t)}
-	f.write(tenLine)
 	siteBlock := ts.FreePort(t)
+	if last := max(f.http, f.https, siteBlock); last == f.http {
+		f.http, siteBlock = siteBlock, last
+	} else if last == f.https {
+		f.https, siteBlock = siteBlock, last // the front listens there already, last of all
+	}
+	f.write(tenLine)
 	busy, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)

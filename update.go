@@ -110,12 +110,12 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 	if err := next.makeState(); err != nil {
 		return nil, false, err
 	}
+	if err := next.checkOtherPorts(); err != nil {
+		return nil, false, ordinaryHasError{err}
+	}
 	if next.state.Serves(before.state) {
 		next.state = before.state
 		return next, false, nil
-	}
-	if err := next.checkOtherPorts(); err != nil {
-		return nil, false, ordinaryHasError{err}
 	}
 	return next, false, nil
 }
