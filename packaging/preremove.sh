@@ -1,0 +1,12 @@
+#!/bin/sh
+# Before the package goes, not before an update: Debian says "remove", RPM
+# counts the installations that are left.
+set -e
+
+case "$1" in
+remove | 0)
+	if [ -d /run/systemd/system ]; then
+		systemctl --no-reload disable --now caddy.service caddy-api.service
+	fi
+	;;
+esac
