@@ -106,7 +106,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 		_, parameter := api.Components.Parameters[m[2]]
 		_, response := api.Components.Responses[m[2]]
 		_, schema := api.Components.Schemas[m[2]]
-		if !(m[1] == "parameters" && parameter || m[1] == "responses" && response || m[1] == "schemas" && schema) {
+		if !map[string]bool{"parameters": parameter, "responses": response, "schemas": schema}[m[1]] {
 			t.Errorf("%s leads nowhere", m[0])
 		}
 	}
@@ -133,7 +133,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 				}
 				continue
 			}
-			status := 0
+			var status int
 			if path == "/iis/events" {
 				status = l.begins(at)
 			} else {
@@ -191,8 +191,7 @@ func TestOpenAPISchemas(t *testing.T) {
 // always there.
 func jsonFields(of reflect.Type) map[string]bool {
 	fields := make(map[string]bool)
-	for i := range of.NumField() {
-		f := of.Field(i)
+	for f := range of.Fields() {
 		tag, ok := f.Tag.Lookup("json")
 		switch {
 		case ok:
