@@ -31,6 +31,13 @@ func SystemdAnalyze(t testing.TB) {
 	program(t, "systemd-analyze")
 }
 
+// Curl skips a test on a machine without the curl command, with which documented
+// commands are run as they are written. CI fails without it.
+func Curl(t testing.TB) {
+	t.Helper()
+	program(t, "curl")
+}
+
 func program(t testing.TB, name string) {
 	t.Helper()
 	_, err := exec.LookPath(name)

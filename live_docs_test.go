@@ -1,0 +1,163 @@
+package caddyiis_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/needs"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// consoleCommand is a command of a console block with what it prints, where ... stands
+// for any text.
+type consoleCommand struct{ command, output string }
+
+// consoleCommands returns the commands of all console blocks of a page, in order.
+func consoleCommands(t *testing.T, page string) (commands []consoleCommand) {
+	t.Helper()
+	for _, m := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		for _, example := range strings.Split("\n"+m[1], "\n$ ")[1:] {
+			lines := strings.Split(example, "\n")
+			end := 1
+			for quoted(lines[:end]) || strings.HasSuffix(lines[end-1], `\`) {
+				end++
+			}
+			commands = append(commands, consoleCommand{strings.Join(lines[:end], "\n"), strings.TrimSpace(strings.Join(lines[end:], "\n"))})
+		}
+	}
+	if len(commands) == 0 {
+		t.Fatal("the page has no commands")
+	}
+	return commands
+}
+
+// quoted reports whether a quote is open at the end of the lines.
+func quoted(lines []string) bool { return strings.Count(strings.Join(lines, "\n"), "'")%2 != 0 }
+
+// prints reports whether an output is as documented. Blanks between columns do not
+// count.
+func (c consoleCommand) prints(got string) bool {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(strings.Fields(c.output), " ")), `\.\.\.`, ".*")
+	return regexp.MustCompile("(?s)^" + pattern + "$").MatchString(strings.Join(strings.Fields(got), " "))
+}
+
+// TestLiveSitesPage runs the commands of docs/live-sites.md as they are written, one
+// after the other, with the Caddy and the configuration that the page begins with.
+// Only ports and folders are others.
+func TestLiveSitesPage(t *testing.T) {
+	needs.Curl(t)
+	r := newRoad(t)
+	raw, err := os.ReadFile("docs/live-sites.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile("examples/live-sites/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := strings.NewReplacer(
+		"localhost:2019", r.admin, "8080", fmt.Sprint(r.http), "8443", fmt.Sprint(r.https), "/srv/sites", filepath.Join(r.dir, "srv"),
+	)
+	r.write(r.dir, map[string][]byte{"examples/live-sites/Caddyfile": []byte(here.Replace(string(config)))})
+	stop := r.start(regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(string(raw))[1], "http://"+r.admin+"/iis/ready")
+	defer stop()
+
+	commands := consoleCommands(t, string(raw))
+	const mark = "\n-- end of the command --\n"
+	var script strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&script, "%s\nprintf '%%s' '%s'\n", here.Replace(c.command), mark)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script.String())
+	cmd.Dir, cmd.Env = r.dir, r.env
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
+	outputs := strings.Split(string(out), mark)
+	for i, c := range commands {
+		if i >= len(outputs) {
+			t.Fatalf("not run: %s", c.command)
+		}
+		c.output = here.Replace(c.output)
+		if !c.prints(outputs[i]) {
+			t.Errorf("%s\nprints:\n%s\nthe page says:\n%s", c.command, outputs[i], c.output)
+		}
+	}
+	for _, block := range regexp.MustCompile("(?ms)^```caddyfile\n(template .*?)^```$").FindAllStringSubmatch(string(raw), -1) {
+		if !strings.Contains(unindented(string(config)), unindented(block[1])) {
+			t.Errorf("the example has no such templates:\n%s", block[1])
+		}
+	}
+}
+
+func unindented(text string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(text, "") }
+
+// start runs Caddy by a command, until a URL answers. It returns what ends it.
+func (r *road) start(command, ready string) (stop func()) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := r.shell(ctx, "exec "+command)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		cancel()
+		r.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	stop = func() { cancel(); <-ended }
+	for deadline := time.After(60 * time.Second); ; {
+		resp, err := http.Get(ready)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return stop
+			}
+		}
+		select {
+		case err := <-ended:
+			cancel()
+			r.t.Fatalf("%s: %v\n%s", command, err, log.String())
+		case <-deadline:
+			stop()
+			r.t.Fatalf("%s: no answer: %v\n%s", command, err, log.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// TestAllowAsDocumented: the block of docs/live-sites.md about allow is one that
+// Caddy loads.
+func TestAllowAsDocumented(t *testing.T) {
+	raw, err := os.ReadFile("docs/live-sites.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?ms)^```caddyfile\n(sites_from .*?)^```$").FindStringSubmatch(string(raw))
+	if block == nil {
+		t.Fatal("the page has no block with sites_from")
+	}
+	allow := strings.Replace(block[1], "sites_from bolt", fmt.Sprintf("sites_from bolt %q", filepath.Join(t.TempDir(), "sites.db")), 1)
+	port := ts.FreePort(t)
+	allow = strings.ReplaceAll(allow, "8443", fmt.Sprint(port))
+	l := &live{t: t, plain: port}
+	l.Server = startIIS(t, certificates(t, "wildcard")+"template files {\nrespond files\n}\ntemplate app {\nrespond app\n}\n"+allow)
+	site := func(host, template string) string {
+		return fmt.Sprintf(`{"server_bindings":[":%d:%s"],"template":%q}`, port, host, template)
+	}
+	l.want(201, "PUT", "sites/1", site("a.b.customers.example.com", "files"))
+	l.refused(422, "PUT", "sites/2", site("customers.example.com", "files"), "allow hosts")
+	l.refused(422, "PUT", "sites/2", site("c.customers.example.com", ""), "template")
+}
