@@ -155,13 +155,16 @@ func resourceAt(path string) (*resource, string) {
 	return nil, ""
 }
 
-// methods are those that the resource has.
-func (r *resource) methods() []string {
+// reads are the methods that change nothing.
+func (r *resource) reads() []string {
 	if r.answer == nil && r.stream == nil {
-		return r.writes
+		return nil
 	}
-	return append([]string{http.MethodGet, http.MethodHead}, r.writes...)
+	return []string{http.MethodGet, http.MethodHead}
 }
+
+// methods are those that the resource has.
+func (r *resource) methods() []string { return append(r.reads(), r.writes...) }
 
 // resourceNames lists the resources for a message.
 func resourceNames() string {

@@ -42,8 +42,9 @@ func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	switch refused.status {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
-	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", "GET, HEAD")
+	case http.StatusMethodNotAllowed: // since there is nothing to write
+		found, _ := resourceAt(path)
+		w.Header().Set("Allow", strings.Join(found.reads(), ", "))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(refused.status)

@@ -83,8 +83,8 @@ func TestAdminErrors(t *testing.T) {
 		{"GET", "/iis/sites/99", 404, "there is no site 99"},
 		{"GET", "/iis/sites/one", 400, `site id "one" is not a number`},
 		{"GET", "/iis/sites/1/bindings", 404, "there are sites"},
-		{"POST", "/iis/sites", 409, "/config/apps/iis"},
-		{"DELETE", "/iis/sites/1", 409, "/config/apps/iis"},
+		{"POST", "/iis/sites", 405, "/config/apps/iis"},
+		{"DELETE", "/iis/sites/1", 405, "/config/apps/iis"},
 		{"DELETE", "/iis/sites", 405, "not allowed"},
 		{"GET", "/iis/changes", 405, "not allowed"},
 		{"POST", "/iis/revisions", 405, "not allowed"},
@@ -114,17 +114,19 @@ func TestAdminErrors(t *testing.T) {
 			t.Errorf("%s %s: %d %q; want %d, %q", c.method, c.path, status, said.Error, c.status, c.message)
 		}
 	}
-	req, err := http.NewRequest(http.MethodPut, "http://"+s.AdminAddr()+"/iis/check", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if allow := resp.Header.Get("Allow"); allow != "GET, HEAD" {
-		t.Errorf("Allow: %q", allow)
+	for _, path := range []string{"check", "sites/1"} { // without a source, no site can be written
+		req, err := http.NewRequest(http.MethodPut, "http://"+s.AdminAddr()+"/iis/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if allow := resp.Header.Get("Allow"); resp.StatusCode != 405 || allow != "GET, HEAD" {
+			t.Errorf("PUT %s: %d, Allow: %q", path, resp.StatusCode, allow)
+		}
 	}
 }
 

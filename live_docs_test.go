@@ -27,11 +27,12 @@ func consoleCommands(t *testing.T, page string) (commands []consoleCommand) {
 	for _, m := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
 		for _, example := range strings.Split("\n"+m[1], "\n$ ")[1:] {
 			lines := strings.Split(example, "\n")
+			lines[0], _, _ = strings.Cut(lines[0], "  #")
 			end := 1
-			for quoted(lines[:end]) || strings.HasSuffix(lines[end-1], `\`) {
+			for end < len(lines) && (quoted(lines[:end]) || strings.HasSuffix(lines[end-1], `\`)) {
 				end++
 			}
-			commands = append(commands, consoleCommand{strings.Join(lines[:end], "\n"), strings.TrimSpace(strings.Join(lines[end:], "\n"))})
+			commands = append(commands, consoleCommand{strings.TrimSpace(strings.Join(lines[:end], "\n")), strings.TrimSpace(strings.Join(lines[end:], "\n"))})
 		}
 	}
 	if len(commands) == 0 {
@@ -43,9 +44,12 @@ func consoleCommands(t *testing.T, page string) (commands []consoleCommand) {
 // quoted reports whether a quote is open at the end of the lines.
 func quoted(lines []string) bool { return strings.Count(strings.Join(lines, "\n"), "'")%2 != 0 }
 
-// prints reports whether an output is as documented. Blanks between columns do not
-// count.
+// prints reports whether an output is as documented. Where ... is in it, the number of
+// blanks does not count.
 func (c consoleCommand) prints(got string) bool {
+	if !strings.Contains(c.output, "...") {
+		return strings.TrimSpace(got) == c.output
+	}
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(strings.Fields(c.output), " ")), `\.\.\.`, ".*")
 	return regexp.MustCompile("(?s)^" + pattern + "$").MatchString(strings.Join(strings.Fields(got), " "))
 }
@@ -160,4 +164,51 @@ func TestAllowAsDocumented(t *testing.T) {
 	l.want(201, "PUT", "sites/1", site("a.b.customers.example.com", "files"))
 	l.refused(422, "PUT", "sites/2", site("customers.example.com", "files"), "allow hosts")
 	l.refused(422, "PUT", "sites/2", site("c.customers.example.com", ""), "template")
+}
+
+// TestSourcesAsDocumented runs the blocks of the reference about sites_from, site_vars
+// and iis_ready, with free ports and folders of the test.
+func TestSourcesAsDocumented(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := ts.PEM(t, "*.example.com", "*.example.com")
+	plain, secure, health := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
+	replace(t, filepath.Join(dir, "index.html"), []byte("bread"))
+	here := strings.NewReplacer("wildcard.pem", certFile, "wildcard.key", keyFile, "/var/lib/caddy", dir, "/srv/sites/bakery", dir, "/srv/sites", dir,
+		":80:", fmt.Sprintf(":%d:", plain), "*:443", fmt.Sprintf("*:%d", secure), "80 443", fmt.Sprintf("%d %d", plain, secure), ":8081:", fmt.Sprintf(":%d:", health))
+	config := here.Replace(referenceBlock(t, "sites_from", "caddyfile"))
+	more := referenceBlock(t, "site_vars", "caddyfile") + subsectionBlock(t, "iis_ready")
+	at0 := strings.Index(config, "\t\tdefaults {")
+	l := &live{t: t, plain: plain, secure: secure}
+	l.Server = ts.Start(t, config[:at0]+here.Replace(more)+config[at0:])
+
+	site := fmt.Sprintf(`{"name":"Shop","server_bindings":[":%d:shop.example.com"],"secure_bindings":[":%d:shop.example.com"],"template":"shop"}`, plain, secure)
+	l.refused(428, "PUT", "sites/10", site, "If-Match")
+	l.want(201, "PUT", "sites/10", site, "If-None-Match", "*")
+	l.serves("shop.example.com", "Shop sells")
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", plain), Host: "bakery.example.com", Plain: true})
+	if err != nil || answer.Body != "bread" || answer.Header.Get("Color") != "light blue" {
+		t.Errorf("the site of site_vars: %v, %v", answer, err)
+	}
+	answer, err = ts.Do(ts.Request{Addr: at("127.0.0.1", health), Path: "/ready", Plain: true})
+	if err != nil || answer.Status != 200 || !strings.Contains(answer.Body, `"panel":1`) {
+		t.Errorf("iis_ready: %v, %v", answer, err)
+	}
+}
+
+// subsectionBlock returns the Caddyfile block under a heading of the third level of
+// the reference.
+func subsectionBlock(t *testing.T, heading string) string {
+	t.Helper()
+	reference, err := os.ReadFile("docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(reference), "\n### "+heading+"\n")
+	text, _, _ = strings.Cut(text, "\n#")
+	_, text, found := strings.Cut(text, "```caddyfile\n")
+	if !ok || !found {
+		t.Fatalf("the reference has no block under %q", heading)
+	}
+	text, _, _ = strings.Cut(text, "```")
+	return text
 }

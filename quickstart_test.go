@@ -1,8 +1,10 @@
 package caddyiis_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,34 +12,10 @@ import (
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
-// curlExample is a command of the README with what it prints.
-type curlExample struct{ command, output string }
-
-// readmeExamples returns the curl commands of the README's console block.
-func readmeExamples(t *testing.T) []curlExample {
-	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, ok := strings.Cut(string(readme), "```console\n")
-	if !ok {
-		t.Fatal("the README has no console block")
-	}
-	block, _, _ = strings.Cut(block, "```")
-	var examples []curlExample
-	for example := range strings.SplitSeq("\n"+block, "\n$ ") {
-		command, output, _ := strings.Cut(example, "\n")
-		command, _, _ = strings.Cut(command, "  #")
-		if command != "" {
-			examples = append(examples, curlExample{strings.TrimSpace(command), strings.TrimSpace(output)})
-		}
-	}
-	return examples
-}
-
 var (
 	resolvePattern = regexp.MustCompile(`--resolve ([^:]+):`)
+	dataPattern    = regexp.MustCompile(`(?s) -d '([^']*)'`)
+	adminPattern   = regexp.MustCompile(`-X (\w+) localhost:2019(\S+) -H '([^:]+): ([^']+)'`)
 	hostPattern    = regexp.MustCompile(`-H "Host: ([^"]+)"`)
 	urlPattern     = regexp.MustCompile(`(https?)://[^:/ ]+:(\d+)`)
 )
@@ -55,13 +33,30 @@ func TestQuickstart(t *testing.T) {
 	for from, to := range ports {
 		options = strings.ReplaceAll(options, ":"+from, fmt.Sprintf(":%d", to))
 	}
-	ts.Start(t, options)
+	options = strings.Replace(options, "sites_from bolt", fmt.Sprintf("sites_from bolt %q", filepath.Join(t.TempDir(), "sites.db")), 1)
+	l := &live{t: t, Server: ts.Start(t, options)}
 
-	examples := readmeExamples(t)
-	if len(examples) < 5 {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := consoleCommands(t, string(readme))
+	if len(examples) < 7 {
 		t.Fatalf("only %d examples found in the README", len(examples))
 	}
 	for _, example := range examples {
+		if m := adminPattern.FindStringSubmatch(example.command); m != nil {
+			body := dataPattern.FindStringSubmatch(example.command)[1]
+			for from, to := range ports {
+				body = strings.ReplaceAll(body, ":"+from, fmt.Sprintf(":%d", to))
+			}
+			var answer json.RawMessage
+			l.ask(m[1], strings.TrimPrefix(m[2], "/iis/"), body, &answer, m[3], m[4])
+			if !example.prints(string(answer)) {
+				t.Errorf("%s\nprints:\n%s\nthe README says:\n%s", example.command, answer, example.output)
+			}
+			continue
+		}
 		url := urlPattern.FindStringSubmatch(example.command)
 		request := ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", ports[url[2]]), Plain: url[1] == "http"}
 		if m := resolvePattern.FindStringSubmatch(example.command); m != nil {
@@ -79,7 +74,7 @@ func TestQuickstart(t *testing.T) {
 		for from, to := range ports {
 			got = strings.ReplaceAll(got, fmt.Sprintf(":%d", to), ":"+from)
 		}
-		if got != example.output {
+		if !example.prints(got) {
 			t.Errorf("%s\nprints:\n%s\nthe README says:\n%s", example.command, got, example.output)
 		}
 	}
