@@ -114,6 +114,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		sites_from bolt [<path>] {
 //			name <word>
 //			require_if_match
+//			keep_log <duration>
 //			allow {
 //				ports        <numbers...>
 //				hosts        <names...>

@@ -5,8 +5,12 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 // parseSiteVars parses what a template or the defaults declare:
 //
 //	site_vars {
-//		root     { below /srv/sites }
-//		upstream { to 10.0.0.0/8 }
+//		root {
+//			below /srv/sites
+//		}
+//		upstream {
+//			to 10.0.0.0/8
+//		}
 //		color    none
 //		name
 //	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -348,6 +349,28 @@ func (a *App) takeSourcesOver() {
 		}
 		source.follower.mu.Unlock()
 		a.logHeldBack(source)
+	}
+	if len(a.live) > 0 {
+		go a.trimLogs()
+	}
+}
+
+// trimLogs forgets, now and once a day, what was written longer ago than the log is
+// kept.
+func (a *App) trimLogs() {
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
+	for {
+		for _, source := range a.live {
+			if err := source.follower.Trim(time.Now().Add(-time.Duration(source.KeepLog))); err != nil && a.sitesFile.ctx.Err() == nil {
+				a.logger.Error("cannot shorten the log of a source of sites", zap.String("source", source.Name), zap.Error(err))
+			}
+		}
+		select {
+		case <-daily.C:
+		case <-a.sitesFile.ctx.Done():
+			return
+		}
 	}
 }
 

@@ -2,15 +2,19 @@ package caddyiis_test
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.etcd.io/bbolt"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
@@ -520,4 +524,52 @@ func TestLivePortTaken(t *testing.T) {
 	if err != nil || answer.Body != "default 11" {
 		t.Errorf("got %v, %v", answer, err)
 	}
+}
+
+// TestLiveLogIsShortened: what was written longer ago than the log is kept is forgotten
+// when the source is opened, the newest revision and the sites excepted.
+func TestLiveLogIsShortened(t *testing.T) {
+	l := startLive(t, "keep_log 2h", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	l.want(200, "PATCH", "sites/10", `{"name":"B"}`)
+	l.want(200, "PATCH", "sites/10", `{"name":"C"}`)
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(l.file, 0o600, &bbolt.Options{Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ages := map[uint64]time.Duration{1: 3 * time.Hour, 2: time.Hour}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for revision, age := range ages {
+			bucket, key := tx.Bucket([]byte("revision")), binary.BigEndian.AppendUint64(nil, revision)
+			var fields map[string]any
+			if err := json.Unmarshal(bucket.Get(key), &fields); err != nil {
+				return err
+			}
+			fields["at"] = time.Now().Add(-age)
+			raw, err := json.Marshal(fields)
+			if err != nil {
+				return err
+			}
+			if err := bucket.Put(key, raw); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Load(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the log to be shortened", func() bool {
+		var page struct{ Items []struct{ Revision uint64 } }
+		l.ask("GET", "revisions", "", &page)
+		return len(page.Items) == 2 && page.Items[1].Revision == 2
+	})
+	l.serves("a.test", "default 10")
+	refusedLoad(t, l.Server, "less than an hour", strings.Replace(l.config(""), "keep_log 2h", "keep_log 59m", 1), "less than an hour")
 }

@@ -110,9 +110,9 @@ func (c *Content) checkUses() error {
 			case v == nil:
 				return fmt.Errorf("{%s%s} is used and not declared", varsPrefix, name)
 			case pathFields[key] && v.Below == nil:
-				return fmt.Errorf("%s stands in a root: say which folders its values are in, as in %s { below /srv/sites }", name, name)
+				return fmt.Errorf("%s stands in a root: say which folders its values are in, as in below /srv/sites in a block behind %s", name, name)
 			case upstreamFields[key] && v.To == nil:
-				return fmt.Errorf("%s stands in an upstream: say which addresses its values have, as in %s { to 10.0.0.0/8 }", name, name)
+				return fmt.Errorf("%s stands in an upstream: say which addresses its values have, as in to 10.0.0.0/8 in a block behind %s", name, name)
 			}
 		}
 		return nil

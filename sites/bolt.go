@@ -55,6 +55,7 @@ func (b *Bolt) Provision(caddy.Context) error {
 //	bolt [<path>] {
 //		name <word>
 //		require_if_match
+//		keep_log <duration>
 //		allow {
 //			ports        <numbers...>
 //			hosts        <names...>

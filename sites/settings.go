@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -22,6 +24,10 @@ type CommonSettings struct {
 	// so that nobody overwrites what another has written meanwhile; others are
 	// answered with 428. Default: false.
 	RequireIfMatch bool `json:"require_if_match,omitempty"`
+
+	// How long the log of what was written is kept; at least an hour. Revisions can be
+	// taken back, and keys of requests are known, as long as that. Default: 720h, 30 days.
+	KeepLog caddy.Duration `json:"keep_log,omitempty"`
 
 	// What the rows may claim. Default: see Allow.
 	Allow *Allow `json:"allow,omitempty"`
@@ -60,6 +66,9 @@ func (s *CommonSettings) Settings() *CommonSettings { return s }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
+// defaultKeepLog is how long the log is kept.
+const defaultKeepLog = 30 * 24 * time.Hour
+
 // check validates the settings and fills in the name.
 func (s *CommonSettings) check(kind string) error {
 	if s.Name == "" {
@@ -67,6 +76,12 @@ func (s *CommonSettings) check(kind string) error {
 	}
 	if !nameForm.MatchString(s.Name) {
 		return fmt.Errorf("name %q: letters, digits, hyphens and underscores make a name, up to 64", s.Name)
+	}
+	if s.KeepLog == 0 {
+		s.KeepLog = caddy.Duration(defaultKeepLog)
+	}
+	if time.Duration(s.KeepLog) < time.Hour {
+		return fmt.Errorf("keep_log: %s is less than an hour", time.Duration(s.KeepLog))
 	}
 	if s.Allow == nil {
 		return nil
@@ -103,6 +118,16 @@ func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word 
 				return d.ArgErr()
 			}
 			s.RequireIfMatch = true
+		case "keep_log":
+			var text string
+			if !d.AllArgs(&text) {
+				return d.ArgErr()
+			}
+			keep, err := caddy.ParseDuration(text)
+			if err != nil {
+				return d.Errf("keep_log: %q is not a duration, such as 30d", text)
+			}
+			s.KeepLog = caddy.Duration(keep)
 		case "allow":
 			if d.NextArg() {
 				return d.ArgErr()
@@ -119,7 +144,7 @@ func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word 
 				return err
 			}
 			if !known {
-				return d.Errf("unknown word %q: expected one of name, require_if_match, allow", word)
+				return d.Errf("unknown word %q: expected one of name, require_if_match, keep_log, allow", word)
 			}
 		}
 	}
