@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -76,6 +78,15 @@ func TestAutoCertificates(t *testing.T) {
 				}
 				if got := cert(ip, port, name); got != want {
 					t.Errorf("%s at %s:%d: got %s, want %s", name, ip, port, got, want)
+				}
+			}
+			if mode != "" { // an answer to a question is no client
+				var x adminapi.Explanation
+				if l.AdminJSON(fmt.Sprintf("/iis/explain?local=127.0.0.1:%d&sni=legacy.test&host=legacy.test", port), &x); x.Request == nil || x.Request.Site != 5 {
+					t.Errorf("explain: %+v", x)
+				}
+				if slices.Contains(stored(t, l.Server), "legacy.test") {
+					t.Error("explain has obtained a certificate")
 				}
 			}
 			gets("127.0.0.1", port, "legacy.test", "legacy.test")

@@ -34,7 +34,8 @@ func init() {
 // host, or who sends none, gets the certificate of default, if there is one.
 type Auto struct {
 	// If true, certificates are obtained when the first client asks for a host, who
-	// waits for it. Default: false, in the background as soon as there is a binding.
+	// waits for it, and not before. Default: false, in the background as soon as there
+	// is a binding; whoever comes earlier waits as well.
 	OnDemand bool `json:"on_demand,omitempty"`
 
 	// A name whose certificate clients without a server name of a binding get.
@@ -77,7 +78,7 @@ const (
 
 // The pause after a failure, for one name.
 const (
-	firstAutoPause = 5 * time.Second
+	firstAutoPause = 30 * time.Second
 	lastAutoPause  = time.Hour
 )
 
@@ -201,9 +202,16 @@ func (a *Auto) forHost(hello *tls.ClientHelloInfo) *tls.Certificate {
 		return nil
 	}
 	entry, _ := a.entry(host)
+	ctx := hello.Context()
+	if ctx == nil {
+		// Nobody has sent it: somebody asks what would be. That is no reason to
+		// obtain one.
+		_, _ = a.managed.magic.CacheManagedCertificate(a.ctx, host)
+		return entry.slot.cert.Load()
+	}
 	select {
 	case <-a.load(host, entry):
-	case <-hello.Context().Done():
+	case <-ctx.Done():
 	case <-a.ctx.Done():
 	}
 	return entry.slot.cert.Load()
@@ -336,9 +344,6 @@ func (a *Auto) provide(host string, ready func()) error {
 	magic := a.managed.magic
 	cert, err := magic.CacheManagedCertificate(a.ctx, host)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !a.OnDemand {
-			return nil // it is on its way in the background
-		}
 		// Not ObtainCertSync, which asks the terminal for an e-mail address.
 		if err := a.attempt(func(ctx context.Context) error { return magic.ObtainCertAsync(ctx, host) }); err != nil {
 			return err
