@@ -30,8 +30,9 @@ type liveSource struct {
 
 	// The rows that are not served, and why. Guarded by sitesFile.work, and replaced
 	// as a whole.
-	mu   sync.Mutex
-	held map[uint32]heldBack
+	mu    sync.Mutex
+	held  map[uint32]heldBack
+	tried uint32 // the last one that was tried again
 }
 
 // heldBack is a row that is not served.
@@ -253,7 +254,7 @@ func (a *App) prepareSockets() error {
 // addRows adds rows to a snapshot, as many as can be added: of two that contradict
 // each other the one with the lower id.
 func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
-	rows = slices.DeleteFunc(rows, func(c configured) bool {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
 		entry := base.tables.SiteByID(c.id)
 		if entry == nil || base.sites[entry.Index].source == c.source {
 			return false

@@ -104,6 +104,8 @@ func (c *claimed) checkBinding(b *binding.SiteBinding) error {
 		return fmt.Errorf("sites of this source may have no wildcard host names (allow wildcards)")
 	case b.Host != "" && c.hosts != nil && !slices.ContainsFunc(c.hosts, func(pattern string) bool { return covers(pattern, b.Host) }):
 		return fmt.Errorf("host %s is not one that sites of this source may use (allow hosts)", b.Host)
+	case b.Flags&binding.FlagCentralStore != 0 && c.certificates != nil && !slices.Contains(c.certificates, centralStoreName):
+		return fmt.Errorf("sites of this source may not take their certificates from the central store (allow certificates %q)", centralStoreName)
 	case b.Certificate != "" && c.certificates != nil && !slices.Contains(c.certificates, b.Certificate):
 		return fmt.Errorf("certificate %q is not one that sites of this source may name (allow certificates)", b.Certificate)
 	}

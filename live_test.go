@@ -573,3 +573,16 @@ func TestLiveLogIsShortened(t *testing.T) {
 	l.serves("a.test", "default 10")
 	refusedLoad(t, l.Server, "less than an hour", strings.Replace(l.config(""), "keep_log 2h", "keep_log 59m", 1), "less than an hour")
 }
+
+// TestLiveAllow: a narrower allow holds for the central store as well.
+func TestLiveAllow(t *testing.T) {
+	l := startLive(t, "allow {\ncertificates wild.test\nhosts *.inside.test\n}", fmt.Sprintf("central_store %q", t.TempDir()))
+	row := func(host, more string) string {
+		return fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:%s"%s}]}`, l.secure, host, more)
+	}
+	l.refused(422, "PUT", "sites/10", row("a.inside.test", `,"flags":3`), "central store")
+	l.refused(422, "PUT", "sites/10", row("a.inside.test", `,"flags":1,"certificate":"other.test"`), "allow certificates")
+	l.refused(422, "PUT", "sites/10", row("a.outside.test", `,"flags":1,"certificate":"wild.test"`), "allow hosts")
+	l.refused(422, "PUT", "sites/10", row("inside.test", `,"flags":1,"certificate":"wild.test"`), "allow hosts")
+	l.want(201, "PUT", "sites/10", row("a.inside.test", `,"flags":1,"certificate":"wild.test"`))
+}

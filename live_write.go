@@ -170,13 +170,25 @@ func (s *liveSource) letGo(rows []sites.Change) {
 // maxHeldTries bounds how many rows that are held back are tried after a change.
 const maxHeldTries = 100
 
+// nextHeld returns the rows that are held back and whose turn it is to be tried: all in
+// turn, some after each change.
+func (s *liveSource) nextHeld() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := sortedKeys(s.held)
+	first, _ := slices.BinarySearch(ids, s.tried+1)
+	ids = slices.Concat(ids[first:], ids[:first])
+	ids = ids[:min(len(ids), maxHeldTries)]
+	if len(ids) > 0 {
+		s.tried = ids[len(ids)-1]
+	}
+	return ids
+}
+
 // tryHeldBack shows rows that were held back, if what was in their way has gone.
 func (a *App) tryHeldBack(source *liveSource) {
-	source.mu.Lock()
-	ids := sortedKeys(source.held)
-	source.mu.Unlock()
 	var rows []configured
-	for _, id := range ids[:min(len(ids), maxHeldTries)] {
+	for _, id := range source.nextHeld() {
 		row, ok, err := source.follower.Row(id)
 		if err != nil || !ok {
 			continue
