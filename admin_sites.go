@@ -249,6 +249,9 @@ func (q *writeRequest) understandMany() error {
 		if err := decoder.Decode(&list); err != nil {
 			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "%v", jsonError(err))
 		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is more than one JSON array")
+		}
 	} else {
 		for len(list) <= maxWriteChanges {
 			var c adminapi.Change
@@ -367,15 +370,12 @@ func (a *App) freeID(source *liveSource) (uint32, error) {
 		last = max(last, entry.ID)
 	}
 	for _, other := range a.live {
-		if other != source {
-			other.follower.mu.Lock()
+		if other != source { // whose lock is not ours to wait for
+			last = max(last, other.follower.highest.Load())
 		}
-		for id := range other.follower.revision {
-			last = max(last, id)
-		}
-		if other != source {
-			other.follower.mu.Unlock()
-		}
+	}
+	for id := range source.follower.revision {
+		last = max(last, id)
 	}
 	if last == 1<<32-1 {
 		return 0, refuseWrite(http.StatusConflict, codeConflict, nil, "no id is left after the highest one: name a free one")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,9 +51,16 @@ type follower struct {
 	owner    *App       // the configuration that serves the rows
 	revision map[uint32]uint64
 	head     sites.Head
+	highest  atomic.Uint32 // id that there was since the table is open
 
 	watching sync.Mutex
 	watchers []chan sites.Revision
+}
+
+// note takes note of a row. The caller holds the mutex, or has the follower alone.
+func (f *follower) note(id uint32, revision uint64) {
+	f.revision[id] = revision
+	f.highest.Store(max(f.highest.Load(), id))
 }
 
 // Destruct implements caddy.Destructor.
@@ -75,7 +83,7 @@ func openFollower(ctx context.Context, module sites.Source, onlyOpen bool) (*fol
 		}
 		f := &follower{Table: table, revision: make(map[uint32]uint64)}
 		if f.head, err = table.Head(); err == nil {
-			err = table.Rows(func(row sites.Row) error { f.revision[row.ID] = row.Revision; return nil })
+			err = table.Rows(func(row sites.Row) error { f.note(row.ID, row.Revision); return nil })
 		}
 		if err != nil {
 			_ = table.Close()
@@ -266,6 +274,9 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 		return base
 	}
 	next, _, err := a.derive(base, rows, nil, nowhere)
+	if err == nil {
+		err = next.stopsNobody(base)
+	}
 	switch {
 	case err == nil:
 		return next
@@ -275,6 +286,26 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 	}
 	half := len(rows) / 2
 	return a.addRows(a.addRows(base, rows[:half], hold), rows[half:], hold)
+}
+
+// stopsNobody refuses rows that would stop another site, or themselves, by a binding
+// that both have: first_wins is for the sites of the configuration among themselves.
+func (sn *snapshot) stopsNobody(before *snapshot) error {
+	if !sn.app.options.firstWins {
+		return nil // it would be a conflict
+	}
+	for _, entry := range sn.tables.Sites() {
+		if entry.State.Code == 0 {
+			continue
+		}
+		if old := before.tables.SiteByID(entry.ID); old == nil || old.State.Code == 0 {
+			return &binding.ConflictError{Findings: []binding.Finding{{
+				Severity: binding.Error, Code: codeConflict, Site: entry.ID,
+				Message: siteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
+			}}}
+		}
+	}
+	return nil
 }
 
 func nowhere(uint32) string { return "" }

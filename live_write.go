@@ -117,7 +117,8 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 		case r.deleted:
 			delete(follower.revision, r.id)
 		default:
-			follower.revision[r.id], r.revision = head.Revision, head.Revision
+			follower.note(r.id, head.Revision)
+			r.revision = head.Revision
 		}
 	}
 	next := plan.next
@@ -244,6 +245,9 @@ func (a *App) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
 	}
 	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
 	next, simple, err := a.derive(a.now(), plan.shown, plan.removed, nowhere)
+	if err == nil {
+		err = next.stopsNobody(a.now())
+	}
 	if err == nil {
 		err = next.servesAll(plan.shown)
 	}

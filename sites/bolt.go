@@ -32,7 +32,7 @@ type Bolt struct {
 
 // CaddyModule returns the Caddy module information.
 func (*Bolt) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: Namespace + ".bolt", New: func() caddy.Module { return new(Bolt) }}
+	return caddy.ModuleInfo{ID: "iis.sites.bolt", New: func() caddy.Module { return new(Bolt) }}
 }
 
 // Provision understands the settings. It opens nothing.

@@ -20,7 +20,7 @@ type File struct {
 
 // CaddyModule returns the Caddy module information.
 func (*File) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: Namespace + ".file", New: func() caddy.Module { return new(File) }}
+	return caddy.ModuleInfo{ID: "iis.sites.file", New: func() caddy.Module { return new(File) }}
 }
 
 // Validate wants the path.
