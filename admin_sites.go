@@ -198,10 +198,7 @@ func (q *writeRequest) sourceIn(app *App) (*liveSource, error) {
 	}
 	for _, source := range app.live {
 		for i := range q.write.changes {
-			source.follower.mu.Lock()
-			_, has := source.follower.revision[q.write.changes[i].ID]
-			source.follower.mu.Unlock()
-			if has {
+			if _, has := source.follower.revisionOf(q.write.changes[i].ID); has {
 				return source, nil
 			}
 		}
@@ -312,10 +309,8 @@ func (q *writeRequest) understandRevert(rest string) error {
 		return refuseWrite(http.StatusNotFound, codeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
 	}
 	q.named = source.Name
-	source.follower.mu.Lock()
-	defer source.follower.mu.Unlock()
 	for _, c := range list[0].Changes {
-		current := source.follower.revision[c.ID]
+		current, _ := source.follower.revisionOf(c.ID)
 		change := siteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
 		if c.Before == nil {
 			change.Op = adminapi.OpDelete
@@ -468,12 +463,11 @@ func (sn *snapshot) sourcesView(query) (any, error) {
 	}
 	for _, source := range sn.app.live {
 		f := source.follower
-		f.mu.Lock()
+		head, rows := f.size()
 		shown := adminapi.Source{
 			Name: source.Name, Kind: strings.TrimPrefix(string(source.module.CaddyModule().ID), sites.Namespace+"."), Writable: true,
-			Sites: len(f.revision), ID: f.head.Source, Revision: f.head.Revision, Mark: f.head.Mark,
+			Sites: rows, ID: head.Source, Revision: head.Revision, Mark: head.Mark,
 		}
-		f.mu.Unlock()
 		source.mu.Lock()
 		shown.HeldBack = len(source.held)
 		source.mu.Unlock()

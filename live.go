@@ -47,8 +47,12 @@ type heldBack struct {
 type follower struct {
 	sites.Table
 
-	mu       sync.Mutex // held by who writes, or takes the table over
-	owner    *App       // the configuration that serves the rows
+	mu    sync.Mutex // held by who writes, or takes the table over
+	owner *App       // the configuration that serves the rows
+
+	// What is known of the table. It is changed by who holds mu as well, and read by
+	// who holds either. Held for moments only: nobody may wait for another source.
+	known    sync.Mutex
 	revision map[uint32]uint64
 	head     sites.Head
 	highest  atomic.Uint32 // id that there was since the table is open
@@ -57,10 +61,25 @@ type follower struct {
 	watchers []chan sites.Revision
 }
 
-// note takes note of a row. The caller holds the mutex, or has the follower alone.
+// note takes note of a row. The caller holds both locks, or has the follower alone.
 func (f *follower) note(id uint32, revision uint64) {
 	f.revision[id] = revision
 	f.highest.Store(max(f.highest.Load(), id))
+}
+
+// revisionOf returns the revision of a row, if there is one.
+func (f *follower) revisionOf(id uint32) (revision uint64, ok bool) {
+	f.known.Lock()
+	defer f.known.Unlock()
+	revision, ok = f.revision[id]
+	return revision, ok
+}
+
+// size returns the newest revision, and how many rows there are.
+func (f *follower) size() (head sites.Head, rows int) {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.head, len(f.revision)
 }
 
 // Destruct implements caddy.Destructor.
@@ -148,7 +167,7 @@ func (a *App) projectOpen() error {
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
-		if err := source.refuseLosses(); err != nil {
+		if err := source.refuseLosses(a.now()); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 	}
@@ -156,7 +175,7 @@ func (a *App) projectOpen() error {
 }
 
 // refuseLosses refuses a configuration that cannot show what the one before shows.
-func (s *liveSource) refuseLosses() error {
+func (s *liveSource) refuseLosses(next *snapshot) error {
 	s.follower.mu.Lock()
 	owner := s.follower.owner
 	s.follower.mu.Unlock()
@@ -164,10 +183,22 @@ func (s *liveSource) refuseLosses() error {
 		return nil
 	}
 	var errs errorList
-	for _, id := range sortedKeys(s.held) {
-		if shown := owner.now().tables.SiteByID(id); shown != nil && owner.now().sites[shown.Index].source == s.Name {
-			errs.add("the running configuration serves "+siteLabel(id, s.held[id].name)+", and this one cannot", "%s", s.held[id].reason)
+	before := owner.now()
+	for _, entry := range before.tables.Sites() {
+		if before.sites[entry.Index].source != s.Name || lost(entry) != nil {
+			continue
 		}
+		var reason string
+		if held, ok := s.heldRow(entry.ID); ok {
+			reason = held.reason
+		} else if shown := next.tables.SiteByID(entry.ID); shown == nil {
+			continue // it was deleted meanwhile
+		} else if err := lost(shown); err != nil {
+			reason = err.Error()
+		} else {
+			continue
+		}
+		errs.add("the running configuration serves "+siteLabel(entry.ID, entry.Name)+", and this one cannot", "%s", reason)
 	}
 	return errs.err()
 }
@@ -299,16 +330,35 @@ func (sn *snapshot) stopsNobody(before *snapshot) error {
 			continue
 		}
 		if old := before.tables.SiteByID(entry.ID); old == nil || old.State.Code == 0 {
-			return &binding.ConflictError{Findings: []binding.Finding{{
-				Severity: binding.Error, Code: codeConflict, Site: entry.ID,
-				Message: siteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
-			}}}
+			return stoppedError(entry)
 		}
 	}
 	return nil
 }
 
+func stoppedError(entry *binding.SiteEntry) error {
+	return &binding.ConflictError{Findings: []binding.Finding{{
+		Severity: binding.Error, Code: codeConflict, Site: entry.ID,
+		Message: siteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
+	}}}
+}
+
 func nowhere(uint32) string { return "" }
+
+// lost says what of a site is not served as it asks for: without a certificate, or
+// since it is stopped because another one has a binding of it.
+func lost(entry *binding.SiteEntry) error {
+	if entry.State.Code != 0 {
+		return stoppedError(entry)
+	}
+	for i := range entry.Bindings {
+		b := &entry.Bindings[i]
+		if b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 && b.Record == nil {
+			return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", siteLabel(entry.ID, entry.Name), b.Binding)
+		}
+	}
+	return nil
+}
 
 // hold notes that a row is not served.
 func (s *liveSource) hold(id uint32, cfg *Site, err error) {
@@ -369,8 +419,9 @@ func (a *App) passes(source *liveSource, c *configured) error {
 }
 
 // takeSourcesOver makes this configuration the one that serves the rows. What was
-// written since it looked at them, it takes now.
-func (a *App) takeSourcesOver() {
+// written since it looked at them, it takes now. Nobody writes until the function that
+// it returns is called, when the configuration serves: what is acknowledged is served.
+func (a *App) takeSourcesOver() (release func()) {
 	for _, source := range a.live {
 		source.follower.mu.Lock()
 		source.follower.owner = a
@@ -379,11 +430,15 @@ func (a *App) takeSourcesOver() {
 				a.logger.Error("cannot take over what was written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))
 			}
 		}
-		source.follower.mu.Unlock()
-		a.logHeldBack(source)
 	}
-	if len(a.live) > 0 {
-		go a.trimLogs()
+	return func() {
+		for _, source := range a.live {
+			source.follower.mu.Unlock()
+			a.logHeldBack(source)
+		}
+		if len(a.live) > 0 {
+			go a.trimLogs()
+		}
 	}
 }
 
@@ -424,6 +479,8 @@ func (a *App) catchUp(source *liveSource) error {
 	}
 	removed := sortedKeys(known)
 	slices.Sort(changed)
+	source.letGo(changed...)
+	source.letGoMissing()
 	rows := make([]configured, 0, len(changed))
 	for _, id := range changed {
 		row, ok, err := source.follower.Row(id)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 )
 
 // maxDocument bounds a row.
@@ -19,7 +20,7 @@ func canonicalDocument(raw []byte) (json.RawMessage, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	value, err := decodeOnce(decoder)
+	value, err := decodeOnce(decoder, maxDepth)
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +40,24 @@ func canonicalDocument(raw []byte) (json.RawMessage, error) {
 	if err := encoder.Encode(object); err != nil {
 		return nil, err
 	}
+	if buf.Len() > maxDocument+1 { // with the line's end
+		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", buf.Len()-1, maxDocument)
+	}
 	return bytes.TrimSpace(buf.Bytes()), nil
 }
 
+// maxDepth bounds how deep objects and lists are in each other.
+const maxDepth = 100
+
+// fieldName is the form of names: encoding/json takes Name for name as well, and
+// another reader may not.
+var fieldName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
 // decodeOnce decodes a value in which no key is there twice.
-func decodeOnce(decoder *json.Decoder) (any, error) {
+func decodeOnce(decoder *json.Decoder, depth int) (any, error) {
+	if depth == 0 {
+		return nil, fmt.Errorf("objects and lists are in each other more than %d deep", maxDepth)
+	}
 	token, err := decoder.Token()
 	if err != nil {
 		return nil, syntaxError(err)
@@ -60,7 +74,10 @@ func decodeOnce(decoder *json.Decoder) (any, error) {
 			if _, twice := object[key]; twice {
 				return nil, fmt.Errorf("%q is there twice", key)
 			}
-			if object[key], err = decodeOnce(decoder); err != nil {
+			if !fieldName.MatchString(key) {
+				return nil, fmt.Errorf("%q is no field: names are in lower case", key)
+			}
+			if object[key], err = decodeOnce(decoder, depth-1); err != nil {
 				return nil, err
 			}
 		}
@@ -69,7 +86,7 @@ func decodeOnce(decoder *json.Decoder) (any, error) {
 	case json.Delim('['):
 		list := []any{}
 		for decoder.More() {
-			item, err := decodeOnce(decoder)
+			item, err := decodeOnce(decoder, depth-1)
 			if err != nil {
 				return nil, err
 			}

@@ -63,10 +63,9 @@ func TestLiveFirstWins(t *testing.T) {
 func TestLiveLostCertificate(t *testing.T) {
 	l := startLive(t, "", "")
 	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
-	without := strings.Replace(l.config(""), "certificate wild.test", "flags 0", 1)
-	if err := l.Load(without); err == nil {
-		t.Error("a load that takes the certificate of a served site was not refused")
-	}
+	endpoint := fmt.Sprintf("endpoint *:%d {\n\t\t\t\tcertificate wild.test\n\t\t\t}", l.secure)
+	without := strings.Replace(l.config(""), endpoint, "", 1)
+	refusedLoad(t, l.Server, "without the certificate of the endpoint", without, `site 10 "A"`, "no certificate")
 	l.serves("a.test", "default 10")
 }
 
@@ -106,6 +105,28 @@ func TestLiveTwoSources(t *testing.T) {
 	l.serves("a.test", "default 900")
 }
 
+// TestLiveRequests: what is not understood changes nothing.
+func TestLiveRequests(t *testing.T) {
+	l := startLive(t, "", "")
+	for _, c := range []struct {
+		status             int
+		method, path, body string
+		mentions           string
+	}{
+		{422, "PUT", "sites/11", `{"Name":"x"}`, "Name"},
+		{422, "PUT", "sites/11", `{"name":"x","Name":"y"}`, "Name"},
+		{422, "PUT", "sites/11", `{"bindings":[{"Protocol":"http"}]}`, "Protocol"},
+		{422, "POST", "changes", fmt.Sprintf(`[{"op":"put","id":11,"site":%s}] x`, l.site("A", "a.test")), "more than one"},
+		{422, "POST", "changes", fmt.Sprintf(`[{"op":"put","id":11,"site":%s}] []`, l.site("A", "a.test")), "more than one"},
+	} {
+		l.refused(c.status, c.method, c.path, c.body, c.mentions)
+	}
+	l.want(400, "PUT", "sites/11?dry_run=yes", l.site("A", "a.test"))
+	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
+	l.serves("a.test", "")
+	l.serves("b.test", "default 11")
+}
+
 // TestLiveOrdinaryPort: rows share a port with an ordinary site of Caddy, and take
 // none of its hosts.
 func TestLiveOrdinaryPort(t *testing.T) {
@@ -137,4 +158,79 @@ func TestLiveOrdinaryPort(t *testing.T) {
 	}
 	taken := l.config("") + fmt.Sprintf("\nhttp://a.test:%d {\nrespond ordinary\n}\n", l.plain)
 	refusedLoad(t, l.Server, "a host of a served row", taken, "site 10")
+}
+
+// TestLiveWritesDuringLoads: what is acknowledged while configurations are loaded is
+// served from then on, by whichever of them; what is deleted is not.
+func TestLiveWritesDuringLoads(t *testing.T) {
+	l := startLive(t, "", "")
+	document := func(id, n int) string {
+		return l.site(fmt.Sprintf("n%d", n), fmt.Sprintf("h%d.test", id), `"template":"page"`)
+	}
+	get := func(id int) string {
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: fmt.Sprintf("h%d.test", id), Plain: true})
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		return answer.Body
+	}
+	const writers, first = 3, 100
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	wanted := make([]map[int]string, writers) // what a host is to answer, by site
+	for w := range writers {
+		wanted[w] = make(map[int]string)
+		all.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := first + n%40*writers + w
+				method, body, answer := http.MethodPut, document(id, n), fmt.Sprintf("%d n%d", id, n)
+				if n%7 == 6 {
+					method, body, answer = http.MethodDelete, "", ""
+					if wanted[w][id] == "" {
+						continue
+					}
+				}
+				var e adminapi.WriteError
+				switch status := l.ask(method, fmt.Sprint("sites/", id), body, &e); status {
+				case 200, 201, 204:
+					wanted[w][id] = answer
+				case 503: // certainly not done
+					continue
+				default:
+					t.Errorf("site %d: %d %+v", id, status, e)
+				}
+				if got := get(id); got != answer && (answer != "" || strings.HasPrefix(got, fmt.Sprint(id, " "))) {
+					t.Errorf("site %d: acknowledged, and then %q instead of %q", id, got, answer)
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		if err := l.Load(l.config(map[bool]string{true: "log_sni"}[i%2 == 0])); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	all.Wait()
+	check := func(when string) {
+		t.Helper()
+		for _, sites := range wanted {
+			for id, answer := range sites {
+				if got := get(id); got != answer && (answer != "" || strings.HasPrefix(got, fmt.Sprint(id, " "))) {
+					t.Errorf("%s, site %d: %q instead of %q", when, id, got, answer)
+				}
+			}
+		}
+	}
+	check("after the loads")
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	check("after a restart")
 }

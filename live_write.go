@@ -109,6 +109,7 @@ func (a *App) writeSites(source *liveSource, w *siteWrite) (sites.Head, []writte
 // publishWrite serves what has been written.
 func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot, head sites.Head) {
 	follower := source.follower
+	follower.known.Lock()
 	follower.head = head
 	for i := range plan.results {
 		r := &plan.results[i]
@@ -121,6 +122,7 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 			r.revision = head.Revision
 		}
 	}
+	follower.known.Unlock()
 	next := plan.next
 	if next.state != before.state {
 		next.countPorts(before)
@@ -134,7 +136,9 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 			before.forgetSite(row.ID)
 		}
 	}
-	source.letGo(plan.rows)
+	for _, row := range plan.rows {
+		source.letGo(row.ID)
+	}
 	source.tell()
 	a.policies.keep(next.records)
 	a.tryHeldBack(source)
@@ -160,11 +164,22 @@ func (s *liveSource) tell() {
 }
 
 // letGo forgets why rows were held back that have been written.
-func (s *liveSource) letGo(rows []sites.Change) {
+func (s *liveSource) letGo(ids ...uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, row := range rows {
-		delete(s.held, row.ID)
+	for _, id := range ids {
+		delete(s.held, id)
+	}
+}
+
+// letGoMissing forgets rows that were held back and are gone.
+func (s *liveSource) letGoMissing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.held {
+		if _, there := s.follower.revisionOf(id); !there {
+			delete(s.held, id)
+		}
 	}
 }
 
@@ -214,7 +229,7 @@ func (a *App) tryHeldBack(source *liveSource) {
 	}
 	for i := range rows {
 		if still[rows[i].id] == nil {
-			source.letGo([]sites.Change{{ID: rows[i].id}})
+			source.letGo(rows[i].id)
 		}
 	}
 }
@@ -290,7 +305,7 @@ func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) err
 	plan.results = append(plan.results, result)
 	plan.rows = append(plan.rows, sites.Change{ID: c.ID, Document: document})
 	if document == nil {
-		if _, held := source.heldRow(c.ID); !held {
+		if a.now().tables.SiteByID(c.ID) != nil { // ownedBy knows whose
 			plan.removed = append(plan.removed, c.ID)
 		}
 		return nil
@@ -315,6 +330,11 @@ func nameOf(cfg *Site) string {
 
 // ownedBy refuses to change a site that is not the source's.
 func (a *App) ownedBy(source *liveSource, c *siteChange) error {
+	for _, other := range a.live {
+		if _, has := other.follower.revisionOf(c.ID); has && other != source {
+			return refuseWrite(http.StatusConflict, codeOtherSource, c, "site %d is one of %s, not of %s", c.ID, other.Name, source.Name)
+		}
+	}
 	entry := a.now().tables.SiteByID(c.ID)
 	if entry == nil {
 		return nil
@@ -367,21 +387,11 @@ func (c *siteChange) condition(source *liveSource, row sites.Row, there bool) er
 	return nil
 }
 
-// servesAll refuses sites that would not be served as they ask for: without a
-// certificate, or stopped since another one has a binding of theirs.
+// servesAll refuses sites that would not be served as they ask for.
 func (sn *snapshot) servesAll(list []configured) error {
 	for i := range list {
-		entry := sn.tables.SiteByID(list[i].id)
-		if entry.State.Code != 0 {
-			return &binding.ConflictError{Findings: []binding.Finding{{
-				Severity: binding.Error, Code: codeConflict, Site: entry.ID, Message: siteLabel(entry.ID, entry.Name) + ": " + entry.State.Reason,
-			}}}
-		}
-		for j := range entry.Bindings {
-			b := &entry.Bindings[j]
-			if b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 && b.Record == nil {
-				return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", siteLabel(entry.ID, entry.Name), b.Binding)
-			}
+		if err := lost(sn.tables.SiteByID(list[i].id)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -24,16 +24,14 @@ func (a *App) collectSources(ch chan<- prometheus.Metric) {
 		if f == nil {
 			continue // it is not open yet
 		}
-		f.mu.Lock()
-		revision, count := f.head.Revision, len(f.revision)
-		f.mu.Unlock()
+		head, count := f.size()
 		source.mu.Lock()
 		held := len(source.held)
 		source.mu.Unlock()
 		gauge := func(desc *prometheus.Desc, value float64) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, source.Name)
 		}
-		gauge(descSourceRevision, float64(revision))
+		gauge(descSourceRevision, float64(head.Revision))
 		gauge(descSourceSites, float64(count))
 		gauge(descSourceHeldBack, float64(held))
 	}

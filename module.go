@@ -341,7 +341,9 @@ func (a *App) commit() {
 	a.settle()
 	// Once more: the configuration before may have dropped counters meanwhile.
 	a.now().countPorts(nil)
+	release := a.takeSourcesOver()
 	fronts.Commit(a.now().state)
+	release()
 	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
@@ -349,7 +351,6 @@ func (a *App) commit() {
 			starter.Commit()
 		}
 	}
-	a.takeSourcesOver()
 	go a.followAutos()
 	a.examine()
 	a.followSitesFile()
