@@ -1,0 +1,130 @@
+package caddyiis_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	caddyiis "github.com/caddy-iis/caddy-iis"
+)
+
+// TestMergePatchExamples: those of RFC 7396, appendix A, in which document and patch
+// are objects. Other patches would replace a site by something else, and are refused.
+func TestMergePatchExamples(t *testing.T) {
+	for _, c := range []struct{ document, patch, want string }{
+		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
+		{`{"a":"b"}`, `{"a":null}`, `{}`},
+		{`{"a":"b","b":"c"}`, `{"a":null}`, `{"b":"c"}`},
+		{`{"a":["b"]}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"c"}`, `{"a":["b"]}`, `{"a":["b"]}`},
+		{`{"a":{"b":"c"}}`, `{"a":{"b":"d","c":null}}`, `{"a":{"b":"d"}}`},
+		{`{"a":[{"b":"c"}]}`, `{"a":[1]}`, `{"a":[1]}`},
+		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`},
+		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
+	} {
+		if got, err := caddyiis.MergePatch([]byte(c.document), []byte(c.patch)); err != nil || string(got) != c.want {
+			t.Errorf("%s with %s: got %s, %v, want %s", c.document, c.patch, got, err, c.want)
+		}
+	}
+	for _, patch := range []string{`["c"]`, `null`, `"bar"`, `1`, ``, `{"a":1}{}`, `{"a":1,"a":2}`, `{"id":7}`} {
+		if got, err := caddyiis.MergePatch([]byte(`{"a":"foo"}`), []byte(patch)); err == nil {
+			t.Errorf("the patch %s: got %s", patch, got)
+		}
+	}
+}
+
+// TestCanonicalDocumentLimits: what would not be read alike, or is too much, is refused.
+func TestCanonicalDocumentLimits(t *testing.T) {
+	deep := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
+	for text, ok := range map[string]bool{
+		deep(99): true, deep(100): false, deep(30_000): false,
+		`{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`:    true,
+		`{"a":"` + strings.Repeat("x", 64<<10-7) + `"}`:    false,
+		`{"a":"` + strings.Repeat("\u2028", 20_000) + `"}`: false, // written it is longer
+		`{"A":1}`: false, `{"a":{"ſ":1}}`: false, `{"":1}`: false,
+	} {
+		if _, err := caddyiis.CanonicalDocument([]byte(text)); (err == nil) != ok {
+			t.Errorf("%.40s (%d bytes): %v", text, len(text), err)
+		}
+	}
+}
+
+func decodedNumbers(t *testing.T, raw []byte) any {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatalf("%q: %v", raw, err)
+	}
+	return value
+}
+
+// FuzzCanonicalDocument: a canonical document says what encoding/json reads in the
+// original, is the canonical form of itself, and whatever is not JSON is refused.
+func FuzzCanonicalDocument(f *testing.F) {
+	for _, seed := range []string{`{}`, `{"b":1.50,"a":[null,true,"<&>\u2028"],"c":{"d":1e400}}`, `{"a":1,"a":2}`, `{"A":1}`, `{"id":1}`, `[]`, `{"a":`, "{\"a\":\"\xff\"}", `{} x`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		canonical, err := caddyiis.CanonicalDocument(raw)
+		if err != nil {
+			return
+		}
+		if !json.Valid(raw) {
+			t.Fatalf("%q is no JSON, and is accepted", raw)
+		}
+		if got, want := decodedNumbers(t, canonical), decodedNumbers(t, raw); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q became %q", raw, canonical)
+		}
+		again, err := caddyiis.CanonicalDocument(canonical)
+		if err != nil || !bytes.Equal(again, canonical) {
+			t.Errorf("%q is canonical, and then %q, %v", canonical, again, err)
+		}
+	})
+}
+
+// rfc7396 is the algorithm as section 2 of the RFC writes it.
+func rfc7396(target, patch any) any {
+	changes, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	result := make(map[string]any)
+	if object, ok := target.(map[string]any); ok {
+		for name, value := range object {
+			result[name] = value
+		}
+	}
+	for name, value := range changes {
+		if value == nil {
+			delete(result, name)
+		} else {
+			result[name] = rfc7396(result[name], value)
+		}
+	}
+	return result
+}
+
+// FuzzMergePatch compares with the algorithm of the RFC.
+func FuzzMergePatch(f *testing.F) {
+	f.Add([]byte(`{"a":{"b":"c"},"d":[1]}`), []byte(`{"a":{"b":null,"e":{"f":null}},"d":{"g":1}}`))
+	f.Add([]byte(`{"a":1}`), []byte(`{"a":{"b":null}}`))
+	f.Add([]byte(`{}`), []byte(`null`))
+	f.Fuzz(func(t *testing.T, document, patch []byte) {
+		row, err := caddyiis.CanonicalDocument(document)
+		if err != nil {
+			return
+		}
+		got, err := caddyiis.MergePatch(row, patch)
+		if err != nil {
+			return
+		}
+		if want := rfc7396(decodedNumbers(t, row), decodedNumbers(t, patch)); !reflect.DeepEqual(decodedNumbers(t, got), want) {
+			t.Errorf("%s with %s: got %s, want %v", row, patch, got, want)
+		}
+	})
+}
