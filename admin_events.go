@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -63,10 +61,9 @@ func serveEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	named := &writeRequest{named: q.get("source"), write: new(siteWrite)}
-	source, err := named.sourceIn(app)
+	source, err := app.askedSource(q)
 	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+		return err
 	}
 	events, stop := source.follower.watch()
 	defer stop()

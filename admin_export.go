@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -22,10 +20,9 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	named := &writeRequest{named: q.get("source"), write: new(siteWrite)}
-	source, err := named.sourceIn(app)
+	source, err := app.askedSource(q)
 	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+		return err
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	buffered := bufio.NewWriter(w)

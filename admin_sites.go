@@ -161,7 +161,7 @@ func (q *writeRequest) lock() (*follower, error) {
 		return nil, err
 	}
 	for range 10 {
-		if q.source, err = q.sourceIn(app); err != nil {
+		if q.source, err = app.sourceFor(q.named, q.write.changes); err != nil {
 			return nil, err
 		}
 		q.app = app
@@ -180,30 +180,40 @@ func (q *writeRequest) lock() (*follower, error) {
 	return nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration is being replaced: ask again")
 }
 
-// sourceIn finds the source: the one that is named, that of the site, or the first.
-func (q *writeRequest) sourceIn(app *App) (*liveSource, error) {
+// sourceFor finds a source: the one that is named, that of the first site that one has,
+// or the first.
+func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error) {
 	var names []string
-	for _, source := range app.live {
-		if source.Name == q.named {
+	for _, source := range a.live {
+		if source.Name == named {
 			return source, nil
 		}
 		names = append(names, source.Name)
 	}
 	switch {
-	case q.named != "" && len(names) > 0:
-		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", q.named, expected(names))
+	case named != "" && len(names) > 0:
+		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", named, expected(names))
 	case len(names) == 0:
 		return nil, refuseWrite(http.StatusMethodNotAllowed, codeConfigured, nil,
 			"no source of sites can be written: add sites_from bolt to the iis option, or change sites through /config/apps/iis")
 	}
-	for _, source := range app.live {
-		for i := range q.write.changes {
-			if _, has := source.follower.revisionOf(q.write.changes[i].ID); has {
+	for _, source := range a.live {
+		for i := range changes {
+			if _, has := source.follower.revisionOf(changes[i].ID); has {
 				return source, nil
 			}
 		}
 	}
-	return app.live[0], nil
+	return a.live[0], nil
+}
+
+// askedSource finds the source that a question is about.
+func (a *App) askedSource(q query) (*liveSource, error) {
+	source, err := a.sourceFor(q.get("source"), nil)
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	}
+	return source, nil
 }
 
 // understand reads what is to be changed.
@@ -297,7 +307,7 @@ func (q *writeRequest) understandRevert(rest string) error {
 	if err != nil {
 		return err
 	}
-	source, err := q.sourceIn(app)
+	source, err := app.sourceFor(q.named, q.write.changes)
 	if err != nil {
 		return err
 	}
@@ -488,10 +498,9 @@ func (sn *snapshot) revisionsView(q query) (any, error) {
 			return nil, apiError(http.StatusBadRequest, "after: %q is not the next of another page", after)
 		}
 	}
-	named := &writeRequest{named: q.get("source"), write: new(siteWrite)}
-	source, err := named.sourceIn(sn.app)
+	source, err := sn.app.askedSource(q)
 	if err != nil {
-		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+		return nil, err
 	}
 	list, err := source.follower.Log(below, limit)
 	if err != nil {

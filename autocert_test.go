@@ -179,7 +179,7 @@ func TestAutoRace(t *testing.T) {
 // client; the endpoint's certificate serves meanwhile.
 func TestAutoFailure(t *testing.T) {
 	port := ts.FreePort(t)
-	startIIS(t, certificates(t, "endpoint.test")+"certificate auto {\nfor_bindings\non_demand\nissuer acme {\ndir https://127.0.0.1:1/none\n}\nmax_wait 5s\n}\n"+
+	s := startIIS(t, certificates(t, "endpoint.test")+"certificate auto {\nfor_bindings\non_demand\nissuer acme {\ndir https://127.0.0.1:1/none\n}\nmax_wait 5s\n}\n"+
 		fmt.Sprintf("endpoint *:%[1]d {\ncertificate endpoint.test\n}\nsite 1 S {\nbinding https *:%[1]d:fails.example.com {\nsni\ncertificate auto\n}\nrespond ok\n}\n", port))
 	for range 20 {
 		leaf, err := ts.Handshake(at("127.0.0.1", port), "fails.example.com")
@@ -189,6 +189,13 @@ func TestAutoFailure(t *testing.T) {
 	}
 	if lines := ts.Logs.Lines("no certificate for a host of a binding", "fails.example.com"); len(lines) != 1 {
 		t.Errorf("%d attempts: %v", len(lines), lines)
+	}
+	var findings adminapi.Page[adminapi.Finding]
+	s.AdminJSON("/iis/check", &findings)
+	if !slices.ContainsFunc(findings.Items, func(f adminapi.Finding) bool {
+		return f.Code == "certificate-not-obtained" && strings.Contains(f.Message, "fails.example.com")
+	}) {
+		t.Errorf("no finding: %+v", findings.Items)
 	}
 }
 

@@ -143,12 +143,7 @@ func TestOrdinaryInternationalHost(t *testing.T) {
 // out, and only that.
 func TestCentralStoreMisnamed(t *testing.T) {
 	dir, port := t.TempDir(), ts.FreePort(t)
-	if err := os.WriteFile(filepath.Join(dir, "case.test"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "CASE.test")); err == nil {
-		t.Skip("the file system does not tell upper from lower case")
-	}
+	needs.CaseSensitive(t, dir)
 	for i, file := range []string{"WWW.Example.test.PFX", "_.Below.test.pfx", decomposed + ".pfx"} {
 		replace(t, filepath.Join(dir, file), issue(t, int64(i+1), nil, "x.test").pfx(t, "secret"))
 	}

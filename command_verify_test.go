@@ -2,17 +2,10 @@ package caddyiis_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -191,41 +184,12 @@ func TestVerifyGivesUp(t *testing.T) {
 	}
 }
 
-// pair makes a certificate that is its own authority.
-func pair(t *testing.T, from, to time.Duration, names ...string) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(to), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
-}
-
 // TestVerifyClasses: each world has its class, its exit code and its cause.
 func TestVerifyClasses(t *testing.T) {
 	port, securePort, nobody := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
 	good, goodKey := ts.PEM(t, "www.contoso.test", "www.contoso.test")
-	expired, expiredKey := pair(t, -48*time.Hour, -24*time.Hour, "www.contoso.test")
-	early, earlyKey := pair(t, time.Hour, 2*time.Hour, "www.contoso.test")
+	expired, expiredKey := ts.PEMValid(t, -48*time.Hour, -24*time.Hour, "www.contoso.test")
+	early, earlyKey := ts.PEMValid(t, time.Hour, 2*time.Hour, "www.contoso.test")
 	other, otherKey := ts.PEM(t, "shop.contoso.test", "shop.contoso.test")
 	paths := filepath.Join(t.TempDir(), "paths.txt")
 	if err := os.WriteFile(paths, []byte("\ufeff# what is right\r\nhttp://www.contoso.test/ 404\r\n/missing 404\n"), 0o600); err != nil {

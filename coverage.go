@@ -18,6 +18,7 @@ import (
 const (
 	codeNameMismatch    = "certificate-name-mismatch"
 	codeNotThereYet     = "certificate-not-there-yet"
+	codeNotObtained     = "certificate-not-obtained"
 	codeLiteralPassword = "literal-password"
 	codeLegacyTLS       = "legacy-tls"
 	codeNotInStore      = "not-in-central-store"
@@ -82,7 +83,18 @@ func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 			})
 		}
 		certs := source.Current()
-		if _, auto := source.(*certsel.Auto); len(certs) == 0 && !auto {
+		auto, forBindings := source.(*certsel.Auto)
+		if forBindings {
+			failures := auto.Failures()
+			for _, host := range sortedKeys(failures) {
+				findings = append(findings, binding.Finding{
+					Severity: binding.Warning, Code: codeNotObtained,
+					Message: fmt.Sprintf("certificate %q has none for %s: %v", name, host, failures[host]),
+					Fix:     "see that the host leads to this server and that the issuer may issue for it; the next client is the reason for another attempt",
+				})
+			}
+		}
+		if len(certs) == 0 && !forBindings {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeNotThereYet,
 				Message: fmt.Sprintf("certificate %q is not there yet: until it is, clients get the certificate of the address and port", name),

@@ -3,6 +3,7 @@ package caddyiis_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -95,9 +96,7 @@ func rfc7396(target, patch any) any {
 	}
 	result := make(map[string]any)
 	if object, ok := target.(map[string]any); ok {
-		for name, value := range object {
-			result[name] = value
-		}
+		maps.Copy(result, object)
 	}
 	for name, value := range changes {
 		if value == nil {

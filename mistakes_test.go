@@ -26,7 +26,7 @@ func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := ts.PEM(t, "www.contoso.test", "www.contoso.test")
 	_, otherKey := ts.PEM(t, "other.contoso.test")
-	expired, expiredKey := pair(t, -48*time.Hour, -24*time.Hour, "www.contoso.test")
+	expired, expiredKey := ts.PEMValid(t, -48*time.Hour, -24*time.Hour, "www.contoso.test")
 	secret := filepath.Join(dir, "secret.key")
 	if err := os.WriteFile(secret, []byte("key"), 0o200); err != nil {
 		t.Fatal(err)

@@ -380,17 +380,20 @@ func (a *Auto) Current() []*tls.Certificate {
 	return certs
 }
 
-// Failure returns why the last attempt to obtain the certificate of a host failed,
-// nil if it did not or there was none.
-func (a *Auto) Failure(host string) error {
-	value, ok := a.entries.Load(host)
-	if !ok {
-		return nil
-	}
-	entry := value.(*autoEntry)
-	entry.mu.Lock()
-	defer entry.mu.Unlock()
-	return entry.err
+// Failures returns why the last attempt failed for hosts in memory, up to a bound.
+func (a *Auto) Failures() map[string]error {
+	const most = 20
+	failures := make(map[string]error)
+	a.entries.Range(func(key, value any) bool {
+		entry := value.(*autoEntry)
+		entry.mu.Lock()
+		defer entry.mu.Unlock()
+		if entry.err != nil {
+			failures[key.(string)] = entry.err
+		}
+		return len(failures) < most
+	})
+	return failures
 }
 
 // UnmarshalCaddyfile sets up the source from a certificate option. Syntax:

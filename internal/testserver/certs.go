@@ -25,7 +25,18 @@ func PEM(t testing.TB, commonName string, dnsNames ...string) (certFile, keyFile
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writePEM(t, key, commonName, dnsNames)
+	return writePEM(t, key, commonName, dnsNames, -time.Hour, 24*time.Hour)
+}
+
+// PEMValid is PEM with times from now on between which it is valid, for names of which
+// the first is the common name.
+func PEMValid(t testing.TB, from, to time.Duration, names ...string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePEM(t, key, names[0], names, from, to)
 }
 
 // RSAPEM is PEM with an RSA key.
@@ -35,17 +46,17 @@ func RSAPEM(t testing.TB, commonName string, dnsNames ...string) (certFile, keyF
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writePEM(t, key, commonName, dnsNames)
+	return writePEM(t, key, commonName, dnsNames, -time.Hour, 24*time.Hour)
 }
 
-func writePEM(t testing.TB, key crypto.Signer, commonName string, dnsNames []string) (certFile, keyFile string) {
+func writePEM(t testing.TB, key crypto.Signer, commonName string, dnsNames []string, from, to time.Duration) (certFile, keyFile string) {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      pkix.Name{CommonName: commonName},
 		DNSNames:     dnsNames,
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotBefore:    time.Now().Add(from),
+		NotAfter:     time.Now().Add(to),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -1,3 +1,7 @@
+//go:build unix
+
+// Elsewhere sockets cannot be shared: see share_other.go.
+
 package front
 
 import (
@@ -29,9 +33,6 @@ func joins(t *testing.T, network, addr string) bool {
 
 // Nobody gets a share of a port unless it is lent.
 func TestLend(t *testing.T) {
-	if !canShare {
-		t.Skip("sockets cannot be shared on this system")
-	}
 	m, port, other := newManager(t), freePort(t), freePort(t)
 	cur := install(t, m, newState("a", secure(netip.Addr{}, port), secure(netip.Addr{}, other)))
 	closed := func(when string) {
@@ -75,9 +76,6 @@ func TestLend(t *testing.T) {
 
 // Moving an address needs no loan that lasts.
 func TestMoveLendsForAMoment(t *testing.T) {
-	if !canShare {
-		t.Skip("sockets cannot be shared on this system")
-	}
 	m, port := newManager(t), freePort(t)
 	cur := install(t, m, newState("a", secure(netip.Addr{}, port)))
 	replace(t, m, cur, newState("b", secure(loopback2, port)))
