@@ -93,9 +93,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// actor says who makes a change: the subject of the client certificate of remote
-// administration, else local, and who the caller claims to be.
+// actor says who makes a change: a user of the manager page in this process, the
+// subject of the client certificate of remote administration, else local, and who the
+// caller claims to be.
 func actor(r *http.Request) string {
+	if user := adminapi.ActorOf(r.Context()); user != "" {
+		return printable(user) // no request from outside has a context with one
+	}
 	by := "local"
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		by = r.TLS.PeerCertificates[0].Subject.String()

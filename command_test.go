@@ -106,7 +106,7 @@ func (s *session) expand(text string) string {
 var (
 	numbers     = regexp.MustCompile(`\b[0-9]{5}\b`)
 	thumbprints = regexp.MustCompile(`\b[0-9A-F]{40}\b`)
-	dates       = regexp.MustCompile(`\b20\d\d-\d\d-\d\d\b`)
+	dates       = regexp.MustCompile(`\b20\d\d-\d\d-\d\d`)
 	timestamps  = regexp.MustCompile(`DATE[T ][0-9:.]+Z?`)
 	hashes      = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
 )

@@ -82,9 +82,9 @@ func (sn *snapshot) filtered(q query) ([]*binding.SiteEntry, error) {
 		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
 		case q.values["source"] != nil && q.get("source") != s.source:
 		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
-		case q.get("certificate") != "" && !sn.hasCertificate(entry, q.get("certificate")):
+		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
-			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }):
+			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
 		default:
 			found = append(found, entry)
 		}
@@ -96,9 +96,11 @@ func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
 	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return wanted(b.Host) })
 }
 
-// hasCertificate reports whether clients of a site get a certificate.
-func (sn *snapshot) hasCertificate(entry *binding.SiteEntry, name string) bool {
-	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return b.Record != nil && b.Record.Certificate == name })
+// hasCertificate reports whether clients of a site get a certificate with such a name.
+func (sn *snapshot) hasCertificate(entry *binding.SiteEntry, wanted func(string) bool) bool {
+	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool {
+		return b.Record != nil && b.Record.Certificate != "" && wanted(b.Record.Certificate)
+	})
 }
 
 // containsFold looks for a text in lower case. Names are ASCII mostly, and lists long.
@@ -136,7 +138,7 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 		s.Findings = append(s.Findings, showFinding(f))
 	}
 	for i := range entry.Bindings {
-		s.Bindings = append(s.Bindings, showBinding(&entry.Bindings[i]))
+		s.Bindings = append(s.Bindings, sn.showBinding(&entry.Bindings[i]))
 		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
@@ -147,7 +149,7 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 	return s
 }
 
-func showBinding(entry *binding.BindingEntry) adminapi.Binding {
+func (sn *snapshot) showBinding(entry *binding.BindingEntry) adminapi.Binding {
 	b := adminapi.Binding{
 		Protocol: entry.Protocol.String(),
 		Binding:  entry.Binding.String(),
@@ -156,8 +158,28 @@ func showBinding(entry *binding.BindingEntry) adminapi.Binding {
 	}
 	if entry.Record != nil {
 		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
+		b.NotAfter = sn.notAfter(entry.Record)
 	}
 	return b
+}
+
+// notAfter is when the certificate of a record ends, nil if there is none or more than
+// one.
+func (sn *snapshot) notAfter(record *binding.Record) *time.Time {
+	live := sn.records[record.Index]
+	if live == nil || live.source == nil {
+		return nil
+	}
+	certs := live.source.Current()
+	if len(certs) != 1 {
+		return nil
+	}
+	leaf := leafOf(certs[0])
+	if leaf == nil {
+		return nil
+	}
+	end := leaf.NotAfter.UTC()
+	return &end
 }
 
 // checkView shows all findings, the worst first.

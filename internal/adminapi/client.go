@@ -123,6 +123,10 @@ func (e *interruptedError) Unwrap() error { return e.err }
 type Error struct {
 	Status  int
 	Message string
+
+	// Refused has the rest of a refusal to change a site of a source, such as the
+	// site that it contradicts. It is empty in other answers.
+	Refused WriteError
 }
 
 // Error returns the reason that the server gives.
@@ -165,6 +169,9 @@ func (c *Client) request(ctx context.Context, method, path string, body []byte) 
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if actor := ActorOf(ctx); actor != "" {
+		req.Header.Set("Iis-Actor", actor)
+	}
 	return req, nil
 }
 
@@ -200,16 +207,14 @@ func transportError(ctx context.Context, err error) error {
 
 // refusal turns an error answer into an Error.
 func refusal(status int, content []byte) error {
-	var said struct {
-		Error string `json:"error"`
+	var said WriteError
+	if err := json.Unmarshal(content, &said); err != nil || said.Message == "" {
+		said = WriteError{Message: strings.TrimSpace(string(content))}
 	}
-	if err := json.Unmarshal(content, &said); err != nil || said.Error == "" {
-		said.Error = strings.TrimSpace(string(content))
+	if said.Message == "" {
+		said.Message = fmt.Sprintf("the admin endpoint answered %d %s", status, http.StatusText(status))
 	}
-	if said.Error == "" {
-		said.Error = fmt.Sprintf("the admin endpoint answered %d %s", status, http.StatusText(status))
-	}
-	return &Error{Status: status, Message: WithoutChain(said.Error)}
+	return &Error{Status: status, Message: WithoutChain(said.Message), Refused: said}
 }
 
 // chain is what Caddy puts before the reason why it refuses a configuration: the way

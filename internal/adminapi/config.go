@@ -36,6 +36,9 @@ var (
 	// because somebody else has done it. If it is seen after a request whose
 	// answer was lost, that somebody was the request.
 	ErrDone = errors.New("nothing to do")
+
+	// ErrChanged tells that a site is not any more what it was when it was read.
+	ErrChanged = errors.New("somebody else has changed the site meanwhile")
 )
 
 // SiteConfig is the configuration of a site, with all that others have put
@@ -204,6 +207,34 @@ func (c *Client) SiteConfig(ctx context.Context, id uint32) (SiteConfig, error) 
 	return site, err
 }
 
+// ReadSite returns the configuration of a site as SiteConfig does, and the entity tag
+// by which ChangeSiteAt knows it again.
+func (c *Client) ReadSite(ctx context.Context, id uint32) (SiteConfig, string, error) {
+	site, at, err := c.readSite(ctx, id)
+	return site, at.etag, err
+}
+
+// TrySite asks whether a change of a site would be accepted, and makes none. For a
+// site of Caddy's configuration, which only a load judges, judged is false.
+func (c *Client) TrySite(ctx context.Context, id uint32, change func(*SiteConfig) error) (judged bool, err error) {
+	site, at, err := c.readSite(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	if err := change(&site); err != nil {
+		return false, err
+	}
+	if at.method != http.MethodPut {
+		return false, nil
+	}
+	body, err := json.Marshal(site)
+	if err != nil {
+		return false, err
+	}
+	_, err = c.do(ctx, at.method, at.path+"?dry_run=1", at.etag, body)
+	return true, err
+}
+
 // kept is where a site is kept.
 type kept struct {
 	path   string // that changes go to
@@ -279,6 +310,13 @@ func (c *Client) SiteIDs(ctx context.Context) ([]uint32, error) {
 // the site meanwhile, so that no change is lost. The change is in force when
 // ChangeSite returns nil. A change to what the site is already is none.
 func (c *Client) ChangeSite(ctx context.Context, id uint32, change func(*SiteConfig) error) error {
+	return c.ChangeSiteAt(ctx, id, "", change)
+}
+
+// ChangeSiteAt is ChangeSite for somebody who has seen the site as ReadSite returned
+// it, with this entity tag: if it is another one now, the error is ErrChanged and
+// nothing is changed.
+func (c *Client) ChangeSiteAt(ctx context.Context, id uint32, etag string, change func(*SiteConfig) error) error {
 	return c.repeat(ctx, func(asked *SiteConfig) error {
 		site, at, err := c.readSite(ctx, id)
 		if err != nil {
@@ -286,6 +324,9 @@ func (c *Client) ChangeSite(ctx context.Context, id uint32, change func(*SiteCon
 		}
 		if asked.fields != nil && site.equal(*asked) {
 			return nil // the request whose answer was lost has done it
+		}
+		if etag != "" && etag != at.etag {
+			return ErrChanged
 		}
 		wanted := site.clone()
 		if err := change(&wanted); err != nil {

@@ -92,6 +92,10 @@ type Binding struct {
 	// netsh http show sslcert has it: 0.0.0.0:443, www.example.com:443 or
 	// ccs:443.
 	Record string `json:"record,omitempty"`
+
+	// NotAfter is when that certificate ends. It is missing while there is none, and
+	// where the server name decides which of several it is.
+	NotAfter *time.Time `json:"not_after,omitempty"`
 }
 
 // Endpoint is an address and port at which there are bindings or certificates.

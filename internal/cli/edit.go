@@ -255,13 +255,7 @@ func SetStarted(ctx context.Context, e *Env, name string, started bool) error {
 	if err != nil {
 		return err
 	}
-	err = e.Client.ChangeSite(ctx, site.ID, func(cfg *adminapi.SiteConfig) error {
-		on := true
-		if err := cfg.Get("autostart", &on); err != nil || on == started {
-			return err
-		}
-		return cfg.Set("autostart", started)
-	})
+	err = e.Client.ChangeSite(ctx, site.ID, Autostart(started))
 	if err != nil {
 		return noSite(err, site)
 	}
@@ -275,6 +269,17 @@ func SetStarted(ctx context.Context, e *Env, name string, started bool) error {
 	e.printf("%s: %s\n", label, site.State)
 	e.kept(site)
 	return nil
+}
+
+// Autostart is the change that starts or stops a site.
+func Autostart(started bool) func(*adminapi.SiteConfig) error {
+	return func(cfg *adminapi.SiteConfig) error {
+		on := true
+		if err := cfg.Get("autostart", &on); err != nil || on == started {
+			return err
+		}
+		return cfg.Set("autostart", started)
+	}
 }
 
 // afterwards warns of what a change has made of a site.
