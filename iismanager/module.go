@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -144,12 +145,12 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		refuse(w)
 		return nil
 	}
-	if r.URL.Path == "" { // stripped wholly: links are relative to a folder
-		if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-			w.Header().Set("Location", "./"+url.PathEscape(path.Base(original.URL.Path))+"/")
-			w.WriteHeader(http.StatusPermanentRedirect)
-			return nil
-		}
+	// Links are relative to the page's folder, which must have its slash.
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if ok && len(r.URL.Path) <= 1 && !strings.HasSuffix(original.URL.Path, "/") {
+		w.Header().Set("Location", "./"+url.PathEscape(path.Base(original.URL.Path))+"/")
+		w.WriteHeader(http.StatusPermanentRedirect)
+		return nil
 	}
 	m.page.serve(w, r, who)
 	return nil
