@@ -72,7 +72,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addEditing(iis)
 	c.addChecking(iis)
 	c.addSources(iis)
-	iis.AddCommand(c.importCommand(), c.restoreCommand())
+	iis.AddCommand(c.importCommand(), c.restoreCommand(), c.managerCommand())
 }
 
 // noCommand helps with a command that is missing or unknown.

@@ -41,6 +41,8 @@ func newPage(client *adminapi.Client, logger *zap.Logger, readOnly bool) *page {
 		"GET /{$}":                        (*visit).sites,
 		"GET /sites":                      (*visit).sites,
 		"GET /sites/{id}":                 (*visit).site,
+		"GET /sites/{id}/bindings":        (*visit).bindings,
+		"POST /sites/{id}/bindings":       (*visit).changeBindings,
 		"POST /sites/{id}/start":          func(v *visit) error { return v.setStarted(true) },
 		"POST /sites/{id}/stop":           func(v *visit) error { return v.setStarted(false) },
 		"GET /certificates":               (*visit).certificates,

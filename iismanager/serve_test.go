@@ -23,7 +23,7 @@ import (
 type manager struct {
 	*ts.Server
 	t                        *testing.T
-	plain                    int // of the sites
+	plain, secure            int // of the sites
 	secured, open, fixed, in string
 }
 
@@ -40,6 +40,7 @@ func startManager(t *testing.T, more string) *manager {
 	port := func() int { return ts.FreePort(t) }
 	secured, open, fixed, tls, inside := port(), port(), port(), port(), port()
 	m.secured, m.open, m.fixed = fmt.Sprintf("http://127.0.0.1:%d/", secured), fmt.Sprintf("http://127.0.0.1:%d/", open), fmt.Sprintf("http://127.0.0.1:%d/", fixed)
+	m.secure = tls
 	m.in = fmt.Sprintf("http://127.0.0.1:%d/manager/", inside)
 	config := fmt.Sprintf(`{
 	auto_https off

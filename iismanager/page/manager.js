@@ -34,3 +34,44 @@ if (search) {
 		timer = setTimeout(find, 120);
 	});
 }
+
+// A binding is checked while it is typed; what is in its way stands at the field.
+const form = document.querySelector("[data-check]");
+if (form) {
+	const verdict = document.getElementById("verdict");
+	const host = form.elements.host;
+	let asked = null;
+	let timer = 0;
+
+	const check = async () => {
+		if (asked) asked.abort();
+		asked = new AbortController();
+		const body = new URLSearchParams(new FormData(form));
+		body.set("do", "check");
+		try {
+			const answer = await fetch(form.action, {method: "POST", body, headers: {"Iis-Part": "results"}, signal: asked.signal});
+			if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) return;
+			verdict.innerHTML = await answer.text(); // a part of a page of this server
+			const wrong = verdict.querySelector(".bad") !== null;
+			host.classList.toggle("wrong", wrong);
+			if (wrong) host.setAttribute("aria-invalid", "true");
+			else host.removeAttribute("aria-invalid");
+		} catch (err) {
+			if (err.name !== "AbortError") verdict.textContent = ""; // saving will tell
+		}
+	};
+
+	form.addEventListener("input", () => {
+		clearTimeout(timer);
+		if (form.elements.port.value) timer = setTimeout(check, 300);
+	});
+	form.addEventListener("submit", () => {
+		clearTimeout(timer);
+		if (asked) asked.abort();
+	});
+	form.elements.type.addEventListener("change", () => { // as IIS's dialog does
+		const port = form.elements.port;
+		if (form.elements.type.value === "https" && port.value === "80") port.value = "443";
+		else if (form.elements.type.value === "http" && port.value === "443") port.value = "80";
+	});
+}

@@ -141,6 +141,13 @@ func hasStatus(err error, status int) bool {
 // IsNotFound reports whether the server knows no such thing.
 func IsNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 
+// IsUnanswered reports whether the server gave no answer, or was not there.
+func IsUnanswered(err error) bool {
+	_, unreachable := errors.AsType[*unreachableError](err)
+	_, interrupted := errors.AsType[*interruptedError](err)
+	return unreachable || interrupted || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
 type answer struct {
 	etag string
 	body []byte

@@ -1,0 +1,77 @@
+package iismanager
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+)
+
+// Local serves the page to one browser on the same machine: to the first that comes with
+// the token of its address.
+//
+// It is below a folder whose name nobody can guess. So the cookie that the browser then
+// has goes to no other program of the machine: cookies know no ports, but paths.
+type Local struct {
+	page    *page
+	folder  string // with a slash on both ends
+	token   string
+	session string
+	used    atomic.Bool
+}
+
+// NewLocal returns a handler that asks and changes through a client.
+func NewLocal(client *adminapi.Client, logger *zap.Logger, readOnly bool) *Local {
+	return &Local{page: newPage(client, logger, readOnly), folder: "/" + rand.Text() + "/", token: rand.Text(), session: rand.Text()}
+}
+
+// Path is that of the address to open, which can be used once.
+func (l *Local) Path() string { return l.folder + "?token=" + l.token }
+
+// localCookie is the name of the cookie.
+const localCookie = "iis_manager"
+
+// ServeHTTP implements http.Handler.
+func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who, ok := policy{}.admit(claimOf(r, "", nil))
+	path, below := strings.CutPrefix(r.URL.Path, l.folder)
+	switch {
+	case !ok || !below:
+		refuse(w)
+		return
+	case path == "" && r.URL.Query().Has("token"):
+		if !same(r.URL.Query().Get("token"), l.token) || l.used.Swap(true) {
+			l.page.logger.Warn("the address of the manager page was opened once more, or with a wrong token", zap.String("remote", r.RemoteAddr))
+			refuse(w)
+			return
+		}
+		protect(w.Header())
+		http.SetCookie(w, &http.Cookie{ //nolint:gosec // there is no TLS on loopback
+			Name: localCookie, Value: l.session, Path: l.folder, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		})
+		w.Header().Set("Location", "./sites")
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	cookie, err := r.Cookie(localCookie)
+	if err != nil || !same(cookie.Value, l.session) {
+		refuse(w)
+		return
+	}
+	inside := r.Clone(r.Context())
+	inside.URL.Path, inside.URL.RawPath = "/"+path, ""
+	l.page.serve(w, inside, who)
+}
+
+// same compares secrets.
+func same(x, y string) bool { return subtle.ConstantTimeCompare([]byte(x), []byte(y)) == 1 }
+
+// Interface guards
+var (
+	_ http.Handler = (*Local)(nil)
+)
