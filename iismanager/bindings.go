@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -266,9 +265,4 @@ func (v *visit) checkBinding(id uint32, form bindingForm) error {
 	}
 	v.showBindings(status, dialog, "")
 	return nil
-}
-
-// EditLink is the query that edits a binding.
-func (*bindingsView) EditLink(b cli.NewBinding) string {
-	return url.Values{"edit": {b.Protocol + " " + b.Binding}}.Encode()
 }

@@ -52,6 +52,8 @@ func TestBindings(t *testing.T) {
 				t.Errorf("added: %s", got)
 			}
 			info := fmt.Sprintf("*:%d:added.test", m.plain)
+			link := fmt.Sprintf(`href="../../sites/%s/bindings?edit=http+%%2a%%3a%d%%3aadded.test#form"`, id, m.plain)
+			m.get(place, path).want(t, http.StatusOK, link)
 			edit := m.get(place, path+"?edit="+url.QueryEscape("http "+info))
 			edit.want(t, http.StatusOK, "Edit http "+info, `value="added.test"`)
 			a = m.post(place, path, binding("edit", edit.etag(t), info, "http", m.plain, "edited.test"))

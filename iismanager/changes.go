@@ -17,7 +17,8 @@ import (
 
 const (
 	revisionsPerPage = 30
-	changesInList    = 10 // of a revision
+	revisionsLooked  = 200 // for those of one site
+	changesInList    = 10  // of a revision
 )
 
 // revision is what was written to a source.
@@ -42,6 +43,7 @@ type changeList struct {
 	adminapi.Page[revision]
 	Source  string
 	Sources []adminapi.Source // that can be written
+	Site    uint32            // the one whose changes are shown, 0 for all
 }
 
 // changes shows what was written to a source.
@@ -57,7 +59,11 @@ func (v *visit) showChanges(failure error) error {
 		list.Source = list.Sources[0].Name
 	}
 	if list.Source != "" {
-		params := pageOf(v.r.FormValue("after"), revisionsPerPage)
+		limit := revisionsPerPage
+		if site, err := strconv.ParseUint(v.r.FormValue("site"), 10, 32); err == nil {
+			list.Site, limit = uint32(site), revisionsLooked
+		}
+		params := pageOf(v.r.FormValue("after"), limit)
 		params.Set("source", list.Source)
 		var revisions adminapi.Page[adminapi.Revision]
 		if err := v.get("revisions", params, &revisions); err != nil {
@@ -65,7 +71,13 @@ func (v *visit) showChanges(failure error) error {
 		}
 		list.Next = revisions.Next
 		for _, r := range revisions.Items {
-			list.Items = append(list.Items, describe(r))
+			all := len(r.Changes)
+			if list.Site != 0 {
+				r.Changes = slices.DeleteFunc(r.Changes, func(c adminapi.Logged) bool { return c.ID != list.Site })
+			}
+			if len(r.Changes) > 0 {
+				list.Items = append(list.Items, describe(r, all))
+			}
 		}
 	}
 	page := &view{Title: "Changes", Section: "changes", Data: list}
@@ -77,9 +89,9 @@ func (v *visit) showChanges(failure error) error {
 	return nil
 }
 
-// describe tells what a revision has changed.
-func describe(r adminapi.Revision) revision {
-	shown := revision{Revision: r, More: max(0, len(r.Changes)-changesInList)}
+// describe tells what a revision has changed, which has so many changes in all.
+func describe(r adminapi.Revision, all int) revision {
+	shown := revision{Revision: r, More: all - min(len(r.Changes), changesInList)}
 	for _, c := range r.Changes[:min(len(r.Changes), changesInList)] {
 		what := changed{ID: c.ID, Verb: adminapi.EventChanged, Fields: differences(c.Before, c.After)}
 		switch {

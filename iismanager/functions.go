@@ -3,7 +3,6 @@ package iismanager
 import (
 	"fmt"
 	"html/template"
-	"net/url"
 	"strings"
 	"time"
 
@@ -19,7 +18,6 @@ var functions = template.FuncMap{
 	"date":  func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"join":  func(list []string) string { return strings.Join(list, ", ") },
-	"query": url.QueryEscape,
 	"parts": partsOf,
 	"first": func(n int, list []string) []string { return list[:min(n, len(list))] },
 	"rest":  func(n int, list []string) int { return max(0, len(list)-n) },

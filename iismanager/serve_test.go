@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,14 +23,14 @@ import (
 // on one without, and on a site of the iis app below a folder.
 type manager struct {
 	*ts.Server
-	t                        *testing.T
+	t                        testing.TB
 	plain, secure            int // of the sites
 	secured, open, fixed, in string
 }
 
 const password = "correct horse"
 
-func startManager(t *testing.T, more string) *manager {
+func startManager(t testing.TB, more string) *manager {
 	t.Helper()
 	m := &manager{t: t, plain: ts.FreePort(t)}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
@@ -143,7 +144,7 @@ func (m *manager) post(place, path string, form url.Values) answer {
 }
 
 // want requires a status and texts.
-func (a answer) want(t *testing.T, status int, texts ...string) {
+func (a answer) want(t testing.TB, status int, texts ...string) {
 	t.Helper()
 	if a.status != status {
 		t.Fatalf("status %d, expected %d: %s", a.status, status, a.body)
@@ -264,7 +265,11 @@ func TestSearch(t *testing.T) {
 	m.get(m.secured, "sites?q=Shop+7").want(t, http.StatusOK, "1 site</p>", "shop7.test")
 	m.get(m.secured, "sites?q=1007").want(t, http.StatusOK, "1 site</p>", "shop7.test")
 	m.get(m.secured, "sites?q=wild").want(t, http.StatusOK, "1 site</p>", "Configured")
-	a := m.get(m.secured, "sites?q=shop&after=1049")
+	next := regexp.MustCompile(`href="([^"]*)" rel="next"`).FindStringSubmatch(m.get(m.secured, "sites?q=shop&certificate=&state=started").body)
+	if next == nil {
+		t.Fatal("there is no next page")
+	}
+	a := m.get(m.secured, strings.ReplaceAll(strings.TrimPrefix(next[1], "./"), "&amp;", "&"))
 	a.want(t, http.StatusOK, "Shop 50", "Shop 59", "First page")
 	if strings.Contains(a.body, "Shop 49<") || strings.Contains(a.body, "Next page") {
 		t.Error(a.body)
@@ -288,7 +293,7 @@ func TestPages(t *testing.T) {
 	for _, place := range []string{m.secured, m.in} {
 		m.get(place, "").want(t, http.StatusOK, "<title>(", "warning", "elsewhere.example")
 		m.get(place, "sites/1").want(t, http.StatusOK, "configured.test", "What clients get", "D1 row", "D2 row", "wild")
-		m.get(place, "sites/1001").want(t, http.StatusOK, "History", "revision 1")
+		m.get(place, "sites/1001").want(t, http.StatusOK, "History", "by api/local, revision 1", "changes?source=bolt&amp;site=1001")
 		m.get(place, "certificates").want(t, http.StatusOK, "*.wild.test", "89 days", "does not cover", "elsewhere.example")
 		m.get(place, "endpoints").want(t, http.StatusOK, fmt.Sprintf("*:%d", m.plain), "serving")
 		m.get(place, "explain").want(t, http.StatusOK, "The client")
@@ -296,6 +301,8 @@ func TestPages(t *testing.T) {
 		m.get(place, "explain?local=nonsense").want(t, http.StatusBadRequest, "is not an IP address and port", `value="nonsense"`)
 		m.get(place, "check").want(t, http.StatusOK, "elsewhere.example", "Way out")
 		m.get(place, "changes").want(t, http.StatusOK, "added", "site 1001", "Revert")
+		m.get(place, "changes?source=bolt&site=1001").want(t, http.StatusOK, "of <a", "added", "server_bindings")
+		m.get(place, "changes?source=bolt&site=77").want(t, http.StatusOK, "Nothing among the last revisions")
 		m.get(place, "assets/style.css").want(t, http.StatusOK, "prefers-color-scheme")
 		m.get(place, "assets/manager.js").want(t, http.StatusOK, "data-search")
 		m.get(place, "assets/layout.html").want(t, http.StatusNotFound)

@@ -20,10 +20,9 @@ import (
 
 // The sizes of lists.
 const (
-	sitesPerPage    = 50
-	bindingsInList  = 4  // of a site
-	clientsOfSite   = 25 // bindings for which it is told what clients get
-	revisionsLooked = 200
+	sitesPerPage   = 50
+	bindingsInList = 4  // of a site
+	clientsOfSite  = 25 // bindings for which it is told what clients get
 )
 
 // siteList is the list of sites.
@@ -38,13 +37,6 @@ type siteRow struct {
 	adminapi.Site
 	Shown []adminapi.Binding
 	More  int // bindings that are not shown
-}
-
-// NextPage is the query of the next page.
-func (l siteList) NextPage() string {
-	q := maps.Clone(l.Query)
-	q.Set("after", l.Next)
-	return q.Encode()
 }
 
 // searchWords are the parameters of a search.
@@ -93,9 +85,9 @@ type siteView struct {
 	adminapi.Site
 	Vars    []variable
 	Clients []client
-	Left    int // bindings for which clients are not told
-	History []adminapi.Revision
-	Fixed   string // why it cannot be changed here
+	Left    int                // bindings for which clients are not told
+	Last    *adminapi.Revision // that wrote it
+	Fixed   string             // why it cannot be changed here
 }
 
 // variable is a variable of a site.
@@ -153,7 +145,7 @@ func (v *visit) readSite(id uint32) (*siteView, error) {
 		s.Clients = append(s.Clients, client{b, e})
 	}
 	if s.Document != nil {
-		s.History, err = v.history(s.Source, id)
+		s.Last, err = v.lastChange(s.Site)
 	}
 	return s, err
 }
@@ -196,17 +188,19 @@ func questionOf(b adminapi.Binding) adminapi.Question {
 	return q
 }
 
-// history lists the last changes of a site.
-func (v *visit) history(source string, id uint32) ([]adminapi.Revision, error) {
-	params := pageOf("", revisionsLooked)
-	params.Set("source", source)
+// lastChange is the revision that wrote a site last, nil if the log does not have it any
+// more. It is one look-up; all revisions of a site are a search, see changes.
+func (v *visit) lastChange(s adminapi.Site) (*adminapi.Revision, error) {
+	params := pageOf(strconv.FormatUint(s.Revision+1, 10), 1)
+	params.Set("source", s.Source)
 	var list adminapi.Page[adminapi.Revision]
 	if err := v.get("revisions", params, &list); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(list.Items, func(r adminapi.Revision) bool {
-		return !slices.ContainsFunc(r.Changes, func(c adminapi.Logged) bool { return c.ID == id })
-	}), nil
+	if len(list.Items) == 0 || list.Items[0].Revision != s.Revision {
+		return nil, nil
+	}
+	return &list.Items[0], nil
 }
 
 // siteLabel names a site: its name, and its id.

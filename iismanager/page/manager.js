@@ -2,6 +2,14 @@
 // works by links and forms.
 "use strict";
 
+// target is where a form goes to. The address of the page may have a password in it, with
+// which fetch refuses to work; the browser knows it without.
+const target = (form) => {
+	const url = new URL(form.action);
+	url.username = url.password = "";
+	return url;
+};
+
 const search = document.querySelector("[data-search]");
 if (search) {
 	const results = document.getElementById("results");
@@ -13,7 +21,7 @@ if (search) {
 		asked = new AbortController();
 		const query = new URLSearchParams(new FormData(search));
 		for (const [name, value] of [...query]) if (!value) query.delete(name);
-		const url = new URL(search.action);
+		const url = target(search);
 		url.search = query.toString();
 		try {
 			const answer = await fetch(url, {headers: {"Iis-Part": "results"}, signal: asked.signal});
@@ -23,7 +31,7 @@ if (search) {
 			}
 			// It is a page of this server, whose texts are escaped.
 			results.innerHTML = await answer.text();
-			history.replaceState(null, "", url);
+			history.replaceState(null, "", url.search || "?");
 		} catch (err) {
 			if (err.name !== "AbortError") search.submit();
 		}
@@ -49,7 +57,7 @@ if (form) {
 		const body = new URLSearchParams(new FormData(form));
 		body.set("do", "check");
 		try {
-			const answer = await fetch(form.action, {method: "POST", body, headers: {"Iis-Part": "results"}, signal: asked.signal});
+			const answer = await fetch(target(form), {method: "POST", body, headers: {"Iis-Part": "results"}, signal: asked.signal});
 			if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) return;
 			verdict.innerHTML = await answer.text(); // a part of a page of this server
 			const wrong = verdict.querySelector(".bad") !== null;

@@ -38,6 +38,19 @@ func Curl(t testing.TB) {
 	program(t, "curl")
 }
 
+// Chromium finds a browser, or skips a test on a machine without one. CI installs it,
+// and fails without it.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	program(t, "chromium")
+	return ""
+}
+
 func program(t testing.TB, name string) {
 	t.Helper()
 	_, err := exec.LookPath(name)
