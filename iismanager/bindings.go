@@ -238,7 +238,7 @@ func statusFor(err error) int {
 
 // explain puts the reason of a refusal into the form.
 func (f *bindingForm) explain(why error) {
-	f.Error = why.Error()
+	f.Error = messageOf(why)
 	if said, ok := errors.AsType[*adminapi.Error](why); ok {
 		f.Other = said.Refused.Other
 	}

@@ -83,7 +83,7 @@ func (v *visit) showChanges(failure error) error {
 	page := &view{Title: "Changes", Section: "changes", Data: list}
 	status := http.StatusOK
 	if failure != nil {
-		status, page.Failure = statusOf(failure), failure.Error()
+		status, page.Failure = statusOf(failure), messageOf(failure)
 	}
 	v.show(status, "changes.html", page)
 	return nil

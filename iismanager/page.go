@@ -7,6 +7,7 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -142,7 +143,15 @@ func statusOf(err error) int {
 // fail shows an error as a page of its own.
 func (v *visit) fail(err error) {
 	status := statusOf(err)
-	v.show(status, "message.html", &view{Title: http.StatusText(status), Failure: err.Error()})
+	v.show(status, "message.html", &view{Title: http.StatusText(status), Failure: messageOf(err)})
+}
+
+// messageOf tells an error to people.
+func messageOf(err error) string {
+	if adminapi.IsUnanswered(err) {
+		return fmt.Sprintf("Caddy's admin endpoint, through which sites of the configuration are read and changed, does not answer (%v).", err)
+	}
+	return err.Error()
 }
 
 func (v *visit) nothing() error {

@@ -335,6 +335,41 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestWithoutEndpoint: what needs no admin endpoint works without one, and the rest says
+// what it is that does not answer.
+func TestWithoutEndpoint(t *testing.T) {
+	m := &manager{t: t, plain: ts.FreePort(t)}
+	page := ts.FreePort(t)
+	m.Server = ts.Start(t, fmt.Sprintf(`{
+	auto_https off
+	iis {
+		sites_from bolt %q
+		defaults {
+			respond "{iis.site.id} {iis.site.name}"
+		}
+		site 1 "Configured" {
+			server_bindings :%d:configured.test
+		}
+	}
+}
+http://:%d {
+	iis_manager {
+		admin 127.0.0.1:%d
+	}
+}`, filepath.Join(t.TempDir(), "sites.db"), m.plain, page, ts.FreePort(t)))
+	m.add(1001, fmt.Sprintf(`{"name": "Bakery", "server_bindings": [":%d:bakery.test"]}`, m.plain))
+	place := fmt.Sprintf("http://127.0.0.1:%d/", page)
+	for _, path := range []string{"", "sites/1", "sites/1001", "sites/1001/bindings", "certificates", "endpoints", "check", "changes"} {
+		m.get(place, path).want(t, http.StatusOK)
+	}
+	m.post(place, "sites/1001/stop", nil).want(t, http.StatusSeeOther)
+	m.post(place, "sites/1/stop", nil).want(t, http.StatusBadGateway, "admin endpoint", "does not answer", "Configured")
+	m.get(place, "sites/1/bindings").want(t, http.StatusBadGateway, "does not answer")
+	if got := m.serves("configured.test"); got != "200 1 Configured" {
+		t.Error(got)
+	}
+}
+
 // TestBuiltIn: the page loads nothing from elsewhere.
 func TestBuiltIn(t *testing.T) {
 	files, err := filepath.Glob("page/*")

@@ -117,7 +117,7 @@ func (v *visit) showSite(id uint32, failure error) error {
 	page := &view{Title: siteLabel(shown.Site), Section: "sites", Data: shown}
 	status := http.StatusOK
 	if failure != nil {
-		status, page.Failure = statusOf(failure), failure.Error()
+		status, page.Failure = statusOf(failure), messageOf(failure)
 	}
 	v.show(status, "site.html", page)
 	return nil

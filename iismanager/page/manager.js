@@ -31,6 +31,8 @@ if (search) {
 			}
 			// It is a page of this server, whose texts are escaped.
 			results.innerHTML = await answer.text();
+			// Screen readers tell of a text that changes, not of one that is new.
+			document.getElementById("count").textContent = results.firstElementChild.dataset.count;
 			history.replaceState(null, "", url.search || "?");
 		} catch (err) {
 			if (err.name !== "AbortError") search.submit();

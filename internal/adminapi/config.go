@@ -242,21 +242,22 @@ type kept struct {
 	method string // that replaces it
 }
 
-// readSite returns the configuration of a site, and where it is kept: in Caddy's
-// configuration, or in a source of sites.
+// readSite returns the configuration of a site, and where it is kept: in a source of
+// sites, or in Caddy's configuration, which is asked only for sites that no source has.
 func (c *Client) readSite(ctx context.Context, id uint32) (SiteConfig, kept, error) {
+	site, at, err := c.readRow(ctx, id)
+	if !errors.Is(err, ErrNoSite) {
+		return site, at, err
+	}
 	a, err := c.get(ctx, sitePath(id))
-	if err = absent(err); err != nil && !errors.Is(err, ErrNoSite) {
+	if err = absent(err); err != nil {
 		return SiteConfig{}, kept{}, err
 	}
-	var site SiteConfig
-	if err == nil {
-		if err := json.Unmarshal(a.body, &site); err != nil {
-			return SiteConfig{}, kept{}, fmt.Errorf("site %d has an unexpected form in the configuration: %w", id, err)
-		}
+	if err := json.Unmarshal(a.body, &site); err != nil {
+		return SiteConfig{}, kept{}, fmt.Errorf("site %d has an unexpected form in the configuration: %w", id, err)
 	}
 	if site.fields == nil {
-		return c.readRow(ctx, id)
+		return SiteConfig{}, kept{}, ErrNoSite
 	}
 	return site, kept{sitePath(id), a.etag, http.MethodPatch}, nil
 }

@@ -10,7 +10,10 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/iismanager"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -140,6 +143,31 @@ func TestManagerWithoutScript(t *testing.T) {
 	if got := s.over("plain.test"); got != "200 1059 Customer 59" {
 		t.Error(got)
 	}
+}
+
+// TestManagerLocal: the address that caddy iis manager prints, in a browser.
+func TestManagerLocal(t *testing.T) {
+	s := startShop(t, "")
+	client, err := adminapi.New(s.AdminAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := iismanager.NewLocal(client, zap.NewNop(), false)
+	server := httptest.NewServer(local)
+	defer server.Close()
+	b := browse(t)
+	b.open(server.URL + local.Path())
+	b.see("2 sites")
+	b.fill("q", "shop")
+	b.see("1 site\n")
+	b.follow("Stop Shop (2)", "The site is stopped")
+	b.follow("Edit bindings", "Add a binding")
+	b.fill("host", "www.example.test")
+	b.see("Its form is right.")
+	b.silent()
+	stranger := browse(t)
+	stranger.open(server.URL + local.Path())
+	stranger.see("403")
 }
 
 // TestManagerAttacks: a page of somebody else changes nothing in a browser that is logged
