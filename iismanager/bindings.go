@@ -20,7 +20,9 @@ import (
 type bindingsView struct {
 	ID       uint32
 	Name     string
-	Bindings []cli.NewBinding
+	Bindings []cli.NewBinding // those that are shown
+	Total    int              // of the site
+	Query    string           // that leaves those that are shown
 	Form     bindingForm
 	Known    []string // names of certificates
 	Fixed    string   // why the site cannot be changed here
@@ -103,24 +105,18 @@ func (v *visit) bindings() error {
 	if err != nil {
 		return err
 	}
-	etag := dialog.Form.ETag
-	dialog.Form = bindingForm{Type: "http", address: address{IP: "*", Port: "80"}}
-	if wanted := v.r.URL.Query().Get("edit"); wanted != "" {
-		for _, b := range dialog.Bindings {
-			if wanted == b.Protocol+" "+b.Binding {
-				dialog.Form = editing(b)
-			}
-		}
-		if dialog.Form.Old == "" {
-			return &pageError{http.StatusNotFound, "The site does not have this binding any more."}
-		}
+	switch asked := v.r.URL.Query().Has("edit"); {
+	case asked && dialog.Form.Old == "":
+		return &pageError{http.StatusNotFound, "The site does not have this binding any more."}
+	case !asked:
+		dialog.Form = bindingForm{ETag: dialog.Form.ETag, Type: "http", address: address{IP: "*", Port: "80"}}
 	}
-	dialog.Form.ETag = etag
 	v.showBindings(http.StatusOK, dialog, "")
 	return nil
 }
 
-// readBindings reads what the dialog shows; the form has the entity tag.
+// readBindings reads what the dialog shows. The form has the entity tag, and the binding
+// that the address asks to edit.
 func (v *visit) readBindings(id uint32) (*bindingsView, error) {
 	site, err := v.client.Site(v.ctx(), id)
 	if err != nil {
@@ -134,8 +130,20 @@ func (v *visit) readBindings(id uint32) (*bindingsView, error) {
 		return nil, err
 	}
 	dialog := &bindingsView{ID: id, Name: site.Name, Form: bindingForm{ETag: etag}}
-	if dialog.Bindings, err = cli.Bindings(cfg); err != nil {
+	all, err := cli.Bindings(cfg)
+	if err != nil {
 		return nil, err
+	}
+	dialog.Total, dialog.Query = len(all), strings.TrimSpace(v.r.URL.Query().Get("q"))
+	edit := v.r.URL.Query().Get("edit")
+	for _, b := range all {
+		if edit != "" && edit == b.Protocol+" "+b.Binding {
+			dialog.Form = editing(b)
+			dialog.Form.ETag = etag
+		}
+		if len(dialog.Bindings) < bindingsOfSite && strings.Contains(b.Binding, strings.ToLower(dialog.Query)) {
+			dialog.Bindings = append(dialog.Bindings, b)
+		}
 	}
 	var certificates adminapi.Page[adminapi.Certificate]
 	if err := v.get("certificates", pageOf("", maxKnown), &certificates); err != nil {

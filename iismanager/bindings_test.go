@@ -170,3 +170,32 @@ func TestSomebodyElse(t *testing.T) {
 		}
 	}
 }
+
+// TestManyBindings: the pages of a site with very many bindings stay small, and each of
+// them can be found and edited.
+func TestManyBindings(t *testing.T) {
+	m := startManager(t, "")
+	var list []string
+	for i := range 1000 {
+		list = append(list, fmt.Sprintf(`":%d:h%d.test"`, m.plain, i))
+	}
+	m.add(1001, fmt.Sprintf(`{"name": "Many", "server_bindings": [%s]}`, strings.Join(list, ",")))
+	site := m.get(m.secured, "sites/1001")
+	site.want(t, http.StatusOK, "200 of 1000 bindings", "and 975 bindings more")
+	all := m.get(m.secured, "sites/1001/bindings")
+	all.want(t, http.StatusOK, "200 of 1000 bindings")
+	if len(site.body) > 150_000 || len(all.body) > 250_000 {
+		t.Errorf("%d and %d bytes", len(site.body), len(all.body))
+	}
+	m.get(m.secured, "sites/1001/bindings?q=H999.").want(t, http.StatusOK, "1 of 1000 bindings", "h999.test")
+	info := fmt.Sprintf("*:%d:h999.test", m.plain)
+	edit := m.get(m.secured, "sites/1001/bindings?edit="+url.QueryEscape("http "+info))
+	edit.want(t, http.StatusOK, "Edit http "+info)
+	if a := m.post(m.secured, "sites/1001/bindings", binding("edit", edit.etag(t), info, "http", m.plain, "changed.test")); a.status != http.StatusSeeOther {
+		t.Fatalf("%+v", a)
+	}
+	if got := m.serves("changed.test"); got != "200 1001 Many" {
+		t.Error(got)
+	}
+	m.get(m.secured, "sites/1001/bindings?edit="+url.QueryEscape("http "+info)).want(t, http.StatusNotFound, "any more")
+}

@@ -23,6 +23,7 @@ const (
 	sitesPerPage   = 50
 	bindingsInList = 4  // of a site
 	clientsOfSite  = 25 // bindings for which it is told what clients get
+	bindingsOfSite = 200
 )
 
 // siteList is the list of sites.
@@ -85,6 +86,7 @@ type siteView struct {
 	adminapi.Site
 	Vars    []variable
 	Clients []client
+	Shown   []adminapi.Binding // of all bindings
 	Left    int                // bindings for which clients are not told
 	Last    *adminapi.Revision // that wrote it
 	Fixed   string             // why it cannot be changed here
@@ -130,6 +132,7 @@ func (v *visit) readSite(id uint32) (*siteView, error) {
 		return nil, err
 	}
 	s.Fixed = fixed(s.Site)
+	s.Shown = s.Bindings[:min(len(s.Bindings), bindingsOfSite)]
 	if err := s.readVars(); err != nil {
 		return nil, err
 	}
