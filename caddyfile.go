@@ -61,6 +61,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			poll     <duration>
 //		}
 //
+//		store <name> <module> [...]
+//
 //		endpoint <ip>:<port> {
 //			certificate   <name>
 //			sni_missing   fallback|reject
@@ -76,6 +78,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			secure_bindings <ip:port:host...>
 //			binding http|https <ip:port:host> {
 //				certificate <name>
+//				store       <name>
 //				sni
 //				central_store
 //				disable_http2
@@ -91,6 +94,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //				sni
 //			}
 //			certificate <name>
+//			store       <name>
 //			autostart   on|off
 //			offline
 //			require_ssl [redirect]
@@ -204,7 +208,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
-	"certificate", "central_store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
+	"certificate", "central_store", "store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
 	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "log_sni", "metrics", "order", "servers",
 }
 
@@ -215,6 +219,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return p.certificate(d)
 	case "central_store":
 		return parseCentralStore(d, &a.CentralStore)
+	case "store":
+		return a.parseStore(d)
 	case "endpoint":
 		return p.endpoint(d)
 	case "site":

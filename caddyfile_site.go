@@ -15,7 +15,7 @@ import (
 // siteWords lists what a site accepts beside directives, in the order of the
 // documentation.
 var siteWords = []string{
-	"server_bindings", "secure_bindings", "binding", "certificate", "autostart", "offline",
+	"server_bindings", "secure_bindings", "binding", "certificate", "store", "autostart", "offline",
 	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "template", "site_vars",
 }
 
@@ -51,6 +51,8 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 		return parseBinding(d, site)
 	case "certificate":
 		return parseCertificateName(d, &site.Certificate)
+	case "store":
+		return parseStoreName(d, &site.Store)
 	case "autostart":
 		return parseAutostart(d, site)
 	case "offline":
@@ -162,10 +164,10 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 	flag, isFlag := flagWords[word]
 	isTLS := slices.Contains(tlsWords, word)
 	switch {
-	case !isFlag && !isTLS && word != "certificate" && word != "flags" && word != "legacy_tls" && word != "reject":
-		return d.Errf("unknown word %q: expected certificate, flags, %s, legacy_tls, reject, %s%s",
+	case !isFlag && !isTLS && word != "certificate" && word != "store" && word != "flags" && word != "legacy_tls" && word != "reject":
+		return d.Errf("unknown word %q: expected certificate, store, flags, %s, legacy_tls, reject, %s%s",
 			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "),
-			near.Hint(word, slices.Concat([]string{"certificate", "flags", "legacy_tls", "reject"}, sortedKeys(flagWords), tlsWords)))
+			near.Hint(word, slices.Concat([]string{"certificate", "store", "flags", "legacy_tls", "reject"}, sortedKeys(flagWords), tlsWords)))
 	case b.Protocol == "http":
 		return d.Errf("%s is for https bindings: remove it, or write binding https", word)
 	case isFlag:
@@ -182,6 +184,8 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 		return bareWord(d)
 	case word == "certificate":
 		return parseCertificateName(d, &b.Certificate)
+	case word == "store":
+		return parseStoreName(d, &b.Store)
 	}
 	return parseFlags(d, b, number)
 }

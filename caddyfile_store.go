@@ -1,107 +1,76 @@
 package caddyiis
 
 import (
-	"strconv"
+	"encoding/json"
+	"fmt"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-iis/caddy-iis/certsel"
 )
 
-// parseCentralStore parses the central certificate store. Syntax:
-//
-//	central_store <folder>|storage <prefix> {
-//		password <password>
-//		poll     <duration>
-//		entries  <number>
-//		rate     <names a second>
-//		timeout  <duration>
-//	}
+// parseCentralStore parses the central certificate store.
 func parseCentralStore(d *caddyfile.Dispenser, dst **certsel.CentralStore) error {
-	const usage = "expected: central_store <folder>, or central_store storage <prefix>"
 	here := atToken(d.Token())
+	segment := d.NextSegment()
 	if *dst != nil {
 		return here.Errf("central_store is configured twice: IIS has one as well")
 	}
-	args := d.RemainingArgs()
-	if err := gluedBrace(d); err != nil {
+	if err := gluedBrace(atToken(segment[len(segment)-1])); err != nil {
 		return err
 	}
-	store := new(certsel.CentralStore)
-	switch {
-	case len(args) == 1 && args[0] != "storage":
-		store.Path = args[0]
-	case len(args) == 2 && args[0] == "storage":
-		store.Storage = args[1]
-	default:
-		return here.Errf(usage)
+	*dst = new(certsel.CentralStore)
+	return (*dst).UnmarshalCaddyfile(caddyfile.NewDispenser(segment))
+}
+
+// parseStore parses a store of certificates by host name. Syntax:
+//
+//	store <name> <module> [...]
+func (a *App) parseStore(d *caddyfile.Dispenser) error {
+	const namespace = "iis.stores"
+	here := atToken(d.Token())
+	segment := d.NextSegment()
+	if err := gluedBrace(atToken(segment[len(segment)-1])); err != nil {
+		return err
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := parseStoreOption(d, store); err != nil {
-			return err
-		}
+	if len(segment) < 3 || opensBlock(segment[1]) || opensBlock(segment[2]) {
+		return here.Errf("expected: store <name> <module> ..., where the module is one of %s, such as store web folder /srv/certs", strings.Join(modulesIn(namespace), ", "))
 	}
-	*dst = store
+	name, module := segment[1].Text, segment[2].Text
+	if _, ok := a.StoresRaw[name]; ok {
+		return here.Errf("store %q is configured twice: names must differ", name)
+	}
+	if _, err := caddy.GetModule(namespace + "." + module); err != nil {
+		return here.Errf("store %q: unknown module %q: expected one of %s", name, module, strings.Join(modulesIn(namespace), ", "))
+	}
+	sd := caddyfile.NewDispenser(segment[2:])
+	sd.Next()
+	mod, err := caddyfile.UnmarshalModule(sd, namespace+"."+module)
+	if err != nil {
+		return fmt.Errorf("store %q: %w", name, err)
+	}
+	if a.StoresRaw == nil {
+		a.StoresRaw = make(map[string]json.RawMessage)
+	}
+	a.StoresRaw[name] = caddyconfig.JSONModuleObject(mod, "store", module, nil)
 	return nil
 }
 
-func parseStoreOption(d *caddyfile.Dispenser, store *certsel.CentralStore) error {
-	switch word := d.Val(); word {
-	case "password":
-		if store.Password != "" {
-			return d.Errf("password is set twice")
-		}
-		args := d.RemainingArgs()
-		if len(args) != 1 || args[0] == "" {
-			// The argument is not shown.
-			return d.Errf("password takes one argument, or better a placeholder such as {env.PFX_PASSWORD}")
-		}
-		store.Password = args[0]
-		return noBlock(d, word)
-	case "poll":
-		return parseStoreDuration(d, &store.Poll)
-	case "timeout":
-		return parseStoreDuration(d, &store.Timeout)
-	case "entries":
-		return parseStoreNumber(d, &store.Entries)
-	case "rate":
-		return parseStoreNumber(d, &store.Rate)
-	default:
-		return d.Errf("unknown word %q in central_store: expected password, poll, entries, rate or timeout", word)
+// modulesIn lists the modules of a namespace by their names in it.
+func modulesIn(namespace string) (names []string) {
+	for _, mod := range caddy.GetModules(namespace) {
+		names = append(names, mod.ID.Name())
 	}
+	return names
 }
 
-func parseStoreDuration(d *caddyfile.Dispenser, dst *caddy.Duration) error {
-	word := d.Val()
-	if *dst != 0 {
-		return d.Errf("%s is set twice", word)
-	}
-	arg, err := oneArg(d, word+" <duration>, such as "+word+" 5s")
+func parseStoreName(d *caddyfile.Dispenser, dst *string) error {
+	name, err := oneArg(d, "store <name>, the name of a store option of iis")
 	if err != nil {
 		return err
 	}
-	dur, err := caddy.ParseDuration(arg)
-	if err != nil || dur <= 0 {
-		return d.Errf("%s: %q is not a duration above zero, such as 5s", word, arg)
-	}
-	*dst = caddy.Duration(dur)
-	return nil
-}
-
-func parseStoreNumber(d *caddyfile.Dispenser, dst *int) error {
-	word := d.Val()
-	if *dst != 0 {
-		return d.Errf("%s is set twice", word)
-	}
-	arg, err := oneArg(d, word+" <number>")
-	if err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(arg)
-	if err != nil || n <= 0 {
-		return d.Errf("%s: %q is not a number above zero", word, arg)
-	}
-	*dst = n
-	return nil
+	return setOnce(d, dst, "store", name)
 }

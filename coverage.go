@@ -74,6 +74,9 @@ func (sn *snapshot) unboundFindings() []binding.Finding {
 func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 	var findings []binding.Finding
 	for _, name := range sortedKeys(sn.app.certificates) {
+		if sn.app.isStore(name) {
+			continue // a matter of storeFindings
+		}
 		source := sn.app.certificates[name]
 		if literal, ok := source.(interface{ LiteralPassword() bool }); ok && literal.LiteralPassword() {
 			findings = append(findings, binding.Finding{
@@ -153,7 +156,7 @@ func (sn *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Findin
 // send its host as server name, and compares.
 func (sn *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
 	match := sn.tables.Certificate(addressOf(entry.Binding), entry.Host)
-	if match.Record == nil || match.Record.Kind == binding.RecordStore {
+	if match.Record == nil || sn.app.storeOf(match.Record) != "" {
 		return "", "", true // refused, or a matter of the store
 	}
 	source := sn.records[match.Record.Index].source
@@ -297,8 +300,8 @@ func (a *App) write(l *findingsLog, findings []binding.Finding, known map[string
 // logChanged writes to the log what an administrator should know about sites that
 // have changed. Looking at all sites would take longer than the change itself.
 func (a *App) logChanged(now *snapshot, sites []configured, removed []uint32) {
-	if a.CentralStore != nil {
-		a.reloaded() // the store may take its time
+	for range a.stores() {
+		a.reloaded() // a store may take its time
 		return
 	}
 	findings := now.legacyFindings()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/centralstore"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 )
@@ -21,27 +22,34 @@ const (
 	storeCheckTime = 10 * time.Second
 )
 
-// storeFindings looks whether the central store has what bindings want of it, and
-// examines its certificates: those of bindings, and those in memory for names that
-// no binding has.
+// storeFindings looks whether stores have what bindings want of them, and examines
+// their certificates: those of bindings, and those in memory for names that no binding
+// has.
 func (sn *snapshot) storeFindings(at time.Time) []binding.Finding {
-	store := sn.app.CentralStore
-	if store == nil {
-		return nil
+	var findings []binding.Finding
+	for name, store := range sn.app.stores() {
+		c := storeCheck{sn: sn, name: name, label: storeLabel(name), store: store, at: at, examined: make(map[string]bool)}
+		c.look()
+		findings = append(findings, c.findings...)
 	}
-	c := storeCheck{sn: sn, at: at, examined: make(map[string]bool)}
-	if store.LiteralPassword() {
+	return findings
+}
+
+// look looks at the store.
+func (c *storeCheck) look() {
+	ofFiles, hasFiles := c.store.(fileStore)
+	if hasFiles && ofFiles.LiteralPassword() {
 		c.findings = append(c.findings, binding.Finding{
 			Severity: binding.Warning, Code: codeLiteralPassword,
-			Message: "the password of the central store stands in the configuration, where GET /config/ and the saved configuration show it",
+			Message: fmt.Sprintf("the password of %s stands in the configuration, where GET /config/ and the saved configuration show it", c.label),
 			Fix:     "use {env.NAME} or {file./path} in its place",
 		})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeCheckTime)
 	defer cancel()
 	checked := 0
-	for entry := range sn.tables.Bindings() {
-		if entry.Flags&binding.FlagCentralStore == 0 || strings.HasPrefix(entry.Host, "*") {
+	for entry := range c.sn.tables.Bindings() {
+		if !c.concerns(entry) {
 			continue
 		}
 		if checked++; checked > maxStoreChecks || ctx.Err() != nil {
@@ -50,23 +58,39 @@ func (sn *snapshot) storeFindings(at time.Time) []binding.Finding {
 		c.binding(ctx, entry)
 	}
 	c.absent(ctx)
-	for _, file := range store.Files() {
+	if !hasFiles {
+		return
+	}
+	for _, file := range ofFiles.Files() {
 		if file.Err != nil {
 			c.findings = append(c.findings, binding.Finding{
 				Severity: binding.Warning, Code: codeStoreBroken,
-				Message: fmt.Sprintf("the central store's file %s, as it is since %s, cannot be used: %v; the certificate before serves",
-					file.File, file.Since.Format(time.DateTime), file.Err),
+				Message: fmt.Sprintf("the file %s of %s, as it is since %s, cannot be used: %v; the certificate before serves",
+					file.File, c.label, file.Since.Format(time.DateTime), file.Err),
 				Fix: "replace the file",
 			})
 		}
 		c.examine(file.File, file.Certificate, nil)
 	}
-	return c.findings
 }
 
-// storeCheck is one look at the central store.
+// concerns reports whether the clients of a binding get what the store has for its host.
+func (c *storeCheck) concerns(entry *binding.BindingEntry) bool {
+	switch {
+	case entry.Protocol != binding.HTTPS || entry.Host == "" || strings.HasPrefix(entry.Host, "*"):
+		return false
+	case c.name == centralStoreName:
+		return entry.Flags&binding.FlagCentralStore != 0
+	}
+	return c.sn.app.storeOf(c.sn.tables.Certificate(addressOf(entry.Binding), entry.Host).Record) == c.name
+}
+
+// storeCheck is one look at a store.
 type storeCheck struct {
 	sn       *snapshot
+	name     string
+	label    string
+	store    certsel.Store
 	at       time.Time
 	findings []binding.Finding
 	examined map[string]bool         // files
@@ -75,13 +99,14 @@ type storeCheck struct {
 
 // binding looks for the file of a binding.
 func (c *storeCheck) binding(ctx context.Context, entry *binding.BindingEntry) {
-	found, err := c.sn.app.CentralStore.Check(ctx, entry.Host)
+	found, err := c.store.Check(ctx, entry.Host)
 	switch {
+	case errors.Is(err, errors.ErrUnsupported): // a handshake would tell
 	case errors.Is(err, fs.ErrNotExist):
 		c.missing = append(c.missing, entry)
 	case err != nil:
 		c.add(entry, codeStoreBroken, "replace the file",
-			"the central store's file for %s (%s) cannot be used: %v", entry.Host, placeOf(entry), err)
+			"the file of %s for %s (%s) cannot be used: %v", c.label, entry.Host, placeOf(entry), err)
 	default:
 		if !health.Covers(found.Certificate.Leaf, entry.Host) {
 			c.add(entry, codeNameMismatch, "replace the file with a certificate that covers the host",
@@ -105,6 +130,13 @@ func (c *storeCheck) add(entry *binding.BindingEntry, code, fix, format string, 
 
 // absent says which hosts have no file, and what lies there in its place.
 func (c *storeCheck) absent(ctx context.Context) {
+	if c.name != centralStoreName {
+		for _, entry := range c.missing {
+			c.add(entry, codeNotInStore, "see that whoever writes the store has a certificate for the host, and that its pattern names the file",
+				"%s has nothing for %s (%s): its clients get the certificate of the address and port", c.label, entry.Host, placeOf(entry))
+		}
+		return
+	}
 	hosts := make([]string, 0, len(c.missing))
 	for _, entry := range c.missing {
 		hosts = append(hosts, entry.Host)
@@ -134,7 +166,7 @@ func (c *storeCheck) examine(file string, cert *tls.Certificate, entry *binding.
 	for _, problem := range health.Examine(cert, c.at) {
 		f := binding.Finding{
 			Severity: severityOf(problem), Code: problem.Code,
-			Message: fmt.Sprintf("the certificate of the central store in %s %s", file, problem.Message), Fix: problem.Fix,
+			Message: fmt.Sprintf("the certificate of %s in %s %s", c.label, file, problem.Message), Fix: problem.Fix,
 		}
 		if entry != nil {
 			f.Site, f.Binding = entry.Site.ID, entry.Binding.String()

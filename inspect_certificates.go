@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -49,8 +48,8 @@ func (sn *snapshot) certificatesView(q query) (any, error) {
 	}
 	sites := sn.tables.RecordSites()
 	show := func(name string) adminapi.Certificate {
-		if name == centralStoreName {
-			return sn.showStore(usersOf(records[name], sites))
+		if store, ok := sources[name].(fileStore); ok {
+			return sn.showStore(name, store, usersOf(records[name], sites))
 		}
 		return showCertificate(name, sources[name], usersOf(records[name], sites))
 	}
@@ -80,15 +79,17 @@ func showCertificate(name string, source certsel.Source, users adminapi.UsedBy) 
 	return c
 }
 
-// showStore shows the central store: the files that it has in memory, each with
-// the number of sites whose clients get its certificate.
-func (sn *snapshot) showStore(users adminapi.UsedBy) adminapi.Certificate {
-	store := sn.app.CentralStore
-	c := adminapi.Certificate{Name: centralStoreName, Source: "central_store", Current: []adminapi.Leaf{}, UsedBy: users}
-	sites := sn.sitesOfFiles()
+// showStore shows a store of files: those that it has in memory, each with the number
+// of sites whose clients get its certificate.
+func (sn *snapshot) showStore(name string, store fileStore, users adminapi.UsedBy) adminapi.Certificate {
+	c := adminapi.Certificate{Name: name, Source: "central_store", Current: []adminapi.Leaf{}, UsedBy: users}
+	if mod, ok := store.(caddy.Module); ok && name != centralStoreName {
+		c.Source = mod.CaddyModule().ID.Name()
+	}
+	sites := sn.sitesOfFiles(name, store)
 	for _, entry := range store.Files() {
 		if leaf := showLeaf(entry.Certificate); leaf != nil {
-			leaf.File = filepath.Base(entry.File)
+			leaf.File = entry.Name
 			leaf.SiteCount = len(sites[leaf.File])
 			c.Current = append(c.Current, *leaf)
 		}
@@ -109,15 +110,15 @@ func (sn *snapshot) showStore(users adminapi.UsedBy) adminapi.Certificate {
 	return c
 }
 
-// sitesOfFiles lists by file of the central store the sites with a binding whose
+// sitesOfFiles lists by file of a store the sites with a binding whose
 // clients get its certificate.
-func (sn *snapshot) sitesOfFiles() map[string]map[uint32]bool {
+func (sn *snapshot) sitesOfFiles(name string, store fileStore) map[string]map[uint32]bool {
 	sites := make(map[string]map[uint32]bool)
 	for entry := range sn.tables.Bindings() {
-		if entry.Host == "" || entry.Record == nil || entry.Record.Kind != binding.RecordStore {
+		if entry.Host == "" || sn.app.storeOf(entry.Record) != name {
 			continue
 		}
-		file := sn.app.CentralStore.File(strings.Replace(entry.Host, "*", "_", 1))
+		file := store.File(strings.Replace(entry.Host, "*", "_", 1))
 		if sites[file] == nil {
 			sites[file] = make(map[uint32]bool)
 		}

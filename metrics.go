@@ -325,9 +325,13 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	for name, source := range m.app.certificates {
 		collectExpiry(ch, name, source)
 	}
-	if store := m.app.CentralStore; store != nil {
-		collectExpiry(ch, centralStoreName, store)
-		collectStore(ch, store.Stats())
+	for name, store := range m.app.stores() {
+		if name == centralStoreName {
+			collectExpiry(ch, name, store)
+		}
+		if store, ok := store.(fileStore); ok {
+			collectStore(ch, name, store.Stats())
+		}
 	}
 }
 

@@ -53,6 +53,10 @@ type App struct {
 	// The central certificate store, for bindings with flag 2.
 	CentralStore *certsel.CentralStore `json:"central_store,omitempty"`
 
+	// Stores of certificates by host name, keyed by the names that sites and bindings
+	// use for them. No certificate has the same name.
+	StoresRaw map[string]json.RawMessage `json:"stores,omitempty" caddy:"namespace=iis.stores inline_key=store"`
+
 	// Certificates by IP address and port, keyed as in "10.0.0.5:8443",
 	// "*:8443" or "[::]:8443", like netsh http add sslcert ipport=. They
 	// serve clients whose server name selects nothing, or who send none.

@@ -68,12 +68,6 @@ func parseWord[V any](option, word string, accepted map[string]V) (V, error) {
 
 // loadCertificates loads each certificate once, whoever uses it.
 func (a *App) loadCertificates() error {
-	if a.CentralStore != nil {
-		if err := a.CentralStore.Provision(a.ctx); err != nil {
-			return err
-		}
-		a.CentralStore.OnReload(a.reloaded)
-	}
 	a.certificates = make(map[string]certsel.Source, len(a.CertificatesRaw))
 	for _, name := range sortedKeys(a.CertificatesRaw) {
 		// One at a time, since Caddy's error for a map of modules names the
@@ -92,6 +86,9 @@ func (a *App) loadCertificates() error {
 		a.certificates[name] = source
 	}
 	a.CertificatesRaw = nil // allow GC to deallocate
+	if err := a.loadStores(); err != nil {
+		return err
+	}
 	if err := a.readCertificates(); err != nil {
 		return err
 	}

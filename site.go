@@ -36,6 +36,10 @@ type Site struct {
 	// The name of the certificate of all https bindings that name none.
 	Certificate string `json:"certificate,omitempty"`
 
+	// The name of the store that has the certificates of all https bindings that name
+	// neither, by the server names that clients send. It excludes certificate.
+	Store string `json:"store,omitempty"`
+
 	// Whether the site is started, as ServerAutoStart and serverAutoStart. The
 	// bindings of a stopped site select nothing; its certificates still
 	// serve, as in HTTP.sys. Default: true.
@@ -94,6 +98,10 @@ type SiteBinding struct {
 
 	// The name of the certificate. Default: the site's.
 	Certificate string `json:"certificate,omitempty"`
+
+	// The name of the store that has the certificates of the binding's clients, by the
+	// server names that they send. It excludes certificate. Default: the site's.
+	Store string `json:"store,omitempty"`
 
 	// If true, handshakes that come to the record of this binding are refused:
 	// with flag 1 those for its host, else all at its IP address and port that
@@ -247,8 +255,8 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 	}
 	sb := binding.SiteBinding{Binding: parsed, Flags: binding.Flags(b.Flags)}
 	if parsed.Protocol == binding.HTTP {
-		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || b.Flags != 0 || b.Reject {
-			return sb, fmt.Errorf("http binding %s: certificate, reject, flags and tls are for https bindings", parsed)
+		if b.Certificate != "" || b.Store != "" || b.TLS != nil || b.LegacyTLS || b.Flags != 0 || b.Reject {
+			return sb, fmt.Errorf("http binding %s: certificate, store, reject, flags and tls are for https bindings", parsed)
 		}
 		return sb, nil
 	}
@@ -256,21 +264,14 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
 	if b.Reject {
-		if b.Certificate != "" || b.TLS != nil || b.LegacyTLS || sb.Flags&^binding.FlagSNI != 0 {
+		if b.Certificate != "" || b.Store != "" || b.TLS != nil || b.LegacyTLS || sb.Flags&^binding.FlagSNI != 0 {
 			return sb, fmt.Errorf("binding %s: reject refuses its clients; beside it there is sni, and nothing else", parsed)
 		}
 		sb.Flags |= binding.FlagReject
 		return sb, nil
 	}
-	if sb.Flags&binding.FlagCentralStore == 0 {
-		sb.Certificate = cmp.Or(b.Certificate, cfg.Certificate)
-	} else if b.Certificate != "" {
-		return sb, fmt.Errorf("binding %s takes its certificate from the central store (flag 2) and cannot name another, %q", parsed, b.Certificate)
-	}
-	if sb.Certificate != "" {
-		if !a.hasCertificate(sb.Certificate) {
-			return sb, fmt.Errorf("binding %s: %w", parsed, a.unknownCertificate(sb.Certificate))
-		}
+	if sb.Certificate, err = a.certificateOf(cfg, b, sb.Flags); err != nil {
+		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
 	sb.TLS, err = tlsKey(b.TLS, b.LegacyTLS)
 	if err != nil {
@@ -279,11 +280,35 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 	return sb, nil
 }
 
+// certificateOf names the certificate or store of an https binding, empty if it is the
+// central store or that of the endpoint.
+func (a *App) certificateOf(cfg *Site, b *SiteBinding, flags binding.Flags) (string, error) {
+	name, store := b.Certificate, b.Store
+	if flags&binding.FlagCentralStore != 0 {
+		if name != "" || store != "" {
+			return "", fmt.Errorf("it takes its certificate from the central store (flag 2) and cannot name another, %q", cmp.Or(name, store))
+		}
+		return "", nil
+	}
+	if name == "" && store == "" {
+		name, store = cfg.Certificate, cfg.Store
+	}
+	switch {
+	case name != "" && store != "":
+		return "", fmt.Errorf("certificate %q and store %q exclude each other", name, store)
+	case store != "":
+		return store, a.checkStore(store)
+	case name != "" && !a.hasCertificate(name):
+		return "", a.unknownCertificate(name)
+	}
+	return name, nil
+}
+
 // hasCertificate reports whether a certificate is configured. Only the first
 // configuration of sites comes before certificates are loaded.
 func (a *App) hasCertificate(name string) bool {
 	if a.certificates != nil {
-		return a.certificates[name] != nil
+		return a.certificates[name] != nil && !a.isStore(name)
 	}
 	_, ok := a.CertificatesRaw[name]
 	return ok
@@ -292,7 +317,10 @@ func (a *App) hasCertificate(name string) bool {
 func (a *App) unknownCertificate(name string) error {
 	names := sortedKeys(a.CertificatesRaw)
 	if a.certificates != nil {
-		names = sortedKeys(a.certificates)
+		names = slices.DeleteFunc(sortedKeys(a.certificates), a.isStore)
+	}
+	if a.isStore(name) {
+		return fmt.Errorf("%q is a store: write store %s in place of certificate %s", name, name, name)
 	}
 	if len(names) == 0 {
 		return fmt.Errorf("certificate %q is not configured, and no other is: add certificate %s <certificate_file> <key_file> to iis", name, name)

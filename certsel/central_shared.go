@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel/files"
 )
 
-// centralStores holds the stores with their caches across configuration loads.
+// centralStores holds the stores of files with their caches across configuration loads.
 var centralStores = caddy.NewUsagePool()
 
 // sharedStore is a store in the pool, with the password of its files.
@@ -30,7 +30,7 @@ type sharedStore struct {
 	watch      *files.Watch  // of the files with the password; nil: there are none
 
 	mu        sync.Mutex
-	listeners map[*CentralStore]func()
+	listeners map[*FileStore]func()
 }
 
 // newSharedStore opens a store. The password must be there, the store need not.
@@ -39,7 +39,7 @@ func newSharedStore(ctx context.Context, backend centralstore.Backend, secret se
 	if err != nil {
 		return nil, err
 	}
-	s := &sharedStore{access: val.(*fileAccess), secret: secret, listeners: make(map[*CentralStore]func())}
+	s := &sharedStore{access: val.(*fileAccess), secret: secret, listeners: make(map[*FileStore]func())}
 	s.password.Load = func(ctx context.Context) (string, error) { return s.secret.resolve(ctx, s.access.reader) }
 	group := files.Group{Files: secret.files, Changed: s.passwordChanged}
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -53,9 +53,9 @@ func newSharedStore(ctx context.Context, backend centralstore.Backend, secret se
 		return nil, err
 	}
 	s.password.OnError = func(err error) {
-		certLog().Error("cannot read the password of the central store; the one before stays in use", zap.Error(err))
+		certLog().Error("cannot read the password of a certificate store; the one before stays in use", zap.Error(err))
 	}
-	s.password.OnRecover = func() { certLog().Info("the password of the central store can be read again") }
+	s.password.OnRecover = func() { certLog().Info("the password of a certificate store can be read again") }
 	o.Generation, o.Changed = s.generation.Load, s.notify
 	s.Store = centralstore.New(backend, s.decode, o)
 	if len(secret.files) > 0 {
@@ -94,7 +94,7 @@ func (s *sharedStore) passwordChanged(ctx context.Context) error {
 	}
 	if after, _ := s.password.Get(); after != before {
 		s.generation.Add(1)
-		certLog().Info("the password of the central store has changed")
+		certLog().Info("the password of a certificate store has changed")
 	}
 	return nil
 }

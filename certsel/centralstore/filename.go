@@ -9,32 +9,57 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
-// fileName is the name of a certificate's file.
-type fileName struct {
-	base   string // the stem, or its form in Unicode
-	format Format
+// FileName names the files that a certificate is in, relative to the store and with
+// slashes.
+type FileName struct {
+	// File is the file with the certificate.
+	File string
+
+	// Key is the file with the private key, if File does not hold it; empty: it must.
+	Key string
+
+	// Format is how File is read.
+	Format Format
 }
 
-func (n fileName) file() string { return n.base + string(n.format) }
-
-// keyFile is the name of the file with the private key, where that is one of
-// its own.
-func (n fileName) keyFile() string { return n.base + keyExtension }
+// standardNames are the names that the files of a stem may have in a central store.
+func standardNames(formats []Format) func(base string) []FileName {
+	return func(base string) []FileName {
+		names := make([]FileName, 0, len(formats))
+		for _, format := range formats {
+			name := FileName{File: base + string(format), Format: format}
+			if format.textual() {
+				name.Key = base + keyExtension
+			}
+			names = append(names, name)
+		}
+		return names
+	}
+}
 
 // names yields the names that the file of a stem may have, in the order in which
-// they are looked for. An international host has two for each format: in Unicode,
+// they are looked for. An international host has them in two forms: in Unicode,
 // which is the one that IIS looks for, and as clients send it.
-func (s *Store) names(stem string) iter.Seq[fileName] {
-	return func(yield func(fileName) bool) {
+func (s *Store) names(stem string) iter.Seq[FileName] {
+	return func(yield func(FileName) bool) {
 		for _, base := range forms(stem) {
-			for _, format := range s.opts.Formats {
-				name := fileName{base, format}
-				if len(name.file()) <= maxFile && !yield(name) {
+			for _, name := range s.opts.Names(base) {
+				if !tooLongName(name.File) && !yield(name) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// tooLongName reports whether no file system has such a name.
+func tooLongName(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > maxFile {
+			return true
+		}
+	}
+	return false
 }
 
 // forms returns a stem in Unicode, if it has that form, and as it is.
@@ -77,7 +102,7 @@ type Misnamed struct {
 // that a store is listed, for somebody who asks what is wrong.
 func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]Misnamed {
 	list, ok := s.backend.(lister)
-	if !ok || len(hosts) == 0 {
+	if !ok || len(hosts) == 0 || s.opts.named {
 		return nil
 	}
 	wanted, right := make(map[string][]string), make(map[string]bool)
@@ -92,17 +117,17 @@ func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]Misname
 			}
 			wanted[stem] = append(wanted[stem], name)
 			for name := range s.names(stem) {
-				right[name.file()] = true
+				right[name.File] = true
 			}
 		}
 	}
 	found, err := call(ctx, s, func(ctx context.Context) (map[string]Misnamed, error) {
 		found, seen := make(map[string]Misnamed), 0
 		err := list.List(ctx, func(file string) bool {
-			if name, ok := s.meant(file); ok && !right[file] {
-				for _, host := range wanted[name.base] {
-					if found[host].File == "" || name.base[0] != '_' {
-						found[host] = Misnamed{file, rightNames(name)}
+			if stem, format, ok := s.meant(file); ok && !right[file] {
+				for _, host := range wanted[stem] {
+					if found[host].File == "" || stem[0] != '_' {
+						found[host] = Misnamed{file, rightNames(stem, format)}
 					}
 				}
 			}
@@ -118,16 +143,16 @@ func (s *Store) Misnamed(ctx context.Context, hosts []string) map[string]Misname
 }
 
 // rightNames are the names that the file of a stem may have.
-func rightNames(name fileName) (names []string) {
-	for _, base := range forms(name.base) {
-		names = append(names, base+string(name.format))
+func rightNames(stem string, format Format) (names []string) {
+	for _, base := range forms(stem) {
+		names = append(names, base+string(format))
 	}
 	return names
 }
 
 // meant returns the stem and format that somebody may have meant by the name of a
 // file.
-func (s *Store) meant(file string) (name fileName, ok bool) {
+func (s *Store) meant(file string) (stem string, format Format, ok bool) {
 	extension := path.Ext(file)
 	for _, format := range s.opts.Formats {
 		if strings.EqualFold(extension, string(format)) {
@@ -135,8 +160,8 @@ func (s *Store) meant(file string) (name fileName, ok bool) {
 			if below, wildcard := strings.CutPrefix(stem, "*."); wildcard {
 				stem = "_." + below
 			}
-			return fileName{stem, format}, err == nil && stem != ""
+			return stem, format, err == nil && stem != ""
 		}
 	}
-	return fileName{}, false
+	return "", "", false
 }

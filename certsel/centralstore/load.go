@@ -37,7 +37,7 @@ func (s *Store) load(ctx context.Context, stem string, old *miss) loaded {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		full := s.backend.Locate(name.file())
+		full := s.backend.Locate(name.File)
 		if err != nil {
 			return failed(v, full, err)
 		}
@@ -54,19 +54,22 @@ func (s *Store) load(ctx context.Context, stem string, old *miss) loaded {
 }
 
 // read reads the files of a name.
-func (s *Store) read(ctx context.Context, name fileName) (in Files, v version, err error) {
-	in = Files{Format: name.format, Name: s.backend.Locate(name.file())}
-	v.fileName, v.generation = name, s.opts.Generation()
-	if in.Certificate, v.stamp, err = s.readFile(ctx, name.file()); err != nil {
+func (s *Store) read(ctx context.Context, name FileName) (in Files, v version, err error) {
+	in = Files{Format: name.Format, Name: s.backend.Locate(name.File)}
+	v.FileName, v.generation = name, s.opts.Generation()
+	if in.Certificate, v.stamp, err = s.readFile(ctx, name.File); err != nil {
 		return in, v, err
 	}
-	if !name.format.textual() || bytes.Contains(in.Certificate, []byte("PRIVATE KEY-----")) {
+	if !name.Format.textual() || bytes.Contains(in.Certificate, []byte("PRIVATE KEY-----")) {
 		return in, v, nil
 	}
+	if name.Key == "" {
+		return in, v, fmt.Errorf("%s: it holds no private key", in.Name)
+	}
 	v.withKey = true
-	in.Key, v.keyStamp, err = s.readFile(ctx, name.keyFile())
+	in.Key, v.keyStamp, err = s.readFile(ctx, name.Key)
 	if errors.Is(err, fs.ErrNotExist) { // which is not that there is no file
-		err = fmt.Errorf("%s: it holds no private key, and there is no %s", in.Name, s.backend.Locate(name.keyFile()))
+		err = fmt.Errorf("%s: it holds no private key, and there is no %s", in.Name, s.backend.Locate(name.Key))
 	}
 	return in, v, err
 }
@@ -120,14 +123,14 @@ func (s *Store) decodeFiles(ctx context.Context, in Files) (cert *tls.Certificat
 // Whether the key is in a file of its own is taken from the version in use.
 func (s *Store) stat(ctx context.Context, stem string, used version) (v version, file string, err error) {
 	for name := range s.names(stem) {
-		v = version{fileName: name, generation: s.opts.Generation()}
-		if v.stamp, err = s.statFile(ctx, name.file()); errors.Is(err, fs.ErrNotExist) {
+		v = version{FileName: name, generation: s.opts.Generation()}
+		if v.stamp, err = s.statFile(ctx, name.File); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		file = s.backend.Locate(name.file())
-		if err == nil && used.withKey && used.fileName == name {
+		file = s.backend.Locate(name.File)
+		if err == nil && used.withKey && used.FileName == name {
 			v.withKey = true
-			if v.keyStamp, err = s.statFile(ctx, name.keyFile()); errors.Is(err, fs.ErrNotExist) {
+			if v.keyStamp, err = s.statFile(ctx, name.Key); errors.Is(err, fs.ErrNotExist) {
 				err = nil // a version without key, which does not load
 			}
 		}

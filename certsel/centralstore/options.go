@@ -75,6 +75,14 @@ type Options struct {
 	// Formats are the formats to look for. Default: all.
 	Formats []Format
 
+	// Names lists the files that the certificate of a host may be in, the preferred
+	// ones first. Its argument is the host, or the name of a wildcard as a central
+	// store has it, such as _.example.com; a host whose name is international is asked
+	// for in Unicode as well. Default: those of a central store, by Formats.
+	Names func(base string) []FileName
+
+	named bool // Names are the caller's
+
 	// Entries is how many certificates are kept.
 	Entries int
 
@@ -131,6 +139,9 @@ func (o *Options) setDefaults() {
 	set(&o.MaxSize, files.DefaultMaxSize)
 	if len(o.Formats) == 0 {
 		o.Formats = []Format{PFX, P12, PEM, CRT}
+	}
+	if o.named = o.Names != nil; !o.named {
+		o.Names = standardNames(o.Formats)
 	}
 	if o.Generation == nil {
 		o.Generation = func() uint64 { return 0 }

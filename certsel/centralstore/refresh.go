@@ -243,5 +243,5 @@ func (s *Store) refreshGone(e *entry, now time.Time) (answered bool) {
 
 // file returns the full name of the file that an entry is from.
 func (s *Store) file(e *entry) string {
-	return s.backend.Locate(e.version.file())
+	return s.backend.Locate(e.version.File)
 }

@@ -60,8 +60,8 @@ func (s *Store) Stats() Stats {
 	return out
 }
 
-// File returns the full name of the file whose certificate serves a server name
-// from memory, empty if there is none there.
+// File returns the name in the store of the file whose certificate serves a server
+// name from memory, empty if there is none there.
 func (s *Store) File(name string) string {
 	var h host
 	if !h.parse(name) {
@@ -73,7 +73,7 @@ func (s *Store) File(name string) string {
 		if e := s.entries[string(stem)]; e != nil {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			return s.file(e)
+			return e.version.File
 		}
 		if m := s.misses[string(stem)]; m != nil && m.kind == broken {
 			return "" // it hides the wildcard's
@@ -85,6 +85,7 @@ func (s *Store) File(name string) string {
 // Entry is a certificate that is cached.
 type Entry struct {
 	File        string // in full
+	Name        string // in the store
 	Certificate *tls.Certificate
 	Loaded      time.Time // when it was read
 	Err         error     // why the file as it is now is not what serves
@@ -104,6 +105,7 @@ func (s *Store) Entries() []Entry {
 		e.mu.Lock()
 		list = append(list, Entry{
 			File:        s.file(e),
+			Name:        e.version.File,
 			Certificate: e.cert.Load(),
 			Loaded:      e.loaded,
 			Err:         e.err,

@@ -55,7 +55,7 @@ type miss struct {
 
 // version tells states of the files of a certificate apart.
 type version struct {
-	fileName
+	FileName
 	stamp      files.Stamp
 	withKey    bool // in a file of its own
 	keyStamp   files.Stamp
