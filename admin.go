@@ -25,7 +25,7 @@ func init() {
 //	GET /iis/sites          all sites
 //	GET /iis/sites/{id}     one site
 //	GET /iis/endpoints      the addresses and ports
-//	GET /iis/certificates   the certificates
+//	GET /iis/certificates   the certificates, and {name} one of them
 //	GET /iis/explain        what a client would get, and why
 //	GET /iis/check          all findings
 //	GET /iis/sources        the sources of sites
@@ -37,6 +37,7 @@ func init() {
 // It changes the sites of sources that can be written, such as bolt:
 //
 //	PUT, PATCH, DELETE /iis/sites/{id}
+//	PUT, DELETE /iis/certificates/{name}
 //	POST /iis/sites                        a new site, whose id is given out
 //	POST /iis/changes                      several changes, all or none
 //	POST /iis/revisions/{revision}/revert  takes a revision back
@@ -88,14 +89,25 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if tagged, ok := answer.(adminapi.Site); ok && tagged.ETag != "" {
-		w.Header().Set("ETag", tagged.ETag)
-		if r.Header.Get("If-None-Match") == tagged.ETag {
+	if tag := tagOf(answer); tag != "" {
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
 	}
 	return writeJSON(w, answer)
+}
+
+// tagOf is the entity tag of an answer, empty if it has none.
+func tagOf(answer any) string {
+	switch answer := answer.(type) {
+	case adminapi.Site:
+		return answer.ETag
+	case adminapi.Certificate:
+		return answer.ETag
+	}
+	return ""
 }
 
 // activeApp returns the app that serves now.
@@ -133,6 +145,7 @@ var resources = func() []resource {
 		{path: "events", stream: serveEvents},
 		{path: "ready", answer: (*snapshot).readyView},
 		{path: "endpoints", parameters: paging, answer: (*snapshot).endpointsView},
+		{path: "certificates/{name}", writes: []string{http.MethodPut, http.MethodDelete}, answer: (*snapshot).certificateView},
 		{path: "certificates", parameters: paging, answer: (*snapshot).certificatesView},
 		{path: "explain", parameters: []string{"local", "sni", "host", "scheme"}, answer: (*snapshot).explainView},
 		{path: "check", parameters: paging, answer: (*snapshot).checkView},

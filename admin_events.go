@@ -129,7 +129,7 @@ func (s *eventStream) revision(rev sites.Revision) {
 		case c.After == nil:
 			kind = adminapi.EventRemoved
 		}
-		event.Changes = append(event.Changes, adminapi.EventChange{ID: c.ID, Kind: kind})
+		event.Changes = append(event.Changes, adminapi.EventChange{ID: c.ID, Certificate: c.Certificate, Kind: kind})
 	}
 	raw, err := json.Marshal(event)
 	if err != nil {

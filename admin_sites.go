@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,7 +62,7 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	if q.values["dry_run"] != nil && dryRun != "1" {
 		return apiError(http.StatusBadRequest, "dry_run: %q is not 1: leave it out for a change", dryRun)
 	}
-	body, err := readBody(w, r)
+	body, kind, err := readBody(w, r, path)
 	if err != nil {
 		return err
 	}
@@ -70,27 +71,31 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
 		write.hash = hex.EncodeToString(sum[:])
 	}
-	request := &writeRequest{r: r, path: path, body: body, write: write, named: q.get("source")}
+	request := &writeRequest{r: r, path: path, body: body, kind: kind, write: write, named: q.get("source")}
 	return request.do(w)
 }
 
 // readBody reads what is to be written.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWriteBytes))
+func readBody(w http.ResponseWriter, r *http.Request, path string) (body []byte, kind string, err error) {
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxWriteBytes))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuseWrite(http.StatusRequestEntityTooLarge, codeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
+		return nil, "", refuseWrite(http.StatusRequestEntityTooLarge, codeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if len(body) == 0 {
-		return nil, nil
+		return nil, "", nil
 	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" && kind != "application/merge-patch+json" && kind != "application/x-ndjson" {
-		return nil, refuseWrite(http.StatusUnsupportedMediaType, codeInvalid, nil, "the content type %q is not application/json", r.Header.Get("Content-Type"))
+	expected := []string{typeJSON, "application/merge-patch+json", "application/x-ndjson"}
+	if strings.HasPrefix(path, "certificates/") {
+		expected = []string{typeJSON, typePEM, typePFX}
 	}
-	return body, nil
+	kind, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(expected, kind) {
+		return nil, "", refuseWrite(http.StatusUnsupportedMediaType, codeInvalid, nil, "the content type %q is none of %s", r.Header.Get("Content-Type"), strings.Join(expected, ", "))
+	}
+	return body, kind, nil
 }
 
 // actor says who makes a change: a user of the manager page in this process, the
@@ -118,11 +123,14 @@ type writeRequest struct {
 	r     *http.Request
 	path  string
 	body  []byte
+	kind  string // its media type
 	write *siteWrite
 	named string // the source that it names
 
 	one    bool // it is about one site
 	giveID bool // whose id is given out
+
+	certificate *certificateWrite // it is about a certificate
 
 	app    *App
 	source *liveSource
@@ -142,6 +150,9 @@ func (q *writeRequest) do(w http.ResponseWriter) error {
 		if done, err := q.repeated(w); done || err != nil {
 			return err
 		}
+	}
+	if q.certificate != nil {
+		return q.doCertificate(w)
 	}
 	if err := q.complete(); err != nil {
 		return err
@@ -165,7 +176,7 @@ func (q *writeRequest) lock() (*follower, error) {
 		return nil, err
 	}
 	for range 10 {
-		if q.source, err = app.sourceFor(q.named, q.write.changes); err != nil {
+		if q.source, err = q.find(app); err != nil {
 			return nil, err
 		}
 		q.app = app
@@ -182,6 +193,14 @@ func (q *writeRequest) lock() (*follower, error) {
 		f.mu.Unlock()
 	}
 	return nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration is being replaced: ask again")
+}
+
+// find finds the source that the change is for.
+func (q *writeRequest) find(app *App) (*liveSource, error) {
+	if q.certificate != nil {
+		return app.sourceForCertificate(q.named, q.certificate.name)
+	}
+	return app.sourceFor(q.named, q.write.changes)
 }
 
 // sourceFor finds a source: the one that is named, that of the first site that one has,
@@ -230,6 +249,8 @@ func (q *writeRequest) understand() error {
 		return nil
 	case resource == "sites":
 		return q.understandOne(rest)
+	case resource == "certificates":
+		return q.understandCertificate(rest)
 	case resource == "revisions":
 		return q.understandRevert(rest)
 	}
@@ -323,6 +344,9 @@ func (q *writeRequest) understandRevert(rest string) error {
 		return refuseWrite(http.StatusNotFound, codeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
 	}
 	q.named = source.Name
+	if len(list[0].Changes) > 0 && list[0].Changes[0].Certificate != "" {
+		return q.understandRevertedCertificate(source, list[0].Changes)
+	}
 	for _, c := range list[0].Changes {
 		current, _ := source.follower.revisionOf(c.ID)
 		change := siteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
@@ -355,21 +379,26 @@ func (q *writeRequest) complete() error {
 	}
 	c := &q.write.changes[0]
 	current, there := q.source.follower.revision[c.ID]
-	revision := current
-	switch {
-	case match == "*" && there:
-	case match == "*":
+	if match == "*" && !there {
 		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
-	default:
-		source, number, _ := strings.Cut(strings.Trim(match, `"`), ":")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if err != nil || source != q.source.follower.head.Source {
-			n = current + 1 // one that it does not have
-		}
-		revision = n
 	}
+	revision := q.source.follower.matched(match, current, there)
 	c.If = &revision
 	return nil
+}
+
+// matched is the revision that an If-Match names for a row: the one it has for an
+// asterisk, and one that it does not have if the tag is of another table.
+func (f *follower) matched(match string, current uint64, there bool) uint64 {
+	if match == "*" && there {
+		return current
+	}
+	source, number, _ := strings.Cut(strings.Trim(match, `"`), ":")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || source != f.head.Source {
+		return current + 1
+	}
+	return n
 }
 
 // freeID returns an id that no site has.
@@ -482,6 +511,7 @@ func (sn *snapshot) sourcesView(query) (any, error) {
 			Name: source.Name, Kind: strings.TrimPrefix(string(source.module.CaddyModule().ID), sites.Namespace+"."), Writable: true,
 			Sites: rows, ID: head.Source, Revision: head.Revision, Mark: head.Mark,
 		}
+		shown.Certificates = len(f.certificateNames())
 		source.mu.Lock()
 		shown.HeldBack = len(source.held)
 		source.mu.Unlock()
@@ -509,6 +539,9 @@ func (sn *snapshot) revisionsView(q query) (any, error) {
 	list, err := source.follower.Log(below, limit)
 	if err != nil {
 		return nil, err
+	}
+	for i := range list {
+		list[i] = list[i].WithoutKeys()
 	}
 	p := adminapi.Page[sites.Revision]{Items: list, Total: len(list)}
 	if len(list) == limit {

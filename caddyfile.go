@@ -119,6 +119,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			name <word>
 //			require_if_match
 //			keep_log <duration>
+//			certificate_key <key> [<older keys...>]
+//			plain_keys
 //			allow {
 //				ports        <numbers...>
 //				hosts        <names...>

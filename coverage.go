@@ -73,11 +73,10 @@ func (sn *snapshot) unboundFindings() []binding.Finding {
 // certificateFindings examines each certificate in use once, whoever uses it.
 func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 	var findings []binding.Finding
-	for _, name := range sortedKeys(sn.app.certificates) {
+	for name, source := range sn.app.allCertificates() {
 		if sn.app.isStore(name) {
 			continue // a matter of storeFindings
 		}
-		source := sn.app.certificates[name]
 		if literal, ok := source.(interface{ LiteralPassword() bool }); ok && literal.LiteralPassword() {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeLiteralPassword,

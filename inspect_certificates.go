@@ -27,9 +27,8 @@ const centralStoreName = "(central store)"
 
 // certificatesView shows all certificates by name.
 func (sn *snapshot) certificatesView(q query) (any, error) {
-	sources := sn.app.certificates
+	sources := maps.Collect(sn.app.allCertificates())
 	if sn.app.CentralStore != nil {
-		sources = maps.Clone(sources)
 		sources[centralStoreName] = sn.app.CentralStore
 	}
 	names := sortedKeys(sources)
@@ -51,15 +50,18 @@ func (sn *snapshot) certificatesView(q query) (any, error) {
 		if store, ok := sources[name].(fileStore); ok {
 			return sn.showStore(name, store, usersOf(records[name], sites))
 		}
-		return showCertificate(name, sources[name], usersOf(records[name], sites))
+		return sn.showCertificate(name, sources[name], usersOf(records[name], sites))
 	}
 	return page(q, names, start, show, func(name string) string { return name })
 }
 
-func showCertificate(name string, source certsel.Source, users adminapi.UsedBy) adminapi.Certificate {
+func (sn *snapshot) showCertificate(name string, source certsel.Source, users adminapi.UsedBy) adminapi.Certificate {
 	c := adminapi.Certificate{Name: name, Current: []adminapi.Leaf{}, UsedBy: users}
 	if mod, ok := source.(caddy.Module); ok {
 		c.Source = mod.CaddyModule().ID.Name()
+	}
+	if keeper := sn.app.sourceOfCertificate(name); keeper != nil {
+		c.Source, c.KeptIn = keeper.Name, keeper.Name
 	}
 	for _, cert := range source.Current() {
 		if leaf := showLeaf(cert); leaf != nil {

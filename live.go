@@ -28,12 +28,15 @@ type liveSource struct {
 	claims   claimed
 	follower *follower // nil until it is opened
 	from     uint64    // the revision that this configuration began with
+	sealer   *sites.Sealer
 
 	// The rows that are not served, and why. Guarded by sitesFile.work, and replaced
 	// as a whole.
 	mu    sync.Mutex
 	held  map[uint32]heldBack
 	tried uint32 // the last one that was tried again
+
+	failed map[string]string // certificates that are not served, and why; replaced as a whole
 }
 
 // heldBack is a row that is not served.
@@ -52,10 +55,11 @@ type follower struct {
 
 	// What is known of the table. It is changed by who holds mu as well, and read by
 	// who holds either. Held for moments only: nobody may wait for another source.
-	known    sync.Mutex
-	revision map[uint32]uint64
-	head     sites.Head
-	highest  atomic.Uint32 // id that there was since the table is open
+	known        sync.Mutex
+	revision     map[uint32]uint64
+	certificates map[string]*keptCertificate
+	head         sites.Head
+	highest      atomic.Uint32 // id that there was since the table is open
 
 	watching sync.Mutex
 	watchers []chan sites.Revision
@@ -83,7 +87,12 @@ func (f *follower) size() (head sites.Head, rows int) {
 }
 
 // Destruct implements caddy.Destructor.
-func (f *follower) Destruct() error { return f.Close() }
+func (f *follower) Destruct() error {
+	for _, name := range f.certificateNames() {
+		f.dropCertificate(name)
+	}
+	return f.Close()
+}
 
 // followers are those of the process, by address.
 var followers = caddy.NewUsagePool()
@@ -100,7 +109,7 @@ func openFollower(ctx context.Context, module sites.Source, onlyOpen bool) (*fol
 		if err != nil {
 			return nil, err
 		}
-		f := &follower{Table: table, revision: make(map[uint32]uint64)}
+		f := &follower{Table: table, revision: make(map[uint32]uint64), certificates: make(map[string]*keptCertificate)}
 		if f.head, err = table.Head(); err == nil {
 			err = table.Rows(func(row sites.Row) error { f.note(row.ID, row.Revision); return nil })
 		}
@@ -143,6 +152,9 @@ func (a *App) loadSources() error {
 		if other := addresses[source.module.Address()]; other != "" {
 			return fmt.Errorf("sites_from: %s and %s are the same table: remove one of them", other, source.Name)
 		}
+		if source.sealer, err = sites.NewSealer(source.CommonSettings); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
 		names[source.Name], addresses[source.module.Address()] = true, source.Name
 		a.live = append(a.live, source)
 	}
@@ -164,6 +176,9 @@ func (a *App) projectOpen() error {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 		source.follower = f
+		if err := source.refuseHidden(a); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
@@ -233,6 +248,9 @@ func (a *App) project(source *liveSource) error {
 	defer f.mu.Unlock()
 	source.from = f.head.Revision
 	source.held = make(map[uint32]heldBack)
+	if err := source.readCertificates(); err != nil {
+		return err
+	}
 	var rows []configured
 	err := f.Rows(func(row sites.Row) error {
 		c, err := source.read(row.ID, row.Document)
@@ -575,7 +593,7 @@ func (a *App) liveFindings() []binding.Finding {
 		}
 		source.mu.Unlock()
 	}
-	return findings
+	return append(findings, a.keptFindings()...)
 }
 
 func (a *App) logHeldBack(source *liveSource) {

@@ -325,6 +325,9 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	for name, source := range m.app.certificates {
 		collectExpiry(ch, name, source)
 	}
+	for name, source := range m.app.keptTogether() {
+		collectExpiry(ch, name, source)
+	}
 	for name, store := range m.app.stores() {
 		if name == centralStoreName {
 			collectExpiry(ch, name, store)

@@ -115,18 +115,20 @@ func TestOpenAPIRoutes(t *testing.T) {
 // TestOpenAPIAnswers: each documented method answers, with a status that the file has.
 func TestOpenAPIAnswers(t *testing.T) {
 	api, _ := readOpenAPI(t)
-	l := startLive(t, "", "")
+	l := startLive(t, "plain_keys", "")
 	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
 	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
 	bodies := map[string]string{
 		"PUT /iis/sites/{id}": l.site("A2", "a.test"), "PATCH /iis/sites/{id}": `{"name":"A3"}`, "POST /iis/sites": l.site("C", "c.test"),
-		"POST /iis/changes": `[{"op":"patch","id":11,"site":{"name":"B2"}}]`,
+		"PUT /iis/certificates/{name}": certificateJSON(issue(t, 5, nil, "kept.test")),
+		"POST /iis/changes":            `[{"op":"patch","id":11,"site":{"name":"B2"}}]`,
 	}
 	queries := map[string]string{"GET /iis/explain": "?local=127.0.0.1:1"}
+	l.want(201, "PUT", "certificates/kept", bodies["PUT /iis/certificates/{name}"])
 	methods := []string{"GET", "PUT", "PATCH", "POST", "DELETE"}
 	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
 		for _, method := range methods {
-			at := strings.NewReplacer("{id}", "10", "{revision}", "2").Replace(strings.TrimPrefix(path, adminapi.Base))
+			at := strings.NewReplacer("{id}", "10", "{name}", "kept", "{revision}", "2").Replace(strings.TrimPrefix(path, adminapi.Base))
 			if api.Paths[path][strings.ToLower(method)] == nil {
 				if status := l.ask(method, at, "", nil); status != http.StatusMethodNotAllowed {
 					t.Errorf("%s %s is not in the file: got %d, want 405", method, path, status)
@@ -163,7 +165,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	for name, of := range map[string]any{
 		"Change": adminapi.Change{}, "Written": adminapi.Written{}, "WriteError": adminapi.WriteError{}, "OtherSite": adminapi.OtherSite{},
 		"Site": adminapi.Site{}, "Binding": adminapi.Binding{}, "Finding": adminapi.Finding{}, "Source": adminapi.Source{},
-		"Revision": sites.Revision{}, "Logged": sites.Logged{}, "Ready": adminapi.Ready{}, "Event": adminapi.Event{}, "EventChange": adminapi.EventChange{},
+		"NewCertificate": adminapi.NewCertificate{}, "Revision": sites.Revision{}, "Logged": sites.Logged{}, "Ready": adminapi.Ready{}, "Event": adminapi.Event{}, "EventChange": adminapi.EventChange{},
 		"Endpoint": adminapi.Endpoint{}, "Socket": adminapi.Socket{}, "Default": adminapi.Default{}, "Certificate": adminapi.Certificate{},
 		"Leaf": adminapi.Leaf{}, "UsedBy": adminapi.UsedBy{}, "Store": adminapi.Store{}, "Explanation": adminapi.Explanation{},
 		"Handshake": adminapi.Handshake{}, "Request": adminapi.Request{}, "Step": adminapi.Step{}, "Problem": adminapi.Problem{},

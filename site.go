@@ -225,7 +225,7 @@ func (a *App) bindingSite(c *configured, errs *errorList) binding.Site {
 		Bindings: make([]binding.SiteBinding, 0, len(cfg.ServerBindings)+len(cfg.SecureBindings)+len(cfg.Bindings)),
 	}
 	add := func(b *SiteBinding) {
-		sb, err := a.siteBinding(cfg, b)
+		sb, err := a.siteBinding(c, b)
 		if err != nil {
 			errs.add(c.label(), "%w", err)
 			return
@@ -248,7 +248,7 @@ func (a *App) bindingSite(c *configured, errs *errorList) binding.Site {
 	return site
 }
 
-func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error) {
+func (a *App) siteBinding(c *configured, b *SiteBinding) (binding.SiteBinding, error) {
 	parsed, err := binding.Parse(b.Protocol, b.Binding)
 	if err != nil {
 		return binding.SiteBinding{}, err
@@ -270,7 +270,7 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 		sb.Flags |= binding.FlagReject
 		return sb, nil
 	}
-	if sb.Certificate, err = a.certificateOf(cfg, b, sb.Flags); err != nil {
+	if sb.Certificate, err = a.certificateOf(c, b, sb.Flags); err != nil {
 		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
 	sb.TLS, err = tlsKey(b.TLS, b.LegacyTLS)
@@ -282,7 +282,7 @@ func (a *App) siteBinding(cfg *Site, b *SiteBinding) (binding.SiteBinding, error
 
 // certificateOf names the certificate or store of an https binding, empty if it is the
 // central store or that of the endpoint.
-func (a *App) certificateOf(cfg *Site, b *SiteBinding, flags binding.Flags) (string, error) {
+func (a *App) certificateOf(c *configured, b *SiteBinding, flags binding.Flags) (string, error) {
 	name, store := b.Certificate, b.Store
 	if flags&binding.FlagCentralStore != 0 {
 		if name != "" || store != "" {
@@ -291,14 +291,14 @@ func (a *App) certificateOf(cfg *Site, b *SiteBinding, flags binding.Flags) (str
 		return "", nil
 	}
 	if name == "" && store == "" {
-		name, store = cfg.Certificate, cfg.Store
+		name, store = c.cfg.Certificate, c.cfg.Store
 	}
 	switch {
 	case name != "" && store != "":
 		return "", fmt.Errorf("certificate %q and store %q exclude each other", name, store)
 	case store != "":
 		return store, a.checkStore(store)
-	case name != "" && !a.hasCertificate(name):
+	case name != "" && !a.hasCertificateFor(c.source, name):
 		return "", a.unknownCertificate(name)
 	}
 	return name, nil
@@ -312,6 +312,16 @@ func (a *App) hasCertificate(name string) bool {
 	}
 	_, ok := a.CertificatesRaw[name]
 	return ok
+}
+
+// hasCertificateFor reports whether the sites of a source may name a certificate: one of
+// the configuration, or of that source. The source of sites of the configuration is empty.
+func (a *App) hasCertificateFor(source, name string) bool {
+	if a.hasCertificate(name) {
+		return true
+	}
+	kept := a.sourceOfCertificate(name)
+	return kept != nil && kept.Name == source
 }
 
 func (a *App) unknownCertificate(name string) error {

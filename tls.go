@@ -168,7 +168,9 @@ func (sn *snapshot) record(rec *binding.Record) *record {
 func (a *App) newRecord(rec *binding.Record) (*record, error) {
 	live := &record{Record: rec, served: &served{name: rec.Certificate, flags: rec.Flags}}
 	if rec.Certificate != "" {
-		live.source = a.certificates[rec.Certificate]
+		if live.source = a.certificateSource(rec.Certificate); live.source == nil {
+			return nil, fmt.Errorf("certificate %q is not there any more", rec.Certificate)
+		}
 	}
 	if rec.Kind == binding.RecordStore {
 		live.source = a.CentralStore

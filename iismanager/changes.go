@@ -30,9 +30,10 @@ type revision struct {
 
 // changed is what happened to a site.
 type changed struct {
-	ID     uint32
-	Verb   string
-	Fields []field
+	ID          uint32
+	Certificate string // its name, in place of the id
+	Verb        string
+	Fields      []field
 }
 
 // field is a field of a site that has changed.
@@ -93,7 +94,7 @@ func (v *visit) showChanges(failure error) error {
 func describe(r adminapi.Revision, all int) revision {
 	shown := revision{Revision: r, More: all - min(len(r.Changes), changesInList)}
 	for _, c := range r.Changes[:min(len(r.Changes), changesInList)] {
-		what := changed{ID: c.ID, Verb: adminapi.EventChanged, Fields: differences(c.Before, c.After)}
+		what := changed{ID: c.ID, Certificate: c.Certificate, Verb: adminapi.EventChanged, Fields: differences(c.Before, c.After)}
 		switch {
 		case c.Before == nil:
 			what.Verb = adminapi.EventAdded

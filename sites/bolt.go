@@ -56,6 +56,8 @@ func (b *Bolt) Provision(caddy.Context) error {
 //		name <word>
 //		require_if_match
 //		keep_log <duration>
+//		certificate_key <key> [<older keys...>]
+//		plain_keys
 //		allow {
 //			ports        <numbers...>
 //			hosts        <names...>

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,14 +19,15 @@ import (
 // The buckets of the file. Ids and revisions are keys as big-endian numbers, so that
 // the order of keys is theirs.
 var (
-	bucketHead     = []byte("head")     // format, source, revision, mark
-	bucketSite     = []byte("site")     // id: revision and document
-	bucketRevision = []byte("revision") // revision: boltRevision
-	bucketChange   = []byte("change")   // revision and id: boltChange
-	bucketKey      = []byte("key")      // key of a transaction: its revision
+	bucketHead     = []byte("head")        // format, source, revision, mark
+	bucketSite     = []byte("site")        // id: revision and document
+	bucketCert     = []byte("certificate") // name: revision and document
+	bucketRevision = []byte("revision")    // revision: boltRevision
+	bucketChange   = []byte("change")      // revision and id, or 0 and a certificate's name: boltChange
+	bucketKey      = []byte("key")         // key of a transaction: its revision
 )
 
-var buckets = [][]byte{bucketHead, bucketSite, bucketRevision, bucketChange, bucketKey}
+var buckets = [][]byte{bucketHead, bucketSite, bucketCert, bucketRevision, bucketChange, bucketKey}
 
 var (
 	keyFormat   = []byte("format")
@@ -52,7 +54,7 @@ type boltChange struct {
 	After  json.RawMessage `json:"after,omitempty"`
 }
 
-// boltTable implements Table.
+// boltTable implements CertificateTable.
 type boltTable struct {
 	db   *bbolt.DB
 	file *os.File
@@ -111,6 +113,10 @@ func (t *boltTable) prepare() error {
 		}
 		if name, _ := tx.Cursor().First(); name == nil {
 			if err := makeBuckets(tx); err != nil {
+				return err
+			}
+		} else if tx.Bucket(bucketSite) != nil { // of a version that kept no certificates
+			if _, err := tx.CreateBucketIfNotExists(bucketCert); err != nil {
 				return err
 			}
 		}
@@ -195,7 +201,12 @@ func (t *boltTable) Write(w Transaction) (Head, error) {
 	err := t.update(func(tx *bbolt.Tx) error {
 		rows, log := tx.Bucket(bucketSite), tx.Bucket(bucketChange)
 		for _, c := range w.Changes {
-			if err := writeRow(rows, log, next.Revision, c); err != nil {
+			if err := writeRow(rows, log, next.Revision, bigEndian32(c.ID), nil, c.Document); err != nil {
+				return err
+			}
+		}
+		for _, c := range w.Certificates {
+			if err := writeRow(tx.Bucket(bucketCert), log, next.Revision, []byte(c.Name), bigEndian32(0), c.Document); err != nil {
 				return err
 			}
 		}
@@ -225,27 +236,58 @@ func (t *boltTable) Write(w Transaction) (Head, error) {
 	return next, nil
 }
 
-func writeRow(rows, log *bbolt.Bucket, revision uint64, c Change) error {
-	key := bigEndian32(c.ID)
-	var entry boltChange
+// writeRow writes a row of a bucket, or deletes it if there is no document, and logs
+// that under the revision and its key there.
+func writeRow(rows, log *bbolt.Bucket, revision uint64, key, logPrefix []byte, document json.RawMessage) error {
+	entry := boltChange{After: document}
 	if value := rows.Get(key); value != nil {
-		before, err := rowOf(key, value)
-		if err != nil {
-			return err
+		if len(value) < 8 {
+			return fmt.Errorf("%w: a row has a value of %d bytes", ErrDamaged, len(value))
 		}
-		entry.Before = before.Document
+		entry.Before = bytes.Clone(value[8:])
 	}
-	entry.After = c.Document
 	raw, err := json.Marshal(entry)
 	if err != nil {
 		return err
 	}
-	if c.Document == nil {
+	if document == nil {
 		err = rows.Delete(key)
 	} else {
-		err = rows.Put(key, append(bigEndian64(revision), c.Document...))
+		err = rows.Put(key, append(bigEndian64(revision), document...))
 	}
-	return errors.Join(err, log.Put(append(bigEndian64(revision), key...), raw))
+	return errors.Join(err, log.Put(slices.Concat(bigEndian64(revision), logPrefix, key), raw))
+}
+
+// Certificates implements CertificateTable.
+func (t *boltTable) Certificates(each func(CertificateRow) error) error {
+	return t.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketCert).ForEach(func(key, value []byte) error {
+			row, err := certificateRowOf(key, value)
+			if err != nil {
+				return err
+			}
+			return each(row)
+		})
+	})
+}
+
+// Certificate implements CertificateTable.
+func (t *boltTable) Certificate(name string) (row CertificateRow, ok bool, err error) {
+	err = t.view(func(tx *bbolt.Tx) (err error) {
+		if value := tx.Bucket(bucketCert).Get([]byte(name)); value != nil {
+			row, err = certificateRowOf([]byte(name), value)
+			ok = err == nil
+		}
+		return err
+	})
+	return row, ok, err
+}
+
+func certificateRowOf(key, value []byte) (CertificateRow, error) {
+	if len(value) < 8 {
+		return CertificateRow{}, fmt.Errorf("%w: a certificate has a value of %d bytes", ErrDamaged, len(value))
+	}
+	return CertificateRow{Name: string(key), Revision: binary.BigEndian.Uint64(value), Document: bytes.Clone(value[8:])}, nil
 }
 
 // Repeated implements Table.
@@ -303,14 +345,14 @@ func logged(tx *bbolt.Tx, key, value []byte) (Revision, error) {
 	rev := Revision{Revision: revision, Mark: stored.Mark, At: stored.At, By: stored.By, Changes: []Logged{}}
 	cursor := tx.Bucket(bucketChange).Cursor()
 	for k, v := cursor.Seek(key); k != nil && bytes.HasPrefix(k, key); k, v = cursor.Next() {
-		if len(k) != 12 {
+		if len(k) < 12 {
 			return rev, fmt.Errorf("%w: a change has a key of %d bytes", ErrDamaged, len(k))
 		}
 		var change boltChange
 		if err := json.Unmarshal(v, &change); err != nil {
 			return rev, err
 		}
-		rev.Changes = append(rev.Changes, Logged{ID: binary.BigEndian.Uint32(k[8:]), Before: change.Before, After: change.After})
+		rev.Changes = append(rev.Changes, Logged{ID: binary.BigEndian.Uint32(k[8:]), Certificate: string(k[12:]), Before: change.Before, After: change.After})
 	}
 	return rev, nil
 }

@@ -29,6 +29,16 @@ type CommonSettings struct {
 	// taken back, and keys of requests are known, as long as that. Default: 720h, 30 days.
 	KeepLog caddy.Duration `json:"keep_log,omitempty"`
 
+	// The keys that encrypt the private keys of certificates in the source, as
+	// placeholders such as {file./run/secrets/key}: 32 random bytes in base64 or
+	// hexadecimal digits. The first encrypts, all of them decrypt. Default: none, the
+	// source takes no certificates unless plain_keys is true.
+	CertificateKeys []string `json:"certificate_keys,omitempty"`
+
+	// If true, private keys are kept as they are: whoever can read the source has
+	// them. Default: false.
+	PlainKeys bool `json:"plain_keys,omitempty"`
+
 	// What the rows may claim. Default: see Allow.
 	Allow *Allow `json:"allow,omitempty"`
 }
@@ -83,6 +93,14 @@ func (s *CommonSettings) check(kind string) error {
 	if time.Duration(s.KeepLog) < time.Hour {
 		return fmt.Errorf("keep_log: %s is less than an hour", time.Duration(s.KeepLog))
 	}
+	if s.PlainKeys && len(s.CertificateKeys) > 0 {
+		return errors.New("certificate_key and plain_keys exclude each other")
+	}
+	for _, key := range s.CertificateKeys {
+		if !strings.HasPrefix(key, "{") || !strings.HasSuffix(key, "}") {
+			return errors.New("certificate_key takes a placeholder such as {file./run/secrets/key}, and not the key itself: the configuration can be read")
+		}
+	}
 	if s.Allow == nil {
 		return nil
 	}
@@ -128,6 +146,17 @@ func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word 
 				return d.Errf("keep_log: %q is not a duration, such as 30d", text)
 			}
 			s.KeepLog = caddy.Duration(keep)
+		case "certificate_key":
+			keys := d.RemainingArgs()
+			if len(keys) == 0 || s.CertificateKeys != nil {
+				return d.Errf("expected, once: certificate_key <key> [<older keys...>], as placeholders such as {file./run/secrets/key}")
+			}
+			s.CertificateKeys = keys
+		case "plain_keys":
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			s.PlainKeys = true
 		case "allow":
 			if d.NextArg() {
 				return d.ArgErr()
@@ -144,7 +173,7 @@ func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word 
 				return err
 			}
 			if !known {
-				return d.Errf("unknown word %q: expected one of name, require_if_match, keep_log, allow", word)
+				return d.Errf("unknown word %q: expected one of name, require_if_match, keep_log, certificate_key, plain_keys, allow", word)
 			}
 		}
 	}

@@ -88,6 +88,9 @@ type Transaction struct {
 	By      string // who
 	Changes []Change
 
+	// Certificates are those that change, in a CertificateTable.
+	Certificates []CertificateChange
+
 	// Key and Hash make a repeated transaction known: see Table.Repeated. Answer is
 	// called with the revision for what is kept with it.
 	Key, Hash string
@@ -109,11 +112,12 @@ type Revision struct {
 	Changes  []Logged  `json:"changes"`
 }
 
-// Logged is a change in the log.
+// Logged is a change in the log, of a site or of a certificate.
 type Logged struct {
-	ID     uint32          `json:"id"`
-	Before json.RawMessage `json:"before,omitempty"` // missing: the site is new
-	After  json.RawMessage `json:"after,omitempty"`  // missing: it was deleted
+	ID          uint32          `json:"id,omitempty"`
+	Certificate string          `json:"certificate,omitempty"` // its name
+	Before      json.RawMessage `json:"before,omitempty"`      // missing: it is new
+	After       json.RawMessage `json:"after,omitempty"`       // missing: it was deleted
 }
 
 var (

@@ -23,27 +23,39 @@ type Change struct {
 	If *uint64 `json:"if,omitempty"`
 }
 
+// NewCertificate is a certificate with its private key, for a source that keeps it:
+// PEM, or a PFX file.
+type NewCertificate struct {
+	Certificate string `json:"certificate,omitempty"` // PEM, with the chain
+	Key         string `json:"key,omitempty"`         // PEM; missing: it is in certificate
+	PFX         []byte `json:"pfx,omitempty"`         // in base64, in place of both
+	Password    string `json:"password,omitempty"`    // of the key or the file
+}
+
 // Written is the answer to a change.
 type Written struct {
-	ID       uint32    `json:"id,omitempty"`
-	Source   string    `json:"source"`             // the name of the source
-	Revision string    `json:"revision"`           // of the source, as <source id>:<number>
-	Mark     string    `json:"mark"`               // the identity of that revision
-	ETag     string    `json:"etag,omitempty"`     // of the site
-	Serves   bool      `json:"serves"`             // whether this server serves it
-	Changed  []uint32  `json:"changed,omitempty"`  // of several changes: those that were different
-	DryRun   bool      `json:"dry_run,omitempty"`  // nothing was written
-	Findings []Finding `json:"findings,omitempty"` // about the site
+	ID          uint32    `json:"id,omitempty"`
+	Certificate string    `json:"certificate,omitempty"` // its name, in place of the id
+	Source      string    `json:"source"`                // the name of the source
+	Revision    string    `json:"revision"`              // of the source, as <source id>:<number>
+	Mark        string    `json:"mark"`                  // the identity of that revision
+	ETag        string    `json:"etag,omitempty"`        // of the site
+	Serves      bool      `json:"serves"`                // whether this server serves it
+	Changed     []uint32  `json:"changed,omitempty"`     // of several changes: those that were different
+	DryRun      bool      `json:"dry_run,omitempty"`     // nothing was written
+	Findings    []Finding `json:"findings,omitempty"`    // about the site
 }
 
 // WriteError is the answer to a change that is refused.
 type WriteError struct {
-	Message string     `json:"error"`
-	Code    string     `json:"code"`
-	ID      uint32     `json:"id,omitempty"`      // of the site
-	Index   *int       `json:"index,omitempty"`   // of the change, from 0
-	Binding string     `json:"binding,omitempty"` // that contradicts
-	Other   *OtherSite `json:"other,omitempty"`
+	Message     string     `json:"error"`
+	Code        string     `json:"code"`
+	ID          uint32     `json:"id,omitempty"`          // of the site
+	Certificate string     `json:"certificate,omitempty"` // its name
+	Sites       []uint32   `json:"sites,omitempty"`       // that use the certificate, up to 20
+	Index       *int       `json:"index,omitempty"`       // of the change, from 0
+	Binding     string     `json:"binding,omitempty"`     // that contradicts
+	Other       *OtherSite `json:"other,omitempty"`
 }
 
 // OtherSite is the site that a refused one contradicts.
@@ -56,14 +68,15 @@ type OtherSite struct {
 
 // Source is a source of sites.
 type Source struct {
-	Name     string `json:"name"`
-	Kind     string `json:"kind"` // the module, such as bolt
-	Writable bool   `json:"writable"`
-	Sites    int    `json:"sites"`
-	HeldBack int    `json:"held_back"` // rows that are not served
-	ID       string `json:"id,omitempty"`
-	Revision uint64 `json:"revision"`
-	Mark     string `json:"mark,omitempty"`
+	Name         string `json:"name"`
+	Kind         string `json:"kind"` // the module, such as bolt
+	Writable     bool   `json:"writable"`
+	Sites        int    `json:"sites"`
+	Certificates int    `json:"certificates"` // that it keeps and that are served
+	HeldBack     int    `json:"held_back"`    // rows that are not served
+	ID           string `json:"id,omitempty"`
+	Revision     uint64 `json:"revision"`
+	Mark         string `json:"mark,omitempty"`
 }
 
 // Ready tells whether a server serves all sites that there are.
@@ -85,9 +98,10 @@ type Revision struct {
 // Logged is a change of a revision. Before is missing for a new site, After for one
 // that was removed.
 type Logged struct {
-	ID     uint32          `json:"id"`
-	Before json.RawMessage `json:"before,omitempty"`
-	After  json.RawMessage `json:"after,omitempty"`
+	ID          uint32          `json:"id,omitempty"`
+	Certificate string          `json:"certificate,omitempty"`
+	Before      json.RawMessage `json:"before,omitempty"`
+	After       json.RawMessage `json:"after,omitempty"`
 }
 
 // The kinds of an EventChange.
@@ -105,8 +119,9 @@ type Event struct {
 	Changes  []EventChange `json:"changes"`
 }
 
-// EventChange tells what happened to a site.
+// EventChange tells what happened to a site or a certificate.
 type EventChange struct {
-	ID   uint32 `json:"id"`
-	Kind string `json:"kind"`
+	ID          uint32 `json:"id,omitempty"`
+	Certificate string `json:"certificate,omitempty"` // its name
+	Kind        string `json:"kind"`
 }

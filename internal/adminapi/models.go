@@ -156,8 +156,17 @@ type Socket struct {
 type Certificate struct {
 	Name string `json:"name"`
 
-	// Source is the module it comes from, such as pem or managed.
+	// Source is the module it comes from, such as pem or managed, or the name of the
+	// source of sites that keeps it.
 	Source string `json:"source"`
+
+	// KeptIn is the name of the source of sites that keeps it; empty for others. PEM is
+	// the certificate with its chain, Revision the one that wrote it and ETag what a
+	// change can depend on; they are missing in lists. Its private key is never shown.
+	KeptIn   string `json:"kept_in,omitempty"`
+	PEM      string `json:"pem,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
+	ETag     string `json:"etag,omitempty"`
 
 	// Current are the certificates that clients can get at this moment.
 	Current []Leaf `json:"current"`

@@ -124,7 +124,11 @@ func whatChanged(changes []adminapi.Logged) string {
 		if list != "" {
 			list += ", "
 		}
-		list += fmt.Sprintf("%s %d", verb, c.ID)
+		what := strconv.FormatUint(uint64(c.ID), 10)
+		if c.Certificate != "" {
+			what = "certificate " + c.Certificate
+		}
+		list += verb + " " + what
 	}
 	return list
 }

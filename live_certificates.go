@@ -1,0 +1,265 @@
+package caddyiis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// keptCertificate is a certificate that a source keeps, as the process serves it. It
+// outlives configurations, and replacing it changes nothing else.
+type keptCertificate struct {
+	certsel.Given
+	revision uint64
+}
+
+// errNoCertificates is that of a source whose table keeps sites only.
+var errNoCertificates = errors.New("this kind of source keeps no certificates")
+
+// certificateTable is the source's table if it keeps certificates, else nil.
+func (f *follower) certificateTable() sites.CertificateTable {
+	table, _ := f.Table.(sites.CertificateTable)
+	return table
+}
+
+// certificate returns what is served under a name, nil if there is nothing.
+func (f *follower) certificate(name string) *keptCertificate {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.certificates[name]
+}
+
+// certificateNames lists what is served, in order.
+func (f *follower) certificateNames() []string {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return sortedKeys(f.certificates)
+}
+
+// setCertificate serves a certificate, in place of one before. The caller holds f.mu.
+func (f *follower) setCertificate(name string, revision uint64, cert *tls.Certificate) {
+	f.known.Lock()
+	defer f.known.Unlock()
+	kept := f.certificates[name]
+	if kept == nil {
+		kept = new(keptCertificate)
+		f.certificates[name] = kept
+	}
+	kept.revision = revision
+	kept.Set(cert)
+}
+
+// dropCertificate serves a certificate no longer. The caller holds f.mu.
+func (f *follower) dropCertificate(name string) {
+	f.known.Lock()
+	defer f.known.Unlock()
+	if kept := f.certificates[name]; kept != nil {
+		kept.Set(nil)
+		delete(f.certificates, name)
+	}
+}
+
+// readCertificates makes the certificates of the table ready with the keys of this
+// configuration. Those that it cannot decode are noted; it is refused if one of them
+// serves already. The caller holds f.mu.
+func (s *liveSource) readCertificates() error {
+	f := s.follower
+	table := f.certificateTable()
+	if table == nil {
+		return nil
+	}
+	failed := make(map[string]string)
+	var refused errorList
+	err := table.Certificates(func(row sites.CertificateRow) error {
+		serves := f.certificate(row.Name)
+		cert, err := s.sealer.Certificate(row.Name, row.Document)
+		switch {
+		case err != nil && serves != nil:
+			refused.add("the running configuration serves certificate "+row.Name+", and this one cannot", "%w", err)
+		case err != nil:
+			failed[row.Name] = err.Error()
+		case serves == nil || serves.revision != row.Revision:
+			f.setCertificate(row.Name, row.Revision, cert)
+		}
+		return nil
+	})
+	s.mu.Lock()
+	s.failed = failed
+	s.mu.Unlock()
+	return errors.Join(err, refused.err())
+}
+
+// keptCertificates yields the certificates of sources by name, those in front of others
+// of the same name.
+func (a *App) keptCertificates() iter.Seq2[string, *liveSource] {
+	return func(yield func(string, *liveSource) bool) {
+		for _, source := range a.live {
+			if source.follower == nil {
+				continue
+			}
+			for _, name := range source.follower.certificateNames() {
+				if a.sourceOfCertificate(name) == source && !yield(name, source) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sourceOfCertificate returns the source whose certificate a name stands for, nil if it
+// is none: the configuration's come first, then those of the sources in their order.
+func (a *App) sourceOfCertificate(name string) *liveSource {
+	if a.certificates[name] != nil {
+		return nil
+	}
+	for _, source := range a.live {
+		if source.follower != nil && source.follower.certificate(name) != nil {
+			return source
+		}
+	}
+	return nil
+}
+
+// certificateSource returns what stands behind the name of a certificate, nil if there
+// is nothing.
+func (a *App) certificateSource(name string) certsel.Source {
+	if source := a.certificates[name]; source != nil {
+		return source
+	}
+	if source := a.sourceOfCertificate(name); source != nil {
+		if kept := source.follower.certificate(name); kept != nil {
+			return kept
+		}
+	}
+	return nil
+}
+
+// allCertificates yields the certificates and stores by name: those of the configuration,
+// then those of sources.
+func (a *App) allCertificates() iter.Seq2[string, certsel.Source] {
+	return func(yield func(string, certsel.Source) bool) {
+		for _, name := range sortedKeys(a.certificates) {
+			if !yield(name, a.certificates[name]) {
+				return
+			}
+		}
+		for name, source := range a.keptCertificates() {
+			if kept := source.follower.certificate(name); kept != nil && !yield(name, kept) {
+				return
+			}
+		}
+	}
+}
+
+// keptTogether are the certificates of sources as one for each source: there may be very
+// many.
+func (a *App) keptTogether() map[string]certsel.Source {
+	together := make(map[string]certsel.Source)
+	for name, source := range a.keptCertificates() {
+		label := "(" + source.Name + ")"
+		all, _ := together[label].(certificateList)
+		if kept := source.follower.certificate(name); kept != nil {
+			together[label] = append(all, kept.Current()...)
+		}
+	}
+	return together
+}
+
+// certificateList are certificates of which none is chosen.
+type certificateList []*tls.Certificate
+
+// Select implements certsel.Source.
+func (certificateList) Select(*tls.ClientHelloInfo) *tls.Certificate { return nil }
+
+// Current implements certsel.Source.
+func (l certificateList) Current() []*tls.Certificate { return l }
+
+// refuseHidden refuses a configuration with a certificate under the name of one that a
+// source serves: sites would silently get another one.
+func (s *liveSource) refuseHidden(a *App) error {
+	for _, name := range s.follower.certificateNames() {
+		if a.certificates[name] != nil {
+			return fmt.Errorf("certificate %q is one of %s, and the configuration has one of this name as well: give that one another name", name, s.Name)
+		}
+	}
+	return nil
+}
+
+// usersOfCertificate lists the sites of a snapshot and of the held back rows of its
+// source that name a certificate.
+func (a *App) usersOfCertificate(source *liveSource, name string) ([]uint32, error) {
+	sn := a.now()
+	used := make(map[uint32]bool)
+	sharing := sn.tables.RecordSites()
+	for rec := range sn.tables.Records() {
+		if rec.Certificate == name {
+			for _, id := range sharing[rec.Index] {
+				used[id] = true
+			}
+		}
+	}
+	source.mu.Lock()
+	held := sortedKeys(source.held)
+	source.mu.Unlock()
+	for _, id := range held {
+		row, ok, err := source.follower.Row(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		if cfg, _ := decodeDocument(row.Document); cfg != nil && cfg.names(name) {
+			used[id] = true
+		}
+	}
+	return sortedKeys(used), nil
+}
+
+// names reports whether a site or one of its bindings names a certificate.
+func (s *Site) names(certificate string) bool {
+	return s.Certificate == certificate ||
+		slices.ContainsFunc(s.Bindings, func(b *SiteBinding) bool { return b != nil && b.Certificate == certificate })
+}
+
+// The codes of findings about certificates that sources keep.
+const (
+	codeCertificateHeldBack = "certificate-held-back"
+	codeCertificateTwice    = "certificate-twice"
+)
+
+// keptFindings tells of certificates of sources that are not served.
+func (a *App) keptFindings() []binding.Finding {
+	var findings []binding.Finding
+	for _, source := range a.live {
+		if source.follower == nil {
+			continue
+		}
+		source.mu.Lock()
+		failed := source.failed
+		source.mu.Unlock()
+		for _, name := range sortedKeys(failed) {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Error, Code: codeCertificateHeldBack,
+				Message: fmt.Sprintf("certificate %q of %s is not served: %s", name, source.Name, failed[name]),
+				Fix:     "give the source the key that encrypts it, or put the certificate again",
+			})
+		}
+		for _, name := range source.follower.certificateNames() {
+			if a.sourceOfCertificate(name) != source {
+				findings = append(findings, binding.Finding{
+					Severity: binding.Error, Code: codeCertificateTwice,
+					Message: fmt.Sprintf("certificate %q of %s is not served: the configuration, or a source before it, has one of this name", name, source.Name),
+					Fix:     "give one of them another name",
+				})
+			}
+		}
+	}
+	return findings
+}

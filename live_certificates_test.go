@@ -1,0 +1,363 @@
+package caddyiis_test
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// certificateJSON is a certificate as a request has it.
+func certificateJSON(c *issued) string {
+	raw, _ := json.Marshal(adminapi.NewCertificate{Certificate: string(c.cert), Key: string(c.key)})
+	return string(raw)
+}
+
+// keyFile makes a key for private keys, and the word that names it.
+func keyFile(t *testing.T) (path, word string) {
+	t.Helper()
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret)
+	path = filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, []byte(base64.StdEncoding.EncodeToString(secret)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, "certificate_key {file." + path + "}"
+}
+
+// sni is the document of a site with an https binding by name, and a certificate.
+func (l *live) sni(host, certificate string) string {
+	return fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:%s","flags":1,"certificate":%q}]}`, l.secure, host, certificate)
+}
+
+// leaf checks which certificate a host gets.
+func (l *live) leaf(host string, want *issued) {
+	l.t.Helper()
+	leaf, err := ts.Handshake(at("127.0.0.1", l.secure), host)
+	if err != nil || !leaf.Equal(want.leaf) {
+		l.t.Errorf("%s: got %v, %v, want serial number %v", host, leaf, err, want.leaf.SerialNumber)
+	}
+}
+
+// TestCertificatesAsData: a certificate that is put serves a site that names it, is
+// replaced and deleted without a load, and is there after a restart. Its key is shown
+// nowhere, and is encrypted in the file.
+func TestCertificatesAsData(t *testing.T) {
+	_, word := keyFile(t)
+	l := startLive(t, word, "")
+	first, second := issue(t, 10, nil, "shop.test"), issue(t, 11, nil, "shop.test")
+	l.refused(422, "PUT", "sites/10", l.sni("shop.test", "shop"), `certificate "shop" is not configured`)
+	w := l.want(201, "PUT", "certificates/shop", certificateJSON(first))
+	if w.Certificate != "shop" || w.ETag == "" || !w.Serves {
+		t.Errorf("answer %+v", w)
+	}
+	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
+	l.leaf("shop.test", first)
+
+	cache := tls.NewLRUClientSessionCache(4)
+	request := ts.Request{Addr: at("127.0.0.1", l.secure), SNI: "shop.test", TLS: &tls.Config{}}
+	resumed := func(want bool, by *issued) {
+		t.Helper()
+		answer, err := offering(cache, tls.VersionTLS13, request)
+		if err != nil || answer.State.DidResume != want || !answer.State.PeerCertificates[0].Equal(by.leaf) {
+			t.Errorf("resumed %v, %v, want %v", answer != nil && answer.State.DidResume, err, want)
+		}
+	}
+	resumed(false, first)
+	resumed(true, first)
+	again := l.want(200, "PUT", "certificates/shop", certificateJSON(first))
+	if again.ETag != w.ETag || again.Revision == w.Revision {
+		t.Errorf("the same again: %+v, before %+v", again, w)
+	}
+	l.want(200, "PUT", "certificates/shop", certificateJSON(second))
+	l.leaf("shop.test", second)
+	resumed(false, second)
+	resumed(true, second)
+
+	var shown adminapi.Certificate
+	if l.ask("GET", "certificates/shop", "", &shown) != 200 || shown.KeptIn != "bolt" || shown.PEM != string(second.cert) || shown.ETag == "" || shown.UsedBy.SiteCount != 1 {
+		t.Errorf("shown as %+v", shown)
+	}
+	if status := l.ask("GET", "certificates/shop", "", nil, "If-None-Match", shown.ETag); status != 304 {
+		t.Errorf("with its ETag: %d", status)
+	}
+	raw, err := os.ReadFile(l.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"certificates", "certificates/shop", "revisions", "export", "sites/10", "check"} {
+		_, answer := l.Admin(http.MethodGet, "/iis/"+path, "")
+		raw = append(raw, answer...)
+	}
+	block := strings.Split(string(second.key), "\n")[1]
+	for _, secret := range []string{"PRIVATE KEY", block, block[:40]} {
+		if strings.Contains(string(raw), secret) || len(ts.Logs.Lines(secret)) > 0 {
+			t.Errorf("the private key is to be seen: %q", secret)
+		}
+	}
+
+	e := l.refused(409, "DELETE", "certificates/shop", "", "site 10")
+	if e.Code != "certificate-in-use" || len(e.Sites) != 1 || e.Sites[0] != 10 {
+		t.Errorf("refused with %+v", e)
+	}
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("shop.test", second)
+	if err := l.Load(l.config("log_sni")); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("shop.test", second)
+	l.want(204, "DELETE", "sites/10", "")
+	l.want(204, "DELETE", "certificates/shop", "")
+	if status := l.ask("GET", "certificates/shop", "", nil); status != 404 {
+		t.Errorf("after DELETE: %d", status)
+	}
+	l.refused(404, "DELETE", "certificates/shop", "", "no certificate shop")
+}
+
+// TestCertificatesRevert: the log has certificates, and takes them back.
+func TestCertificatesRevert(t *testing.T) {
+	_, word := keyFile(t)
+	l := startLive(t, word, "")
+	first, second := issue(t, 20, nil, "shop.test"), issue(t, 21, nil, "shop.test")
+	l.want(201, "PUT", "certificates/shop", certificateJSON(first), "Iis-Actor", "panel")
+	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
+	l.want(200, "PUT", "certificates/shop", certificateJSON(second))
+	var log adminapi.Page[adminapi.Revision]
+	l.ask("GET", "revisions", "", &log)
+	if len(log.Items) != 3 || log.Items[0].Changes[0].Certificate != "shop" || log.Items[0].Changes[0].ID != 0 ||
+		!strings.Contains(string(log.Items[0].Changes[0].Before), "BEGIN CERTIFICATE") || !strings.Contains(log.Items[2].By, "panel") {
+		t.Fatalf("the log is %+v", log.Items)
+	}
+	l.want(200, "POST", "revisions/3/revert", "")
+	l.leaf("shop.test", first)
+	l.refused(409, "POST", "revisions/1/revert", "", "site 10")
+	l.want(204, "DELETE", "sites/10", "")
+	l.want(200, "POST", "revisions/1/revert", "")
+	if status := l.ask("GET", "certificates/shop", "", nil); status != 404 {
+		t.Errorf("after the first revision is taken back: %d", status)
+	}
+	// Revision 6 has deleted it.
+	l.want(200, "POST", "revisions/6/revert", "")
+	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
+	l.leaf("shop.test", first)
+}
+
+// TestCertificatesRefused: conditions, kinds of bodies and what is no certificate.
+func TestCertificatesRefused(t *testing.T) {
+	_, word := keyFile(t)
+	l := startLive(t, word, "")
+	c, other := issue(t, 30, nil, "a.test"), issue(t, 31, nil, "a.test")
+	put := func(given adminapi.NewCertificate) string {
+		raw, _ := json.Marshal(given)
+		return string(raw)
+	}
+	for body, want := range map[string]string{
+		put(adminapi.NewCertificate{Certificate: string(c.cert), Key: string(other.key)}): "",
+		put(adminapi.NewCertificate{Certificate: string(c.cert)}):                         "private key",
+		put(adminapi.NewCertificate{PFX: c.pfx(t, "right"), Password: "wrong"}):           "password",
+		put(adminapi.NewCertificate{PFX: c.pfx(t, "right")}):                              "password",
+		put(adminapi.NewCertificate{PFX: c.pfx(t, "right"), Key: "x", Password: "right"}): "excludes",
+		put(adminapi.NewCertificate{Certificate: "nothing", Key: string(c.key)}):          "",
+		`{"certificate":1}`:                     "",
+		`{"crt":"x"}`:                           "crt",
+		`{}`:                                    "PEM",
+		"":                                      "",
+		certificateJSON(c) + certificateJSON(c): "more than one",
+	} {
+		l.refused(422, "PUT", "certificates/a", body, want)
+	}
+	l.refused(415, "PUT", "certificates/a", "x", "content type", "Content-Type", "text/plain")
+	l.refused(413, "PUT", "certificates/a", strings.Repeat("x", 16<<20+1), "more than")
+	for _, name := range []string{"..", "-a", "a%2Fb", "a%00b", "(bolt)", strings.Repeat("a", 129), "*.a.test", "b%C3%BCcher"} {
+		if status := l.ask("PUT", "certificates/"+name, certificateJSON(c), nil); status < 400 || status >= 500 {
+			t.Errorf("name %q: %d", name, status)
+		}
+	}
+	l.refused(409, "PUT", "certificates/wild.test", certificateJSON(c), "one of the configuration")
+	l.want(405, "PATCH", "certificates/a", certificateJSON(c))
+
+	l.want(412, "PUT", "certificates/a", certificateJSON(c), "If-Match", "*")
+	l.want(200, "PUT", "certificates/a?dry_run=1", certificateJSON(c))
+	if status := l.ask("GET", "certificates/a", "", nil); status != 404 {
+		t.Errorf("after dry_run: %d", status)
+	}
+	w := l.want(201, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
+	again := l.want(200, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
+	if again.ETag != w.ETag || again.Revision != w.Revision {
+		t.Errorf("with the same key: %+v, before %+v", again, w)
+	}
+	l.want(422, "PUT", "certificates/a", certificateJSON(other), "Idempotency-Key", "k1")
+	l.want(412, "PUT", "certificates/a", certificateJSON(other), "If-None-Match", "*")
+	l.want(412, "DELETE", "certificates/a", "", "If-Match", `"x:1"`)
+	l.want(200, "PUT", "certificates/a", certificateJSON(other), "If-Match", w.ETag)
+	l.want(412, "PUT", "certificates/a", certificateJSON(c), "If-Match", w.ETag)
+	l.want(200, "PUT", "certificates/a", string(c.cert)+string(c.key), "Content-Type", "application/x-pem-file")
+	l.want(200, "PUT", "certificates/a", string(other.pfx(t, "")), "Content-Type", "application/x-pkcs12")
+	l.want(200, "PUT", "certificates/a", put(adminapi.NewCertificate{PFX: c.pfx(t, "right"), Password: "right"}))
+	expired := issue(t, 32, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "b.test")
+	l.want(201, "PUT", "sites/10", l.sni("b.test", "a"))
+	w = l.want(200, "PUT", "certificates/a", certificateJSON(expired))
+	if len(w.Findings) == 0 || w.Findings[0].Code != "certificate-expired" {
+		t.Errorf("findings %+v", w.Findings)
+	}
+	w = l.want(200, "PUT", "certificates/a", certificateJSON(c))
+	if len(w.Findings) == 0 || w.Findings[len(w.Findings)-1].Code != "certificate-name-mismatch" || w.Findings[len(w.Findings)-1].Site != 10 {
+		t.Errorf("findings %+v", w.Findings)
+	}
+	if f := finding(t, l.Server, "certificate-name-mismatch", "b.test"); f == nil {
+		t.Error("no finding about the name")
+	}
+}
+
+// TestCertificatesNeedKey: a source without key keeps none, a wrong key is said, and a
+// load with it refused.
+func TestCertificatesNeedKey(t *testing.T) {
+	l := startLive(t, "", "")
+	c := issue(t, 40, nil, "a.test")
+	l.refused(422, "PUT", "certificates/a", certificateJSON(c), "plain_keys")
+	_, right := keyFile(t)
+	_, wrong := keyFile(t)
+	with := func(word string) string {
+		return strings.Replace(l.config(""), l.file+"\" {", l.file+"\" {\n"+word+"\n", 1)
+	}
+	if err := l.Load(with(right)); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "certificates/a", certificateJSON(c))
+	l.want(201, "PUT", "sites/10", l.sni("a.test", "a"))
+	if err := l.Load(with(wrong)); err == nil || !strings.Contains(err.Error(), "encrypted with another key") {
+		t.Fatalf("a load with the wrong key: %v", err)
+	}
+	if err := l.Load(l.config("")); err == nil {
+		t.Fatal("a load without the key is not refused")
+	}
+	if err := l.Load(strings.Replace(with(right), "template page", "certificate a {\nsubjects x.test\nissuer internal\n}\ntemplate page", 1)); err == nil || !strings.Contains(err.Error(), "another name") {
+		t.Fatalf("a load with a certificate of the same name: %v", err)
+	}
+	l.leaf("a.test", c)
+	if err := l.Restart(with(wrong)); err != nil {
+		t.Fatal(err)
+	}
+	if finding(t, l.Server, "certificate-held-back", `"a"`, "another key") == nil || finding(t, l.Server, "site-held-back", "site 10") == nil {
+		t.Errorf("findings %+v", findings(t, l.Server))
+	}
+	var shown adminapi.Certificate
+	if l.ask("GET", "certificates/a", "", &shown) != 200 || !strings.Contains(shown.Error, "another key") {
+		t.Errorf("shown as %+v", shown)
+	}
+	l.refused(409, "DELETE", "certificates/a", "", "site 10")
+	// The new key first, the old one still opens; putting it again encrypts it anew.
+	rotated := strings.TrimPrefix(right, "certificate_key ")
+	if err := l.Load(with(wrong + " " + rotated)); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("a.test", c)
+	l.want(200, "PUT", "certificates/a", certificateJSON(c))
+	if err := l.Restart(with(wrong)); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("a.test", c)
+	for word, want := range map[string]string{
+		"certificate_key secret":               "placeholder",
+		"certificate_key {env.NOT_THERE}":      "certificate_key",
+		right + "\nplain_keys":                 "exclude each other",
+		"certificate_key {file./etc/hostname}": "openssl rand",
+	} {
+		if err := l.Load(with(word)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+}
+
+// TestCertificatesHeldSite: a site that waits for its certificate serves as soon as that
+// is there.
+func TestCertificatesHeldSite(t *testing.T) {
+	l := startLive(t, "plain_keys", "")
+	c := issue(t, 50, nil, "a.test")
+	l.want(201, "PUT", "certificates/a", certificateJSON(c))
+	l.want(201, "PUT", "sites/10", l.sni("a.test", "a"))
+	l.ask("POST", "changes", "[]", nil)
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("a.test", c)
+	// Sites of the configuration may not name it: they come before sources are open.
+	err := l.Load(l.config("site 2 {\nbinding https *:443:b.test {\nsni\ncertificate a\n}\n}"))
+	if err == nil || !strings.Contains(err.Error(), `certificate "a" is not configured`) {
+		t.Errorf("a site of the configuration: %v", err)
+	}
+}
+
+// TestCertificatesKill: whenever the process is killed, what was acknowledged is served.
+func TestCertificatesKill(t *testing.T) {
+	p := &program{t, t.TempDir()}
+	port, plain, admin := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
+	_, word := keyFile(t)
+	file := filepath.Join(p.home, "Caddyfile")
+	config := fmt.Sprintf("{\nadmin 127.0.0.1:%d\niis {\nsites_from bolt %q {\n%s\nallow {\nports %d\n}\n}\nsite 1 ready {\nserver_bindings :%d:\nrespond ok\n}\n}\n}\n",
+		admin, filepath.Join(p.home, "sites.db"), word, port, plain)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certs := make([]string, 30)
+	for i := range certs {
+		certs[i] = certificateJSON(issue(t, int64(1000+i), nil, "a.test"))
+	}
+	send := func(path, body string) bool {
+		req, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://127.0.0.1:%d/iis/%s", admin, path), strings.NewReader(body))
+		if err != nil {
+			return false
+		}
+		req.Header.Set("Content-Type", "application/json")
+		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Do(req)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode < 300
+	}
+	var acknowledged atomic.Int64
+	acknowledged.Store(-1)
+	for round := range 3 {
+		kill := p.run(fmt.Sprintf("http://127.0.0.1:%d/", plain), "--config", file, "--adapter", "caddyfile")
+		if before := acknowledged.Load(); before >= 0 {
+			leaf, err := ts.Handshake(at("127.0.0.1", port), "a.test")
+			if err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			if got := leaf.SerialNumber.Int64() - 1000; got != before%30 && got != (before+1)%30 {
+				t.Errorf("round %d: number %d serves, and %d was acknowledged", round, got, before%30)
+			}
+		} else {
+			if !send("certificates/a", certs[29]) || !send("sites/10", fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:a.test","flags":1,"certificate":"a"}]}`, port)) {
+				t.Fatal("the first changes are refused")
+			}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for n := acknowledged.Load() + 1; send("certificates/a", certs[n%30]); n++ {
+				acknowledged.Store(n)
+			}
+		}()
+		waitFor(t, "changes", func() bool { return acknowledged.Load() > int64(round+2) })
+		time.Sleep(time.Duration(7*round) * time.Millisecond) // any moment is right
+		kill()
+		<-done
+	}
+}
