@@ -1,10 +1,13 @@
 package caddyiis
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net/netip"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/front"
 )
 
 // bindAutos tells the certificates that are for bindings which hosts have one: a look
@@ -12,25 +15,77 @@ import (
 func (a *App) bindAutos() {
 	for name, source := range a.certificates {
 		if auto, ok := source.(*certsel.Auto); ok {
-			a.autos = append(a.autos, name)
-			auto.Bind(func(host string) bool { return a.now().bindsHost(host, name) })
+			a.autos = append(a.autos, auto)
+			auto.Bind(name, certsel.Bindings{
+				Bound: func(host string, hello *tls.ClientHelloInfo) certsel.BoundBy {
+					return a.now().bindsHost(host, name, hello)
+				},
+				Hosts: func() []string { return a.now().hostsOf(name) },
+			})
 		}
 	}
 }
 
-// bindsHost reports whether a host has a binding that a certificate serves.
-func (sn *snapshot) bindsHost(host, certificate string) bool {
+// bindsHost tells whether a host has a binding that a certificate serves: at the
+// address that a client came to or, without one, anywhere.
+func (sn *snapshot) bindsHost(host, certificate string, hello *tls.ClientHelloInfo) certsel.BoundBy {
 	name, ok := binding.Host(host)
-	if !ok {
-		return false
+	if !ok || name.String() != host {
+		return certsel.NotBound // with a port, for example, it is no name
 	}
+	if hello != nil {
+		local := cameTo(hello)
+		by := sn.bindsHostAt(local, name, certificate)
+		if by != certsel.NotBound || !sn.tables.Certificate(local, host).Known {
+			return by
+		}
+		// The record of a server name serves at all addresses (table D1), its binding
+		// at its own.
+	}
+	found := certsel.NotBound
 	for _, addr := range sn.app.secureAddrsOf(sn.tables) {
-		match := sn.tables.Site(addr, binding.HTTPS, name)
-		if match.Binding != nil && match.Binding.Host == name.String() && certsel.BindsHost(match.Binding, certificate) {
-			return true
+		switch by := sn.bindsHostAt(addr, name, certificate); by {
+		case certsel.BoundByHost:
+			return by
+		case certsel.BoundByWildcard:
+			found = by
 		}
 	}
-	return false
+	return found
+}
+
+func (sn *snapshot) bindsHostAt(local netip.AddrPort, name binding.HostName, certificate string) certsel.BoundBy {
+	match := sn.tables.Site(local, binding.HTTPS, name)
+	if match.Binding == nil {
+		return certsel.NotBound
+	}
+	by := certsel.BindsHost(match.Binding, certificate)
+	if by == certsel.BoundByHost && match.Binding.Host != name.String() {
+		return certsel.NotBound
+	}
+	return by
+}
+
+// cameTo is the address that the client of a handshake came to.
+func cameTo(hello *tls.ClientHelloInfo) netip.AddrPort {
+	if hello.Context() != nil {
+		if conn := front.ConnOf(hello); conn != nil {
+			return conn.Local
+		}
+	}
+	if local, ok := hello.Conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
+		return local.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// hostsOf lists the hosts that a certificate serves.
+func (sn *snapshot) hostsOf(certificate string) []string {
+	var bindings []*binding.BindingEntry
+	for b := range sn.tables.Bindings() {
+		bindings = append(bindings, b)
+	}
+	return certsel.HostsOf(bindings, certificate)
 }
 
 // secureAddrs are the addresses that https bindings are for, of some tables.
@@ -58,22 +113,39 @@ func (a *App) secureAddrsOf(tables *binding.Tables) []netip.AddrPort {
 	return found.addrs
 }
 
-// followAutos has certificates obtained for hosts that have come, and dropped from
-// memory for those that have gone. It looks at all bindings.
-func (a *App) followAutos() {
-	if len(a.autos) == 0 {
-		return
+// bindingsChanged tells the certificates that are for bindings that hosts may have come
+// or gone.
+func (a *App) bindingsChanged() {
+	for _, auto := range a.autos {
+		auto.Changed()
 	}
-	a.followingAutos.Lock()
-	defer a.followingAutos.Unlock()
-	if a.sitesFile.ctx.Err() != nil || !a.committed.Load() {
-		return
+}
+
+// autoFindings tells which hosts have no certificate, and why.
+func autoFindings(name string, auto *certsel.Auto) []binding.Finding {
+	var findings []binding.Finding
+	failures := auto.Failures()
+	for _, host := range sortedKeys(failures) {
+		findings = append(findings, binding.Finding{
+			Severity: binding.Warning, Code: codeNotObtained,
+			Message: fmt.Sprintf("certificate %q could not be obtained or renewed for %s: %v", name, host, failures[host].Err),
+			Fix:     "see that the host leads to this server and that the issuer may issue for it; it is tried again after a pause",
+		})
 	}
-	var bindings []*binding.BindingEntry
-	for b := range a.now().tables.Bindings() {
-		bindings = append(bindings, b)
+	elsewhere := auto.Elsewhere()
+	for i, host := range sortedKeys(elsewhere) {
+		if i == maxErrors {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Info, Code: codeNotOrdered,
+				Message: fmt.Sprintf("and %d more warnings %q", len(elsewhere)-i, codeNotOrdered),
+			})
+			break
+		}
+		findings = append(findings, binding.Finding{
+			Severity: binding.Warning, Code: codeNotOrdered,
+			Message: fmt.Sprintf("certificate %q is not ordered ahead for %s: %s", name, host, elsewhere[host]),
+			Fix:     "correct DNS; if clients reach this machine at that address, name it in check_dns; a client that comes all the same gets its certificate",
+		})
 	}
-	for _, name := range a.autos {
-		a.certificates[name].(*certsel.Auto).Follow(certsel.HostsOf(bindings, name))
-	}
+	return findings
 }

@@ -51,6 +51,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //			default  <name>
 //			issuer   <module> [...]
 //			key_type ed25519|p256|p384|rsa2048|rsa4096
+//			permission <module> [...]
+//			rate     <orders> <duration>
+//			check_dns [<addresses...>] {
+//				resolvers <addresses...>
+//			}
 //			capacity <number>
 //			max_wait <duration>
 //		}

@@ -19,6 +19,7 @@ const (
 	codeNameMismatch    = "certificate-name-mismatch"
 	codeNotThereYet     = "certificate-not-there-yet"
 	codeNotObtained     = "certificate-not-obtained"
+	codeNotOrdered      = "certificate-not-ordered"
 	codeLiteralPassword = "literal-password"
 	codeLegacyTLS       = "legacy-tls"
 	codeNotInStore      = "not-in-central-store"
@@ -87,14 +88,7 @@ func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 		certs := source.Current()
 		auto, forBindings := source.(*certsel.Auto)
 		if forBindings {
-			failures := auto.Failures()
-			for _, host := range sortedKeys(failures) {
-				findings = append(findings, binding.Finding{
-					Severity: binding.Warning, Code: codeNotObtained,
-					Message: fmt.Sprintf("certificate %q has none for %s: %v", name, host, failures[host]),
-					Fix:     "see that the host leads to this server and that the issuer may issue for it; the next client is the reason for another attempt",
-				})
-			}
+			findings = append(findings, autoFindings(name, auto)...)
 		}
 		if len(certs) == 0 && !forBindings {
 			findings = append(findings, binding.Finding{

@@ -169,9 +169,8 @@ type App struct {
 
 	withoutRows *snapshot // while the app starts: what is served without rows that were read for it
 
-	autos          []string   // certificates that are for bindings
-	followingAutos sync.Mutex // held while they take the hosts
-	secureAddrs    atomic.Pointer[secureAddrs]
+	autos       []*certsel.Auto // certificates that are for bindings
+	secureAddrs atomic.Pointer[secureAddrs]
 
 	serverConfigured bool // there are settings of the HTTP servers
 	prepared         bool
@@ -355,7 +354,7 @@ func (a *App) commit() {
 			starter.Commit()
 		}
 	}
-	go a.followAutos()
+	a.bindingsChanged()
 	a.examine()
 	a.followSitesFile()
 	go a.keepGoodCopy()

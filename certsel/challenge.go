@@ -28,9 +28,12 @@ type Challenges struct {
 func NewChallenges(sources map[string]Source) *Challenges {
 	c := &Challenges{byName: make(map[string][]*Managed)}
 	for _, source := range sources {
-		if auto, ok := source.(*Auto); ok && !auto.managed.internal {
+		if auto, ok := source.(*Auto); ok {
 			c.autos = append(c.autos, auto)
-			source = auto.managed
+			if auto.fallback == nil {
+				continue
+			}
+			source = auto.fallback
 		}
 		m, ok := source.(*Managed)
 		if !ok || m.internal {
@@ -73,8 +76,8 @@ func (c *Challenges) ServeHTTP(w http.ResponseWriter, r *http.Request) bool {
 func (c *Challenges) managersOf(name string) []*Managed {
 	managers := c.byName[name]
 	for _, auto := range c.autos {
-		if auto.Bound(name) {
-			managers = append(slices.Clip(managers), auto.managed)
+		if m := auto.managedFor(name); !m.internal && auto.Bound(name) {
+			managers = append(slices.Clip(managers), m)
 		}
 	}
 	return managers

@@ -2,7 +2,6 @@ package certsel
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -12,73 +11,133 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// automation is what the automation policies of Caddy's tls app say about a
-// certificate: there the Caddyfile puts email, acme_ca and its other global options.
+// automation is what an automation policy of Caddy's tls app says about certificates:
+// there the Caddyfile puts email, acme_ca and its other global options.
 type automation struct {
-	Issuers          []json.RawMessage `json:"issuers,omitempty"`
-	KeyType          string            `json:"key_type,omitempty"`
-	MustStaple       bool              `json:"must_staple,omitempty"`
-	RenewalWindow    float64           `json:"renewal_window,omitempty"`
-	ReusePrivateKeys bool              `json:"reuse_private_keys,omitempty"`
+	KeyType          string
+	MustStaple       bool
+	RenewalWindow    float64
+	ReusePrivateKeys bool
+
+	// What the issuers are configured as, as far as Caddy remembers: it tells groups
+	// of certificates apart.
+	Settings []json.RawMessage
+
+	policy   *caddytls.AutomationPolicy // nil: there is none
+	subjects []string                   // empty: for all names
 }
 
-// globalAutomation returns what holds for certificates with these subjects: the policy
-// that has one of them as subject, or that for all names. That one's issuers are not
-// for names that cannot have a public certificate.
-func globalAutomation(ctx caddy.Context, subjects []string, public bool) (automation, error) {
-	val, err := ctx.App("tls")
-	if err != nil {
-		return automation{}, fmt.Errorf("getting tls app: %w", err)
-	}
-	policies := val.(*caddytls.TLS).Automation
-	if policies == nil {
-		return automation{}, nil
-	}
-	named := func(p *caddytls.AutomationPolicy) bool {
-		return slices.ContainsFunc(p.SubjectsRaw, func(name string) bool {
-			return slices.ContainsFunc(subjects, func(subject string) bool { return certmagic.MatchWildcard(subject, name) })
-		})
-	}
-	for _, p := range policies.Policies {
-		if named(p) {
-			return takeOver(p, true)
-		}
-	}
-	for _, p := range policies.Policies {
-		if len(p.SubjectsRaw) == 0 {
-			return takeOver(p, public)
-		}
-	}
-	return automation{}, nil
-}
-
-// takeOver copies a policy. Issuers are made anew from their settings: an instance
-// belongs to the certificates that it was loaded for.
-func takeOver(p *caddytls.AutomationPolicy, issuers bool) (automation, error) {
-	a := automation{KeyType: p.KeyType, MustStaple: p.MustStaple, RenewalWindow: p.RenewalWindowRatio, ReusePrivateKeys: p.ReusePrivateKeys}
-	if !issuers {
-		return a, nil
+func newAutomation(p *caddytls.AutomationPolicy) *automation {
+	a := &automation{
+		KeyType: p.KeyType, MustStaple: p.MustStaple, RenewalWindow: p.RenewalWindowRatio, ReusePrivateKeys: p.ReusePrivateKeys,
+		policy: p, subjects: p.Subjects(),
 	}
 	for _, issuer := range p.Issuers {
-		module, ok := issuer.(caddy.Module)
-		if !ok {
-			return a, fmt.Errorf("the issuer %T of the global options is no module: name an issuer in the certificate", issuer)
+		if module, ok := issuer.(caddy.Module); ok {
+			a.Settings = append(a.Settings, caddyconfig.JSONModuleObject(issuer, "module", module.CaddyModule().ID.Name(), nil))
 		}
-		if acme, ok := issuer.(*caddytls.ACMEIssuer); ok {
-			if err := forgotten(acme); err != nil {
-				return a, err
-			}
-		}
-		a.Issuers = append(a.Issuers, caddyconfig.JSONModuleObject(issuer, "module", module.CaddyModule().ID.Name(), nil))
 	}
-	return a, nil
+	return a
 }
 
-// forgotten refuses an issuer whose settings are not there any more when it has been
-// loaded: Caddy keeps of nested modules only what it made of them.
-func forgotten(acme *caddytls.ACMEIssuer) error {
-	if acme.Challenges != nil && acme.Challenges.DNS != nil && acme.Challenges.DNS.ProviderRaw == nil {
-		return errors.New("the global options obtain certificates by DNS (acme_dns), which cannot be taken over: name the issuer with its dns provider in the certificate")
+// has reports whether a policy is for a name.
+func (a *automation) has(name string) bool {
+	return slices.ContainsFunc(a.subjects, func(subject string) bool { return certmagic.MatchWildcard(name, subject) })
+}
+
+// automations lists the policies in the order in which they are asked, as Caddy asks
+// them: up to the first that is for all names. That one comes last, and is empty if
+// there is none.
+func automations(ctx caddy.Context) ([]*automation, error) {
+	val, err := ctx.App("tls")
+	if err != nil {
+		return nil, fmt.Errorf("getting tls app: %w", err)
 	}
-	return nil
+	var list []*automation
+	if settings := val.(*caddytls.TLS).Automation; settings != nil {
+		for _, policy := range settings.Policies {
+			one := newAutomation(policy)
+			list = append(list, one)
+			if len(one.subjects) == 0 {
+				return list, nil
+			}
+		}
+	}
+	return append(list, new(automation)), nil
+}
+
+// automationFor returns the policy that holds for certificates with these subjects:
+// the first that has one of them, or that is for all names. That one's issuers are not
+// for names that cannot have a public certificate.
+func automationFor(ctx caddy.Context, subjects []string, public bool) (*automation, error) {
+	list, err := automations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		if slices.ContainsFunc(subjects, one.has) {
+			return one, nil
+		}
+	}
+	last := list[len(list)-1]
+	if !public {
+		return last.withoutPublic(), nil
+	}
+	return last, nil
+}
+
+// withoutPublic is the policy for names that cannot have a public certificate: of its
+// issuers only Caddy's internal authority serves them.
+func (a *automation) withoutPublic() *automation {
+	if a.policy == nil || allInternal(a.policy.Issuers) {
+		return a
+	}
+	private := *a
+	private.policy, private.Settings = nil, nil
+	return &private
+}
+
+// allInternal reports whether certificates come from Caddy's internal authority, which
+// takes no network.
+func allInternal(issuers []certmagic.Issuer) bool {
+	return !slices.ContainsFunc(issuers, func(issuer certmagic.Issuer) bool {
+		_, internal := issuer.(*caddytls.InternalIssuer)
+		return !internal
+	})
+}
+
+// issuers returns issuers with the settings of the policy's, for one certmagic
+// configuration. There are none if the policy names none.
+func (a *automation) issuers(ctx caddy.Context) ([]certmagic.Issuer, error) {
+	if a.policy == nil {
+		return nil, nil
+	}
+	var issuers []certmagic.Issuer
+	for _, issuer := range a.policy.Issuers {
+		own, err := ownIssuer(ctx, issuer)
+		if err != nil {
+			return nil, err
+		}
+		issuers = append(issuers, own)
+	}
+	return issuers, nil
+}
+
+// ownIssuer returns an issuer with the settings of another one. An issuer that is told
+// the certmagic configuration it works for belongs to that one. That of ACME is made
+// anew from its fields: provisioned again, it keeps the DNS provider that it has
+// loaded, of which the settings are not there any more. Others can be shared.
+func ownIssuer(ctx caddy.Context, issuer certmagic.Issuer) (certmagic.Issuer, error) {
+	if _, bound := issuer.(caddytls.ConfigSetter); !bound {
+		return issuer, nil
+	}
+	acme, ok := issuer.(*caddytls.ACMEIssuer)
+	if !ok {
+		return nil, fmt.Errorf("the issuer %T of the global options cannot be taken over: it belongs to the certificates that it was loaded for; name an issuer in the certificate", issuer)
+	}
+	own := *acme
+	if err := own.Provision(ctx); err != nil {
+		return nil, fmt.Errorf("taking over the ACME issuer of the global options: %w", err)
+	}
+	return &own, nil
 }

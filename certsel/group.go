@@ -36,9 +36,16 @@ type group struct {
 	cache *certmagic.Cache
 	stop  chan struct{}
 
-	mu      sync.Mutex
-	configs []*certmagic.Config // of the configurations that use the group, newest last
-	slots   map[string]*slot
+	mu    sync.Mutex
+	slots map[string]*slot
+
+	// The configurations that use the group, newest last. They have a lock of their
+	// own: the cache asks for them while it holds its own, which it also takes while mu
+	// is held.
+	configsMu sync.Mutex
+	configs   []*certmagic.Config
+
+	failures failures
 }
 
 // slot holds the certificate that serves a subject, nil while there is none.
@@ -64,8 +71,8 @@ func (g *group) Destruct() error {
 }
 
 func (g *group) current() (*certmagic.Config, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.configsMu.Lock()
+	defer g.configsMu.Unlock()
 	if len(g.configs) == 0 {
 		return nil, errors.New("no configuration manages this certificate any more")
 	}
@@ -78,7 +85,7 @@ func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevent
 	cfg.OnEvent = func(evCtx context.Context, name string, data map[string]any) error {
 		g.onEvent(magic, name, data)
 		if attempt, ok := evCtx.Value(attemptKey{}).(*attempt); ok && name == "cert_failed" {
-			attempt.fail(data)
+			attempt.fail(failureOf(data))
 		}
 		if !events.ShouldEmit(name) {
 			return nil
@@ -88,15 +95,15 @@ func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevent
 		return events.Emit(evCaddyCtx, name, data).Aborted
 	}
 	magic = certmagic.New(g.cache, cfg)
-	g.mu.Lock()
+	g.configsMu.Lock()
 	g.configs = append(g.configs, magic)
-	g.mu.Unlock()
+	g.configsMu.Unlock()
 	return magic
 }
 
 func (g *group) leave(magic *certmagic.Config) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.configsMu.Lock()
+	defer g.configsMu.Unlock()
 	g.configs = slices.DeleteFunc(g.configs, func(c *certmagic.Config) bool { return c == magic })
 }
 
@@ -112,9 +119,13 @@ func (g *group) acquire(subject string) *slot {
 	return s
 }
 
+// release gives slots back. Certificates that nobody has a slot for leave the cache
+// at once, before somebody else can take the slot again: certmagic would go on to
+// renew them.
 func (g *group) release(subjects []string) {
 	var unused []certmagic.SubjectIssuer
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, subject := range subjects {
 		s := g.slots[subject]
 		if s.uses--; s.uses == 0 {
@@ -122,7 +133,6 @@ func (g *group) release(subjects []string) {
 			unused = append(unused, certmagic.SubjectIssuer{Subject: subject})
 		}
 	}
-	g.mu.Unlock()
 	g.cache.RemoveManaged(unused)
 }
 
@@ -135,11 +145,16 @@ func (g *group) onEvent(magic *certmagic.Config, name string, data map[string]an
 				g.refresh(subject)
 			}
 		}
+	case "cert_failed":
+		if subject, _ := data["identifier"].(string); subject != "" {
+			g.failures.note(subject, failureOf(data))
+		}
 	case "cert_obtained":
 		// A renewed certificate goes from storage into the cache without
 		// another event, after this one: load it here.
 		subject, _ := data["identifier"].(string)
-		if renewal, _ := data["renewal"].(bool); renewal && subject != "" {
+		g.failures.clear(subject)
+		if renewal, _ := data["renewal"].(bool); renewal && g.serves(subject) {
 			go func() {
 				if _, err := magic.CacheManagedCertificate(context.Background(), subject); err != nil {
 					magic.Logger.Error("loading the renewed certificate; it will be tried again",
@@ -150,14 +165,31 @@ func (g *group) onEvent(magic *certmagic.Config, name string, data map[string]an
 	}
 }
 
+// failureOf is the error of an event cert_failed.
+func failureOf(data map[string]any) error {
+	if err, ok := data["error"].(error); ok {
+		return err
+	}
+	return errors.New("it could not be obtained")
+}
+
+// serves reports whether there is a slot for a subject.
+func (g *group) serves(subject string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.slots[subject] != nil
+}
+
 // refresh puts the best certificate that the cache has for exactly this
 // subject into its slot: the one of those valid now that is valid longest. One
-// that is not valid yet has its turn when it is.
+// that is not valid yet has its turn when it is. Without a slot, the subject has left
+// while its certificate was read, which leaves the cache again.
 func (g *group) refresh(subject string) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	s := g.slots[subject]
-	g.mu.Unlock()
 	if s == nil {
+		g.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: subject}})
 		return
 	}
 	var best *certmagic.Certificate
@@ -193,6 +225,7 @@ func (g *group) refreshRegularly() {
 		for _, subject := range subjects {
 			g.refresh(subject)
 		}
+		g.failures.forget(time.Now().Add(-keepFailures))
 	}
 }
 

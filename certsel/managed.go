@@ -57,13 +57,17 @@ type Managed struct {
 	ctx       context.Context
 	logger    *zap.Logger
 	internal  bool
-	global    automation // what the global options say; empty with issuers of its own
-	open      bool       // names come later: it may begin without subjects
+	global    *automation // what the global options say; empty with issuers of its own
+	left      bool        // the group; the slots keep their certificates for handshakes under way
+	open      bool        // names come later: it may begin without subjects
+	private   bool        // they cannot have public certificates
 	exact     map[string]*slot
 	wildcards map[string]*slot // keyed by ".example.com"
 	addresses map[netip.Addr]*slot
 	slots     []*slot  // in the order of Subjects
 	subjects  []string // normalised
+
+	renewInterval time.Duration // from one look at certificates to the next; 0: the default
 }
 
 // CaddyModule returns the Caddy module information.
@@ -94,14 +98,17 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 	if err := m.normalizeSubjects(); err != nil {
 		return err
 	}
-	if len(m.IssuersRaw) == 0 {
-		global, err := globalAutomation(ctx, m.subjects, m.public())
+	if m.global == nil && len(m.IssuersRaw) == 0 {
+		global, err := automationFor(ctx, m.subjects, m.public())
 		if err != nil {
 			return err
 		}
-		m.global, m.IssuersRaw = global, global.Issuers
-		m.KeyType = cmp.Or(m.KeyType, global.KeyType)
+		m.global = global
 	}
+	if m.global == nil {
+		m.global = new(automation)
+	}
+	m.KeyType = cmp.Or(m.KeyType, m.global.KeyType)
 	keyType, ok := keyTypes[m.KeyType]
 	if !ok {
 		return fmt.Errorf("unknown key_type %q: expected one of %s", m.KeyType, keyTypeNames)
@@ -114,6 +121,7 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	m.internal = allInternal(issuers)
 	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting events app: %w", err)
@@ -127,6 +135,7 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 		return err
 	}
 	m.group, m.groupKey = val.(*group), key
+	m.renewInterval = intervals.RenewCheckInterval
 	m.magic = m.group.join(certmagic.Config{
 		Storage:   ctx.Storage(),
 		Issuers:   issuers,
@@ -177,7 +186,7 @@ func (m *Managed) normalizeSubjects() error {
 func (m *Managed) settingsKey(ctx caddy.Context) (string, error) {
 	raw, err := json.Marshal(struct {
 		Issuers []json.RawMessage
-		Global  automation
+		Global  *automation
 		KeyType string
 		Public  bool
 		Storage string
@@ -214,12 +223,16 @@ func storageName(storage certmagic.Storage) string {
 }
 
 func (m *Managed) public() bool {
-	return !slices.ContainsFunc(m.subjects, func(s string) bool { return !certmagic.SubjectQualifiesForPublicCert(s) })
+	return !m.private && !slices.ContainsFunc(m.subjects, func(s string) bool { return !certmagic.SubjectQualifiesForPublicCert(s) })
 }
 
 func (m *Managed) loadIssuers(ctx caddy.Context) ([]certmagic.Issuer, error) {
 	if len(m.IssuersRaw) == 0 {
-		if m.public() {
+		issuers, err := m.global.issuers(ctx)
+		switch {
+		case err != nil || len(issuers) > 0:
+			return issuers, err
+		case m.public():
 			return caddytls.DefaultIssuersProvisioned(ctx)
 		}
 		m.IssuersRaw = []json.RawMessage{caddyconfig.JSONModuleObject(caddytls.InternalIssuer{}, "module", "internal", nil)}
@@ -229,14 +242,10 @@ func (m *Managed) loadIssuers(ctx caddy.Context) ([]certmagic.Issuer, error) {
 		return nil, fmt.Errorf("loading issuers: %w", err)
 	}
 	var issuers []certmagic.Issuer
-	m.internal = true
 	for _, mod := range val.([]any) {
 		issuer, ok := mod.(certmagic.Issuer)
 		if !ok {
 			return nil, fmt.Errorf("module %T is not a certificate issuer", mod)
-		}
-		if _, ok := mod.(*caddytls.InternalIssuer); !ok {
-			m.internal = false
 		}
 		issuers = append(issuers, issuer)
 	}
@@ -296,12 +305,12 @@ func (m *Managed) Commit() {
 // Cleanup leaves the group; what no other configuration manages is dropped
 // from memory, not from storage.
 func (m *Managed) Cleanup() error {
-	if m.group == nil {
+	if m.group == nil || m.left {
 		return nil
 	}
+	m.left = true
 	m.group.release(m.subjects[:len(m.slots)])
 	m.group.leave(m.magic)
-	m.group = nil // the slots keep their certificates for handshakes under way
 	_, err := groups.Delete(m.groupKey)
 	return err
 }

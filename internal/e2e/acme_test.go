@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -314,4 +315,57 @@ func TestRenewal(t *testing.T) {
 	if !renewed.NotAfter.After(first.NotAfter) {
 		t.Errorf("the renewed certificate expires at %v, the first at %v", renewed.NotAfter, first.NotAfter)
 	}
+}
+
+// TestGlobalDNS: an issuer of the global options that obtains certificates by DNS is
+// taken over with its provider, of which Caddy keeps no settings.
+func TestGlobalDNS(t *testing.T) {
+	httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
+	acme := startAuthority(t, httpPort, httpsPort, 0)
+	s := ts.Start(t, "{\n}\n")
+	raw, err := s.Adapt(fmt.Sprintf(`{
+		iis {
+			certificate wildcard {
+				subjects *.contoso.test
+			}
+			certificate auto {
+				for_bindings
+				on_demand
+			}
+			site 1 Main {
+				secure_bindings 127.0.0.1:%[1]d:www.contoso.test
+				certificate wildcard
+				respond "main"
+			}
+			site 2 Auto {
+				secure_bindings 127.0.0.2:%[1]d:auto.contoso.test
+				certificate auto
+				respond "auto"
+			}
+		}
+	}`, httpsPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(raw, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["apps"].(map[string]any)["tls"] = map[string]any{"automation": map[string]any{"policies": []any{map[string]any{"issuers": []any{map[string]any{
+		"module": "acme", "ca": acme.directory, "trusted_roots_pem_files": []string{acme.rootFile},
+		"challenges": map[string]any{
+			"http": map[string]any{"disabled": true}, "tls-alpn": map[string]any{"disabled": true},
+			"dns": map[string]any{"provider": map[string]any{"name": "e2e", "token": "secret"}, "resolvers": []string{acme.dns}, "propagation_timeout": -1},
+		},
+	}}}}}}
+	if raw, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second load has its own
+		if err := s.LoadJSON(raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitForCertificate(t, fmt.Sprintf("127.0.0.1:%d", httpsPort), "www.contoso.test", byAuthority("*.contoso.test"))
+	waitForCertificate(t, fmt.Sprintf("127.0.0.2:%d", httpsPort), "auto.contoso.test", byAuthority("auto.contoso.test"))
 }

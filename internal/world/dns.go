@@ -34,23 +34,18 @@ func (h *Hosts) DNS(ctx context.Context, resolver *net.Resolver, here []netip.Ad
 	ctx, cancel := context.WithTimeout(ctx, maxLookups)
 	defer cancel()
 	findings := each(ctx, h.list.parts, func(ctx context.Context, p Part) (adminapi.Finding, bool) {
-		ips, err := resolver.LookupNetIP(ctx, "ip", p.Value+".")
-		var unknown *net.DNSError
+		ips, leads, err := Leads(ctx, resolver, p.Value, here)
 		switch {
-		case errors.As(err, &unknown) && unknown.IsNotFound:
+		case leads:
+			return adminapi.Finding{}, false
+		case errors.Is(err, ErrNoAddress):
 			return warning(CodeNoAddress, p, "add the name to DNS, or correct the host of the binding",
 				"%s (%s) has no address in DNS: nobody can find it", p.Value, p.owners()), true
 		case err != nil:
 			return adminapi.Finding{Code: CodeNotLooked, Message: p.Value}, true
 		}
-		for i := range ips {
-			ips[i] = ips[i].Unmap().WithZone("")
-			if slices.Contains(here, ips[i]) {
-				return adminapi.Finding{}, false
-			}
-		}
 		return warning(CodeOtherAddress, p, "correct DNS or the host of the binding; if clients reach this machine at that address, --here names it",
-			"%s (%s) has the address %s in DNS, which is none of this machine's", p.Value, p.owners(), join(ips)), true
+			"%s (%s) has the address %s in DNS, which is none of this machine's", p.Value, p.owners(), Join(ips)), true
 	})
 	var failed []string
 	findings = slices.DeleteFunc(findings, func(f adminapi.Finding) bool {
@@ -69,7 +64,28 @@ func (h *Hosts) DNS(ctx context.Context, resolver *net.Resolver, here []netip.Ad
 	return findings
 }
 
-func join(ips []netip.Addr) string {
+// ErrNoAddress says that DNS knows no address of a host.
+var ErrNoAddress = errors.New("it has no address in DNS")
+
+// Leads looks a host up in DNS, and reports whether one of its addresses is among those
+// that are here.
+func Leads(ctx context.Context, resolver *net.Resolver, host string, here []netip.Addr) (ips []netip.Addr, leads bool, err error) {
+	ips, err = resolver.LookupNetIP(ctx, "ip", host+".")
+	var unknown *net.DNSError
+	switch {
+	case errors.As(err, &unknown) && unknown.IsNotFound:
+		return nil, false, ErrNoAddress
+	case err != nil:
+		return nil, false, err
+	}
+	for i := range ips {
+		ips[i] = ips[i].Unmap().WithZone("")
+	}
+	return ips, slices.ContainsFunc(ips, func(ip netip.Addr) bool { return slices.Contains(here, ip) }), nil
+}
+
+// Join lists addresses, the first of many.
+func Join(ips []netip.Addr) string {
 	const most = 4
 	var texts []string
 	for i, ip := range ips {
