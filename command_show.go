@@ -67,11 +67,7 @@ listens or why not, the certificate of clients without SNI, and for how many
 server names there are others.`, `
   $ caddy iis endpoints`,
 			cobra.NoArgs, cli.ExitFailed, show(cli.Endpoints)),
-		c.command("certificates", "Lists the certificates", `
-Lists the certificates with their subjects, expiry, thumbprint and the number of
-sites that share them.`, `
-  $ caddy iis certificates`,
-			cobra.NoArgs, cli.ExitFailed, show(cli.Certificates)),
+		c.certificatesCommand(show(cli.Certificates)),
 	)
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -360,4 +361,66 @@ func TestCertificatesKill(t *testing.T) {
 		kill()
 		<-done
 	}
+}
+
+// TestCertificateCommands: add, replace, remove, and an export that reads the file while
+// Caddy has it open.
+func TestCertificateCommands(t *testing.T) {
+	key, word := keyFile(t)
+	l := startLive(t, word, "")
+	dir := t.TempDir()
+	first, second := issue(t, 60, nil, "shop.test"), issue(t, 61, nil, "shop.test")
+	first.write(t, dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	replace(t, file("second.pfx"), second.pfx(t, "swordfish"))
+	replace(t, file("password"), []byte("swordfish\n"))
+	replace(t, file("wrong"), []byte("trout"))
+	run := func(code int, want string, args ...string) {
+		t.Helper()
+		if out, errOut := l.run(code, append([]string{"certificates"}, args...)...); !strings.Contains(out+errOut, want) {
+			t.Errorf("%v: want %q:\n%s%s", args, want, out, errOut)
+		}
+	}
+	run(0, "added", "add", "shop", file("site.pem"), file("site.key"))
+	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
+	l.leaf("shop.test", first)
+	run(0, "added", "add", "shop", file("site.pem"), file("site.key")) // as it is already
+	run(1, "replace it", "add", "shop", file("second.pfx"), "--password-file", file("password"))
+	run(1, "password", "replace", "shop", file("second.pfx"), "--password-file", file("wrong"))
+	run(1, "add it", "replace", "other", file("site.pem"), file("site.key"))
+	run(1, "stands alone", "add", "other", file("site.pem"), file("second.pfx"))
+	run(0, "replaced", "replace", "shop", file("second.pfx"), "--password-file", file("password"))
+	l.leaf("shop.test", second)
+	run(1, "site 10", "remove", "shop")
+	run(0, "SITES")
+
+	export := []string{"export", "shop", "--file", l.file, "--password-file", file("password"), "--pfx", file("out.pfx")}
+	run(1, "another key", export...)
+	other, _ := keyFile(t)
+	run(1, "another key", append(export, "--key-file", other)...)
+	run(1, "no certificate nothing", append([]string{"export", "nothing"}, append(export[2:], "--key-file", key)...)...)
+	if _, err := os.Stat(file("out.pfx")); err == nil {
+		t.Error("there is a file of an export that failed")
+	}
+	run(0, "with its private key", append(export, "--key-file", key)...)
+	run(1, "is there already", append(export, "--key-file", key)...)
+	info, err := os.Stat(file("out.pfx"))
+	if err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(l.file), ".sites-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("copies are left: %v, %v", left, err)
+	}
+	data, err := os.ReadFile(file("out.pfx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := certfile.PFX(data, certfile.Options{Password: "swordfish"})
+	if err != nil || !cert.Leaf.Equal(second.leaf) {
+		t.Errorf("the file has %v, %v", cert, err)
+	}
+	l.want(204, "DELETE", "sites/10", "")
+	run(0, "removed", "remove", "shop")
+	run(1, "no certificate shop", "remove", "shop")
 }

@@ -11,7 +11,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math/big"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -196,5 +198,66 @@ func TestBoltBeforeCertificates(t *testing.T) {
 	}
 	if _, err := again.Write(sites.Transaction{Certificates: []sites.CertificateChange{{Name: "a", Document: json.RawMessage(`{}`)}}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReadBolt: a file that is written all the time is read as it was at one moment.
+func TestReadBolt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sites.db")
+	table := open(t, path)
+	big := strings.Repeat("x", 20_000)
+	written := func(n int) error {
+		document, err := json.Marshal(map[string]any{"chain": big, "n": n})
+		if err != nil {
+			return err
+		}
+		_, err = table.Write(sites.Transaction{Certificates: []sites.CertificateChange{{Name: "a", Document: document}, {Name: "b", Document: document}}})
+		return err
+	}
+	if err := written(0); err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if err := written(n); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 20 {
+		read, err := sites.ReadBolt(path)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		a, _, errA := read.Certificate("a")
+		b, _, errB := read.Certificate("b")
+		if errA != nil || errB != nil || string(a.Document) != string(b.Document) || a.Revision != b.Revision {
+			t.Errorf("half of a transaction: revision %d and %d, %v, %v", a.Revision, b.Revision, errA, errB)
+		}
+		if err := read.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, content := range []string{"", "short", strings.Repeat("nothing of the kind ", 1000)} {
+		other := filepath.Join(t.TempDir(), "other.db")
+		if err := os.WriteFile(other, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sites.ReadBolt(other); !errors.Is(err, sites.ErrDamaged) {
+			t.Errorf("%.10q: %v", content, err)
+		}
 	}
 }

@@ -172,10 +172,10 @@ func Certificates(ctx context.Context, e *Env) error {
 		return nil
 	}
 	t := table{heads: []string{"NAME", "SOURCE", "SUBJECTS", "EXPIRES", "SHA-1", "SITES"}, flex: []int{2}}
-	var store *adminapi.Certificate
-	for i, c := range certificates {
+	var stores []adminapi.Certificate
+	for _, c := range certificates {
 		if c.Store != nil {
-			store = &certificates[i]
+			stores = append(stores, c)
 		}
 		if len(c.Current) == 0 {
 			missing := "not available yet"
@@ -193,17 +193,22 @@ func Certificates(ctx context.Context, e *Env) error {
 				text(leaf.NotAfter.Format("2006-01-02")), text(leaf.SHA1), number(sites))
 		}
 	}
-	if err := e.write(&t); err != nil || store == nil {
+	if err := e.write(&t); err != nil {
 		return err
 	}
-	e.writeStore(store)
+	for _, c := range stores {
+		e.writeStore(c)
+	}
 	return nil
 }
 
-// writeStore tells what the central store did.
-func (e *Env) writeStore(c *adminapi.Certificate) {
-	s := c.Store
-	e.printf("\nThe central store has %d certificates in memory, and knows of %d names without.\n", s.Certificates, s.Absent)
+// writeStore tells what a store did.
+func (e *Env) writeStore(c adminapi.Certificate) {
+	s, label := c.Store, "The central store"
+	if c.Source != "central_store" {
+		label = "Store " + c.Name
+	}
+	e.printf("\n%s has %d certificates in memory, and knows of %d names without.\n", label, s.Certificates, s.Absent)
 	e.printf("Look-ups: %d with a certificate, %d without, of which %d above the rate and %d after waiting for too long; %d of no host name.\n",
 		s.Hits, s.Misses, s.Limited, s.Timeouts, s.Refused)
 	e.printf("Files: %d accesses, %d read again after a change, %d certificates made room for others.\n", s.Accesses, s.Reloads, s.Evicted)
