@@ -121,10 +121,10 @@ func (a *App) bindingsChanged() {
 	}
 }
 
-// autoFindings tells which hosts have no certificate, and why.
-func autoFindings(name string, auto *certsel.Auto) []binding.Finding {
+// renewalFindings tells what Caddy could not obtain or renew, and why.
+func renewalFindings(name string, renewer certsel.Renewer) []binding.Finding {
 	var findings []binding.Finding
-	failures := auto.Failures()
+	failures := renewer.Failures()
 	for _, host := range sortedKeys(failures) {
 		findings = append(findings, binding.Finding{
 			Severity: binding.Warning, Code: codeNotObtained,
@@ -132,6 +132,12 @@ func autoFindings(name string, auto *certsel.Auto) []binding.Finding {
 			Fix:     "see that the host leads to this server and that the issuer may issue for it; it is tried again after a pause",
 		})
 	}
+	return findings
+}
+
+// autoFindings tells for which hosts nothing is ordered ahead.
+func autoFindings(name string, auto *certsel.Auto) []binding.Finding {
+	var findings []binding.Finding
 	elsewhere := auto.Elsewhere()
 	for i, host := range sortedKeys(elsewhere) {
 		if i == maxErrors {

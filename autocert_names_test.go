@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -253,6 +255,138 @@ func TestAutoCheckDNS(t *testing.T) {
 	if got := subjectOf(port, "elsewhere.test"); got != "elsewhere.test" {
 		t.Errorf("a client got %q", got)
 	}
+}
+
+// TestAutoTold: what is done for the hosts of bindings is counted and told, by the API,
+// the metrics and the commands, with failures in the words of the issuer.
+func TestAutoTold(t *testing.T) {
+	certFile, keyFile := ts.PEM(t, "www.test", "www.test")
+	port, other := ts.FreePort(t), ts.FreePort(t)
+	config := func(extra string) string {
+		return iisConfig(fmt.Sprintf(`certificate file %q %q
+			certificate auto {
+				for_bindings
+				on_demand
+				default default.test
+				issuer internal
+			}
+			certificate refused {
+				for_bindings
+				on_demand
+				issuer acme {
+					dir https://127.0.0.1:1/none
+				}
+			}
+			site 1 {
+				secure_bindings :%[3]d:here.test :%[3]d:never.test
+				binding https *:%[4]d:www.test {
+					sni
+					certificate file
+				}
+				binding https *:%[4]d:other.test {
+					sni
+					certificate file
+				}
+				binding https *:%[4]d:fails.example.com {
+					sni
+					certificate refused
+				}
+				certificate auto
+				respond ok%[5]s
+			}`, certFile, keyFile, port, other, extra))
+	}
+	s := ts.Start(t, config(""))
+	for range 3 {
+		if got := subjectOf(port, "here.test"); got != "here.test" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if got := subjectOf(other, "fails.example.com"); got != "" {
+		t.Fatalf("got %q", got)
+	}
+	told := func() {
+		t.Helper()
+		var site adminapi.Site
+		s.AdminJSON("/iis/sites/1", &site)
+		got := make(map[string]adminapi.Binding)
+		for _, b := range site.Bindings {
+			got[b.Binding[strings.LastIndex(b.Binding, ":")+1:]] = b
+		}
+		for host, want := range map[string]struct {
+			by           string
+			covers       string
+			ends, renews bool
+			failed       string
+		}{
+			"here.test":         {"caddy", "yes", true, true, ""},
+			"never.test":        {"caddy", "", false, false, ""},
+			"www.test":          {"file", "yes", true, false, ""},
+			"other.test":        {"file", "no", true, false, ""},
+			"fails.example.com": {"caddy", "", false, false, "connection refused"},
+		} {
+			b := got[host]
+			covers := ""
+			if b.Covers != nil {
+				covers = map[bool]string{true: "yes", false: "no"}[*b.Covers]
+			}
+			if b.RenewedBy != want.by || covers != want.covers || (b.NotAfter != nil) != want.ends || (b.Renews != nil) != want.renews ||
+				(b.Error != "") != (want.failed != "") || !strings.Contains(b.Error, want.failed) {
+				t.Errorf("%s: %+v", host, b)
+			}
+		}
+		if b := got["here.test"]; b.Renews == nil || b.Renews.Before(time.Now()) || b.Renews.After(*b.NotAfter) {
+			t.Errorf("here.test is renewed at %v", b.Renews)
+		}
+		var c adminapi.Certificate
+		s.AdminJSON("/iis/certificates/auto", &c)
+		if f := c.ForBindings; f == nil || f.Certificates != 1 || f.Hits < 2 || f.Reads != 2 || f.Orders != 2 || len(f.Failures) != 0 {
+			t.Errorf("auto: %+v", f)
+		}
+		var r adminapi.Certificate
+		s.AdminJSON("/iis/certificates/refused", &r)
+		if len(r.Failures) != 1 || r.Failures[0].Host != "fails.example.com" || !strings.Contains(r.Failures[0].Error, "connection refused") || r.Failures[0].Again == nil ||
+			r.ForBindings.Failures["no_authority"] != 1 || r.ForBindings.Orders != 1 {
+			t.Errorf("refused: %+v, %+v", r.Failures, r.ForBindings)
+		}
+		_, metrics := s.Admin("GET", "/metrics", "")
+		for _, line := range []string{
+			`caddy_iis_binding_certificates{certificate="auto"} 1`,
+			`caddy_iis_binding_certificate_reads_total{certificate="auto"} 2`,
+			`caddy_iis_binding_certificate_orders_total{certificate="auto"} 2`,
+			`caddy_iis_binding_certificate_failures_total{certificate="refused",reason="no_authority"} 1`,
+			`caddy_iis_binding_certificate_failures_total{certificate="auto",reason="dns"} 0`,
+		} {
+			if !strings.Contains(metrics, line+"\n") {
+				t.Errorf("the metrics lack %s", line)
+			}
+		}
+	}
+	told()
+	command := func(args ...string) string {
+		var out, errOut bytes.Buffer
+		caddyiis.RunCommand(&out, &errOut, append(args, "--address", s.AdminAddr())...)
+		return strings.Join(strings.Fields(out.String()), " ") + errOut.String()
+	}
+	for _, want := range []string{
+		fmt.Sprintf("1 *:%d:here.test auto yes", port), fmt.Sprintf("1 *:%d:never.test auto caddy", port),
+		fmt.Sprintf("1 *:%d:www.test file yes", other), fmt.Sprintf("1 *:%d:other.test file no", other),
+		fmt.Sprintf("1 *:%d:fails.example.com refused caddy", other), "connection refused",
+	} {
+		if got := command("check", "--no-probe", "--bindings"); !strings.Contains(got, want) {
+			t.Errorf("check does not say %q: %s", want, got)
+		}
+	}
+	if got := command("certificates"); !strings.Contains(got, `Certificate "auto": 1 in memory;`) || !strings.Contains(got, "1 failures: no authority fails.example.com at ") {
+		t.Errorf("certificates: %s", got)
+	}
+	// Counters, failures and what is in memory go on over loads.
+	if err := s.Load(config("2")); err != nil {
+		t.Fatal(err)
+	}
+	if got := subjectOf(port, "here.test"); got != "here.test" {
+		t.Fatalf("got %q", got)
+	}
+	told()
 }
 
 // TestAutoRate: what is ordered ahead is ordered at the rate.

@@ -62,7 +62,7 @@ the host, as browsers do it. *:443 is an address that no binding names.`, `
 }
 
 func (c *commandLine) checkCommand() *cobra.Command {
-	cmd := c.command("check [--config <path> [--adapter <name>]] [--no-probe] [--dns [--here <IP>]...]",
+	cmd := c.command("check [--config <path> [--adapter <name>]] [--bindings] [--no-probe] [--dns [--here <IP>]...]",
 		"Shows the findings of a configuration", `
 Shows what is wrong or surprising in the running configuration or, with
 --config, in a configuration file. The file is loaded as caddy validate does: no
@@ -70,11 +70,14 @@ socket is opened, nothing is started, and a running Caddy does not notice.
 
 It also looks at this machine: whether the roots of sites exist, and whether their
 upstreams take connections; --no-probe leaves that out. --dns asks whether the
-hosts of bindings lead to this machine.
+hosts of bindings lead to this machine. --bindings tells of each https binding
+whether its certificate covers the host, when it ends, who renews it and what
+failed last.
 
 Exit codes: 0 nothing but remarks, 1 warnings, 2 errors, 3 it could not be
 checked.`, `
   $ caddy iis check
+  $ caddy iis check --bindings
   $ caddy iis check --dns --here 203.0.113.7
   $ caddy iis check --config Caddyfile --no-probe`,
 		cobra.NoArgs, cli.ExitNotAsked,
@@ -85,29 +88,40 @@ checked.`, `
 			if len(around.Here) > 0 && !around.DNS {
 				return errors.New("--here is for --dns: add it")
 			}
-			config := flags.String("config")
+			config, bindings := flags.String("config"), flags.Bool("bindings")
 			if config == "" {
 				return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error {
-					return cli.CheckRunning(ctx, e, around)
+					return cli.CheckRunning(ctx, e, around, bindings)
 				})(ctx, e, cmd, args)
 			}
-			findings, err := checkFile(ctx, config, flags.String("adapter"), around)
+			checked, err := checkFile(ctx, config, flags.String("adapter"), around)
 			if err != nil {
 				return err
 			}
-			return cli.Check(e, findings)
+			if bindings {
+				return cli.CheckBindings(e, checked.findings, checked.sites)
+			}
+			return cli.Check(e, checked.findings)
 		})
+	cmd.Flags().Bool("bindings", false, "Tell how the certificate of each https binding stands")
 	cmd.Flags().Bool("no-probe", false, "Do not look at folders and upstreams")
 	cmd.Flags().Bool("dns", false, "Ask whether the hosts of bindings lead to this machine")
 	cmd.Flags().StringArray("here", nil, "An address at which clients reach this machine, such as that of a balancer; can be repeated")
 	return cmd
 }
 
-// checkFile returns the findings of a configuration file.
-func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) ([]adminapi.Finding, error) {
+// checked is what a look at a configuration file finds.
+type checked struct {
+	findings []adminapi.Finding
+	sites    []adminapi.Site
+	decide   []adminapi.Finding // what is left to people
+}
+
+// checkFile looks at a configuration file.
+func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) (checked, error) {
 	if path != "-" {
 		if _, err := os.Stat(path); err != nil {
-			return nil, err
+			return checked{}, err
 		}
 	}
 	var raw []byte
@@ -115,7 +129,7 @@ func checkFile(ctx context.Context, path, adapter string, around cli.Surrounding
 	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
 	if err != nil {
 		text, _ := os.ReadFile(path) // of the standard input nothing is left
-		return fileFinding(text, err), nil
+		return checked{findings: fileFinding(text, err)}, nil
 	}
 	return checkConfig(ctx, raw, around)
 }
@@ -131,33 +145,34 @@ func quietly(do func()) {
 	do()
 }
 
-// checkConfig returns the findings of a configuration. Nothing is started.
-func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) ([]adminapi.Finding, error) {
+// checkConfig looks at a configuration. Nothing is started.
+func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (checked, error) {
 	var cfg *caddy.Config
 	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
-		return refusedFinding(err), nil
+		return checked{findings: refusedFinding(err)}, nil
 	}
 	if cfg == nil || cfg.AppsRaw["iis"] == nil {
-		return nil, errors.New("the configuration has no iis app: there is nothing to check")
+		return checked{}, errors.New("the configuration has no iis app: there is nothing to check")
 	}
 	appRaw := cfg.AppsRaw["iis"] // loading takes it away
 	var hosts world.Hosts
-	findings, decide, err := loadedFindings(cfg, &hosts)
+	found, err := loadedFindings(cfg, &hosts)
 	if err != nil {
-		return nil, err
+		return checked{}, err
 	}
 	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
-	return slices.Concat(findings, surroundings, decide), err
+	found.findings = slices.Concat(found.findings, surroundings, found.decide)
+	return found, err
 }
 
-// loadedFindings loads a configuration and returns its findings, and those about what
-// is left to decide. The hosts of its bindings are added to the list.
-func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (findings, decide []adminapi.Finding, err error) {
+// loadedFindings loads a configuration and looks at it. The hosts of its bindings are
+// added to the list.
+func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found checked, err error) {
 	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
-		return findings, nil, nil
+		return checked{findings: findings}, nil
 	}
-	if decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
-		return nil, nil, err
+	if found.decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
+		return checked{}, err
 	}
 	// Log files belong to the running Caddy, and messages among findings to
 	// nobody.
@@ -169,27 +184,31 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (findings, decide []a
 	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
 	certmagic.Default.Storage = storage
 	if err != nil {
-		return refusedFinding(err), nil, nil
+		return checked{findings: refusedFinding(err)}, nil
 	}
 	val, err := ctx.AppIfConfigured("iis")
 	if err != nil {
-		return refusedFinding(err), nil, nil
+		return checked{findings: refusedFinding(err)}, nil
 	}
 	app := val.(*App)
 	defer func() { _ = app.Cleanup() }()
-	findings = []adminapi.Finding{}
+	found.findings = []adminapi.Finding{}
 	for _, f := range app.now().findingsAt(time.Now()) {
 		// What Caddy obtains is there only when it runs.
 		if f.Code != codeNotThereYet {
-			findings = append(findings, showFinding(f))
+			found.findings = append(found.findings, showFinding(f))
 		}
+	}
+	look := newLook(app.now())
+	for _, entry := range app.now().tables.Sites() {
+		found.sites = append(found.sites, app.now().showSite(entry, nil, look))
 	}
 	for b := range app.now().tables.Bindings() {
 		if b.Site.State.Started {
 			hosts.Add(b.Site.ID, siteLabel(b.Site.ID, b.Site.Name), b.Host)
 		}
 	}
-	return findings, decide, nil
+	return found, nil
 }
 
 // conflicts returns the errors among the bindings, each as a finding of its

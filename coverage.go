@@ -87,6 +87,9 @@ func (sn *snapshot) certificateFindings(at time.Time) []binding.Finding {
 		}
 		certs := source.Current()
 		auto, forBindings := source.(*certsel.Auto)
+		if renewer, ok := source.(certsel.Renewer); ok {
+			findings = append(findings, renewalFindings(name, renewer)...)
+		}
 		if forBindings {
 			findings = append(findings, autoFindings(name, auto)...)
 		}

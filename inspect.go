@@ -27,7 +27,7 @@ func (sn *snapshot) sitesView(q query) (any, error) {
 	for _, f := range sn.findings {
 		findings[f.Site] = append(findings[f.Site], f)
 	}
-	look := &redirects{sn: sn}
+	look := newLook(sn)
 	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
 	return page(q, list, start, show, func(s *binding.SiteEntry) string { return fmt.Sprint(s.ID) })
 }
@@ -56,7 +56,7 @@ func (sn *snapshot) showOne(entry *binding.SiteEntry) adminapi.Site {
 			findings = append(findings, f)
 		}
 	}
-	return sn.showSite(entry, findings, &redirects{sn: sn})
+	return sn.showSite(entry, findings, newLook(sn))
 }
 
 // siteFilters are the parameters that narrow the list of sites down.
@@ -123,7 +123,7 @@ func (sn *snapshot) readyView(query) (any, error) {
 
 // showSite shows a site with the findings about its bindings, to which those
 // about the certificates and the redirects of its bindings are added.
-func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding, look *redirects) adminapi.Site {
+func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Finding, look *look) adminapi.Site {
 	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
 	if !entry.State.Started {
 		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
@@ -138,18 +138,18 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 		s.Findings = append(s.Findings, showFinding(f))
 	}
 	for i := range entry.Bindings {
-		s.Bindings = append(s.Bindings, sn.showBinding(&entry.Bindings[i]))
+		s.Bindings = append(s.Bindings, sn.showBinding(&entry.Bindings[i], look))
 		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
-		if f, ok := look.finding(&entry.Bindings[i]); ok {
+		if f, ok := look.redirects.finding(&entry.Bindings[i]); ok {
 			s.Findings = append(s.Findings, showFinding(f))
 		}
 	}
 	return s
 }
 
-func (sn *snapshot) showBinding(entry *binding.BindingEntry) adminapi.Binding {
+func (sn *snapshot) showBinding(entry *binding.BindingEntry, look *look) adminapi.Binding {
 	b := adminapi.Binding{
 		Protocol: entry.Protocol.String(),
 		Binding:  entry.Binding.String(),
@@ -158,28 +158,9 @@ func (sn *snapshot) showBinding(entry *binding.BindingEntry) adminapi.Binding {
 	}
 	if entry.Record != nil {
 		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
-		b.NotAfter = sn.notAfter(entry.Record)
+		sn.showStanding(&b, entry, look)
 	}
 	return b
-}
-
-// notAfter is when the certificate of a record ends, nil if there is none or more than
-// one.
-func (sn *snapshot) notAfter(record *binding.Record) *time.Time {
-	live := sn.records[record.Index]
-	if live == nil || live.source == nil {
-		return nil
-	}
-	certs := live.source.Current()
-	if len(certs) != 1 {
-		return nil
-	}
-	leaf := leafOf(certs[0])
-	if leaf == nil {
-		return nil
-	}
-	end := leaf.NotAfter.UTC()
-	return &end
 }
 
 // checkView shows all findings, the worst first.

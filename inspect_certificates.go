@@ -63,10 +63,18 @@ func (sn *snapshot) showCertificate(name string, source certsel.Source, users ad
 	if keeper := sn.app.sourceOfCertificate(name); keeper != nil {
 		c.Source, c.KeptIn = keeper.Name, keeper.Name
 	}
+	renewer, renewed := source.(certsel.Renewer)
 	for _, cert := range source.Current() {
 		if leaf := showLeaf(cert); leaf != nil {
+			if renewed {
+				renews := renewer.Renews(leafOf(cert)).UTC()
+				leaf.Renews = &renews
+			}
 			c.Current = append(c.Current, *leaf)
 		}
+	}
+	if renewed {
+		showRenewer(&c, renewer)
 	}
 	if reloader, ok := source.(certsel.Reloader); ok {
 		status := reloader.Status()

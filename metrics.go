@@ -295,6 +295,7 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descExpiry
 	describeStore(ch)
 	describeSources(ch)
+	describeAutos(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -322,6 +323,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, valid)
 	}
 	m.app.collectSources(ch)
+	m.app.collectAutos(ch)
 	for name, source := range m.app.certificates {
 		collectExpiry(ch, name, source)
 	}

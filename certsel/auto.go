@@ -191,13 +191,13 @@ func (a *Auto) Provision(ctx caddy.Context) error {
 // provisionManaged makes what manages the certificates, for each kind of host.
 func (a *Auto) provisionManaged(ctx caddy.Context) error {
 	if a.Default != "" {
-		a.fallback = &Managed{Subjects: []string{a.Default}, IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType}
+		a.fallback = &Managed{Subjects: []string{a.Default}, IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType, observe: a.observe}
 		if err := a.fallback.Provision(ctx); err != nil {
 			return err
 		}
 	}
 	if len(a.IssuersRaw) > 0 {
-		a.managed = &Managed{IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType, open: true}
+		a.managed = &Managed{IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType, observe: a.observe, open: true}
 		return a.managed.Provision(ctx)
 	}
 	list, err := automations(ctx)
@@ -206,18 +206,31 @@ func (a *Auto) provisionManaged(ctx caddy.Context) error {
 	}
 	last := list[len(list)-1]
 	for _, policy := range list[:len(list)-1] {
-		m := &Managed{KeyType: a.KeyType, open: true, global: policy}
+		m := &Managed{KeyType: a.KeyType, observe: a.observe, open: true, global: policy}
 		a.policies = append(a.policies, policyManaged{policy, m})
 		if err := m.Provision(ctx); err != nil {
 			return err
 		}
 	}
-	a.managed = &Managed{KeyType: a.KeyType, open: true, global: last}
+	a.managed = &Managed{KeyType: a.KeyType, observe: a.observe, open: true, global: last}
 	if err := a.managed.Provision(ctx); err != nil || a.managed.internal {
 		return err
 	}
-	a.private = &Managed{KeyType: a.KeyType, open: true, private: true, global: last.withoutPublic()}
+	a.private = &Managed{KeyType: a.KeyType, observe: a.observe, open: true, private: true, global: last.withoutPublic()}
 	return a.private.Provision(ctx)
+}
+
+// observe counts orders, also those of certmagic's own renewals. Failures of attempts
+// are counted where the attempts are made.
+func (a *Auto) observe(ctx context.Context, name string, data map[string]any) {
+	switch name {
+	case "cert_obtaining":
+		a.counts.orders.Add(1)
+	case "cert_failed":
+		if ctx.Value(attemptKey{}) == nil {
+			a.counts.failed(reasonOf(failureOf(data)))
+		}
+	}
 }
 
 // managers lists what manages certificates.
@@ -260,8 +273,33 @@ func (a *Auto) Commit() {
 	if a.fallback != nil {
 		a.fallback.Commit()
 	}
+	a.adopt()
 	go a.follow()
 	go a.renewRegularly()
+}
+
+// adoptTime bounds how long a load is held up by what is in memory.
+const adoptTime = 50 * time.Millisecond
+
+// adopt keeps in memory what the configuration before has there, for hosts that have
+// bindings still: nothing needs to be read again.
+func (a *Auto) adopt() {
+	start := time.Now()
+	for _, m := range a.managers() {
+		for _, host := range m.group.serving() {
+			if int(a.entries.count.Load()) >= a.capacity || time.Since(start) > adoptTime {
+				return
+			}
+			if m == a.fallback || a.managedFor(host) != m || a.boundBy(host, nil) != BoundByHost {
+				continue
+			}
+			e := &autoEntry{host: host, slot: m.group.acquire(host), group: m.group}
+			e.used.Store(start.Unix())
+			if e.slot.cert.Load() == nil || !a.entries.add(e) {
+				m.group.release([]string{host})
+			}
+		}
+	}
 }
 
 // Cleanup lets go of all certificates.
@@ -339,30 +377,6 @@ func (a *Auto) Current() []*tls.Certificate {
 		}
 	}
 	return certs
-}
-
-// Failure is why a certificate could not be obtained.
-type Failure struct {
-	Err   error
-	At    time.Time
-	Again time.Time // of the next order, zero if there is no pause
-}
-
-// Failures returns why the last attempt failed for hosts, up to a bound.
-func (a *Auto) Failures() map[string]Failure {
-	const most = 20
-	found := make(map[string]Failure)
-	for _, m := range a.managers() {
-		for host, f := range m.group.failures.all() {
-			if len(found) >= most {
-				return found
-			}
-			if a.managedFor(host) == m && a.Bound(host) || m == a.fallback && host == a.fallback.subjects[0] {
-				found[host] = Failure{f.err, f.at, f.again}
-			}
-		}
-	}
-	return found
 }
 
 // HostsOf lists the hosts among bindings whose clients are served by a certificate:

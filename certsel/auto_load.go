@@ -263,7 +263,6 @@ func (a *Auto) order(ctx context.Context, f *flight, do func(ctx context.Context
 		}
 	}
 	defer func() { <-a.orders }()
-	a.counts.orders.Add(1)
 	return attemptOnce(ctx, do)
 }
 

@@ -128,7 +128,7 @@ func (s selfSigned) Issue(_ context.Context, csr *x509.CertificateRequest) (*cer
 func TestLeftWhileRead(t *testing.T) {
 	g := newGroup(certmagic.CacheOptions{})
 	t.Cleanup(func() { _ = g.Destruct() })
-	magic := newMagic(t, g, selfSigned{time.Hour})
+	magic := newMagic(t, g, selfSigned{time.Hour}, func(context.Context, string, map[string]any) {})
 	g.configs = append(g.configs, magic)
 	if err := magic.ObtainCertAsync(t.Context(), "left.test"); err != nil {
 		t.Fatal(err)
@@ -151,13 +151,14 @@ func TestLeftWhileRead(t *testing.T) {
 	}
 }
 
-func newMagic(t testing.TB, g *group, issuer certmagic.Issuer) *certmagic.Config {
+func newMagic(t testing.TB, g *group, issuer certmagic.Issuer, observe observer) *certmagic.Config {
 	t.Helper()
 	var magic *certmagic.Config
 	magic = certmagic.New(g.cache, certmagic.Config{
 		Storage: &certmagic.FileStorage{Path: t.TempDir()}, Issuers: []certmagic.Issuer{issuer}, Logger: certLog(),
-		OnEvent: func(_ context.Context, name string, data map[string]any) error {
+		OnEvent: func(ctx context.Context, name string, data map[string]any) error {
 			g.onEvent(magic, name, data)
+			observe(ctx, name, data)
 			return nil
 		},
 	})
@@ -178,13 +179,13 @@ func newAuto(t testing.TB, capacity int, issuer certmagic.Issuer, hosts ...strin
 	t.Helper()
 	g := newGroup(certmagic.CacheOptions{})
 	t.Cleanup(func() { _ = g.Destruct() })
-	magic := newMagic(t, g, issuer)
-	g.configs = append(g.configs, magic)
 	a := &Auto{
-		managed: &Managed{group: g, magic: magic, internal: true, left: true, logger: certLog()},
-		ctx:     t.Context(), logger: certLog(), capacity: capacity, maxWait: time.Minute,
+		ctx: t.Context(), logger: certLog(), capacity: capacity, maxWait: time.Minute,
 		entries: newHostTable(capacity), counts: new(autoCounts), flights: make(map[string]*flight), orders: make(chan struct{}, maxOrders),
 	}
+	magic := newMagic(t, g, issuer, a.observe)
+	g.configs = append(g.configs, magic)
+	a.managed = &Managed{group: g, magic: magic, internal: true, left: true, logger: certLog()}
 	a.ahead.init(a)
 	bound := make(map[string]bool)
 	for _, host := range hosts {
@@ -258,7 +259,8 @@ func TestOrdersAreBounded(t *testing.T) {
 		return n
 	}
 	until(t, "those without a place to be turned down", func() bool { return landed() == len(hosts)-maxOrders })
-	if stats := a.Stats(); stats.Orders != maxOrders || stats.Failures[reasonBusy] != uint64(len(hosts)-maxOrders) {
+	until(t, "the others to be ordered", func() bool { return a.Stats().Orders == maxOrders })
+	if stats := a.Stats(); stats.Failures[reasonBusy] != uint64(len(hosts)-maxOrders) {
 		t.Errorf("%+v", stats)
 	}
 	close(issuer.let)

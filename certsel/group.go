@@ -79,11 +79,18 @@ func (g *group) current() (*certmagic.Config, error) {
 	return g.configs[len(g.configs)-1], nil
 }
 
+// observer sees events of certmagic.
+type observer func(ctx context.Context, name string, data map[string]any)
+
 // join makes a certmagic configuration for a load that uses the group.
-func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevents.App) *certmagic.Config {
+// observe, if there is one, sees its events.
+func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevents.App, observe observer) *certmagic.Config {
 	var magic *certmagic.Config
 	cfg.OnEvent = func(evCtx context.Context, name string, data map[string]any) error {
 		g.onEvent(magic, name, data)
+		if observe != nil {
+			observe(evCtx, name, data)
+		}
 		if attempt, ok := evCtx.Value(attemptKey{}).(*attempt); ok && name == "cert_failed" {
 			attempt.fail(failureOf(data))
 		}
@@ -178,6 +185,19 @@ func (g *group) serves(subject string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.slots[subject] != nil
+}
+
+// serving lists the subjects that have a certificate.
+func (g *group) serving() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	subjects := make([]string, 0, len(g.slots))
+	for subject, s := range g.slots {
+		if s.cert.Load() != nil {
+			subjects = append(subjects, subject)
+		}
+	}
+	return subjects
 }
 
 // refresh puts the best certificate that the cache has for exactly this

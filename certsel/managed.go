@@ -67,6 +67,7 @@ type Managed struct {
 	slots     []*slot  // in the order of Subjects
 	subjects  []string // normalised
 
+	observe       observer
 	renewInterval time.Duration // from one look at certificates to the next; 0: the default
 }
 
@@ -145,7 +146,7 @@ func (m *Managed) Provision(ctx caddy.Context) error {
 		MustStaple:         m.global.MustStaple,
 		RenewalWindowRatio: m.global.RenewalWindow,
 		ReusePrivateKeys:   m.global.ReusePrivateKeys,
-	}, ctx, eventsApp.(*caddyevents.App))
+	}, ctx, eventsApp.(*caddyevents.App), m.observe)
 	for _, issuer := range issuers {
 		if setter, ok := issuer.(caddytls.ConfigSetter); ok {
 			setter.SetConfig(m.magic)
@@ -333,20 +334,29 @@ func (m *Managed) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
 }
 
 func (m *Managed) forName(name string) *tls.Certificate {
-	var buf [253]byte
+	if s, _ := m.slotOf(name); s != nil {
+		return s.cert.Load()
+	}
+	return nil
+}
+
+// slotOf finds the slot of the subject that a server name matches, nil if there is none,
+// and where in the name that begins which the wildcard does not stand for.
+func (m *Managed) slotOf(name string) (_ *slot, rest int) {
+	var buf [maxHost]byte
 	lower := lowerASCII(buf[:0], name)
 	if s := m.exact[string(lower)]; s != nil {
-		return s.cert.Load()
+		return s, 0
 	}
 	for i, c := range lower {
 		if c == '.' {
 			if s := m.wildcards[string(lower[i:])]; s != nil {
-				return s.cert.Load()
+				return s, i
 			}
 			break // a certificate's wildcard stands for one label (RFC 9525 section 6.3)
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // lowerASCII appends the lower-case form of s, cut to the capacity of buf: no
@@ -381,6 +391,9 @@ func CheckManaged(sources map[string]Source) error {
 	claims := make(map[string]claim)
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
 		m, ok := sources[name].(*Managed)
+		if auto, isAuto := sources[name].(*Auto); isAuto && auto.fallback != nil {
+			m, ok = auto.fallback, true
+		}
 		if !ok {
 			continue
 		}

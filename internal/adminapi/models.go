@@ -93,10 +93,32 @@ type Binding struct {
 	// ccs:443.
 	Record string `json:"record,omitempty"`
 
-	// NotAfter is when that certificate ends. It is missing while there is none, and
-	// where the server name decides which of several it is.
+	// NotAfter is when the certificate ends that such a client gets. It is missing while
+	// there is none, and where it is not known: below a wildcard host, for example.
 	NotAfter *time.Time `json:"not_after,omitempty"`
+
+	// Covers says whether it is for the host; missing while there is none, and for
+	// bindings without host.
+	Covers *bool `json:"covers,omitempty"`
+
+	// RenewedBy is who renews it: "caddy", or those who write its "file" or into its
+	// "store", or who give it to the "api".
+	RenewedBy string `json:"renewed_by,omitempty"`
+
+	// Renews is when Caddy does.
+	Renews *time.Time `json:"renews,omitempty"`
+
+	// Error is why it could not be obtained, renewed or read the last time.
+	Error string `json:"error,omitempty"`
 }
+
+// The values of Binding.RenewedBy.
+const (
+	RenewedByCaddy = "caddy"
+	RenewedByFile  = "file"
+	RenewedByStore = "store"
+	RenewedByAPI   = "api"
+)
 
 // Endpoint is an address and port at which there are bindings or certificates.
 type Endpoint struct {
@@ -182,6 +204,33 @@ type Certificate struct {
 
 	// Store is what the central store did and holds; nil for other sources.
 	Store *Store `json:"store,omitempty"`
+
+	// Failures are names for which Caddy could not obtain or renew it, up to a bound.
+	Failures []CertificateFailure `json:"failures,omitempty"`
+
+	// ForBindings is what was done for the hosts of bindings; nil for other sources.
+	ForBindings *ForBindings `json:"for_bindings,omitempty"`
+}
+
+// CertificateFailure is why there is no certificate, or no newer one.
+type CertificateFailure struct {
+	Host  string    `json:"host"`
+	Error string    `json:"error"` // in the words of the issuer
+	At    time.Time `json:"at"`
+
+	// Again is before when it is not tried again.
+	Again *time.Time `json:"again,omitempty"`
+}
+
+// ForBindings is what a certificate for the hosts of bindings did since there is one of
+// its name, and what it holds.
+type ForBindings struct {
+	Certificates int `json:"certificates"` // in memory
+
+	Hits     uint64            `json:"hits"`               // look-ups with a certificate in memory
+	Reads    uint64            `json:"reads"`              // of storage
+	Orders   uint64            `json:"orders"`             // renewals included
+	Failures map[string]uint64 `json:"failures,omitempty"` // by reason
 }
 
 // Store is what the central certificate store did since its settings have been as
@@ -223,6 +272,9 @@ type Leaf struct {
 
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+
+	// Renews is when Caddy renews it; missing if it does not.
+	Renews *time.Time `json:"renews,omitempty"`
 
 	// Chain counts the certificates that are sent, the leaf included.
 	Chain int `json:"chain"`

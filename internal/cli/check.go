@@ -21,13 +21,21 @@ type Surroundings struct {
 	Here  []string // addresses at which clients reach this machine, beside its own
 }
 
-// CheckRunning shows the findings of the running configuration.
-func CheckRunning(ctx context.Context, e *Env, s Surroundings) error {
+// CheckRunning shows the findings of the running configuration and, if they are asked
+// for, how the certificates of its https bindings stand.
+func CheckRunning(ctx context.Context, e *Env, s Surroundings, bindings bool) error {
 	findings, err := e.runningFindings(ctx, s)
 	if err != nil {
 		return &ExitError{ExitNotAsked, err}
 	}
-	return Check(e, findings)
+	if !bindings {
+		return Check(e, findings)
+	}
+	sites, err := collect(e.Client.Sites(ctx))
+	if err != nil {
+		return &ExitError{ExitNotAsked, err}
+	}
+	return CheckBindings(e, findings, sites)
 }
 
 func (e *Env) runningFindings(ctx context.Context, s Surroundings) ([]adminapi.Finding, error) {
@@ -131,12 +139,62 @@ func PlaceFindings(raw []byte) ([]adminapi.Finding, error) {
 	return findings, nil
 }
 
-// Check shows findings, the worst first, and tells their worst severity by its exit code.
-func Check(e *Env, findings []adminapi.Finding) error {
+// CheckBindings shows how the certificates of the https bindings of sites stand, and
+// then findings as [Check] does.
+func CheckBindings(e *Env, findings []adminapi.Finding, sites []adminapi.Site) error {
+	if e.JSON {
+		sortFindings(findings)
+		if err := e.json(struct {
+			Findings []adminapi.Finding `json:"findings"`
+			Sites    []adminapi.Site    `json:"sites"`
+		}{findings, sites}); err != nil {
+			return err
+		}
+		return exit(severityCode(findings))
+	}
+	t := &table{heads: []string{"SITE", "BINDING", "CERTIFICATE", "COVERS", "ENDS", "RENEWED BY", "LAST FAILURE"}, flex: []int{1, 6}}
+	for _, site := range sites {
+		for _, b := range site.Bindings {
+			if b.Protocol != "https" {
+				continue
+			}
+			renewed := b.RenewedBy
+			if b.Renews != nil {
+				renewed += " on " + date(b.Renews)
+			}
+			t.add(text(fmt.Sprint(site.ID)), text(b.Binding), text(recordCertificate(b)), coversCell(b), text(date(b.NotAfter)), text(renewed), cell{b.Error, yellow})
+		}
+	}
+	if len(t.rows) > 0 {
+		if err := e.write(t); err != nil {
+			return err
+		}
+		e.printf("\n")
+	}
+	return Check(e, findings)
+}
+
+func coversCell(b adminapi.Binding) cell {
+	switch {
+	case b.Covers == nil:
+		return text("")
+	case *b.Covers:
+		return cell{"yes", green}
+	}
+	return cell{"no", red}
+}
+
+// sortFindings puts the worst first.
+func sortFindings(findings []adminapi.Finding) {
 	ranks := []string{adminapi.SeverityError, adminapi.SeverityWarning, adminapi.SeverityInfo}
 	slices.SortStableFunc(findings, func(a, b adminapi.Finding) int {
 		return slices.Index(ranks, a.Severity) - slices.Index(ranks, b.Severity)
 	})
+}
+
+// Check shows findings, the worst first, and tells their worst severity by its exit code.
+func Check(e *Env, findings []adminapi.Finding) error {
+	sortFindings(findings)
 	if e.JSON {
 		if err := e.json(findings); err != nil {
 			return err

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -171,7 +174,7 @@ func Certificates(ctx context.Context, e *Env) error {
 		e.printf("There are no certificates.\n")
 		return nil
 	}
-	t := table{heads: []string{"NAME", "SOURCE", "SUBJECTS", "EXPIRES", "SHA-1", "SITES"}, flex: []int{2}}
+	t := table{heads: []string{"NAME", "SOURCE", "SUBJECTS", "EXPIRES", "RENEWS", "SHA-1", "SITES"}, flex: []int{2}}
 	var stores []adminapi.Certificate
 	for _, c := range certificates {
 		if c.Store != nil {
@@ -182,7 +185,7 @@ func Certificates(ctx context.Context, e *Env) error {
 			if c.Store != nil {
 				missing = "no file has been asked for yet"
 			}
-			t.add(text(c.Name), text(c.Source), cell{cmp.Or(c.Error, missing), yellow}, text(""), text(""), number(c.UsedBy.SiteCount))
+			t.add(text(c.Name), text(c.Source), cell{cmp.Or(c.Error, missing), yellow}, text(""), text(""), text(""), number(c.UsedBy.SiteCount))
 		}
 		for _, leaf := range c.Current {
 			name, sites := c.Name, c.UsedBy.SiteCount
@@ -190,16 +193,47 @@ func Certificates(ctx context.Context, e *Env) error {
 				name, sites = leaf.File, leaf.SiteCount
 			}
 			t.add(text(name), text(c.Source), text(strings.Join(leaf.Subjects, " ")),
-				text(leaf.NotAfter.Format("2006-01-02")), text(leaf.SHA1), number(sites))
+				text(leaf.NotAfter.Format("2006-01-02")), text(date(leaf.Renews)), text(leaf.SHA1), number(sites))
 		}
 	}
 	if err := e.write(&t); err != nil {
 		return err
 	}
+	for i := range certificates {
+		e.writeForBindings(&certificates[i])
+	}
 	for _, c := range stores {
 		e.writeStore(c)
 	}
 	return nil
+}
+
+// date shows a day, or nothing.
+func date(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format("2006-01-02")
+}
+
+// writeForBindings tells what was done for the hosts of bindings, and what Caddy could
+// not obtain or renew.
+func (e *Env) writeForBindings(c *adminapi.Certificate) {
+	if f := c.ForBindings; f != nil {
+		e.printf("\nCertificate %q: %d in memory; %d found there, %d read from storage, %d orders.\n", c.Name, f.Certificates, f.Hits, f.Reads, f.Orders)
+		for _, reason := range slices.Sorted(maps.Keys(f.Failures)) {
+			e.printf("  %d failures: %s\n", f.Failures[reason], strings.ReplaceAll(reason, "_", " "))
+		}
+	} else if len(c.Failures) > 0 {
+		e.printf("\nCertificate %q could not be obtained or renewed:\n", c.Name)
+	}
+	for _, f := range c.Failures {
+		again := ""
+		if f.Again != nil {
+			again = ", not again before " + f.Again.Local().Format(time.TimeOnly)
+		}
+		e.printf("  %s at %s%s: %s\n", e.paint(yellow, f.Host), f.At.Local().Format(time.DateTime), again, f.Error)
+	}
 }
 
 // writeStore tells what a store did.
