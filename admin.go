@@ -81,11 +81,11 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := q.only(found.parameters); err != nil {
 		return err
 	}
-	app, err := activeApp()
+	now, err := activeSnapshot()
 	if err != nil {
 		return err
 	}
-	answer, err := found.answer(app.now(), q)
+	answer, err := found.answer(now, q)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,20 @@ func activeApp() (*App, error) {
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
 	}
 	return val.(*App), nil
+}
+
+// activeSnapshot returns what the active configuration serves.
+func activeSnapshot() (*snapshot, error) {
+	for range 10 {
+		app, err := activeApp()
+		if err != nil {
+			return nil, err
+		}
+		if now := app.now(); !now.forgotten { // else another has become active meanwhile
+			return now, nil
+		}
+	}
+	return nil, apiError(http.StatusServiceUnavailable, "the configuration is being replaced: ask again")
 }
 
 // resource is what the API has at a path.

@@ -160,6 +160,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		misdirected    secure|allow|strict
 //		substatus_header on|off
 //		drain          <duration>
+//		drain_upgraded <duration>
 //		log
 //		log_sni
 //		metrics
@@ -216,7 +217,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
 	"certificate", "central_store", "store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
-	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "log", "log_sni", "metrics", "order", "servers",
+	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "drain_upgraded", "log", "log_sni", "metrics", "order", "servers",
 }
 
 func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
@@ -264,6 +265,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return bareWord(d)
 	case "drain":
 		return parseDrain(d, &a.Drain)
+	case "drain_upgraded":
+		return parseDrainUpgraded(d, &a.DrainUpgraded)
 	case "log":
 		return bareLog(d, &a.AccessLog, "iis_access", accessLogger)
 	case "order":
@@ -380,6 +383,24 @@ func parseDrain(d *caddyfile.Dispenser, dst *caddy.Duration) error {
 		return d.Errf("drain is set twice: first %s, now %s", time.Duration(*dst), word)
 	}
 	*dst = caddy.Duration(dur)
+	return nil
+}
+
+func parseDrainUpgraded(d *caddyfile.Dispenser, dst **caddy.Duration) error {
+	word, err := oneArg(d, "drain_upgraded <duration>, such as drain_upgraded 1h, or 0")
+	if err != nil {
+		return err
+	}
+	var dur time.Duration
+	if word != "0" {
+		if dur, err = caddy.ParseDuration(word); err != nil || dur < 0 {
+			return d.Errf("drain_upgraded: %q is neither 0 nor a duration above it, such as 90s or 1h", word)
+		}
+	}
+	if *dst != nil && **dst != caddy.Duration(dur) {
+		return d.Errf("drain_upgraded is set twice: first %s, now %s", time.Duration(**dst), word)
+	}
+	*dst = new(caddy.Duration(dur))
 	return nil
 }
 

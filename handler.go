@@ -151,7 +151,7 @@ func validTarget(r *http.Request) bool {
 	switch {
 	case u.Opaque != "", u.User != nil:
 		return false
-	case r.Method == http.MethodConnect && r.Header.Get(":protocol") == "":
+	case r.Method == http.MethodConnect && !front.ExtendedConnect(r):
 		return false
 	case u.Scheme != "" && !strings.EqualFold(u.Scheme, "http") && !strings.EqualFold(u.Scheme, "https"), u.Scheme != "" && u.Host == "":
 		return false

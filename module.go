@@ -39,6 +39,10 @@ var fronts = front.NewManager()
 // configuration. It is the default shutdownTimeLimit of an IIS worker process.
 const defaultDrain = 90 * time.Second
 
+// defaultDrainUpgraded bounds how long upgraded connections hold the handlers of an
+// unloaded configuration.
+const defaultDrainUpgraded = time.Hour
+
 // App serves web sites by IIS bindings. Its bindings alone decide on which
 // addresses and ports Caddy listens for them.
 type App struct {
@@ -99,6 +103,13 @@ type App struct {
 	// Whether answers such as 403.4 carry the sub-status in the header
 	// X-IIS-Substatus. Default: true.
 	SubStatusHeader *bool `json:"substatus_header,omitempty"`
+
+	// How long connections that handlers have taken over, such as WebSockets, may hold
+	// these handlers when their configuration was replaced. What else it consists of
+	// does not wait for them. They end at once if their site is removed or stopped, or
+	// demands what they do not have. Default: 1h. 0: they end with the requests in
+	// flight, as in Caddy.
+	DrainUpgraded *caddy.Duration `json:"drain_upgraded,omitempty"`
 
 	// How long requests in flight may hold a configuration that was replaced,
 	// and how long Caddy waits for them when it exits. After a change nobody
@@ -347,6 +358,7 @@ func (a *App) commit() {
 	release := a.takeSourcesOver()
 	fronts.Commit(a.now().state)
 	release()
+	go upgradedConns.settle()
 	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
@@ -387,6 +399,7 @@ func (a *App) unload() {
 	}
 	if a.prepared {
 		fronts.Remove(a.now().state)
+		go upgradedConns.settle()
 	}
 	if a.takeBack != nil {
 		a.takeBack()
@@ -397,16 +410,21 @@ func (a *App) unload() {
 		if err := fronts.Shutdown(ctx); err != nil {
 			a.logger.Error("waiting for requests in flight", zap.Error(err))
 		}
+		upgradedConns.endAll()
 	}
 	if a.CentralStore != nil {
 		_ = a.CentralStore.Cleanup()
 	}
+	keep := a.options.drainUpgraded
+	if caddy.Exiting() {
+		keep = 0
+	}
 	switch {
 	case a.http == nil:
 	case a.prepared:
-		a.http.retire(a.sitesFile.drained(a.now().state), a.options.drain)
+		a.http.retire(a.sitesFile.drained(a.now().state), a.options.drain, keep, a.forget)
 	default:
-		a.http.cleanup()
+		a.http.cleanup(0)
 	}
 }
 

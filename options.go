@@ -27,7 +27,7 @@ type options struct {
 	firstWins                bool
 	wildcardAnyDepth         bool
 	misdirected              misdirection
-	drain                    time.Duration
+	drain, drainUpgraded     time.Duration
 }
 
 // unknownHostAbort stands for "no answer at all" where a status would be.
@@ -49,6 +49,13 @@ func (a *App) parseOptions() error {
 	o.drain = time.Duration(cmp.Or(a.Drain, caddy.Duration(defaultDrain)))
 	if o.drain < 0 {
 		errs[0] = errors.Join(errs[0], errors.New("drain: a duration cannot be negative"))
+	}
+	o.drainUpgraded = defaultDrainUpgraded
+	if a.DrainUpgraded != nil {
+		o.drainUpgraded = time.Duration(*a.DrainUpgraded)
+	}
+	if o.drainUpgraded < 0 {
+		errs[0] = errors.Join(errs[0], errors.New("drain_upgraded: a duration cannot be negative"))
 	}
 	return errors.Join(errs[:]...)
 }

@@ -43,11 +43,11 @@ func parseReady(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (Ready) ServeHTTP(w http.ResponseWriter, _ *http.Request, _ caddyhttp.Handler) error {
 	w.Header().Set("Cache-Control", "no-store")
-	app := servingApp()
-	if app == nil {
+	now, err := activeSnapshot()
+	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, errNotOpen)
 	}
-	ready, err := app.now().readyView(query{})
+	ready, err := now.readyView(query{})
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}

@@ -82,6 +82,11 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return err
 	}
+	if mayUpgrade(r) && !req.admitted {
+		up := newUpgraded(req, r)
+		defer up.returned()
+		w, r = up.wrap(w, r)
+	}
 	return req.site.content.routes.ServeHTTP(w, r)
 }
 
@@ -91,14 +96,23 @@ func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
 	if r.TLS == nil && !sr.site.offline && sr.site.access.excepts(r) {
 		return answer{}
 	}
-	if r.TLS != nil || sr.admitted || sr.site.offline || !forwardedHTTPS(r) {
+	if sr.admitted || !forwardedHTTPS(r) {
 		return sr.answer
 	}
-	to := sr.site.access.overHTTP(true)
-	if to.status == 0 && sr.site.access.hsts != "" {
+	to := sr.site.forwarded(sr.answer, r.TLS != nil)
+	if to.status == 0 && r.TLS == nil && sr.site.access.hsts != "" {
 		w.Header().Set("Strict-Transport-Security", sr.site.access.hsts)
 	}
 	return to
+}
+
+// forwarded is what the site demands of a client that came to a proxy by https, if it
+// demands this of the proxy's connection.
+func (s *site) forwarded(demanded answer, secure bool) answer {
+	if secure || s.offline {
+		return demanded
+	}
+	return s.access.overHTTP(true)
 }
 
 // siteErrors is the only error route: it goes on with those of the site.

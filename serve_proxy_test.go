@@ -1,10 +1,7 @@
 package caddyiis_test
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,7 +25,7 @@ func backend(t *testing.T) (addr string) {
 			return
 		}
 		defer conn.Close()
-		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
 		for {
 			line, err := rw.ReadString('\n')
 			if err != nil {
@@ -62,70 +59,6 @@ func TestServeReverseProxy(t *testing.T) {
 	exchange{name: "http", request: ts.Request{Addr: at("127.0.0.1", httpPort), Plain: true, Host: "one.test", Path: "/x"}, body: "one.test /x http one.test"}.check(t)
 	exchange{name: "https", request: ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "one.test", Path: "/x"}, cert: "D", body: "one.test /x https one.test"}.checkAll(t)
 	exchange{name: "another site", request: ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "two.test", Path: "/app/y"}, cert: "D", body: "site2.internal /y https two.test"}.checkAll(t)
-}
-
-// upgrade opens an upgraded connection, on which lines come back.
-func upgrade(t *testing.T, conn net.Conn, host string) *bufio.Reader {
-	t.Helper()
-	fmt.Fprintf(conn, "GET /echo HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", host)
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("upgrading: got %+v, %v", resp, err)
-	}
-	echo(t, conn, r, "after the upgrade")
-	return r
-}
-
-func echo(t *testing.T, conn net.Conn, r *bufio.Reader, line string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, line+"\n"); err != nil {
-		t.Fatalf("sending %q: %v", line, err)
-	}
-	got, err := r.ReadString('\n')
-	if err != nil || strings.TrimSpace(got) != line {
-		t.Fatalf("got %q, %v; want %q back", got, err, line)
-	}
-}
-
-// TestServeUpgradedConnections: like in Caddy, what reverse_proxy has upgraded
-// lives on for its stream_close_delay when the configuration changes.
-func TestServeUpgradedConnections(t *testing.T) {
-	httpPort, httpsPort, upstream := ts.FreePort(t), ts.FreePort(t), backend(t)
-	s := startIIS(t, certificates(t, "D")+fmt.Sprintf(`
-		site 1 {
-			server_bindings :%[1]d:one.test
-			secure_bindings :%[2]d:one.test
-			certificate D
-			reverse_proxy %[3]s {
-				stream_close_delay 1m
-			}
-		}
-		site 2 {
-			server_bindings :%[1]d:two.test
-		}
-	`, httpPort, httpsPort, upstream)+exampleDefaults)
-	plain, err := ts.Dial(at("127.0.0.1", httpPort))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plain.Close()
-	secure, err := ts.DialTLS(ts.Request{Addr: at("127.0.0.1", httpsPort), SNI: "one.test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer secure.Close()
-	plainReader, secureReader := upgrade(t, plain, "one.test"), upgrade(t, secure, "one.test")
-	for i := range 3 {
-		body := fmt.Sprintf(`[":%d:new%d.test"]`, httpPort, i)
-		if status, answer := s.Admin(http.MethodPatch, "/config/apps/iis/sites/2/server_bindings", body); status != 200 {
-			t.Fatalf("change %d: %d %s", i, status, answer)
-		}
-		exchange{name: "the change", request: ts.Request{Addr: at("127.0.0.1", httpPort), Plain: true, Host: fmt.Sprintf("new%d.test", i)}, body: "2"}.check(t)
-		line := fmt.Sprintf("after change %d", i)
-		echo(t, plain, plainReader, line)
-		echo(t, secure, secureReader, line)
-	}
 }
 
 // TestServeProxyMetrics: the metrics of modules in sites are at the admin

@@ -18,16 +18,25 @@ import (
 // httpServers are the Caddy HTTP servers that handle the sites' requests. They
 // listen nowhere: the front gives them each request.
 //
-// They, and with them all handlers of the sites, live in a context of their
-// own: Caddy cleans up the modules of a configuration as soon as it is
-// replaced, while here they serve on until the last of their requests is
-// answered.
+// They and the handlers of the sites live in contexts of their own: Caddy cleans
+// up the modules of a configuration as soon as it is replaced, while here they
+// serve on until the last of their requests is answered, and those that have taken
+// a connection over until that ends.
 type httpServers struct {
 	app    *caddyhttp.App
 	ctx    caddy.Context
 	cancel context.CancelFunc
 	logger *zap.Logger
 	store  *certsel.CentralStore // nil: there is none
+
+	// The handlers of the sites, in groups, and what their contexts are derived from:
+	// its end is that of what handlers do in the background.
+	parent     caddy.Context
+	background context.CancelFunc
+	metrics    *sharedMetrics
+	groups     []*handlerGroup
+	own        *handlerGroup // the one for the next site with handlers of its own
+	groupSites int           // how many of such sites a group has
 
 	// The context in which servers are provisioned. Modules must not be loaded
 	// in it any more once the configuration serves.
@@ -82,6 +91,7 @@ type site struct {
 // content is Content that has been compiled, for one of the servers.
 type content struct {
 	http   *httpServers
+	group  *handlerGroup // that the handlers are in
 	server *caddyhttp.Server
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
@@ -131,12 +141,22 @@ func (a *App) provisionHTTP(sites []configured) error {
 		shared: make(map[sharedContent]*content),
 	}
 	a.http = h
-	parent := a.ctx
-	parent.Context = context.WithoutCancel(a.ctx.Context)
-	h.ctx, h.cancel = caddy.NewContext(parent)
-	if err := shareMetrics(a.ctx, h.ctx); err != nil {
+	work, end := context.WithCancel(context.WithoutCancel(a.ctx.Context))
+	h.parent, h.background = a.ctx, end
+	h.parent.Context = work
+	h.ctx, h.cancel = caddy.NewContext(h.parent)
+	var err error
+	if h.metrics, err = shareMetrics(a.ctx); err != nil {
 		return err
 	}
+	h.metrics.add(h.ctx)
+	withOwn := 0
+	for i := range sites {
+		if cfg := sites[i].cfg; cfg.Routes != nil || cfg.Errors != nil {
+			withOwn++
+		}
+	}
+	h.groupSites = max(minGroupSites, withOwn/maxHandlerGroups)
 
 	if err := a.loadListenerWrappers(); err != nil {
 		return err
@@ -307,6 +327,9 @@ func (a *App) contentOf(cfg *Site) (*content, error) {
 		}
 	}
 	c := &content{http: h, server: h.app.Servers[class.String()]}
+	if of.Routes != nil || of.Errors != nil {
+		c.group = h.groupFor(of != &cfg.Content)
+	}
 	if err := h.compile(c, of); err != nil {
 		return nil, err
 	}
@@ -347,8 +370,11 @@ func (h *httpServers) compile(c *content, of *Content) error {
 	// Provisioning takes away what tells.
 	of.requests, of.redirects = of.requests || of.makesRequests(), of.redirects || of.namesHTTPS()
 	c.makesRequests, c.redirects = of.requests, of.redirects
-	ctx := h.ctx
-	ctx.Context = context.WithValue(h.ctx.Context, caddyhttp.ServerCtxKey, c.server)
+	if c.group == nil {
+		return nil
+	}
+	ctx := c.group.ctx
+	ctx.Context = context.WithValue(ctx.Context, caddyhttp.ServerCtxKey, c.server)
 	if of.Routes != nil {
 		if err := of.Routes.Provision(ctx); err != nil {
 			return fmt.Errorf("routes: %w", err)
@@ -367,11 +393,13 @@ func (h *httpServers) compile(c *content, of *Content) error {
 func (h *httpServers) start() error { return h.app.Start() }
 
 // retire cleans up when the last request has ended, or when requests have held
-// the servers long enough.
-func (h *httpServers) retire(drained <-chan struct{}, limit time.Duration) {
+// the servers long enough. Connections that handlers have taken over may keep these
+// for some time. It calls drained when no request is left.
+func (h *httpServers) retire(requests <-chan struct{}, limit, keep time.Duration, drained func()) {
 	select {
-	case <-drained:
-		h.cleanup()
+	case <-requests:
+		h.cleanup(keep)
+		drained()
 		return
 	default:
 	}
@@ -379,21 +407,33 @@ func (h *httpServers) retire(drained <-chan struct{}, limit time.Duration) {
 		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		select {
-		case <-drained:
+		case <-requests:
 		case <-timer.C:
 			h.logger.Warn("requests still run in a configuration that was replaced; cleaning it up all the same",
 				zap.Duration("drain", limit))
 		}
-		h.cleanup()
+		h.cleanup(keep)
+		<-requests
+		drained()
 	}()
 }
 
-func (h *httpServers) cleanup() {
+// cleanup ends the servers and what handlers do in the background, and cleans up
+// those handlers that have no connection.
+func (h *httpServers) cleanup(keep time.Duration) {
 	if h.provisioned {
 		if err := h.app.Stop(); err != nil {
 			h.logger.Error("stopping the HTTP servers", zap.Error(err))
 		}
 	}
+	h.background()
+	if h.metrics != nil {
+		h.metrics.forget()
+	}
+	for _, g := range h.groups {
+		g.retire(keep)
+	}
+	h.groups, h.own = nil, nil
 	h.cancel()
 }
 

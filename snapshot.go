@@ -24,6 +24,8 @@ type snapshot struct {
 	ports   map[uint16]*portMetrics
 	state   *front.State
 
+	forgotten bool // the configuration has ended, and nothing is served any more
+
 	// Where in the sites file a site is, while the snapshot is made: for errors.
 	where func(id uint32) string
 }
@@ -41,6 +43,20 @@ func (sn *snapshot) place(id uint32) string {
 
 // now returns what the app serves at this moment.
 func (a *App) now() *snapshot { return a.snapshot.Load() }
+
+// forget lets go of all that requests needed: Caddy's configuration, and the app with
+// it, is held by handlers that have taken a connection over.
+func (a *App) forget() {
+	f := &a.sitesFile
+	f.work.Lock()
+	defer f.work.Unlock()
+	tables, _, err := binding.Compile(nil, nil, binding.Options{})
+	if err != nil {
+		return // no sites do not contradict each other
+	}
+	f.state = nil
+	a.snapshot.Store(&snapshot{app: a, tables: tables, forgotten: true})
+}
 
 // configured is a site as it was configured, and where.
 type configured struct {

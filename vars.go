@@ -103,8 +103,11 @@ func (c *Content) checkUses() error {
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		return err
 	}
+	passed := make(passedOn)
+	for passed.collect(tree) {
+	}
 	return walkTexts("", tree, func(key, text string) error {
-		for _, name := range varsIn(text) {
+		for _, name := range passed.varsIn(text) {
 			v := c.SiteVars[name]
 			switch {
 			case v == nil:
@@ -121,7 +124,10 @@ func (c *Content) checkUses() error {
 
 // The fields of handlers that are the folder of files, or an address.
 var (
-	pathFields     = map[string]bool{"root": true, "resolve_root": true, "storage": true, "path_prefix": true}
+	pathFields = map[string]bool{
+		"root": true, "resolve_root": true, "storage": true, "path_prefix": true,
+		"SCRIPT_FILENAME": true, "DOCUMENT_ROOT": true, // of FastCGI
+	}
 	upstreamFields = map[string]bool{"dial": true, "address": true, "url": true, "service": true, "proxy": true}
 )
 
@@ -160,6 +166,64 @@ func varsIn(text string) []string {
 	for _, match := range varPlaceholder.FindAllStringSubmatch(text, -1) {
 		name, _, _ := strings.Cut(match[1], ":") // {name:default} of replacers
 		names = append(names, name)
+	}
+	return names
+}
+
+// passedOn has, by the name of a placeholder that a handler sets, the variables of
+// sites that are in its value: what is said of a variable holds where it is called
+// by another name as well.
+type passedOn map[string][]string
+
+// collect adds what the handlers vars and map in decoded JSON set, and reports
+// whether that was anything new.
+func (p passedOn) collect(node any) (grown bool) {
+	switch node := node.(type) {
+	case []any:
+		for _, item := range node {
+			grown = p.collect(item) || grown
+		}
+	case map[string]any:
+		switch node["handler"] {
+		case "vars":
+			for _, key := range sortedKeys(node) {
+				grown = p.add("http.vars."+key, node[key]) || grown
+			}
+		case "map":
+			destinations, _ := node["destinations"].([]any)
+			for _, to := range destinations {
+				if to, ok := to.(string); ok {
+					grown = p.add(strings.Trim(to, "{}"), []any{node["mappings"], node["defaults"]}) || grown
+				}
+			}
+		}
+		for _, item := range node {
+			grown = p.collect(item) || grown
+		}
+	}
+	return grown
+}
+
+// add notes that a placeholder has a value.
+func (p passedOn) add(placeholder string, value any) (grown bool) {
+	_ = walkTexts("", value, func(_, text string) error {
+		for _, name := range p.varsIn(text) {
+			if !slices.Contains(p[placeholder], name) {
+				p[placeholder], grown = append(p[placeholder], name), true
+			}
+		}
+		return nil
+	})
+	return grown
+}
+
+// varsIn lists the variables of sites that are in a text, by whatever name.
+func (p passedOn) varsIn(text string) []string {
+	names := varsIn(text)
+	for _, placeholder := range sortedKeys(p) {
+		if strings.Contains(text, "{"+placeholder+"}") || strings.Contains(text, "{"+placeholder+":") {
+			names = append(names, p[placeholder]...)
+		}
 	}
 	return names
 }

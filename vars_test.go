@@ -118,6 +118,9 @@ func TestSiteVars(t *testing.T) {
 		"a name that is none":     {"site_vars {\nRoot x\n}\nrespond x", "no name"},
 		"an unknown word":         {"site_vars {\nroot {\ninside /srv\n}\n}\nrespond x", "below, to"},
 		"a folder that is none":   {"site_vars {\nroot {\nbelow srv\n}\n}\nrespond x", "no absolute path"},
+		"by way of vars":          {"site_vars {\nplace\n}\nvars there {iis.vars.place}\nvars here {vars.there}\nroot * {vars.here}\nfile_server", "place stands in a root"},
+		"by way of map":           {"site_vars {\nplace\n}\nmap {path} {to} {\n/a {iis.vars.place}\ndefault 10.0.0.1:80\n}\nreverse_proxy {to}", "place stands in an upstream"},
+		"a script's name":         {"site_vars {\nplace\n}\nreverse_proxy localhost:9000 {\ntransport fastcgi {\nenv SCRIPT_FILENAME {iis.vars.place}\n}\n}", "place stands in a root"},
 		"php in an unbounded one": {"site_vars {\nroot\n}\nroot * {iis.vars.root}\nphp_fastcgi localhost:9000", "below"},
 	} {
 		refusedLoad(t, l.Server, name, l.config("template bad {\n"+c[0]+"\n}"), c[1])

@@ -1,10 +1,12 @@
 package front
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 )
 
 // handler answers all requests with the current State.
@@ -25,14 +27,38 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// one request at a time, which may take over the connection
 		c.lease.Store(s)
 		defer c.finish(s)
-	case 3:
-		defer s.release()
+	default:
+		release := s.release
+		if ExtendedConnect(r) {
+			release = sync.OnceFunc(release)
+			r = r.WithContext(context.WithValue(r.Context(), releaseKey{}, release))
+		}
+		defer release()
+	}
+	if r.ProtoMajor == 3 {
 		h.serveHTTP3(w, r, s, c)
 		return
-	default:
-		defer s.release()
 	}
 	h.serve(w, r, s, c)
+}
+
+// ExtendedConnect reports whether a request over HTTP/2 or HTTP/3 is to become a
+// connection for another protocol (RFC 8441, RFC 9220).
+func ExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && (r.ProtoMajor == 2 && r.Header.Get(":protocol") != "" ||
+		r.ProtoMajor == 3 && !strings.HasPrefix(r.Proto, "HTTP/"))
+}
+
+// releaseKey is under what the context of an extended CONNECT has the function that
+// gives its State back.
+type releaseKey struct{}
+
+// TakenOver says that a handler has taken over what an extended CONNECT is made on, as
+// by Hijack over HTTP/1.1: the request counts as ended (see [State.Drained]).
+func TakenOver(r *http.Request) {
+	if release, ok := r.Context().Value(releaseKey{}).(func()); ok {
+		release()
+	}
 }
 
 // serve answers a request if the State covers its connection.

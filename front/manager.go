@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -227,6 +228,14 @@ func (m *Manager) newestCommitted() *State {
 		if s.committed {
 			return s
 		}
+	}
+	return nil
+}
+
+// Handler returns what answers requests now; nil if nothing does.
+func (m *Manager) Handler() http.Handler {
+	if s := m.current.Load(); s != nil {
+		return s.Handler
 	}
 	return nil
 }

@@ -124,8 +124,8 @@ const defaultDrainTimeout = 10 * time.Second
 
 // Drained returns a channel that is closed when the State has been removed and
 // the last request it was answering has ended. A connection taken over by its
-// handler (an upgrade over HTTP/1.1) counts as ended. The channel of a State
-// that is not prepared is closed.
+// handler (an upgrade over HTTP/1.1, or what [TakenOver] was told of) counts as
+// ended. The channel of a State that is not prepared is closed.
 func (s *State) Drained() <-chan struct{} {
 	if s.drained == nil {
 		none := make(chan struct{})
