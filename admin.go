@@ -41,6 +41,7 @@ func init() {
 //	POST /iis/sites                        a new site, whose id is given out
 //	POST /iis/changes                      several changes, all or none
 //	POST /iis/revisions/{revision}/revert  takes a revision back
+//	POST /iis/sources/{name}/accept        takes a source as it is that has lost many sites
 //
 // All else is changed through Caddy's own /config/apps/iis.
 type adminAPI struct{}
@@ -72,6 +73,8 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	case !slices.Contains(found.methods(), r.Method):
 		w.Header().Set("Allow", strings.Join(found.methods(), ", "))
 		return apiError(http.StatusMethodNotAllowed, "method %s is not allowed for %s", r.Method, r.URL.Path)
+	case strings.HasSuffix(found.path, "/accept"):
+		return serveAccept(w, r, name)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return serveWrite(w, r, path)
 	case found.stream != nil:
@@ -84,6 +87,14 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	now, err := activeSnapshot()
 	if err != nil {
 		return err
+	}
+	if q.get("revision") != "" {
+		if err := now.app.waitForRevision(w, r, q); err != nil {
+			return err
+		}
+		if now, err = activeSnapshot(); err != nil {
+			return err
+		}
 	}
 	answer, err := found.answer(now, q)
 	if err != nil {
@@ -149,10 +160,11 @@ type resource struct {
 var resources = func() []resource {
 	paging := []string{"limit", "after"}
 	return []resource{
-		{path: "sites", writes: []string{http.MethodPost}, parameters: append(paging, siteFilters...), answer: (*snapshot).sitesView},
+		{path: "sites", writes: []string{http.MethodPost}, parameters: slices.Concat(paging, siteFilters, []string{"revision", "wait"}), answer: (*snapshot).sitesView},
 		{path: "sites/{id}", writes: []string{http.MethodPut, http.MethodPatch, http.MethodDelete}, answer: (*snapshot).siteView},
 		{path: "changes", writes: []string{http.MethodPost}},
 		{path: "sources", answer: (*snapshot).sourcesView},
+		{path: "sources/{name}/accept", writes: []string{http.MethodPost}},
 		{path: "revisions", parameters: []string{"limit", "after", "source"}, answer: (*snapshot).revisionsView},
 		{path: "revisions/{revision}/revert", writes: []string{http.MethodPost}},
 		{path: "export", stream: serveExport},

@@ -267,6 +267,7 @@ func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certifica
 	}
 	source.forgetFailed(plan.name)
 	source.tell()
+	follower.published()
 	a.tryHeldBack(source)
 	a.reloaded()
 	a.logger.Info("a certificate has changed", zap.String("source", source.Name), zap.String("certificate", plan.name),

@@ -136,16 +136,36 @@ type writeRequest struct {
 	source *liveSource
 }
 
-// do makes the change under the lock of the source.
+// maxRepeats is how often a change is made that others were in the way of.
+const maxRepeats = 3
+
+// do makes the change.
 func (q *writeRequest) do(w http.ResponseWriter) error {
 	if err := q.understand(); err != nil {
 		return err
 	}
+	for attempt := 1; ; attempt++ {
+		err := q.try(w)
+		if attempt == maxRepeats || !errors.Is(err, sites.ErrRepeat) {
+			return err
+		}
+	}
+}
+
+// try makes the change under the lock of the source.
+func (q *writeRequest) try(w http.ResponseWriter) error {
 	follower, err := q.lock()
 	if err != nil {
 		return err
 	}
 	defer follower.mu.Unlock()
+	var writer sites.Writer
+	if follower.shared != nil && q.certificate == nil {
+		if writer, err = q.app.begin(q.r.Context(), q.source, q.write); err != nil {
+			return err
+		}
+		defer writer.End()
+	}
 	if q.write.key != "" {
 		if done, err := q.repeated(w); done || err != nil {
 			return err
@@ -161,9 +181,12 @@ func (q *writeRequest) do(w http.ResponseWriter) error {
 	q.write.answer = func(head sites.Head) (json.RawMessage, error) {
 		return json.Marshal(q.answer(head, nil)) // without what is known only later
 	}
-	head, results, err := q.app.writeSites(q.source, q.write)
+	head, results, err := q.app.writeSites(q.source, writer, q.write)
 	if err != nil {
 		return err
+	}
+	if follower.shared != nil {
+		follower.shared.Wake() // what was in the way of others may be gone
 	}
 	return q.respond(w, head, results)
 }
@@ -207,11 +230,15 @@ func (q *writeRequest) find(app *App) (*liveSource, error) {
 // or the first.
 func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error) {
 	var names []string
+	var writable []*liveSource
 	for _, source := range a.live {
 		if source.Name == named {
 			return source, nil
 		}
 		names = append(names, source.Name)
+		if f := source.follower; f.shared == nil || !f.shared.Status().ReadOnly {
+			writable = append(writable, source)
+		}
 	}
 	switch {
 	case named != "" && len(names) > 0:
@@ -226,6 +253,9 @@ func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error)
 				return source, nil
 			}
 		}
+	}
+	if len(writable) > 0 {
+		return writable[0], nil
 	}
 	return a.live[0], nil
 }
@@ -338,7 +368,7 @@ func (q *writeRequest) understandRevert(rest string) error {
 	}
 	list, err := source.follower.Log(revision+1, 1)
 	if err != nil {
-		return err
+		return unavailable(err)
 	}
 	if len(list) == 0 || list[0].Revision != revision {
 		return refuseWrite(http.StatusNotFound, codeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
@@ -424,8 +454,11 @@ func (a *App) freeID(source *liveSource) (uint32, error) {
 // repeated answers a request that was made before, and reports whether it was.
 func (q *writeRequest) repeated(w http.ResponseWriter) (bool, error) {
 	before, ok, err := q.source.follower.Repeated(q.write.key)
-	if err != nil || !ok {
-		return false, err
+	if err != nil {
+		return false, unavailable(err)
+	}
+	if !ok {
+		return false, nil
 	}
 	if before.Hash != q.write.hash {
 		return false, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "the Idempotency-Key stands for another request")
@@ -515,6 +548,7 @@ func (sn *snapshot) sourcesView(query) (any, error) {
 		source.mu.Lock()
 		shown.HeldBack = len(source.held)
 		source.mu.Unlock()
+		f.addShared(&shown)
 		list = append(list, shown)
 	}
 	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
@@ -537,6 +571,9 @@ func (sn *snapshot) revisionsView(q query) (any, error) {
 		return nil, err
 	}
 	list, err := source.follower.Log(below, limit)
+	if errors.Is(err, sites.ErrUnavailable) {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -563,6 +600,10 @@ func (sn *snapshot) addDocument(s *adminapi.Site) error {
 		head, err := source.follower.Head()
 		if ok && err == nil {
 			s.Document, s.Revision, s.ETag = row.Document, row.Revision, etagOf(head, row.Revision)
+			s.Open = row.Open
+			if row.Refusal != nil {
+				s.Refusal = &adminapi.Refusal{Code: row.Refusal.Code, Message: row.Refusal.Message, Other: row.Refusal.Other, Node: row.Refusal.Node}
+			}
 		}
 		return err
 	}
@@ -574,6 +615,13 @@ func (sn *snapshot) heldSite(id uint32) (*adminapi.Site, bool) {
 	for _, source := range sn.app.live {
 		if held, ok := source.heldRow(id); ok {
 			return &adminapi.Site{ID: id, Name: held.name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.reason}, true
+		}
+		if row, ok, err := source.follower.Row(id); ok && err == nil && row.Open {
+			s := &adminapi.Site{ID: id, Source: source.Name, State: adminapi.StateOpen, Reason: "nobody has judged it yet"}
+			if row.Refusal != nil {
+				s.State, s.Reason = adminapi.StateRefused, row.Refusal.Message
+			}
+			return s, true
 		}
 	}
 	return nil, false

@@ -2,6 +2,7 @@ package caddyiis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,9 +15,9 @@ import (
 
 // addSources adds the commands for sources of sites.
 func (c *commandLine) addSources(iis *cobra.Command) {
-	group := &cobra.Command{Use: "sites", Short: "Exports, imports and reverts the sites of a source"}
+	group := &cobra.Command{Use: "sites", Short: "Exports, imports and reverts the sites of a source, makes its database"}
 	group.RunE = func(cmd *cobra.Command, args []string) error { return c.noCommand(cmd, args) }
-	group.AddCommand(c.exportSitesCommand(), c.importSitesCommand(), c.logSitesCommand(), c.revertSitesCommand())
+	group.AddCommand(c.exportSitesCommand(), c.importSitesCommand(), c.logSitesCommand(), c.revertSitesCommand(), c.acceptSitesCommand(), c.initSitesCommand())
 	iis.AddCommand(group)
 }
 
@@ -90,4 +91,39 @@ taken back itself.`, `
 			}
 			return cli.RevertSites(ctx, e, source, revision)
 		})))
+}
+
+func (c *commandLine) acceptSitesCommand() *cobra.Command {
+	return sourceFlag(c.command("accept [--source <name>]", "Takes a source as it is that has lost many sites", `
+After a restore or a fail-over a database may be another one than before, or have
+lost what it had. If many sites would go with that, they are served on, and nothing
+is written, until this command or a load of the configuration takes the database as
+it is.`, `
+  $ caddy iis sites accept`,
+		cobra.NoArgs, cli.ExitFailed,
+		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
+			source, _ := cmd.Flags().GetString("source")
+			return cli.AcceptSource(ctx, e, source)
+		})))
+}
+
+func (c *commandLine) initSitesCommand() *cobra.Command {
+	cmd := c.command("init postgres <connection string> [--print]", "Makes the schema for sites in a PostgreSQL database", `
+Makes the schema iis in a database, with the roles iis_panel and iis_node. Where it is
+there already, nothing is changed. No Caddy need run. With --print, the statements
+are printed, and no database is needed.`, `
+  $ caddy iis sites init postgres postgres://admin@db.example.com/sites
+  $ caddy iis sites init postgres --print | psql sites`,
+		cobra.RangeArgs(1, 2), cli.ExitFailed,
+		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+			show, _ := cmd.Flags().GetBool("print")
+			if args[0] != "postgres" || show == (len(args) == 2) {
+				return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("expected: init postgres <connection string>, or init postgres --print")}
+			}
+			ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+			defer cancel()
+			return cli.InitDatabase(ctx, e, args[len(args)-1], show)
+		})
+	cmd.Flags().Bool("print", false, "Print the statements, and do nothing")
+	return cmd
 }

@@ -27,7 +27,7 @@ type liveSource struct {
 	module   sites.Source
 	claims   claimed
 	follower *follower // nil until it is opened
-	from     uint64    // the revision that this configuration began with
+	from     uint64    // the step of the follower that this configuration began with
 	sealer   *sites.Sealer
 
 	// The rows that are not served, and why. Guarded by sitesFile.work, and replaced
@@ -43,6 +43,7 @@ type liveSource struct {
 type heldBack struct {
 	name   string // of the site, if that much is known
 	reason string
+	socket bool // it waits for a socket
 }
 
 // follower is an open table and what the process knows of it. It outlives
@@ -50,8 +51,15 @@ type heldBack struct {
 type follower struct {
 	sites.Table
 
-	mu    sync.Mutex // held by who writes, or takes the table over
+	shared sites.Shared // the same, if others write it as well; else nil
+	stop   func()       // ends following it
+	began  time.Time
+
+	mu    sync.Mutex // held by who writes, takes what others wrote, or takes the table over
 	owner *App       // the configuration that serves the rows
+
+	openSince    time.Time // since when rows wait for their first verdict
+	reconsidered time.Time // when rows that were refused were looked at
 
 	// What is known of the table. It is changed by who holds mu as well, and read by
 	// who holds either. Held for moments only: nobody may wait for another source.
@@ -59,7 +67,17 @@ type follower struct {
 	revision     map[uint32]uint64
 	certificates map[string]*keptCertificate
 	head         sites.Head
-	highest      atomic.Uint32 // id that there was since the table is open
+	highest      atomic.Uint32     // id that there was since the table is open
+	step         uint64            // counts what was written since then
+	moved        map[uint32]uint64 // the step in which a row was last different
+	served       sites.Head        // the newest revision that is served
+	news         chan struct{}     // closed when that is another one
+
+	// Of shared tables.
+	open    map[uint32]bool  // rows that are not accepted
+	rivals  map[uint32]rival // what was in the way of those that are refused
+	strange int              // sites that would go if pending was taken
+	pending *sites.Difference
 
 	watching sync.Mutex
 	watchers []chan sites.Revision
@@ -67,7 +85,7 @@ type follower struct {
 
 // note takes note of a row. The caller holds both locks, or has the follower alone.
 func (f *follower) note(id uint32, revision uint64) {
-	f.revision[id] = revision
+	f.revision[id], f.moved[id] = revision, f.step
 	f.highest.Store(max(f.highest.Load(), id))
 }
 
@@ -88,6 +106,9 @@ func (f *follower) size() (head sites.Head, rows int) {
 
 // Destruct implements caddy.Destructor.
 func (f *follower) Destruct() error {
+	if f.stop != nil {
+		f.stop()
+	}
 	for _, name := range f.certificateNames() {
 		f.dropCertificate(name)
 	}
@@ -109,13 +130,19 @@ func openFollower(ctx context.Context, module sites.Source, onlyOpen bool) (*fol
 		if err != nil {
 			return nil, err
 		}
-		f := &follower{Table: table, revision: make(map[uint32]uint64), certificates: make(map[string]*keptCertificate)}
+		f := newFollower(table)
 		if f.head, err = table.Head(); err == nil {
-			err = table.Rows(func(row sites.Row) error { f.note(row.ID, row.Revision); return nil })
+			f.served = f.head
+			err = table.Rows(func(row sites.Row) error { f.noteRow(&row); return nil })
+		} else if f.shared != nil {
+			err = nil // it follows when it can
 		}
 		if err != nil {
 			_ = table.Close()
 			return nil, err
+		}
+		if f.shared != nil {
+			f.follow()
 		}
 		return f, nil
 	})
@@ -123,6 +150,16 @@ func openFollower(ctx context.Context, module sites.Source, onlyOpen bool) (*fol
 		return nil, err
 	}
 	return val.(*follower), nil
+}
+
+func newFollower(table sites.Table) *follower {
+	f := &follower{
+		Table: table, revision: make(map[uint32]uint64), moved: make(map[uint32]uint64), news: make(chan struct{}),
+		certificates: make(map[string]*keptCertificate),
+		open:         make(map[uint32]bool), rivals: make(map[uint32]rival), began: time.Now(),
+	}
+	f.shared, _ = table.(sites.Shared)
+	return f
 }
 
 // loadSources loads the modules of sites_from. The file among them is the sites file.
@@ -230,6 +267,9 @@ func (a *App) openSources() error {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 		source.follower = f
+		if err := source.mustBeLoaded(); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
 		if a.withoutRows == nil {
 			a.withoutRows = a.now()
 		}
@@ -240,20 +280,38 @@ func (a *App) openSources() error {
 	return nil
 }
 
+// mustBeLoaded refuses a source that is new and of which nothing is known, unless this
+// is the first configuration of the process: a start is not refused, and it follows when
+// it can.
+func (s *liveSource) mustBeLoaded() error {
+	if s.follower.shared == nil || s.follower.shared.Status().Loaded {
+		return nil
+	}
+	if _, err := caddy.ActiveContext().AppIfConfigured("iis"); err != nil {
+		return nil // nothing serves yet
+	}
+	_, err := s.follower.Head()
+	return err
+}
+
 // project makes a snapshot with the rows of a source beside what there is. Rows that
 // cannot be shown are held back.
 func (a *App) project(source *liveSource) error {
 	f := source.follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	source.from = f.head.Revision
+	source.from = f.step
 	source.held = make(map[uint32]heldBack)
 	if err := source.readCertificates(); err != nil {
 		return err
 	}
 	var rows []configured
 	err := f.Rows(func(row sites.Row) error {
-		c, err := source.read(row.ID, row.Document)
+		document := row.Served()
+		if document == nil {
+			return nil // it waits for a verdict, or is refused
+		}
+		c, err := source.read(row.ID, document)
 		if err == nil {
 			err = a.passes(source, &c)
 		}
@@ -389,6 +447,32 @@ func (s *liveSource) hold(id uint32, cfg *Site, err error) {
 	s.held[id] = held
 }
 
+// holdSocket notes that a row is not served since a socket cannot be opened.
+func (s *liveSource) holdSocket(id uint32, cfg *Site, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[id] = heldBack{name: cfg.Name, reason: err.Error(), socket: true}
+}
+
+// heldBySockets returns the rows that wait for a socket.
+func (s *liveSource) heldBySockets() (ids []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range sortedKeys(s.held) {
+		if s.held[id].socket {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// heldIDs returns the rows that are held back.
+func (s *liveSource) heldIDs() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortedKeys(s.held)
+}
+
 // heldRow returns why a row is not served, if it is not.
 func (s *liveSource) heldRow(id uint32) (heldBack, bool) {
 	s.mu.Lock()
@@ -443,7 +527,8 @@ func (a *App) takeSourcesOver() (release func()) {
 	for _, source := range a.live {
 		source.follower.mu.Lock()
 		source.follower.owner = a
-		if source.follower.head.Revision != source.from {
+		source.follower.acceptPending()
+		if source.follower.step != source.from {
 			if err := a.catchUp(source); err != nil {
 				a.logger.Error("cannot take over what was written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))
 			}
@@ -489,31 +574,20 @@ func (a *App) catchUp(source *liveSource) error {
 			known[entry.ID] = true
 		}
 	}
-	for id, revision := range source.follower.revision {
-		if revision > source.from || !known[id] {
+	for id := range source.follower.revision {
+		if source.follower.moved[id] > source.from || !known[id] {
 			changed = append(changed, id)
 		}
 		delete(known, id)
 	}
 	removed := sortedKeys(known)
 	slices.Sort(changed)
-	source.letGo(changed...)
 	source.letGoMissing()
-	rows := make([]configured, 0, len(changed))
-	for _, id := range changed {
-		row, ok, err := source.follower.Row(id)
-		if err != nil || !ok {
-			return errors.Join(err, fmt.Errorf("site %d is not to be had", id))
-		}
-		c, err := source.read(id, row.Document)
-		if err == nil {
-			err = a.passes(source, &c)
-		}
-		if err != nil {
-			source.hold(id, c.cfg, err)
-			continue
-		}
-		rows = append(rows, c)
+	rows, gone := a.readRows(source, changed)
+	removed = append(removed, gone...)
+	if source.follower.shared != nil {
+		a.showWhatCanBe(source, rows, removed)
+		return nil
 	}
 	return a.show(rows, removed, source)
 }
@@ -582,6 +656,7 @@ const codeHeldBack = "site-held-back"
 func (a *App) liveFindings() []binding.Finding {
 	var findings []binding.Finding
 	for _, source := range a.live {
+		findings = append(findings, source.sharedFindings()...)
 		source.mu.Lock()
 		for _, id := range sortedKeys(source.held) {
 			held := source.held[id]

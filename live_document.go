@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // maxDocument bounds a row.
@@ -34,16 +36,14 @@ func canonicalDocument(raw []byte) (json.RawMessage, error) {
 	if _, ok := object["id"]; ok {
 		return nil, errors.New("the id is no part of the site: it stands in the path, or beside the site")
 	}
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(object); err != nil {
+	canonical, err := sites.CanonicalObject(object)
+	if err != nil {
 		return nil, err
 	}
-	if buf.Len() > maxDocument+1 { // with the line's end
-		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", buf.Len()-1, maxDocument)
+	if len(canonical) > maxDocument {
+		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(canonical), maxDocument)
 	}
-	return bytes.TrimSpace(buf.Bytes()), nil
+	return canonical, nil
 }
 
 // maxDepth bounds how deep objects and lists are in each other.

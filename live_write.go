@@ -71,7 +71,7 @@ const (
 
 // writeSites makes a transaction: all of it is judged, kept and served, or nothing. The
 // caller holds the follower's mutex, and this configuration owns it.
-func (a *App) writeSites(source *liveSource, w *siteWrite) (sites.Head, []written, error) {
+func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) (sites.Head, []written, error) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -94,13 +94,17 @@ func (a *App) writeSites(source *liveSource, w *siteWrite) (sites.Head, []writte
 			return sites.Head{}, nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "%v", err)
 		}
 	}
-	head, err := follower.Write(sites.Transaction{By: w.by, Changes: plan.rows, Key: w.key, Hash: w.hash, Answer: w.answer})
+	write := follower.Write
+	if writer != nil {
+		write = writer.Write
+	}
+	head, err := write(sites.Transaction{By: w.by, Changes: plan.rows, Key: w.key, Hash: w.hash, Answer: w.answer})
 	if err != nil {
 		if plan.next.state != before.state {
 			fronts.Remove(plan.next.state)
 		}
 		a.policies.keep(before.records)
-		return sites.Head{}, nil, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the change cannot be kept: %v", err)
+		return sites.Head{}, nil, unavailable(err)
 	}
 	a.publishWrite(source, plan, before, head)
 	return head, plan.results, nil
@@ -111,15 +115,19 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 	follower := source.follower
 	follower.known.Lock()
 	follower.head = head
+	follower.step++
 	for i := range plan.results {
 		r := &plan.results[i]
 		switch {
 		case r.same:
 		case r.deleted:
-			delete(follower.revision, r.id)
+			follower.forget(r.id)
 		default:
-			follower.note(r.id, head.Revision)
 			r.revision = head.Revision
+			if row, ok, err := follower.Row(r.id); ok && err == nil {
+				r.revision = row.Revision // an older one, if it is only accepted now
+			}
+			follower.noteRow(&sites.Row{ID: r.id, Revision: r.revision})
 		}
 	}
 	follower.known.Unlock()
@@ -142,6 +150,7 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 	source.tell()
 	a.policies.keep(next.records)
 	a.tryHeldBack(source)
+	follower.published()
 	if plan.simple {
 		a.logChanged(next, plan.shown, plan.removed)
 	} else {
@@ -209,7 +218,10 @@ func (a *App) tryHeldBack(source *liveSource) {
 		if err != nil || !ok {
 			continue
 		}
-		c, err := source.read(id, row.Document)
+		if row.Served() == nil {
+			continue
+		}
+		c, err := source.read(id, row.Served())
 		if err == nil && a.passes(source, &c) == nil {
 			rows = append(rows, c)
 		}
@@ -294,7 +306,7 @@ func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) err
 		return err
 	}
 	result := written{id: c.ID, created: !there, deleted: document == nil, revision: row.Revision}
-	if there && document != nil && bytes.Equal(document, row.Document) {
+	if there && document != nil && !row.Open && bytes.Equal(document, row.Document) {
 		result.same = true // a repeated request succeeds, whatever it is conditional on
 		plan.results = append(plan.results, result)
 		return nil
@@ -348,6 +360,9 @@ func (a *App) ownedBy(source *liveSource, c *siteChange) error {
 		return refuseWrite(http.StatusConflict, codeOtherSource, c, "%s is one of %s, not of %s", siteLabel(entry.ID, entry.Name), owner, source.Name)
 	}
 }
+
+// changeOf is a change of a site of which nothing but the id matters.
+func changeOf(id uint32) adminapi.Change { return adminapi.Change{Op: adminapi.OpPut, ID: id} }
 
 // wanted returns the document that a change leads to, nil if the site goes.
 func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) {

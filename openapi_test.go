@@ -128,7 +128,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	methods := []string{"GET", "PUT", "PATCH", "POST", "DELETE"}
 	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
 		for _, method := range methods {
-			at := strings.NewReplacer("{id}", "10", "{name}", "kept", "{revision}", "2").Replace(strings.TrimPrefix(path, adminapi.Base))
+			at := strings.NewReplacer("sources/{name}", "sources/bolt", "{id}", "10", "{name}", "kept", "{revision}", "2").Replace(strings.TrimPrefix(path, adminapi.Base))
 			if api.Paths[path][strings.ToLower(method)] == nil {
 				if status := l.ask(method, at, "", nil); status != http.StatusMethodNotAllowed {
 					t.Errorf("%s %s is not in the file: got %d, want 405", method, path, status)
@@ -164,7 +164,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	api, _ := readOpenAPI(t)
 	for name, of := range map[string]any{
 		"Change": adminapi.Change{}, "Written": adminapi.Written{}, "WriteError": adminapi.WriteError{}, "OtherSite": adminapi.OtherSite{},
-		"Site": adminapi.Site{}, "Binding": adminapi.Binding{}, "Finding": adminapi.Finding{}, "Source": adminapi.Source{},
+		"Site": adminapi.Site{}, "Refusal": adminapi.Refusal{}, "Accepted": adminapi.Accepted{}, "Binding": adminapi.Binding{}, "Finding": adminapi.Finding{}, "Source": adminapi.Source{},
 		"NewCertificate": adminapi.NewCertificate{}, "Revision": sites.Revision{}, "Logged": sites.Logged{}, "Ready": adminapi.Ready{}, "Event": adminapi.Event{}, "EventChange": adminapi.EventChange{},
 		"Endpoint": adminapi.Endpoint{}, "Socket": adminapi.Socket{}, "Default": adminapi.Default{}, "Certificate": adminapi.Certificate{},
 		"Leaf": adminapi.Leaf{}, "UsedBy": adminapi.UsedBy{}, "Store": adminapi.Store{}, "Explanation": adminapi.Explanation{},

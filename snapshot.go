@@ -91,15 +91,20 @@ func (a *App) compile(sites []configured) (*snapshot, error) {
 	})
 }
 
-func (a *App) compileInputs(inputs []binding.Site, where func(id uint32) string) (*snapshot, error) {
-	tables, findings, err := binding.Compile(inputs, a.boundEndpoints, binding.Options{
+// bindingOptions are the options of the tables.
+func (a *App) bindingOptions() binding.Options {
+	return binding.Options{
 		SNIMissing:       a.options.sniMissing,
 		SNIUnmatched:     a.options.sniUnmatched,
 		FirstWins:        a.options.firstWins,
 		WildcardAnyDepth: a.options.wildcardAnyDepth,
 		Listen:           a.options.listen,
 		CentralStore:     a.CentralStore != nil,
-	})
+	}
+}
+
+func (a *App) compileInputs(inputs []binding.Site, where func(id uint32) string) (*snapshot, error) {
+	tables, findings, err := binding.Compile(inputs, a.boundEndpoints, a.bindingOptions())
 	if err != nil {
 		return nil, locate(err, where)
 	}

@@ -190,8 +190,8 @@ func (c *compiler) assignRecord(b *BindingEntry) {
 	if b.brings() {
 		return
 	}
-	if own := c.t.own(b); own != nil {
-		c.joinSettings(own, &c.makers[own.Index], b)
+	if c.t.own(b) != nil {
+		c.joinOwn(b)
 		return
 	}
 	if b.TLS != "" || b.Flags&settingBits != 0 {

@@ -47,7 +47,7 @@ func (b *Bolt) Provision(caddy.Context) error {
 	if b.path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	return b.check("bolt")
+	return b.Check("bolt")
 }
 
 // UnmarshalCaddyfile sets up the source. Syntax:
@@ -76,7 +76,7 @@ func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return b.unmarshalBlock(d, func(string) (bool, error) { return false, nil })
+	return b.UnmarshalBlock(d, nil, nil)
 }
 
 // Address returns the file.

@@ -79,8 +79,9 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 // defaultKeepLog is how long the log is kept.
 const defaultKeepLog = 30 * 24 * time.Hour
 
-// check validates the settings and fills in the name.
-func (s *CommonSettings) check(kind string) error {
+// Check validates the settings and fills in the name. Sources call it when they are
+// provisioned.
+func (s *CommonSettings) Check(kind string) error {
 	if s.Name == "" {
 		s.Name = kind
 	}
@@ -121,9 +122,9 @@ func (s *CommonSettings) check(kind string) error {
 	return errors.Join(errs...)
 }
 
-// unmarshalBlock reads the settings in the block of a source. Other words are given
-// to a function, which tells whether it knows them.
-func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word string) (bool, error)) error {
+// UnmarshalBlock reads the settings in the block of a source. Words that only this kind
+// of source has are given to a function.
+func (s *CommonSettings) UnmarshalBlock(d *caddyfile.Dispenser, words []string, own func(word string) error) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
@@ -168,12 +169,11 @@ func (s *CommonSettings) unmarshalBlock(d *caddyfile.Dispenser, other func(word 
 				return err
 			}
 		default:
-			known, err := other(word)
-			if err != nil {
-				return err
+			if !slices.Contains(words, word) {
+				return d.Errf("unknown word %q: expected one of %s", word, strings.Join(append([]string{"name", "require_if_match", "keep_log", "certificate_key", "plain_keys", "allow"}, words...), ", "))
 			}
-			if !known {
-				return d.Errf("unknown word %q: expected one of name, require_if_match, keep_log, certificate_key, plain_keys, allow", word)
+			if err := own(word); err != nil {
+				return err
 			}
 		}
 	}

@@ -74,7 +74,12 @@ type Head struct {
 type Row struct {
 	ID       uint32
 	Revision uint64          // that made the document
-	Document json.RawMessage // canonical JSON
+	Document json.RawMessage // what is wanted, as canonical JSON
+
+	// Where others write as well, a document waits until it is accepted.
+	Open    bool            // it is not
+	Good    json.RawMessage // what is accepted instead; nil: nothing
+	Refusal *Refusal        // nil if it is open: nobody has judged it yet
 }
 
 // Change is a row that a transaction writes.
@@ -90,6 +95,9 @@ type Transaction struct {
 
 	// Certificates are those that change, in a CertificateTable.
 	Certificates []CertificateChange
+
+	// Verdicts are about rows that others wrote; only in shared tables.
+	Verdicts []Verdict
 
 	// Key and Hash make a repeated transaction known: see Table.Repeated. Answer is
 	// called with the revision for what is kept with it.

@@ -77,6 +77,21 @@ type Source struct {
 	ID           string `json:"id,omitempty"`
 	Revision     uint64 `json:"revision"`
 	Mark         string `json:"mark,omitempty"`
+
+	// The rest is of sources that others write as well.
+	From       string   `json:"from,omitempty"`                // engine or snapshot: where the state is from; empty: there is none
+	Up         *bool    `json:"up,omitempty"`                  // whether the engine is reached
+	Error      string   `json:"error,omitempty"`               // of the last attempt to reach it
+	ContactAge *float64 `json:"contact_age_seconds,omitempty"` // since its last answer
+	Seen       uint64   `json:"head_revision,omitempty"`       // the newest that was seen
+	Open       int      `json:"open,omitempty"`                // sites that wait for a verdict
+	Refused    int      `json:"refused,omitempty"`             // sites that are refused
+}
+
+// Accepted is the answer to who takes a source as it is.
+type Accepted struct {
+	Source  string `json:"source"`
+	Removed int    `json:"removed"` // sites that it has no more; 0 also if nothing was to be accepted
 }
 
 // Ready tells whether a server serves all sites that there are.

@@ -28,6 +28,11 @@ const (
 
 	// StateHeldBack is that of a site that its source has, and that is not served.
 	StateHeldBack = "held back"
+
+	// StateOpen and StateRefused are those of a site that others have written to a
+	// source, of which nothing is accepted yet, or since it cannot be.
+	StateOpen    = "open"
+	StateRefused = "refused"
 )
 
 // SourceSitesFile is the source of sites that are not in the configuration.
@@ -65,8 +70,21 @@ type Site struct {
 	Revision uint64          `json:"revision,omitempty"`
 	ETag     string          `json:"etag,omitempty"`
 
+	// Open says that the document is not accepted, and Refusal why. What is served is
+	// what was accepted before.
+	Open    bool     `json:"open,omitempty"`
+	Refusal *Refusal `json:"refusal,omitempty"`
+
 	Bindings []Binding `json:"bindings,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Refusal is why a document is not accepted.
+type Refusal struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Other   uint32 `json:"other,omitempty"` // the site that it contradicts
+	Node    string `json:"node,omitempty"`  // who has judged
 }
 
 // Binding is a binding of a site.

@@ -91,6 +91,12 @@ func (c *Client) Revert(ctx context.Context, source string, revision uint64) (Wr
 	return written, c.write(ctx, http.MethodPost, path, nil, &written, "Idempotency-Key", rand.Text())
 }
 
+// Accept takes a source as it is that has lost many sites.
+func (c *Client) Accept(ctx context.Context, source string) (Accepted, error) {
+	var accepted Accepted
+	return accepted, c.write(ctx, http.MethodPost, Base+"sources/"+url.PathEscape(source)+"/accept", nil, &accepted)
+}
+
 // write makes a request that can be repeated: it has a key. Empty headers are left
 // out.
 func (c *Client) write(ctx context.Context, method, path string, body []byte, into any, headers ...string) error {

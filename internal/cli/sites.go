@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/sites/postgres"
 )
 
 // ExportSites writes the sites of a source as lines of a sites file.
@@ -143,6 +144,57 @@ func RevertSites(ctx context.Context, e *Env, source string, revision uint64) er
 		return e.json(written)
 	}
 	e.printf("revision %d is taken back: %d sites are as they were before it\n", revision, len(written.Changed))
+	return nil
+}
+
+// AcceptSource takes a source as it is that has lost many sites.
+func AcceptSource(ctx context.Context, e *Env, source string) error {
+	if source == "" {
+		writable, err := e.Client.WritableSources(ctx)
+		if err != nil {
+			return err
+		}
+		if len(writable) != 1 {
+			return fmt.Errorf("there are %d sources: name one with --source", len(writable))
+		}
+		source = writable[0].Name
+	}
+	accepted, err := e.Client.Accept(ctx, source)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(accepted)
+	}
+	if accepted.Removed == 0 {
+		e.printf("%s is served as it is: there was nothing to accept\n", source)
+		return nil
+	}
+	e.printf("%s is served as it is: %d sites are gone\n", source, accepted.Removed)
+	return nil
+}
+
+// InitDatabase makes the schema of a database, or prints it.
+func InitDatabase(ctx context.Context, e *Env, connection string, show bool) error {
+	if show {
+		e.printf("%s", postgres.Schema())
+		return nil
+	}
+	made, err := postgres.Init(ctx, connection)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.json(made)
+	}
+	if made.Schema {
+		e.printf("the schema iis is made\n")
+	} else {
+		e.printf("the schema iis is there, and is that of this version\n")
+	}
+	if made.Roles != "" {
+		e.hint("This role may not make roles. Have somebody who may do this, or grant the rights to roles of your own:\n\n%s", made.Roles)
+	}
 	return nil
 }
 

@@ -51,6 +51,27 @@ func Chromium(t testing.TB) string {
 	return ""
 }
 
+// Postgres finds the folder of PostgreSQL's programs, or skips a test on a machine
+// without them. CI installs them, and fails without them.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // Debian keeps them off the path
+	for _, folder := range folders {
+		if _, err := os.Stat(filepath.Join(folder, "initdb")); err == nil {
+			return folder
+		}
+	}
+	program(t, "initdb")
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(path)
+}
+
 func program(t testing.TB, name string) {
 	t.Helper()
 	_, err := exec.LookPath(name)

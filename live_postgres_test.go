@@ -1,0 +1,338 @@
+//go:build unix
+
+package caddyiis_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/testpg"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+	"github.com/caddy-iis/caddy-iis/sites/postgres"
+)
+
+// farmNode is a Caddy with sites in PostgreSQL.
+type farmNode struct {
+	*live
+	engine     *testpg.Server
+	connection string
+}
+
+// startFarmNode runs PostgreSQL, makes the schema and runs a Caddy.
+func startFarmNode(t *testing.T, settings string) *farmNode {
+	t.Helper()
+	n := &farmNode{engine: testpg.Start(t)}
+	n.connection = n.engine.Database("sites")
+	if _, err := postgres.Init(t.Context(), n.connection); err != nil {
+		t.Fatal(err)
+	}
+	n.live = &live{t: t, plain: ts.FreePort(t), secure: ts.FreePort(t), file: filepath.Join(t.TempDir(), "unused")}
+	certs := certificates(t, "wild.test", "other.test")
+	n.config = func(extra string) string {
+		return iisConfig(certs + fmt.Sprintf(`
+			sites_from postgres %s {
+				%s
+			}
+			template page {
+				respond "{iis.site.id} {iis.site.name}"
+			}
+			defaults {
+				respond "default {iis.site.id}"
+			}
+			site 1 Configured {
+				server_bindings :%d:configured.test
+				respond configured
+			}
+			endpoint *:%d {
+				certificate wild.test
+			}
+			%s
+		`, n.connection, settings, n.plain, n.secure, extra))
+	}
+	n.Server = ts.Start(t, n.config(""))
+	return n
+}
+
+// sql writes as a panel does.
+func (n *farmNode) sql(format string, args ...any) {
+	n.t.Helper()
+	n.engine.Exec(n.connection, fmt.Sprintf(format, args...))
+}
+
+// insert is the statement that writes a site.
+func insert(id int, document string) string {
+	return fmt.Sprintf(`insert into iis.site (id, doc) values (%d, '%s') on conflict (id) do update set doc = excluded.doc;`, id, strings.ReplaceAll(document, "'", "''"))
+}
+
+// source is what the API says of the source.
+func (n *farmNode) source() (s adminapi.Source) {
+	n.t.Helper()
+	var page adminapi.Page[adminapi.Source]
+	if status := n.ask("GET", "sources", "", &page); status != 200 || len(page.Items) != 1 {
+		n.t.Fatalf("%d %+v", status, page)
+	}
+	return page.Items[0]
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, within time.Duration, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in %s", what, within)
+		}
+	}
+}
+
+// settled waits until all that is written is judged.
+func (n *farmNode) settled() adminapi.Source {
+	n.t.Helper()
+	var s adminapi.Source
+	eventually(n.t, "all is judged", 10*time.Second, func() bool {
+		s = n.source()
+		return s.Open == 0 && s.Up != nil && *s.Up
+	})
+	return s
+}
+
+// written waits until a revision is served, and is judged.
+func (n *farmNode) reaches(revision uint64) {
+	n.t.Helper()
+	s := n.source()
+	n.want(200, "GET", fmt.Sprintf("sites?limit=1&revision=%s:%d&wait=20s", s.ID, revision), "")
+	n.settled()
+}
+
+// TestPostgresSites: sites come by the API and by plain SQL, and those that contradict
+// others are refused without anybody else noticing.
+func TestPostgresSites(t *testing.T) {
+	n := startFarmNode(t, "")
+	created := n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	if created.Source != "postgres" || !strings.HasSuffix(created.Revision, ":1") || created.Mark == "" {
+		t.Errorf("%+v", created)
+	}
+	n.serves("a.test", "default 10")
+	n.sql("%s", insert(20, n.site("B", "b.test"))+insert(30, n.site("C", "a.test"))+insert(31, `{"template":"nowhere"}`)+insert(32, `{"new_field":1}`))
+	n.reaches(2)
+	n.serves("b.test", "default 20")
+	n.serves("a.test", "default 10")
+	var refused adminapi.Site
+	if status := n.ask("GET", "sites/30", "", &refused); status != 200 || refused.State != adminapi.StateRefused || refused.Refusal == nil || refused.Refusal.Other != 10 || !refused.Open {
+		t.Errorf("%d %+v", status, refused)
+	}
+	if s := n.source(); s.Refused != 3 || s.HeldBack != 0 || s.From != "engine" || s.Sites != 5 {
+		t.Errorf("%+v", s)
+	}
+	// What is refused as it is written serves as it was before.
+	n.sql("%s", insert(20, n.site("B", "a.test")))
+	n.reaches(4)
+	n.serves("b.test", "default 20")
+	// Its rival goes: the first that wanted it has it, by itself.
+	n.want(204, "DELETE", "sites/10", "")
+	eventually(t, "site 30 is accepted", 10*time.Second, func() bool {
+		var s adminapi.Site
+		return n.ask("GET", "sites/30", "", &s) == 200 && !s.Open
+	})
+	n.serves("a.test", "default 30")
+	n.serves("b.test", "default 20")
+	e := n.refused(409, "PUT", "sites/40", n.site("D", "a.test"), "a.test")
+	if e.Other == nil || e.Other.ID != 30 || e.Other.Source != "postgres" {
+		t.Errorf("%+v", e)
+	}
+	n.refused(409, "PUT", "sites/1", n.site("D", "d.test"), "one of the configuration")
+	// An exchange in one transaction.
+	n.want(204, "DELETE", "sites/20", "")
+	n.want(201, "PUT", "sites/20", n.site("B", "b.test"))
+	n.sql("begin; %s %s commit", insert(20, n.site("B", "a.test")), insert(30, n.site("C", "b.test")))
+	eventually(t, "both are accepted", 10*time.Second, func() bool {
+		var s adminapi.Site
+		return n.ask("GET", "sites/20", "", &s) == 200 && !s.Open && strings.Contains(string(s.Document), "a.test")
+	})
+	n.serves("a.test", "default 20")
+	n.serves("b.test", "default 30")
+	// A restart and a load know the same.
+	if err := n.Load(n.config("template other {\n respond other\n}")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 20")
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 20")
+	n.serves("b.test", "default 30")
+	n.sql("truncate iis.site")
+	eventually(t, "all are gone", 10*time.Second, func() bool { return n.source().Sites == 0 })
+	n.serves("a.test", "")
+}
+
+// TestPostgresConditions: conditions and keys hold as with bolt.
+func TestPostgresConditions(t *testing.T) {
+	n := startFarmNode(t, "")
+	first := n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.sql("%s", insert(10, n.site("AA", "a.test")))
+	eventually(t, "it is accepted", 10*time.Second, func() bool { return n.settled().Revision == 3 })
+	n.refused(412, "PATCH", "sites/10", `{"name":"x"}`, "revision 2", "If-Match", first.ETag)
+	var shown adminapi.Site
+	n.ask("GET", "sites/10", "", &shown)
+	n.want(200, "PATCH", "sites/10", `{"template":"page"}`, "If-Match", shown.ETag)
+	n.serves("a.test", "10 AA")
+	posted := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
+	again := n.want(200, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
+	if again.ID != posted.ID || again.Revision != posted.Revision || again.Mark != posted.Mark {
+		t.Errorf("%+v, then %+v", posted, again)
+	}
+	n.refused(422, "POST", "sites", n.site("Q", "q.test"), "stands for another request", "Idempotency-Key", "k1")
+	n.want(200, "PUT", "sites/50?dry_run=1", n.site("D", "d.test"))
+	if s := n.source(); s.Sites != 2 || s.Revision != 5 {
+		t.Errorf("%+v", s)
+	}
+	n.want(200, "POST", "revisions/4/revert", "")
+	n.serves("a.test", "default 10")
+	// What was refused is written again: that is an answer, too.
+	n.sql("%s", insert(60, n.site("X", "p.test")))
+	n.reaches(8)
+	n.refused(409, "PUT", "sites/60", n.site("X", "p.test"), "p.test")
+	n.refused(422, "PUT", "sites/61", `{"name":"\u0000","server_bindings":[]}`, "")
+	n.want(200, "GET", fmt.Sprintf("sites?revision=%s:8&wait=0s", n.source().ID), "")
+	if status := n.ask("GET", fmt.Sprintf("sites?revision=%s:99&wait=50ms", n.source().ID), "", new(json.RawMessage)); status != 503 {
+		t.Errorf("a revision that is not there: %d", status)
+	}
+}
+
+// TestPostgresAway: the engine dies, and everything serves; changes are refused in time,
+// and work again when it is back.
+func TestPostgresAway(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.engine.Kill()
+	start := time.Now()
+	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "")
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("a change is refused after %s", took)
+	}
+	n.serves("a.test", "default 10")
+	eventually(t, "it is away", 20*time.Second, func() bool { s := n.source(); return s.Up != nil && !*s.Up && s.Error != "" })
+	if err := n.Load(n.config("template other {\n respond other\n}")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 10")
+	n.engine.Run()
+	n.sql("%s", insert(11, n.site("B", "b.test")))
+	n.reaches(2)
+	n.serves("b.test", "default 11")
+	n.want(201, "PUT", "sites/12", n.site("C", "c.test"))
+}
+
+// TestPostgresReadOnly: a role that may only read is enough to serve.
+func TestPostgresReadOnly(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.sql("create role reader login; grant usage on schema iis to reader; grant select on all tables in schema iis to reader; %s", insert(10, n.site("A", "a.test")))
+	eventually(t, "it is accepted", 10*time.Second, func() bool { return n.settled().Revision == 2 })
+	n.connection = strings.Replace(n.connection, "admin@", "reader@", 1)
+	if err := n.Load(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 10")
+	if s := n.source(); s.Writable {
+		t.Errorf("%+v", s)
+	}
+	n.refused(405, "PUT", "sites/11", n.site("B", "b.test"), "read only")
+}
+
+// TestPostgresOtherDatabase: a database that has lost most of its sites is asked about.
+func TestPostgresOtherDatabase(t *testing.T) {
+	n := startFarmNode(t, "")
+	var all strings.Builder
+	for i := range 20 {
+		all.WriteString(insert(100+i, n.site("S", fmt.Sprintf("s%d.test", i))))
+	}
+	n.sql("%s", all.String())
+	eventually(t, "all are accepted", 10*time.Second, func() bool { return n.settled().Revision == 2 })
+	n.sql(`begin; delete from iis.site where id > 105; update iis.head set source = gen_random_uuid(); commit`)
+	eventually(t, "it is noticed", 20*time.Second, func() bool {
+		var page adminapi.Page[adminapi.Finding]
+		n.ask("GET", "check?limit=1000", "", &page)
+		for _, f := range page.Items {
+			if f.Code == "sites-source-changed" {
+				return true
+			}
+		}
+		return false
+	})
+	n.serves("s19.test", "default 119")
+	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "14 sites would go")
+	if out, _ := n.run(0, "sites", "accept"); out != "postgres is served as it is: 14 sites are gone\n" {
+		t.Errorf("got %q", out)
+	}
+	if out, _ := n.run(0, "sites", "accept", "--source", "postgres"); !strings.Contains(out, "nothing to accept") {
+		t.Errorf("got %q", out)
+	}
+	n.run(1, "sites", "accept", "--source", "none")
+	n.serves("s19.test", "")
+	n.serves("s1.test", "default 101")
+	n.want(201, "PUT", "sites/11", n.site("B", "b.test"))
+}
+
+// TestPostgresInit: the command makes the schema, or prints it.
+func TestPostgresInit(t *testing.T) {
+	engine := testpg.Start(t)
+	connection := engine.Database("sites")
+	command := func(code int, args ...string) string {
+		t.Helper()
+		var out, errOut bytes.Buffer
+		if got := caddyiis.RunCommand(&out, &errOut, append([]string{"sites", "init"}, args...)...); got != code {
+			t.Fatalf("%q: exit code %d, want %d: %s%s", args, got, code, &out, &errOut)
+		}
+		return out.String() + errOut.String()
+	}
+	if out := command(0, "postgres", connection); !strings.Contains(out, "is made") {
+		t.Errorf("got %q", out)
+	}
+	if out := command(0, "postgres", connection); !strings.Contains(out, "is there") {
+		t.Errorf("got %q", out)
+	}
+	if out := command(0, "postgres", "--print"); out != postgres.Schema() {
+		t.Errorf("got %q", out)
+	}
+	engine.Exec(engine.Database("printed"), command(0, "postgres", "--print"))
+	command(2, "postgres")
+	command(2, "mysql", connection)
+	if out := command(1, "postgres", strings.Replace(connection, "admin@", "admin:secret@", 1)+"&port=1"); strings.Contains(out, "secret") {
+		t.Errorf("got %q", out)
+	}
+}
+
+// TestPostgresFirstStart: a start without the engine serves the rest, and follows; a
+// load does not take a source of which nothing is known.
+func TestPostgresFirstStart(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.engine.Kill()
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", n.plain), Host: "configured.test", Plain: true})
+	if err != nil || answer.Body != "configured" {
+		t.Errorf("%v, %v", answer, err)
+	}
+	if status := n.ask("GET", "ready", "", nil); status != 503 {
+		t.Errorf("it is ready: %d", status)
+	}
+	n.engine.Run()
+	eventually(t, "it follows", 40*time.Second, func() bool { return n.ask("GET", "ready", "", nil) == 200 })
+	n.serves("a.test", "default 10")
+	good := n.connection
+	n.connection = strings.Replace(good, "/sites", "/nothing", 1)
+	if err := n.Load(n.config("")); err == nil || !strings.Contains(err.Error(), "was not reached yet") {
+		t.Errorf("a load with a database that is not there: %v", err)
+	}
+	n.connection = good
+	n.serves("a.test", "default 10")
+}

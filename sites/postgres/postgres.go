@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+func init() {
+	caddy.RegisterModule(new(Postgres))
+}
+
+// Postgres keeps sites in a PostgreSQL database, which any number of nodes serve. Other
+// programs write them by plain SQL. A role that may only read is enough to serve.
+type Postgres struct {
+	sites.CommonSettings
+
+	// How the database is reached: a URL or key=value pairs, as libpq has them, with
+	// service files, password files and the environment. Placeholders such as
+	// {env.DATABASE} are replaced.
+	Connection string `json:"connection"`
+
+	// "off" does without LISTEN, for poolers that give each transaction another
+	// connection: the database is asked each second. Default: notified, and asked each
+	// five seconds.
+	Notify string `json:"notify,omitempty"`
+
+	config *pgx.ConnConfig
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Postgres) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "iis.sites.postgres", New: func() caddy.Module { return new(Postgres) }}
+}
+
+// Provision understands the settings. It connects to nothing.
+func (p *Postgres) Provision(caddy.Context) error {
+	connection, err := caddy.NewReplacer().ReplaceOrErr(p.Connection, true, true)
+	if err != nil {
+		return err
+	}
+	if connection == "" {
+		return errors.New("postgres needs to know how the database is reached, such as postgres://iis@db.example.com/sites")
+	}
+	if p.Notify != "" && p.Notify != "off" {
+		return fmt.Errorf("notify: %q is not off", p.Notify)
+	}
+	if p.config, err = parse(connection); err != nil {
+		return err
+	}
+	return p.Check("postgres")
+}
+
+// UnmarshalCaddyfile sets up the source. Syntax:
+//
+//	postgres <connection string> {
+//		notify off
+//		... and the words that all sources have
+//	}
+func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the kind
+	if !d.AllArgs(&p.Connection) {
+		return d.ArgErr()
+	}
+	return p.UnmarshalBlock(d, []string{"notify"}, func(string) error {
+		if !d.AllArgs(&p.Notify) || p.Notify != "off" {
+			return d.Err("notify: off is what can be said")
+		}
+		return nil
+	})
+}
+
+// parse reads a connection string.
+func parse(connection string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(connection)
+	if err != nil {
+		return nil, err
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	config.DialFunc = (&net.Dialer{KeepAlive: keepAlive, Timeout: config.ConnectTimeout}).DialContext
+	config.RuntimeParams["application_name"] = "caddy-iis"
+	return config, nil
+}
+
+// place names the database in messages and in the name of the local copy, without the
+// password.
+func place(config *pgx.ConnConfig) string {
+	return fmt.Sprintf("postgres:%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
+}
+
+// Address tells databases apart, and what they are opened with: with another password
+// it is opened anew.
+func (p *Postgres) Address() string {
+	sum := sha256.Sum256([]byte(p.config.ConnString() + " " + p.Notify))
+	return place(p.config) + "#" + hex.EncodeToString(sum[:8])
+}
+
+const (
+	connectTimeout = 5 * time.Second
+	keepAlive      = 10 * time.Second
+	writers        = 4 // connections that write
+)
+
+// Open makes the table. If the database cannot be reached in time there is a table
+// nevertheless, which is not loaded: Follow goes on.
+func (p *Postgres) Open(ctx context.Context) (sites.Table, error) {
+	return open(ctx, p.config, p.Notify == "off")
+}
+
+func open(ctx context.Context, config *pgx.ConnConfig, quiet bool) (*table, error) {
+	t := &table{config: config.Copy(), quiet: quiet, wake: make(chan struct{}, 1), rows: make(map[uint32]sites.Row)}
+	if quiet {
+		// Such poolers know no statements that outlive a transaction.
+		t.config.DefaultQueryExecMode = pgx.QueryExecModeExec
+		t.config.StatementCacheCapacity, t.config.DescriptionCacheCapacity = 0, 0
+	}
+	pool, err := pgxpool.ParseConfig(config.ConnString())
+	if err != nil {
+		return nil, err
+	}
+	pool.ConnConfig = t.config.Copy()
+	pool.MinConns, pool.MaxConns = 0, writers
+	if t.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), pool); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := t.load(ctx); err != nil {
+		t.failed(err)
+	}
+	return t, nil
+}
+
+// openTimeout is how long a start waits for the database.
+const openTimeout = 10 * time.Second
+
+// Interface guards
+var (
+	_ sites.Source          = (*Postgres)(nil)
+	_ caddy.Provisioner     = (*Postgres)(nil)
+	_ caddyfile.Unmarshaler = (*Postgres)(nil)
+)

@@ -1,0 +1,217 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// table implements sites.Shared.
+type table struct {
+	config *pgx.ConnConfig
+	pool   *pgxpool.Pool
+	quiet  bool // no LISTEN
+	wake   chan struct{}
+
+	mu     sync.RWMutex // guards the state
+	head   sites.Head   // without a source: there is no state yet
+	rows   map[uint32]sites.Row
+	saved  time.Time // the state is from a local copy of that time
+	status sites.Status
+
+	preferred atomic.Bool
+}
+
+// askTimeout bounds questions about the log.
+const askTimeout = 10 * time.Second
+
+// Head implements sites.Table.
+func (t *table) Head() (sites.Head, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.head.Source == "" {
+		return t.head, fmt.Errorf("%w: the database was not reached yet: %s", sites.ErrUnavailable, t.status.Error)
+	}
+	return t.head, nil
+}
+
+// Row implements sites.Table.
+func (t *table) Row(id uint32) (sites.Row, bool, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	row, ok := t.rows[id]
+	return row, ok, nil
+}
+
+// Rows implements sites.Table.
+func (t *table) Rows(each func(sites.Row) error) error {
+	t.mu.RLock()
+	rows := make([]sites.Row, 0, len(t.rows))
+	for _, row := range t.rows {
+		rows = append(rows, row)
+	}
+	t.mu.RUnlock()
+	slices.SortFunc(rows, byID)
+	for _, row := range rows {
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func byID(a, b sites.Row) int {
+	if a.ID < b.ID {
+		return -1
+	}
+	return 1
+}
+
+// Adopt implements sites.Shared.
+func (t *table) Adopt(d *sites.Difference) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.head != d.From {
+		return false
+	}
+	for _, row := range d.Rows {
+		t.rows[row.ID] = row
+	}
+	for _, id := range d.Removed {
+		delete(t.rows, id)
+	}
+	t.head, t.status.Snapshot = d.To, false
+	return true
+}
+
+// Status implements sites.Shared.
+func (t *table) Status() sites.Status {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s := t.status
+	s.Loaded, s.SavedAt, s.Preferred = t.head.Source != "", t.saved, t.preferred.Load()
+	return s
+}
+
+// reached notes an answer of the database.
+func (t *table) reached(seen uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Up, t.status.Error, t.status.Contact = true, "", time.Now()
+	if t.status.Seen != seen || t.status.SeenAt.IsZero() {
+		t.status.Seen, t.status.SeenAt = seen, t.status.Contact
+	}
+}
+
+// failed notes that the database was not to be had.
+func (t *table) failed(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Up, t.status.Error = false, err.Error()
+}
+
+// Repeated implements sites.Table.
+func (t *table) Repeated(key string) (answer sites.Answer, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	var raw []byte
+	err = t.pool.QueryRow(ctx, "select answer from iis.revision where key = $1", key).Scan(&raw)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return answer, false, nil
+	}
+	if err != nil {
+		return answer, false, fmt.Errorf("%w: %w", sites.ErrUnavailable, err)
+	}
+	return answer, true, json.Unmarshal(raw, &answer)
+}
+
+// Log implements sites.Table.
+func (t *table) Log(below uint64, limit int) ([]sites.Revision, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	list, err := t.log(ctx, below, limit)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", sites.ErrUnavailable, err)
+	}
+	return list, nil
+}
+
+func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revision, error) {
+	rows, err := t.pool.Query(ctx, `select rev, mark::text, at, by from iis.revision
+		where rev > (select floor from iis.head) and ($1 = 0 or rev < $1) order by rev desc limit $2`, int64(below), limit)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (rev sites.Revision, err error) {
+		rev.Changes = []sites.Logged{}
+		err = row.Scan(&rev.Revision, &rev.Mark, &rev.At, &rev.By)
+		rev.At = rev.At.UTC()
+		return rev, err
+	})
+	if err != nil || len(list) == 0 {
+		return list, err
+	}
+	changes, err := t.pool.Query(ctx, `select rev, id, case when was_ok then before else good end::text, after::text from iis.change
+		where rev between $1 and $2 order by rev, id`, int64(list[len(list)-1].Revision), int64(list[0].Revision))
+	if err != nil {
+		return nil, err
+	}
+	defer changes.Close()
+	for changes.Next() {
+		var rev uint64
+		var logged sites.Logged
+		var before, after *string
+		if err := changes.Scan(&rev, &logged.ID, &before, &after); err != nil {
+			return nil, err
+		}
+		if logged.Before, err = document(before); err != nil {
+			return nil, err
+		}
+		if logged.After, err = document(after); err != nil {
+			return nil, err
+		}
+		if at := list[0].Revision - rev; at < uint64(len(list)) {
+			list[at].Changes = append(list[at].Changes, logged)
+		}
+	}
+	return list, changes.Err()
+}
+
+// document brings what the database prints into canonical form; nil stays nil.
+func document(text *string) (json.RawMessage, error) {
+	if text == nil {
+		return nil, nil
+	}
+	return sites.Canonical([]byte(*text))
+}
+
+// Trim implements sites.Table. One node does it: the others have done it if they hear
+// that it is done.
+func (t *table) Trim(before time.Time) error {
+	if !t.preferred.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), fullTimeout)
+	defer cancel()
+	_, err := t.pool.Exec(ctx, "select iis.trim(make_interval(secs => $1))", time.Since(before).Seconds())
+	return err
+}
+
+// Close implements sites.Table.
+func (t *table) Close() error {
+	t.pool.Close()
+	return nil
+}
+
+// Interface guard
+var _ sites.Shared = (*table)(nil)

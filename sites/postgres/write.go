@@ -1,0 +1,324 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+const (
+	beginTimeout  = 5 * time.Second
+	writeTimeout  = 30 * time.Second
+	commitTimeout = 5 * time.Second
+	settleTimeout = 10 * time.Second
+)
+
+// writer implements sites.Writer.
+type writer struct {
+	table *table
+	conn  *pgxpool.Conn
+	tx    pgx.Tx
+	mark  string
+	ended bool
+}
+
+// nodeName is who this node is in the log.
+var nodeName = func() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	return name
+}()
+
+// Begin implements sites.Shared.
+func (t *table) Begin(ctx context.Context, by string) (sites.Writer, *sites.Difference, error) {
+	if t.Status().ReadOnly {
+		return nil, nil, sites.ErrReadOnly
+	}
+	limit := newDeadline(ctx, beginTimeout)
+	defer limit.stop()
+	w := &writer{table: t, mark: uuid.NewString()}
+	d, err := w.begin(limit, by)
+	if err != nil {
+		w.End()
+		return nil, nil, notDone(err)
+	}
+	return w, d, nil
+}
+
+func (w *writer) begin(limit *deadline, by string) (_ *sites.Difference, err error) {
+	ctx := limit.ctx
+	if w.conn, err = w.table.pool.Acquire(ctx); err != nil {
+		return nil, err
+	}
+	if w.tx, err = w.conn.Begin(ctx); err != nil {
+		return nil, err
+	}
+	// A commit is to last, whatever the role or the database has set.
+	_, err = w.tx.Exec(ctx, `select set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '30s', true),
+		set_config('iis.by', $1, true), set_config('iis.mark', $2, true),
+		case when current_setting('synchronous_commit') = 'off' then set_config('synchronous_commit', 'on', true) end`,
+		nodeName+"/"+strings.ToValidUTF8(strings.ReplaceAll(by, "\x00", ""), ""), w.mark)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.tx.Exec(ctx, "select iis.write()"); err != nil {
+		return nil, missingSchema(err)
+	}
+	return w.table.difference(ctx, w.tx, limit)
+}
+
+// End implements sites.Writer.
+func (w *writer) End() {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	if w.tx != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+		defer cancel()
+		_ = w.tx.Rollback(ctx)
+	}
+	if w.conn != nil {
+		w.conn.Release()
+	}
+}
+
+// Write implements sites.Table.
+func (t *table) Write(todo sites.Transaction) (sites.Head, error) {
+	w, d, err := t.Begin(context.Background(), todo.By)
+	if err != nil {
+		return sites.Head{}, err
+	}
+	defer w.End()
+	t.Adopt(d)
+	return w.Write(todo)
+}
+
+// Write implements sites.Writer.
+func (w *writer) Write(todo sites.Transaction) (sites.Head, error) {
+	t := w.table
+	before, err := t.Head()
+	if err != nil {
+		return before, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	head, err := w.write(ctx, before, &todo)
+	if err != nil {
+		w.End()
+		return before, notDone(err)
+	}
+	if err := w.commit(head, before); err != nil {
+		return before, err
+	}
+	t.take(before, head, &todo)
+	return head, nil
+}
+
+// write makes the changes and the verdicts in the transaction.
+func (w *writer) write(ctx context.Context, before sites.Head, todo *sites.Transaction) (head sites.Head, err error) {
+	var batch pgx.Batch
+	queueChanges(&batch, todo.Changes)
+	if err := queueVerdicts(&batch, todo.Verdicts); err != nil {
+		return before, err
+	}
+	if batch.Len() > 0 {
+		if err := w.tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return before, err
+		}
+	}
+	head.Source = before.Source
+	var mark *string
+	err = w.tx.QueryRow(ctx, "select h.rev, r.mark::text from iis.head h left join iis.revision r on r.rev = h.rev").Scan(&head.Revision, &mark)
+	if err != nil {
+		return before, err
+	}
+	head.Mark = text(mark)
+	if todo.Key == "" || head == before {
+		return head, nil
+	}
+	body, err := todo.Answer(head)
+	if err != nil {
+		return before, err
+	}
+	answer, err := json.Marshal(sites.Answer{Hash: todo.Hash, Body: body})
+	if err != nil {
+		return before, err
+	}
+	_, err = w.tx.Exec(ctx, "update iis.revision set key = $2, answer = $3::jsonb where rev = $1", int64(head.Revision), todo.Key, string(answer))
+	return head, err
+}
+
+func queueChanges(batch *pgx.Batch, changes []sites.Change) {
+	var gone, ids []int64
+	var documents []string
+	for _, c := range changes {
+		if c.Document == nil {
+			gone = append(gone, int64(c.ID))
+			continue
+		}
+		ids, documents = append(ids, int64(c.ID)), append(documents, string(c.Document))
+	}
+	if len(gone) > 0 {
+		batch.Queue("delete from iis.site where id = any($1::bigint[])", gone)
+	}
+	if len(ids) > 0 {
+		batch.Queue(`insert into iis.site (id, doc) select * from unnest($1::bigint[], $2::text[]::jsonb[])
+			on conflict (id) do update set doc = excluded.doc`, ids, documents)
+		queueAccept(batch, ids)
+	}
+}
+
+func queueAccept(batch *pgx.Batch, ids []int64) {
+	batch.Queue("update iis.site set ok = rev, good = null, refusal = null where id = any($1::bigint[]) and ok <> rev", ids)
+}
+
+func queueVerdicts(batch *pgx.Batch, verdicts []sites.Verdict) error {
+	var accepted, refused []int64
+	var reasons []string
+	for _, v := range verdicts {
+		if v.Refusal == nil {
+			accepted = append(accepted, int64(v.ID))
+			continue
+		}
+		refusal := *v.Refusal
+		refusal.Node = nodeName
+		raw, err := json.Marshal(refusal)
+		if err != nil {
+			return err
+		}
+		refused, reasons = append(refused, int64(v.ID)), append(reasons, string(raw))
+	}
+	if len(accepted) > 0 {
+		queueAccept(batch, accepted)
+	}
+	if len(refused) > 0 {
+		batch.Queue(`update iis.site s set refusal = v.refusal from unnest($1::bigint[], $2::text[]::jsonb[]) v (id, refusal)
+			where s.id = v.id and s.ok <> s.rev and s.refusal is null`, refused, reasons)
+	}
+	return nil
+}
+
+// commit commits. If nobody says that it is done, it asks.
+func (w *writer) commit(head, before sites.Head) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	err := w.tx.Commit(ctx)
+	if err == nil || head == before && !errors.Is(err, pgx.ErrTxCommitRollback) {
+		w.End()
+		return nil
+	}
+	w.End()
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Severity != "FATAL" || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return notDone(err)
+	}
+	return w.table.settle(w.mark, before.Revision, err)
+}
+
+// settle finds out whether a transaction whose commit was not answered is done: it
+// waits for its end, which is when the lock is free, and looks for its mark.
+func (t *table) settle(mark string, before uint64, cause error) error {
+	limit := time.Now().Add(settleTimeout)
+	ctx, cancel := context.WithDeadline(context.Background(), limit)
+	defer cancel()
+	for pause := firstPause / 8; ; pause = min(2*pause, time.Second) {
+		there, floor, err := t.look(ctx, mark)
+		switch {
+		case err == nil && there:
+			return nil
+		case err == nil && floor > before:
+			return fmt.Errorf("%w: %w", sites.ErrUnknown, cause)
+		case err == nil:
+			return fmt.Errorf("%w: %w", sites.ErrUnavailable, cause)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", sites.ErrUnknown, cause)
+		}
+	}
+}
+
+// look looks for a mark, under the lock of writers.
+func (t *table) look(ctx context.Context, mark string) (there bool, floor uint64, err error) {
+	conn, err := t.pool.Acquire(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	defer conn.Release()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, "select iis.write()"); err != nil {
+		return false, 0, err
+	}
+	err = tx.QueryRow(ctx, "select floor, exists (select from iis.revision where mark = $1::uuid) from iis.head", mark).Scan(&floor, &there)
+	return there, floor, err
+}
+
+// take makes the state what was written.
+func (t *table) take(before, head sites.Head, todo *sites.Transaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.head != before || head == before {
+		return
+	}
+	for _, c := range todo.Changes {
+		if c.Document == nil {
+			delete(t.rows, c.ID)
+			continue
+		}
+		row := sites.Row{ID: c.ID, Revision: head.Revision, Document: c.Document}
+		if old, ok := t.rows[c.ID]; ok && bytes.Equal(old.Document, c.Document) {
+			row.Revision = old.Revision // it is only accepted now
+		}
+		t.rows[c.ID] = row
+	}
+	for _, v := range todo.Verdicts {
+		row := t.rows[v.ID]
+		if v.Refusal == nil {
+			row.Open, row.Good, row.Refusal = false, nil, nil
+		} else if row.Refusal == nil {
+			refusal := *v.Refusal
+			refusal.Node = nodeName
+			row.Refusal = &refusal
+		}
+		t.rows[v.ID] = row
+	}
+	t.head = head
+	t.status.Seen, t.status.SeenAt = head.Revision, time.Now()
+}
+
+// notDone says of an error what it means for who wants to write.
+func notDone(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %w", sites.ErrUnavailable, err)
+	case refused.Code == codeSerialization, refused.Code == codeDeadlock, refused.Code == codeUnique:
+		return fmt.Errorf("%w: %w", sites.ErrRepeat, err)
+	case refused.Code == codeNoPrivilege, refused.Code == codeReadOnly:
+		return fmt.Errorf("%w: %w", sites.ErrReadOnly, err)
+	case refused.Code == codeLockTimeout:
+		return fmt.Errorf("%w: somebody else is writing, in a transaction that is open for long: %w", sites.ErrUnavailable, err)
+	case refused.Code == codeCheck, strings.HasPrefix(refused.Code, "22"):
+		return fmt.Errorf("%w: %w", sites.ErrRejected, err)
+	}
+	return fmt.Errorf("%w: %w", sites.ErrUnavailable, err)
+}
