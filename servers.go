@@ -141,9 +141,9 @@ func (a *App) provisionHTTP(sites []configured) error {
 		shared: make(map[sharedContent]*content),
 	}
 	a.http = h
-	work, end := context.WithCancel(context.WithoutCancel(a.ctx.Context))
-	h.parent, h.background = a.ctx, end
-	h.parent.Context = work
+	parent := a.ctx
+	parent.Context, h.background = context.WithCancel(context.WithoutCancel(a.ctx.Context))
+	h.parent = parent
 	h.ctx, h.cancel = caddy.NewContext(h.parent)
 	var err error
 	if h.metrics, err = shareMetrics(a.ctx); err != nil {
