@@ -388,13 +388,16 @@ func TestUpgradedConnectionsOfSources(t *testing.T) {
 	conns[1].echo(t, "still there")
 }
 
-var upgradeLoads = flag.Int("upgrades.loads", 10, "how many loads TestUpgradedConnectionsAreCheap makes")
+var (
+	upgradeLoads = flag.Int("upgrades.loads", 10, "how many loads TestUpgradedConnectionsAreCheap makes")
+	upgradeSites = flag.Int("upgrades.sites", 2000, "and of how many sites")
+)
 
 // TestUpgradedConnectionsAreCheap: a connection holds its handler, not the rest of the
 // configuration that it came from.
 func TestUpgradedConnectionsAreCheap(t *testing.T) {
 	port, upstream := ts.FreePort(t), backend(t)
-	const sites = 10_000
+	sites := *upgradeSites
 	config := func(load int) []byte {
 		var b strings.Builder
 		for id := 1; id <= sites; id++ {
