@@ -41,7 +41,7 @@ create function iis.row() returns trigger language plpgsql as $$ begin
       from iis.change where rev = new.rev and id = new.id;
   elsif new.id <> old.id then raise exception 'the id of a site cannot be changed: delete it and insert another';
   elsif new.doc is distinct from old.doc then
-    new.rev := iis.next_rev(); new.ok := old.ok; new.refusal := null;
+    new.rev := iis.next_rev(); new.ok := 0; new.refusal := null;                    -- not old.ok: it may be of this revision
     new.good := case when old.ok = old.rev then old.doc else old.good end;
   else                                                                             -- a verdict, or nothing
     new.rev := old.rev;

@@ -149,6 +149,12 @@ func TestPlainSQL(t *testing.T) {
 	if got := state(t, tab); got != "1 4 {\"name\":\"a\"} open=false good= refusal=false\n" {
 		t.Errorf("what served is written again: %s", got)
 	}
+	// Accepted as it was and changed in the same transaction, it waits for a verdict.
+	server.Exec(connection, `begin; delete from iis.site; insert into iis.site (id, doc) values (1, '{"name": "a"}'); update iis.site set doc = '{"name": "d"}'; commit`)
+	catchUp(t, tab)
+	if got := state(t, tab); got != "1 5 {\"name\":\"d\"} open=true good={\"name\":\"a\"} refusal=false\n" {
+		t.Errorf("nobody has judged it: %s", got)
+	}
 	if other := openTable(t, connection); state(t, other) != state(t, tab) {
 		t.Errorf("read anew: %s", state(t, other))
 	}
