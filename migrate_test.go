@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -183,9 +183,7 @@ func (r *road) run(block string, also ...int) (out, errOut string) {
 }
 
 func newRoad(t *testing.T) *road {
-	if _, err := exec.LookPath("sh"); err != nil || runtime.GOOS == "windows" {
-		t.Skip("the commands of the guide are for sh")
-	}
+	needs.Shell(t)
 	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "worker "+r.URL.Path) }))
 	t.Cleanup(worker.Close)
 	r := &road{t: t, dir: t.TempDir(), http: ts.FreePort(t), https: ts.FreePort(t), worker: worker.Listener.Addr().String()}

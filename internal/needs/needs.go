@@ -97,6 +97,19 @@ func Symlink(t testing.TB, target, link string) {
 	}
 }
 
+// Shell skips a test on Windows, whose commands are others than those of the documents
+// for Linux and macOS.
+func Shell(t testing.TB) {
+	t.Helper()
+	_, err := exec.LookPath("sh")
+	switch {
+	case runtime.GOOS == "windows":
+		t.Skip("these commands are for sh")
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
 // Signals skips a test where a process cannot send itself a signal, which is Windows.
 func Signals(t testing.TB) {
 	t.Helper()
