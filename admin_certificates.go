@@ -99,18 +99,27 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 }
 
 // sourceForCertificate finds a source: the one that is named, that which has the
-// certificate, or the first that can be written.
+// certificate, or the first that can keep some.
 func (a *App) sourceForCertificate(named, name string) (*liveSource, error) {
 	if named == "" {
 		if source := a.sourceOfCertificate(name); source != nil {
 			return source, nil
 		}
+		var first *liveSource
 		for _, source := range a.live {
-			if table := source.follower.certificateTable(); table != nil {
-				if _, there, err := table.Certificate(name); err == nil && there {
-					return source, nil // it is held back
-				}
+			table := source.follower.certificateTable()
+			if table == nil {
+				continue
 			}
+			if _, there, err := table.Certificate(name); err == nil && there {
+				return source, nil // it is held back
+			}
+			if first == nil {
+				first = source
+			}
+		}
+		if first != nil {
+			return first, nil
 		}
 	}
 	return a.sourceFor(named, nil)
@@ -255,7 +264,7 @@ func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certifica
 		Answer: func(head sites.Head) (json.RawMessage, error) { return json.Marshal(answer(head, plan)) },
 	})
 	if err != nil {
-		return head, refuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the change cannot be kept: %v", err)
+		return head, unavailable(err)
 	}
 	follower.known.Lock()
 	follower.head = head

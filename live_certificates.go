@@ -72,6 +72,9 @@ func (s *liveSource) readCertificates() error {
 	f := s.follower
 	table := f.certificateTable()
 	if table == nil {
+		if s.PlainKeys || len(s.CertificateKeys) > 0 {
+			return fmt.Errorf("%w: remove certificate_key and plain_keys", errNoCertificates)
+		}
 		return nil
 	}
 	failed := make(map[string]string)

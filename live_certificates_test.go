@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // certificateJSON is a certificate as a request has it.
@@ -63,6 +67,9 @@ func TestCertificatesAsData(t *testing.T) {
 	w := l.want(201, "PUT", "certificates/shop", certificateJSON(first))
 	if w.Certificate != "shop" || w.ETag == "" || !w.Serves {
 		t.Errorf("answer %+v", w)
+	}
+	if status := l.ask("GET", "sites?revision="+w.Revision+"&wait=5s", "", nil); status != 200 {
+		t.Errorf("the revision of a certificate is not served: %d", status)
 	}
 	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
 	l.leaf("shop.test", first)
@@ -423,4 +430,41 @@ func TestCertificateCommands(t *testing.T) {
 	l.want(204, "DELETE", "sites/10", "")
 	run(0, "removed", "remove", "shop")
 	run(1, "no certificate shop", "remove", "shop")
+}
+
+// sitesOnly is a source whose table keeps no certificates.
+type sitesOnly struct{ sites.Bolt }
+
+func init() { caddy.RegisterModule(new(sitesOnly)) }
+
+// CaddyModule returns the Caddy module information.
+func (*sitesOnly) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "iis.sites.test_sites_only", New: func() caddy.Module { return new(sitesOnly) }}
+}
+
+// Address returns the file.
+func (s *sitesOnly) Address() string { return "only " + s.Bolt.Address() }
+
+// Open opens the file.
+func (s *sitesOnly) Open(ctx context.Context) (sites.Table, error) {
+	table, err := s.Bolt.Open(ctx)
+	return struct{ sites.Table }{table}, err
+}
+
+// TestSourceWithoutCertificates: a kind of source that keeps sites only is passed over,
+// says so when it is named, and takes no key.
+func TestSourceWithoutCertificates(t *testing.T) {
+	dir := t.TempDir()
+	config := func(words string) string {
+		return fmt.Sprintf("sites_from test_sites_only %q {\nname plain\n%s\n}\nsites_from bolt %q {\nplain_keys\n}", filepath.Join(dir, "a.db"), words, filepath.Join(dir, "b.db"))
+	}
+	l := &live{t: t, Server: startIIS(t, config(""))}
+	c := certificateJSON(issue(t, 90, nil, "a.test"))
+	l.refused(422, "PUT", "certificates/a?source=plain", c, "keeps no certificates")
+	if w := l.want(201, "PUT", "certificates/a", c); w.Source != "bolt" {
+		t.Errorf("kept in %s", w.Source)
+	}
+	if err := l.Load(iisConfig(config("plain_keys"))); err == nil || !strings.Contains(err.Error(), "keeps no certificates") {
+		t.Errorf("a key for it: %v", err)
+	}
 }
