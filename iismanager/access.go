@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,7 +40,8 @@ type visitor struct {
 }
 
 // admit decides who makes a request, and whether he may see the page. It is the whole
-// rule: what is not named here is refused.
+// rule: what is not named here is refused. Where the configuration tells of a proxy, by
+// auth_header or by trusted_proxies with the peer among them, nobody is local.
 func (p policy) admit(c claim) (visitor, bool) {
 	switch {
 	case c.user != "":
@@ -48,7 +50,7 @@ func (p policy) admit(c claim) (visitor, bool) {
 		return visitor{c.certificate, "client certificate"}, true
 	case p.authHeader && c.trusted && c.header != "":
 		return visitor{c.header, "authenticated by the proxy"}, true
-	case c.remote.IsLoopback() && c.local.IsLoopback() && loopbackHost(c.host) && !c.forwarded:
+	case !p.authHeader && !c.trusted && c.remote.IsLoopback() && c.local.IsLoopback() && loopbackHost(c.host) && !c.forwarded:
 		return visitor{"local", "from this machine"}, true
 	case p.insecure:
 		return visitor{"anonymous", "insecure"}, true
@@ -105,21 +107,22 @@ func hostOf(hostPort string) string {
 	return host
 }
 
+// proxySigns are beginnings of names of headers that proxies add, and no browser: what
+// begins with X- is one, whatever it is called.
+var proxySigns = []string{
+	"X-", "X_", "Forwarded", "Via", "Remote", "Client-Ip", "True-Client-Ip", "Cf-", "Cdn-", "Fastly-", "Akamai-",
+	"Proxy-", "Wl-Proxy-", "Ssl-", "Front-End-", "Surrogate-", "Max-Forwards",
+}
+
 // passedOn reports whether there is any sign that a proxy has sent the request on. Old
-// versions of HTTP are one: browsers have stopped to use them, and nginx does so unless
-// it is told not to.
+// versions of HTTP are one: browsers have stopped to use them, and nginx long did so
+// unless it was told not to.
 func passedOn(r *http.Request) bool {
 	if !r.ProtoAtLeast(1, 1) {
 		return true
 	}
 	for name := range r.Header {
-		switch name {
-		case "Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip",
-			"X-Original-Host", "X-Original-Url", "X-Original-For", "X-Proxyuser-Ip", "X-Envoy-External-Address", "X-Arr-Log-Id", "X-Proxied-By",
-			"Proxy-Connection", "Cdn-Loop", "Max-Forwards":
-			return true
-		}
-		if strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X_forwarded") {
+		if slices.ContainsFunc(proxySigns, func(sign string) bool { return strings.HasPrefix(name, sign) }) {
 			return true
 		}
 	}

@@ -52,6 +52,10 @@ func TestAdmit(t *testing.T) {
 		{"a host that DNS leads here", policy{}, with(local, func(c *claim) { c.host = "attacker.example" }), ""},
 		{"no host", policy{}, with(local, func(c *claim) { c.host = "" }), ""},
 		{"a host that looks local", policy{}, with(local, func(c *claim) { c.host = "localhost.attacker.example" }), ""},
+		{"a trusted proxy on this machine", policy{}, with(local, func(c *claim) { c.trusted = true }), ""},
+		{"a proxy on this machine that names no user", policy{authHeader: true}, with(local, func(c *claim) { c.trusted = true }), ""},
+		{"one that is not trusted", policy{authHeader: true}, with(local, func(c *claim) { c.header = "carol" }), ""},
+		{"this machine, where a proxy names users", policy{authHeader: true}, local, ""},
 		{"a proxy on this machine", policy{}, with(local, func(c *claim) { c.forwarded = true }), ""},
 		{"insecure", policy{insecure: true}, claim{remote: there, local: there, host: "example.com"}, "anonymous"},
 		{"insecure, and a user", policy{insecure: true}, claim{user: "alice"}, "alice"},
@@ -81,12 +85,22 @@ func TestClaimOf(t *testing.T) {
 		_, ok := policy{}.admit(claimOf(r, "", nil))
 		return ok
 	}
-	if !allowed(request(func(*http.Request) {})) {
-		t.Fatal("a request from this machine is refused")
+	browser := func(r *http.Request) {
+		for _, name := range []string{
+			"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "DNT", "Iis-Part", "Origin",
+			"Pragma", "Priority", "Referer", "Sec-CH-UA", "Sec-Fetch-Site", "Sec-GPC", "TE", "Upgrade-Insecure-Requests", "User-Agent",
+		} {
+			r.Header.Set(name, "x")
+		}
+	}
+	if !allowed(request(browser)) {
+		t.Fatal("a browser on this machine is refused")
 	}
 	for _, name := range []string{
 		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Forwarded", "Via", "X-Real-IP", "x-forwarded-port",
 		"X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Original-For",
+		"X_Forwarded_For", "X-Forward-For", "X-Scheme", "X-Request-Id", "X-Amzn-Trace-Id", "Client-IP", "Forwarded-For", "Remote-User", "Proxy-Client-IP",
+		"Proxy-Connection", "WL-Proxy-Client-IP", "CDN-Loop", "CF-Ray", "Fastly-Client-IP", "Front-End-Https", "SSL-Client-Cert", "Max-Forwards",
 	} {
 		if allowed(request(func(r *http.Request) { r.Header.Set(name, "") })) {
 			t.Errorf("a request with %s is allowed", name)

@@ -160,6 +160,8 @@ http://:%d {
 		ask().want(t, http.StatusForbidden)
 		ask("").want(t, http.StatusForbidden)
 		ask("carol", "root").want(t, http.StatusForbidden)
+		// A proxy on this machine that passes on what it was asked, and names nobody.
+		m.get(place, "sites").want(t, http.StatusForbidden)
 	}
 }
 

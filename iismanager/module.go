@@ -33,12 +33,13 @@ func init() {
 //
 // It answers only those it knows: users whom a handler before it has authenticated, such
 // as basic_auth; client certificates of AuthorityFiles; what AuthHeader says if it comes
-// from a trusted proxy; and requests that come from this machine itself to a loopback
-// address and host without a proxy. All others get 403.
+// from a trusted proxy; and, without AuthHeader, requests that come from this machine
+// itself to a loopback address and host without a proxy. All others get 403.
 type Manager struct {
 	// AuthHeader is the name of a header in which a proxy in front says who the user is,
 	// such as Remote-User. It counts only from peers in the server's trusted_proxies, and
-	// only if it is there once. Default: none.
+	// only if it is there once. With it, nobody is known by coming from this machine.
+	// Default: none.
 	AuthHeader string `json:"auth_header,omitempty"`
 
 	// AuthorityFiles are PEM files with certificates of authorities. Who shows a client
