@@ -65,6 +65,7 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 // serve answers from the configuration that is active at this moment. It
 // takes no lock, so it answers while Caddy loads another one.
 func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set(adminapi.ProcessHeader, adminapi.Process)
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, adminapi.Base), "/")
 	found, name := resourceAt(path)
 	switch {

@@ -44,7 +44,7 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok || !below:
 		refuse(w)
 		return
-	case path == "" && r.URL.Query().Has("token"):
+	case path == "" && r.Method == http.MethodGet && r.URL.Query().Has("token"): // HEAD must not use it up
 		if !same(r.URL.Query().Get("token"), l.token) || l.used.Swap(true) {
 			l.page.logger.Warn("the address of the manager page was opened once more, or with a wrong token", zap.String("remote", r.RemoteAddr))
 			refuse(w)

@@ -57,6 +57,11 @@ func TestLocal(t *testing.T) {
 			t.Errorf("%s: %d", path, got)
 		}
 	}
+	for _, method := range []string{http.MethodHead, http.MethodPost} {
+		if got, _ := status(stranger, method, server.URL+local.Path(), nil); got != http.StatusForbidden {
+			t.Errorf("%s: %d", method, got)
+		}
+	}
 	mine := browser()
 	for name, change := range map[string]func(*http.Request){
 		"another host": func(r *http.Request) { r.Host = "attacker.example" },

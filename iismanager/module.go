@@ -54,8 +54,8 @@ type Manager struct {
 	ReadOnly bool `json:"read_only,omitempty"`
 
 	// Admin is the address of Caddy's admin endpoint, to which changes of sites of the
-	// configuration go. Sites of a source need no endpoint. Default: that of the global
-	// option admin, else localhost:2019.
+	// configuration go; it must be that of the same process. Sites of a source need no
+	// endpoint. Default: that of the global option admin, else localhost:2019.
 	Admin string `json:"admin,omitempty"`
 
 	page        *page

@@ -241,7 +241,7 @@ func (v *visit) change(what string, fields []zap.Field, do func(ctx context.Cont
 	result := make(chan error, 1)
 	go func() {
 		defer cancel()
-		err := do(ctx)
+		err := v.attempt(ctx, do)
 		v.audit(what, fields, err)
 		result <- err
 	}()
@@ -262,6 +262,18 @@ func (v *visit) change(what string, fields []zap.Field, do func(ctx context.Cont
 			}
 		}
 	}
+}
+
+// attempt calls a function whose panic ends the request, as in a server, and not the
+// process: no server stands above the goroutine of a change.
+func (v *visit) attempt(ctx context.Context, do func(ctx context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.logger.Error("a change of the manager page has failed", zap.Any("panic", p), zap.Stack("stack"))
+			err = &pageError{http.StatusInternalServerError, "The change has failed: see the log."}
+		}
+	}()
+	return do(ctx)
 }
 
 // errReplaced tells that the configuration was replaced during a change.

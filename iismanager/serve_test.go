@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ type manager struct {
 	t                        testing.TB
 	plain, secure            int // of the sites
 	secured, open, fixed, in string
+	config                   string
 }
 
 const password = "correct horse"
@@ -84,6 +86,7 @@ http://:%[8]d {
 		insecure
 	}
 }`, cert, key, filepath.Join(t.TempDir(), "sites.db"), tls, m.plain, secured, open, fixed, hash, more, inside)
+	m.config = config
 	m.Server = ts.Start(t, config)
 	// A site of the iis app is not told where the endpoint is.
 	if err := m.Load(strings.Replace(config, "admin localhost:1", "admin "+m.AdminAddr(), 1)); err != nil {
@@ -220,6 +223,84 @@ func TestCrossSite(t *testing.T) {
 	m.post(m.fixed, "sites/1001/stop", nil).want(t, http.StatusForbidden, "read-only")
 	if got := m.serves("bakery.test"); got != "200 1001 Bakery" {
 		t.Error(got)
+	}
+}
+
+// TestReadOnly: no route changes anything, by whatever method it is asked.
+func TestReadOnly(t *testing.T) {
+	m := startManager(t, "")
+	m.add(1001, fmt.Sprintf(`{"name": "Bakery", "server_bindings": [":%d:bakery.test"]}`, m.plain))
+	before := m.get(m.fixed, "sites/1001/bindings")
+	before.want(t, http.StatusOK, "read-only", "bakery.test")
+	for _, path := range []string{"", "sites", "certificates", "endpoints", "explain", "check", "changes", "sites/1001", "sites/1", "sites/1001/bindings", "sites/1001/bindings?edit=" + url.QueryEscape(fmt.Sprintf("http *:%d:bakery.test", m.plain))} {
+		if a := m.get(m.fixed, path); a.status != http.StatusOK || strings.Contains(a.body, `method="post"`) {
+			t.Errorf("%s: %d, or a form that changes something", path, a.status)
+		}
+	}
+	form := binding("add", m.get(m.secured, "sites/1001/bindings").etag(t), "", "http", m.plain, "new.test")
+	form.Set("source", "bolt")
+	for _, path := range []string{"sites/1001/stop", "sites/1001/start", "sites/1/stop", "sites/1001/bindings", "sites/1/bindings", "changes/1/revert", "certificates", "sites/1001", "nothing"} {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, "REVERT"} {
+			m.do(method, m.fixed, path, form, func(r *http.Request) {
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				r.Header.Set("X-HTTP-Method-Override", http.MethodGet)
+			}).want(t, http.StatusForbidden, "read-only")
+		}
+		for _, method := range []string{http.MethodPut, http.MethodDelete, "REVERT"} {
+			if a := m.do(method, m.secured, path, form, nil); a.status != http.StatusNotFound {
+				t.Errorf("%s %s: %d", method, path, a.status)
+			}
+		}
+		m.do(http.MethodHead, m.secured, path, form, nil)
+	}
+	for host, want := range map[string]string{"bakery.test": "200", "configured.test": "200", "new.test": "400"} {
+		if got := m.serves(host); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
+}
+
+// TestProtected: answers of all kinds have the headers that keep other pages out.
+func TestProtected(t *testing.T) {
+	m := startManager(t, "")
+	for name, a := range map[string]answer{
+		"a page": m.get(m.open, "sites"), "nothing": m.get(m.open, "nothing"), "an asset": m.get(m.open, "assets/style.css"),
+		"a redirect": m.get(m.open, "sites//1"), "a refusal": m.do(http.MethodGet, m.open, "sites", nil, func(r *http.Request) { r.Host = "attacker.example" }),
+	} {
+		policy := a.header.Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+			if !strings.Contains(policy, part) {
+				t.Errorf("%s: no %s in %q", name, part, policy)
+			}
+		}
+		for header, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := a.header.Get(header); got != want {
+				t.Errorf("%s: %s: %q", name, header, got)
+			}
+		}
+		if got := a.header.Get("Cache-Control"); got != "no-store" && name != "an asset" {
+			t.Errorf("%s: Cache-Control: %q", name, got)
+		}
+	}
+	big := m.post(m.open, "sites/1/bindings", url.Values{"do": {"add"}, "etag": {"x"}, "host": {strings.Repeat("x", 1<<20)}})
+	if big.status < 400 || big.status >= 500 {
+		t.Errorf("a form of 1 MiB: %d", big.status)
+	}
+}
+
+// TestUnnamed: a site without name is called by its id.
+func TestUnnamed(t *testing.T) {
+	m := startManager(t, "")
+	m.add(1001, fmt.Sprintf(`{"server_bindings": [":%d:bakery.test"]}`, m.plain))
+	for _, path := range []string{"sites/1001", fmt.Sprintf("explain?local=127.0.0.1:%d&host=bakery.test", m.plain)} {
+		m.get(m.secured, path).want(t, http.StatusOK, `sites/1001">site 1001</a>`)
+	}
+	part := m.do(http.MethodPost, m.open, "sites/77/bindings", binding("check", "", "", "http", m.plain, "x.test"), func(r *http.Request) { r.Header.Set("Iis-Part", "results") })
+	part.want(t, http.StatusNotFound, "no such site")
+	if strings.Contains(part.body, "<html") {
+		t.Error("a part is a whole page")
 	}
 }
 
@@ -367,6 +448,33 @@ http://:%d {
 	m.get(place, "sites/1/bindings").want(t, http.StatusBadGateway, "does not answer")
 	if got := m.serves("configured.test"); got != "200 1 Configured" {
 		t.Error(got)
+	}
+}
+
+// TestForeignEndpoint: where another Caddy of the machine has the endpoint, its sites are
+// neither shown nor changed.
+func TestForeignEndpoint(t *testing.T) {
+	m := startManager(t, "")
+	asked := 0
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/iis/") {
+			asked++
+		}
+		w.Header().Set("Iis-Process", "another")
+		fmt.Fprint(w, `{"name": "Foreign"}`)
+	}))
+	defer foreign.Close()
+	config := strings.Replace(m.config, "admin localhost:1", "admin "+foreign.Listener.Addr().String(), 1)
+	if err := m.Load(config); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"stop", "start"} {
+		m.post(m.in, "sites/1/"+word, nil).want(t, http.StatusBadGateway, "that of another Caddy", "Configured")
+	}
+	a := m.get(m.in, "sites/1/bindings")
+	a.want(t, http.StatusBadGateway, "that of another Caddy")
+	if strings.Contains(a.body, "Foreign") || asked != 0 {
+		t.Errorf("%d requests: %s", asked, a.body)
 	}
 }
 

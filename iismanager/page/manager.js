@@ -24,7 +24,8 @@ if (search) {
 		const url = target(search);
 		url.search = query.toString();
 		try {
-			const answer = await fetch(url, {headers: {"Iis-Part": "results"}, signal: asked.signal});
+			// An answer from elsewhere is a login of whoever stands before the page.
+			const answer = await fetch(url, {headers: {"Iis-Part": "results"}, redirect: "error", signal: asked.signal});
 			if (!answer.ok) {
 				search.submit(); // the page of the answer says why
 				return;
@@ -59,7 +60,7 @@ if (form) {
 		const body = new URLSearchParams(new FormData(form));
 		body.set("do", "check");
 		try {
-			const answer = await fetch(target(form), {method: "POST", body, headers: {"Iis-Part": "results"}, signal: asked.signal});
+			const answer = await fetch(target(form), {method: "POST", body, headers: {"Iis-Part": "results"}, redirect: "error", signal: asked.signal});
 			if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) return;
 			verdict.innerHTML = await answer.text(); // a part of a page of this server
 			const wrong = verdict.querySelector(".bad") !== null;
