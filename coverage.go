@@ -43,6 +43,9 @@ func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
 	findings = append(findings, sn.legacyFindings()...)
 	findings = append(findings, sn.trustFindings()...)
 	findings = append(findings, sn.hostFindings()...)
+	if sn.app.committed.Load() { // else this may be another machine than the one that it is for
+		findings = append(findings, sn.addressFindings()...)
+	}
 	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
 }

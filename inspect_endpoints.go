@@ -101,12 +101,12 @@ func (sn *snapshot) endpointsView(q query) (any, error) {
 		}
 		return sort.Search(len(keys), func(i int) bool { return keys[i].compare(last) > 0 }), err
 	}
-	sockets := fronts.Listening()
-	show := func(key endpointKey) adminapi.Endpoint { return sn.showEndpoint(key, counts, sockets) }
+	sockets, absent := fronts.Listening(), sn.absentAddresses()
+	show := func(key endpointKey) adminapi.Endpoint { return sn.showEndpoint(key, counts, sockets, absent) }
 	return page(q, keys, start, show, func(key endpointKey) string { return key.String() + "/" + key.protocol.String() })
 }
 
-func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo) adminapi.Endpoint {
+func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo, absent *absentAddresses) adminapi.Endpoint {
 	e := adminapi.Endpoint{
 		Address:  key.String(),
 		Protocol: key.protocol.String(),
@@ -117,6 +117,8 @@ func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, socket
 		e.Sockets = socketsOf(key, sockets)
 		if len(e.Sockets) == 0 {
 			e.Listening, e.Reason = false, "no socket is open for it"
+		} else if absent.has(key.ip) {
+			e.Listening, e.Absent, e.Reason = false, true, "this machine does not have the address"
 		}
 	}
 	if key.protocol == binding.HTTPS {

@@ -146,6 +146,10 @@ type Endpoint struct {
 	// Protocol is "http" or "https".
 	Protocol string `json:"protocol"`
 
+	// Absent tells that this machine does not have the address, so that nobody can
+	// connect to it. When the machine gets the address, it is served.
+	Absent bool `json:"absent,omitempty"`
+
 	// Listening tells whether connections to the address are accepted.
 	Listening bool `json:"listening"`
 

@@ -140,7 +140,9 @@ func Endpoints(ctx context.Context, e *Env) error {
 	t := table{heads: []string{"ADDRESS", "PROTOCOL", "LISTENING", "BINDINGS", "WITHOUT SNI", "NAMES"}, flex: []int{2, 4}}
 	for _, p := range endpoints {
 		listening := cell{"yes", green}
-		if !p.Listening {
+		if p.Absent {
+			listening = cell{"waiting: " + p.Reason, yellow}
+		} else if !p.Listening {
 			listening = cell{"no: " + p.Reason, yellow}
 		}
 		names, without := "", cell{}

@@ -66,7 +66,7 @@ func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, erro
 		if err != nil {
 			return nil, err
 		}
-		if !p.Listening {
+		if !p.Listening && !p.Absent { // what is absent here may be known by another address
 			continue
 		}
 		ip, port, err := binding.ParseEndpoint(p.Address)

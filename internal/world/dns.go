@@ -83,32 +83,3 @@ func Leads(ctx context.Context, resolver *net.Resolver, host string, here []neti
 	}
 	return ips, slices.ContainsFunc(ips, func(ip netip.Addr) bool { return slices.Contains(here, ip) }), nil
 }
-
-// Join lists addresses, the first of many.
-func Join(ips []netip.Addr) string {
-	const most = 4
-	var texts []string
-	for i, ip := range ips {
-		if i == most {
-			texts = append(texts, fmt.Sprintf("and %d more", len(ips)-most))
-			break
-		}
-		texts = append(texts, ip.String())
-	}
-	return strings.Join(texts, ", ")
-}
-
-// Addresses are those of this machine.
-func Addresses() ([]netip.Addr, error) {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	var ips []netip.Addr
-	for _, addr := range list {
-		if prefix, err := netip.ParsePrefix(addr.String()); err == nil {
-			ips = append(ips, prefix.Addr().Unmap().WithZone(""))
-		}
-	}
-	return ips, nil
-}

@@ -167,3 +167,22 @@ func FuzzIn(f *testing.F) {
 		}
 	})
 }
+
+// TestAbsent: a machine has its interfaces' addresses, and all of 127.0.0.0/8, and not
+// those for documentation.
+func TestAbsent(t *testing.T) {
+	own, err := Addresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7")}
+	absent, here := Absent(slices.Concat(own, elsewhere))
+	if !slices.Equal(absent, elsewhere) || !slices.Equal(here, own) {
+		t.Errorf("absent %v, here %v; want %v, %v", absent, here, elsewhere, own)
+	}
+	if runtime.GOOS == "linux" {
+		if absent, _ := Absent([]netip.Addr{netip.MustParseAddr("127.1.2.3")}); len(absent) > 0 {
+			t.Errorf("%v is not here", absent)
+		}
+	}
+}
