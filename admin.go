@@ -170,7 +170,7 @@ var resources = func() []resource {
 		{path: "revisions/{revision}/revert", writes: []string{http.MethodPost}},
 		{path: "export", stream: serveExport},
 		{path: "events", stream: serveEvents},
-		{path: "ready", answer: (*snapshot).readyView},
+		{path: "ready", parameters: []string{"fresh"}, answer: (*snapshot).readyView},
 		{path: "endpoints", parameters: paging, answer: (*snapshot).endpointsView},
 		{path: "certificates/{name}", writes: []string{http.MethodPut, http.MethodDelete}, answer: (*snapshot).certificateView},
 		{path: "certificates", parameters: paging, answer: (*snapshot).certificatesView},

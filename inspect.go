@@ -109,12 +109,15 @@ func containsFold(s, lower string) bool {
 }
 
 // readyView tells whether this server serves all sites that there are.
-func (sn *snapshot) readyView(query) (any, error) {
+func (sn *snapshot) readyView(q query) (any, error) {
 	ready := adminapi.Ready{Ready: true, Sites: len(sn.tables.Sites()), Sources: map[string]uint64{}}
 	for _, source := range sn.app.live {
 		head, err := source.follower.Head()
 		if err != nil {
 			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
+		}
+		if shared := source.follower.shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
 		}
 		ready.Sources[source.Name] = head.Revision
 	}

@@ -6,10 +6,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -230,6 +234,26 @@ func TestPostgresAway(t *testing.T) {
 	n.want(201, "PUT", "sites/12", n.site("C", "c.test"))
 }
 
+// TestPostgresFormat: a schema of a newer version is told of, and what was served is
+// served on.
+func TestPostgresFormat(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.sql("update iis.head set format = 2; select pg_notify('iis', '')")
+	eventually(t, "it is told of", 20*time.Second, func() bool {
+		s := n.source()
+		return !*s.Up && strings.Contains(s.Error, "format 2")
+	})
+	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "format 2")
+	n.serves("a.test", "default 10")
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 10")
+	n.sql("update iis.head set format = 1")
+	eventually(t, "it is reached", 40*time.Second, func() bool { return *n.source().Up })
+}
+
 // TestPostgresReadOnly: a role that may only read is enough to serve.
 func TestPostgresReadOnly(t *testing.T) {
 	n := startFarmNode(t, "")
@@ -256,16 +280,7 @@ func TestPostgresOtherDatabase(t *testing.T) {
 	n.sql("%s", all.String())
 	eventually(t, "all are accepted", 10*time.Second, func() bool { return n.settled().Revision == 2 })
 	n.sql(`begin; delete from iis.site where id > 105; update iis.head set source = gen_random_uuid(); commit`)
-	eventually(t, "it is noticed", 20*time.Second, func() bool {
-		var page adminapi.Page[adminapi.Finding]
-		n.ask("GET", "check?limit=1000", "", &page)
-		for _, f := range page.Items {
-			if f.Code == "sites-source-changed" {
-				return true
-			}
-		}
-		return false
-	})
+	eventually(t, "it is noticed", 20*time.Second, func() bool { return n.hasFinding("sites-source-changed") })
 	n.serves("s19.test", "default 119")
 	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "14 sites would go")
 	if out, _ := n.run(0, "sites", "accept"); out != "postgres is served as it is: 14 sites are gone\n" {
@@ -309,13 +324,99 @@ func TestPostgresInit(t *testing.T) {
 	}
 }
 
+// TestPostgresSnapshot: a start without the engine serves what was served before, and
+// tells that it is not fresh.
+func TestPostgresSnapshot(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.sql("%s", insert(11, n.site("B", "a.test")))
+	n.reaches(3)
+	n.engine.Kill()
+	start := time.Now()
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 10")
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it serves after %s", took)
+	}
+	if s := n.source(); s.From != "snapshot" || s.Revision != 3 || s.Refused != 1 || s.SnapshotAge == nil || s.ContactAge != nil || *s.Up {
+		t.Errorf("%+v", s)
+	}
+	if usual, fresh := n.ask("GET", "ready", "", nil), n.ask("GET", "ready?fresh=1", "", nil); usual != 200 || fresh != 503 {
+		t.Errorf("ready: %d, fresh: %d", usual, fresh)
+	}
+	n.refused(503, "PUT", "sites/12", n.site("C", "c.test"), "")
+	eventually(t, "that it is away is a finding", 20*time.Second, func() bool { return n.hasFinding("sites-source-away") })
+	if !strings.Contains(n.metrics(), `caddy_iis_source_up{source="postgres"} 0`) || !strings.Contains(n.metrics(), `caddy_iis_source_snapshot_age_seconds{source="postgres"}`) {
+		t.Error(n.metrics())
+	}
+	n.engine.Run()
+	n.sql("delete from iis.site where id = 10")
+	eventually(t, "site 11 is accepted", 40*time.Second, func() bool {
+		var s adminapi.Site
+		return n.ask("GET", "sites/11", "", &s) == 200 && !s.Open
+	})
+	n.serves("a.test", "default 11")
+	if s := n.source(); s.From != "engine" || s.Error != "" || s.ContactAge == nil {
+		t.Errorf("%+v", s)
+	}
+	if fresh := n.ask("GET", "ready?fresh=1", "", nil); fresh != 200 {
+		t.Errorf("fresh: %d", fresh)
+	}
+	if n.hasFinding("sites-source-away") || !strings.Contains(n.metrics(), `caddy_iis_source_up{source="postgres"} 1`) {
+		t.Error("it is still away")
+	}
+	// A copy that is damaged is told of, and no reason not to start.
+	files, err := filepath.Glob(filepath.Join(caddy.AppDataDir(), "iis", "sites", "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if err := os.WriteFile(file, []byte("{}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Load(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 11")
+	if !n.hasFinding("sites-snapshot") {
+		t.Error("the damage is no finding")
+	}
+}
+
+// hasFinding reports whether there is a finding with a code.
+func (n *farmNode) hasFinding(code string) bool {
+	n.t.Helper()
+	var page adminapi.Page[adminapi.Finding]
+	n.ask("GET", "check?limit=1000", "", &page)
+	return slices.ContainsFunc(page.Items, func(f adminapi.Finding) bool { return f.Code == code })
+}
+
+// metrics are those of the admin endpoint.
+func (n *farmNode) metrics() string {
+	n.t.Helper()
+	_, text := n.Admin("GET", "/metrics", "")
+	return text
+}
+
 // TestPostgresFirstStart: a start without the engine serves the rest, and follows; a
 // load does not take a source of which nothing is known.
 func TestPostgresFirstStart(t *testing.T) {
 	n := startFarmNode(t, "")
 	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
 	n.engine.Kill()
-	if err := n.Restart(n.config("")); err != nil {
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(caddy.AppDataDir(), "iis", "sites")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Load(n.config("")); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", n.plain), Host: "configured.test", Plain: true})

@@ -290,6 +290,7 @@ func (f *follower) waitFor(ctx context.Context, id string, revision uint64) bool
 
 // The codes of findings about shared tables.
 const (
+	codeSnapshot      = "sites-snapshot"
 	codeSourceAway    = "sites-source-away"
 	codeSourceChanged = "sites-source-changed"
 	codeRowRefused    = "site-refused"
@@ -315,6 +316,13 @@ func (s *liveSource) sharedFindings() (findings []binding.Finding) {
 			Severity: binding.Error, Code: codeSourceAway,
 			Message: fmt.Sprintf("%s is away since %s, and its sites are served as they were: %s", s.Name, since.UTC().Format(time.RFC3339), status.Error),
 			Fix:     "it is tried again by itself; changes are refused meanwhile",
+		})
+	}
+	if status.SnapshotError != "" {
+		findings = append(findings, binding.Finding{
+			Severity: binding.Warning, Code: codeSnapshot,
+			Message: fmt.Sprintf("%s: %s", s.Name, status.SnapshotError),
+			Fix:     "make room for it and see who may write there: it is what this server starts from while the database is away; it is written anew after the next change",
 		})
 	}
 	f.known.Lock()
@@ -377,6 +385,10 @@ func (f *follower) addShared(shown *adminapi.Source) {
 	shown.Seen = status.Seen
 	if !status.Contact.IsZero() {
 		shown.ContactAge = new(time.Since(status.Contact).Seconds())
+	}
+	if !status.SavedAt.IsZero() {
+		shown.SnapshotRevision = status.SavedRevision
+		shown.SnapshotAge = new(max(0, time.Since(status.SavedAt).Seconds()))
 	}
 	for _, row := range f.openRows() {
 		if row.Refusal == nil {

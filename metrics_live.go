@@ -28,6 +28,8 @@ var (
 		"The sites of a source that are refused as they are written.", []string{"source"}, nil)
 	descSourceContact = prometheus.NewDesc("caddy_iis_source_contact_age_seconds",
 		"The time since the engine of a source of sites has answered.", []string{"source"}, nil)
+	descSourceSnapshot = prometheus.NewDesc("caddy_iis_source_snapshot_age_seconds",
+		"The time since the local copy of a source of sites was written; missing while there is none.", []string{"source"}, nil)
 	descSourceLag = prometheus.NewDesc("caddy_iis_source_lag_seconds",
 		"The time since a revision of a source of sites was seen that is not served yet.", []string{"source"}, nil)
 )
@@ -36,7 +38,7 @@ func describeSources(ch chan<- *prometheus.Desc) {
 	ch <- descSourceRevision
 	ch <- descSourceSites
 	ch <- descSourceHeldBack
-	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag} {
+	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag, descSourceSnapshot} {
 		ch <- desc
 	}
 }
@@ -92,6 +94,9 @@ func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
 	gauge(descSourceRefused, refused)
 	gauge(descSourceContact, time.Since(contact).Seconds())
 	gauge(descSourceLag, lag)
+	if !status.SavedAt.IsZero() {
+		gauge(descSourceSnapshot, max(0, time.Since(status.SavedAt).Seconds()))
+	}
 }
 
 func (f *follower) servedRevision() uint64 {

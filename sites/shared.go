@@ -61,7 +61,12 @@ func (d *Difference) Empty() bool { return d.From == d.To && len(d.Rows)+len(d.R
 type Status struct {
 	Loaded   bool // there is a state
 	Snapshot bool // which is from a file, not from the engine itself
-	SavedAt  time.Time
+	// SavedAt is when the local copy was written; zero: there is none. SnapshotError is
+	// why there is none, or why it was not used.
+	SavedAt       time.Time
+	SavedRevision uint64
+	SnapshotError string
+
 	Up       bool      // the engine is reached at this moment
 	ReadOnly bool      // the role may not write
 	Error    string    // of the last attempt

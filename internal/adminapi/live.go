@@ -79,13 +79,15 @@ type Source struct {
 	Mark         string `json:"mark,omitempty"`
 
 	// The rest is of sources that others write as well.
-	From       string   `json:"from,omitempty"`                // engine or snapshot: where the state is from; empty: there is none
-	Up         *bool    `json:"up,omitempty"`                  // whether the engine is reached
-	Error      string   `json:"error,omitempty"`               // of the last attempt to reach it
-	ContactAge *float64 `json:"contact_age_seconds,omitempty"` // since its last answer
-	Seen       uint64   `json:"head_revision,omitempty"`       // the newest that was seen
-	Open       int      `json:"open,omitempty"`                // sites that wait for a verdict
-	Refused    int      `json:"refused,omitempty"`             // sites that are refused
+	From             string   `json:"from,omitempty"`                 // engine or snapshot: where the state is from; empty: there is none
+	Up               *bool    `json:"up,omitempty"`                   // whether the engine is reached
+	Error            string   `json:"error,omitempty"`                // of the last attempt to reach it
+	ContactAge       *float64 `json:"contact_age_seconds,omitempty"`  // since its last answer
+	Seen             uint64   `json:"head_revision,omitempty"`        // the newest that was seen
+	SnapshotAge      *float64 `json:"snapshot_age_seconds,omitempty"` // since the local copy was written; missing: there is none
+	SnapshotRevision uint64   `json:"snapshot_revision,omitempty"`    // that the copy has
+	Open             int      `json:"open,omitempty"`                 // sites that wait for a verdict
+	Refused          int      `json:"refused,omitempty"`              // sites that are refused
 }
 
 // Accepted is the answer to who takes a source as it is.

@@ -57,7 +57,9 @@ func (t *table) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.Adopt(d)
+	if !d.Moved { // else it may be asked about first
+		t.Adopt(d)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -114,14 +115,17 @@ const (
 	writers        = 4 // connections that write
 )
 
-// Open makes the table. If the database cannot be reached in time there is a table
-// nevertheless, which is not loaded: Follow goes on.
+// Open makes the table, with the local copy that there may be. If the database cannot be
+// reached in time there is a table nevertheless: Follow goes on.
 func (p *Postgres) Open(ctx context.Context) (sites.Table, error) {
-	return open(ctx, p.config, p.Notify == "off")
+	return open(ctx, p.config, p.Notify == "off", filepath.Join(caddy.AppDataDir(), "iis", "sites"))
 }
 
-func open(ctx context.Context, config *pgx.ConnConfig, quiet bool) (*table, error) {
-	t := &table{config: config.Copy(), quiet: quiet, wake: make(chan struct{}, 1), rows: make(map[uint32]sites.Row)}
+func open(ctx context.Context, config *pgx.ConnConfig, quiet bool, folder string) (*table, error) {
+	t := &table{
+		config: config.Copy(), quiet: quiet, wake: make(chan struct{}, 1), rows: make(map[uint32]sites.Row), path: snapshotPath(folder, config),
+		dirty: make(chan struct{}, 1), closing: make(chan struct{}), saver: make(chan struct{}),
+	}
 	if quiet {
 		// Such poolers know no statements that outlive a transaction.
 		t.config.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -136,16 +140,25 @@ func open(ctx context.Context, config *pgx.ConnConfig, quiet bool) (*table, erro
 	if t.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), pool); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	t.loadSnapshot()
+	timeout := openTimeout
+	if t.head.Source != "" {
+		timeout = openTimeoutCopy
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := t.load(ctx); err != nil {
 		t.failed(err)
 	}
+	go t.keepSnapshot()
 	return t, nil
 }
 
-// openTimeout is how long a start waits for the database.
-const openTimeout = 10 * time.Second
+// How long a start waits for the database, without a local copy and with one.
+const (
+	openTimeout     = 10 * time.Second
+	openTimeoutCopy = 2 * time.Second
+)
 
 // Interface guards
 var (

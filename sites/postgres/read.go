@@ -72,6 +72,7 @@ func (t *table) difference(ctx context.Context, q querier, deadline *deadline) (
 	d.Moved = d.From.Source != "" && !onLine
 	t.reached(d.To.Revision)
 	if d.From == d.To {
+		t.confirmed()
 		return d, nil
 	}
 	if onLine && d.From.Revision >= floor {

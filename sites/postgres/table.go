@@ -26,8 +26,15 @@ type table struct {
 	mu     sync.RWMutex // guards the state
 	head   sites.Head   // without a source: there is no state yet
 	rows   map[uint32]sites.Row
-	saved  time.Time // the state is from a local copy of that time
 	status sites.Status
+
+	// The local copy.
+	path           string
+	dirty, closing chan struct{}
+	saver          chan struct{} // closed when nobody writes it any more
+	saved          time.Time     // when it was written; zero: there is none
+	lastSaved      sites.Head    // what it has
+	moved          bool          // the table has another past than what it may have
 
 	preferred atomic.Bool
 }
@@ -91,6 +98,8 @@ func (t *table) Adopt(d *sites.Difference) bool {
 		delete(t.rows, id)
 	}
 	t.head, t.status.Snapshot = d.To, false
+	t.moved = t.moved || d.Moved
+	t.changed()
 	return true
 }
 
@@ -99,6 +108,7 @@ func (t *table) Status() sites.Status {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	s := t.status
+	s.SavedRevision = t.lastSaved.Revision
 	s.Loaded, s.SavedAt, s.Preferred = t.head.Source != "", t.saved, t.preferred.Load()
 	return s
 }
@@ -111,6 +121,13 @@ func (t *table) reached(seen uint64) {
 	if t.status.Seen != seen || t.status.SeenAt.IsZero() {
 		t.status.Seen, t.status.SeenAt = seen, t.status.Contact
 	}
+}
+
+// confirmed notes that the state is that of the database.
+func (t *table) confirmed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Snapshot = false
 }
 
 // failed notes that the database was not to be had.
@@ -209,6 +226,8 @@ func (t *table) Trim(before time.Time) error {
 
 // Close implements sites.Table.
 func (t *table) Close() error {
+	close(t.closing)
+	<-t.saver
 	t.pool.Close()
 	return nil
 }

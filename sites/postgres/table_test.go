@@ -37,7 +37,7 @@ func openTable(t *testing.T, connection string) *table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab, err := open(t.Context(), config, false)
+	tab, err := open(t.Context(), config, false, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestFollow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tab, err := open(t.Context(), config, quiet)
+			tab, err := open(t.Context(), config, quiet, t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -370,7 +370,7 @@ func TestInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab, err := open(t.Context(), config, false)
+	tab, err := open(t.Context(), config, false, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -302,6 +302,7 @@ func (t *table) take(before, head sites.Head, todo *sites.Transaction) {
 		t.rows[v.ID] = row
 	}
 	t.head = head
+	t.changed()
 	t.status.Seen, t.status.SeenAt = head.Revision, time.Now()
 }
 
