@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -82,8 +84,8 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 	if err := decoder.Decode(&given); err != nil {
 		return nil, jsonError(err)
 	}
-	if decoder.More() {
-		return nil, fmt.Errorf("there is more than one JSON object")
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one JSON object")
 	}
 	switch {
 	case given.PFX != nil && (given.Certificate != "" || given.Key != ""):
@@ -188,13 +190,14 @@ func (q *writeRequest) planCertificate() (*certificatePlan, error) {
 	return plan, nil
 }
 
-// complete makes the document of a certificate, or the certificate of a document.
+// complete makes the document of a certificate. One out of the log is made anew: it may
+// be from a time when the source had another key, or none.
 func (p *certificatePlan) complete(source *liveSource) (err error) {
-	switch {
-	case p.cert != nil:
-		p.document, err = source.sealer.Document(p.name, p.cert)
-	case p.document != nil:
+	if p.document != nil {
 		p.cert, err = source.sealer.Certificate(p.name, p.document)
+	}
+	if err == nil && p.cert != nil {
+		p.document, err = source.sealer.Document(p.name, p.cert)
 	}
 	if err == nil && len(p.document) > maxDocument {
 		err = fmt.Errorf("it has %d bytes, and %d are allowed", len(p.document), maxDocument)
@@ -224,7 +227,7 @@ func (q *writeRequest) certificateCondition(revision uint64, there bool) error {
 // refuseUsed refuses to delete a certificate that sites name.
 func (q *writeRequest) refuseUsed() error {
 	c := q.certificate
-	users, err := q.app.usersOfCertificate(q.source, c.name)
+	users, err := q.source.usersOfCertificate(c.name)
 	if err != nil {
 		return c.refuse(http.StatusServiceUnavailable, codeUnavailable, "%v", err)
 	}
@@ -268,6 +271,8 @@ func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certifica
 	}
 	follower.known.Lock()
 	follower.head = head
+	follower.step++ // a configuration that is being loaded takes it over
+	follower.movedCerts = follower.step
 	follower.known.Unlock()
 	if plan.cert == nil {
 		follower.dropCertificate(plan.name)

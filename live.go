@@ -70,6 +70,7 @@ type follower struct {
 	highest      atomic.Uint32     // id that there was since the table is open
 	step         uint64            // counts what was written since then
 	moved        map[uint32]uint64 // the step in which a row was last different
+	movedCerts   uint64            // the step in which a certificate was last different
 	served       sites.Head        // the newest revision that is served
 	news         chan struct{}     // closed when that is another one
 
@@ -583,6 +584,11 @@ func (a *App) catchUp(source *liveSource) error {
 	removed := sortedKeys(known)
 	slices.Sort(changed)
 	source.letGoMissing()
+	if source.follower.movedCerts > source.from {
+		if err := source.readCertificates(); err != nil {
+			a.logger.Error("certificates that were written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))
+		}
+	}
 	rows, gone := a.readRows(source, changed)
 	removed = append(removed, gone...)
 	if source.follower.shared != nil {

@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -81,13 +82,19 @@ func (s *liveSource) readCertificates() error {
 	var refused errorList
 	err := table.Certificates(func(row sites.CertificateRow) error {
 		serves := f.certificate(row.Name)
-		cert, err := s.sealer.Certificate(row.Name, row.Document)
+		var cert *tls.Certificate
+		var err error
+		if serves != nil && serves.revision == row.Revision { // all that may be new is the key
+			err = s.sealer.Opens(row.Name, row.Document)
+		} else {
+			cert, err = s.sealer.Certificate(row.Name, row.Document)
+		}
 		switch {
 		case err != nil && serves != nil:
 			refused.add("the running configuration serves certificate "+row.Name+", and this one cannot", "%w", err)
 		case err != nil:
 			failed[row.Name] = err.Error()
-		case serves == nil || serves.revision != row.Revision:
+		case cert != nil:
 			f.setCertificate(row.Name, row.Revision, cert)
 		}
 		return nil
@@ -194,35 +201,24 @@ func (s *liveSource) refuseHidden(a *App) error {
 	return nil
 }
 
-// usersOfCertificate lists the sites of a snapshot and of the held back rows of its
-// source that name a certificate.
-func (a *App) usersOfCertificate(source *liveSource, name string) ([]uint32, error) {
-	sn := a.now()
-	used := make(map[uint32]bool)
-	sharing := sn.tables.RecordSites()
-	for rec := range sn.tables.Records() {
-		if rec.Certificate == name {
-			for _, id := range sharing[rec.Index] {
-				used[id] = true
-			}
+// usersOfCertificate lists the sites of a source whose rows name a certificate, whether
+// they are served or held back. No others can name it.
+func (s *liveSource) usersOfCertificate(name string) (users []uint32, err error) {
+	quoted := []byte(`"` + name + `"`) // as JSON has it: nothing in it is escaped
+	used := func(document []byte) bool {
+		if !bytes.Contains(document, quoted) {
+			return false
 		}
+		cfg, _ := decodeDocument(document)
+		return cfg == nil || cfg.names(name) // of what is damaged nobody knows
 	}
-	source.mu.Lock()
-	held := sortedKeys(source.held)
-	source.mu.Unlock()
-	for _, id := range held {
-		row, ok, err := source.follower.Row(id)
-		if err != nil {
-			return nil, err
+	err = s.follower.Rows(func(row sites.Row) error {
+		if used(row.Document) || used(row.Good) {
+			users = append(users, row.ID)
 		}
-		if !ok {
-			continue
-		}
-		if cfg, _ := decodeDocument(row.Document); cfg != nil && cfg.names(name) {
-			used[id] = true
-		}
-	}
-	return sortedKeys(used), nil
+		return nil
+	})
+	return users, err
 }
 
 // names reports whether a site or one of its bindings names a certificate.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -120,6 +121,12 @@ func TestCertificatesAsData(t *testing.T) {
 	if e.Code != "certificate-in-use" || len(e.Sites) != 1 || e.Sites[0] != 10 {
 		t.Errorf("refused with %+v", e)
 	}
+	// Also a site that names it and has no binding yet that would use it.
+	l.want(201, "PUT", "sites/11", fmt.Sprintf(`{"server_bindings":[":%d:later.test"],"certificate":"shop","autostart":false}`, l.plain))
+	if e := l.refused(409, "DELETE", "certificates/shop", "", "site 11"); len(e.Sites) != 2 {
+		t.Errorf("used by %v", e.Sites)
+	}
+	l.want(204, "DELETE", "sites/11", "")
 	if err := l.Restart(l.config("")); err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +171,67 @@ func TestCertificatesRevert(t *testing.T) {
 	l.leaf("shop.test", first)
 }
 
+// TestCertificatesRevertEncrypts: what is taken back out of a log that was written when
+// keys were plain is encrypted, and refused where there is no key for that.
+func TestCertificatesRevertEncrypts(t *testing.T) {
+	l := startLive(t, "plain_keys", "")
+	first, second := issue(t, 22, nil, "shop.test"), issue(t, 23, nil, "shop.test")
+	l.want(201, "PUT", "certificates/shop", certificateJSON(first))
+	l.want(200, "PUT", "certificates/shop", certificateJSON(second))
+	with := func(word string) string { return strings.Replace(l.config(""), "plain_keys", word, 1) }
+	if err := l.Load(with("")); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(422, "POST", "revisions/2/revert", "", "certificate_key")
+	_, word := keyFile(t)
+	if err := l.Load(with(word)); err != nil {
+		t.Fatal(err)
+	}
+	l.want(200, "POST", "revisions/2/revert", "")
+	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
+	l.leaf("shop.test", first)
+	table, err := sites.ReadBolt(l.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, there, err := table.Certificate("shop")
+	if err = errors.Join(err, table.Close()); err != nil || !there || strings.Contains(string(row.Document), "plain") {
+		t.Errorf("kept as %s, %v", row.Document, err)
+	}
+}
+
+// TestCertificatesDuringLoad: a certificate that is put while a configuration is loaded,
+// which could not decrypt the one before, serves in that one too, with the site that
+// waited for it.
+func TestCertificatesDuringLoad(t *testing.T) {
+	_, before := keyFile(t)
+	_, after := keyFile(t)
+	l := startLive(t, before, "")
+	c := issue(t, 41, nil, "a.test")
+	l.want(201, "PUT", "certificates/a", certificateJSON(c))
+	l.want(201, "PUT", "sites/10", l.sni("a.test", "a"))
+	config := strings.Replace(l.config(""), before, after, 1)
+	if err := l.Restart(config); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.Adapt(strings.Replace(config, "iis {", "iis {\nlog_sni", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := loadBlocked(t, l.Server, raw)
+	l.want(200, "PUT", "certificates/a", certificateJSON(c))
+	l.leaf("a.test", c)
+	if err := finish(); err != nil {
+		t.Fatal(err)
+	}
+	l.leaf("a.test", c)
+	for _, code := range []string{"certificate-held-back", "site-held-back"} {
+		if f := finding(t, l.Server, code); f != nil {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // TestCertificatesRefused: conditions, kinds of bodies and what is no certificate.
 func TestCertificatesRefused(t *testing.T) {
 	_, word := keyFile(t)
@@ -185,6 +253,7 @@ func TestCertificatesRefused(t *testing.T) {
 		`{}`:                                    "PEM",
 		"":                                      "",
 		certificateJSON(c) + certificateJSON(c): "more than one",
+		certificateJSON(c) + "}":                "more than one",
 	} {
 		l.refused(422, "PUT", "certificates/a", body, want)
 	}

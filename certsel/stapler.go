@@ -3,7 +3,9 @@ package certsel
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,17 +30,19 @@ type stapler struct {
 
 	mu      sync.Mutex
 	entries map[*stapled]struct{}
+	uses    map[[sha256.Size]byte]int // entries by their chain, which the cache has once
 }
 
 // stapled is a certificate in the stapler.
 type stapled struct {
 	cert   *tls.Certificate
+	chain  [sha256.Size]byte
 	hash   string // in the cache, once it is there
 	update func(*tls.Certificate)
 }
 
 func newStapler() (caddy.Destructor, error) {
-	s := &stapler{entries: make(map[*stapled]struct{}), stop: make(chan struct{})}
+	s := &stapler{entries: make(map[*stapled]struct{}), uses: make(map[[sha256.Size]byte]int), stop: make(chan struct{})}
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return s.magic, nil },
 		Logger:           certLog(),
@@ -68,21 +72,30 @@ func staple(cert *tls.Certificate, update func(*tls.Certificate)) (end func()) {
 		return nil
 	}
 	s := val.(*stapler)
-	entry := &stapled{cert: cert, update: update}
+	entry := &stapled{cert: cert, chain: sha256.Sum256(slices.Concat(cert.Certificate...)), update: update}
 	s.mu.Lock()
 	s.entries[entry] = struct{}{}
+	s.uses[entry.chain]++
 	s.mu.Unlock()
 	go s.add(entry)
 	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		delete(s.entries, entry)
-		hash := entry.hash
-		s.mu.Unlock()
-		if hash != "" {
-			s.cache.Remove([]string{hash})
+		if s.uses[entry.chain]--; s.uses[entry.chain] == 0 {
+			delete(s.uses, entry.chain)
 		}
+		s.forget(entry)
+		s.mu.Unlock()
 		_, _ = staplers.Delete(staplerKey)
 	})
+}
+
+// forget takes the certificate of an entry that has ended out of the cache, unless
+// another entry has the same one. The caller holds s.mu.
+func (s *stapler) forget(entry *stapled) {
+	if entry.hash != "" && s.uses[entry.chain] == 0 {
+		s.cache.Remove([]string{entry.hash})
+	}
 }
 
 // add puts a certificate into the cache, for which certmagic asks the
@@ -96,9 +109,11 @@ func (s *stapler) add(entry *stapled) {
 	s.mu.Lock()
 	_, wanted := s.entries[entry]
 	entry.hash = hash
+	if !wanted {
+		s.forget(entry)
+	}
 	s.mu.Unlock()
 	if !wanted {
-		s.cache.Remove([]string{hash})
 		return
 	}
 	s.refresh(entry)

@@ -81,25 +81,39 @@ func (s *Sealer) Document(name string, cert *tls.Certificate) (json.RawMessage, 
 
 // Certificate decodes a document.
 func (s *Sealer) Certificate(name string, raw json.RawMessage) (*tls.Certificate, error) {
-	var document certificateDocument
-	if err := json.Unmarshal(raw, &document); err != nil {
-		return nil, errors.New("its row is no certificate")
-	}
-	der, err := s.open(name, document.Key)
+	chain, der, err := s.opened(name, raw)
 	if err != nil {
 		return nil, err
 	}
-	return certfile.PEM([]byte(document.Chain), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "")
+	return certfile.PEM([]byte(chain), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "")
+}
+
+// Opens checks whether this sealer has the key of a document, without parsing what is
+// in it.
+func (s *Sealer) Opens(name string, raw json.RawMessage) error {
+	_, _, err := s.opened(name, raw)
+	return err
+}
+
+// opened returns the chain of a document and its private key in PKCS #8.
+func (s *Sealer) opened(name string, raw json.RawMessage) (chain string, der []byte, err error) {
+	var document certificateDocument
+	if json.Unmarshal(raw, &document) != nil {
+		return "", nil, errors.New("its row is no certificate")
+	}
+	der, err = s.open(name, document.Key)
+	return document.Chain, der, err
 }
 
 // Same reports whether a document says what another one does, and is kept as this
-// sealer keeps them. One chain has one private key, whatever encrypts it.
+// sealer keeps them. One chain has one private key, whatever encrypts it; a document
+// that is damaged is not the same.
 func (s *Sealer) Same(name string, old, next json.RawMessage) bool {
 	var was, is certificateDocument
 	if json.Unmarshal(old, &was) != nil || json.Unmarshal(next, &is) != nil || was.Chain != is.Chain || was.Key.With != is.Key.With {
 		return false
 	}
-	_, err := s.open(name, was.Key)
+	_, err := s.Certificate(name, old)
 	return err == nil
 }
 

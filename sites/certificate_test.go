@@ -110,6 +110,18 @@ func TestSealer(t *testing.T) {
 			t.Errorf("byte %d of the sealed key can be changed", i-at)
 		}
 	}
+	plain, err := sites.NewSealer(&sites.CommonSettings{PlainKeys: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := plain.Document("x", selfSigned(t, ec, ec.Public()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := []byte(strings.Replace(string(whole), `"plain":"`, `"plain":"AAAA`, 1))
+	if !plain.Same("x", whole, whole) || plain.Same("x", half, whole) || plain.Opens("x", whole) != nil || s.Opens("y", document) == nil {
+		t.Error("a plain key that is damaged is the same")
+	}
 	for _, text := range []string{"", "secret", strings.Repeat("a", 63), strings.Repeat("ab", 33)} {
 		if _, err := sites.NewSealerWith(text); err == nil {
 			t.Errorf("key %q", text)
