@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -234,20 +234,16 @@ func (q *writeRequest) refuseUsed() error {
 	if len(users) == 0 {
 		return nil
 	}
-	labels := make([]string, 0, maxErrors)
-	for _, id := range users[:min(len(users), maxErrors)] {
+	labels := make([]string, 0, len(users))
+	for _, id := range users {
 		name := ""
 		if entry := q.app.now().tables.SiteByID(id); entry != nil {
 			name = entry.Name
 		}
 		labels = append(labels, siteLabel(id, name))
 	}
-	more := ""
-	if len(users) > len(labels) {
-		more = fmt.Sprintf(" and %d more", len(users)-len(labels))
-	}
-	e := c.refuse(http.StatusConflict, codeCertificateInUse, "certificate %s is used by %s%s: give them another one first", c.name, strings.Join(labels, ", "), more)
-	e.Sites = users[:len(labels)]
+	e := c.refuse(http.StatusConflict, codeCertificateInUse, "certificate %s is used by %s: give them another one first", c.name, someOf(labels))
+	e.Sites = users[:min(len(users), maxErrors)]
 	return e
 }
 
@@ -289,17 +285,13 @@ func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certifica
 	return head, nil
 }
 
-// forgetFailed forgets why a certificate was not served that has been written.
+// forgetFailed forgets what was wrong with a certificate that has been written.
 func (s *liveSource) forgetFailed(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	failed := make(map[string]string, len(s.failed))
-	for other, reason := range s.failed {
-		if other != name {
-			failed[other] = reason
-		}
-	}
-	s.failed = failed
+	s.failed, s.stale = maps.Clone(s.failed), maps.Clone(s.stale)
+	delete(s.failed, name)
+	delete(s.stale, name)
 }
 
 // certificateAnswer tells what was written.

@@ -37,6 +37,7 @@ type liveSource struct {
 	tried uint32 // the last one that was tried again
 
 	failed map[string]string // certificates that are not served, and why; replaced as a whole
+	stale  map[string]bool   // those that serve and are not encrypted with the first key; likewise
 }
 
 // heldBack is a row that is not served.

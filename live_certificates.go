@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
@@ -78,7 +79,7 @@ func (s *liveSource) readCertificates() error {
 		}
 		return nil
 	}
-	failed := make(map[string]string)
+	failed, stale := make(map[string]string), make(map[string]bool)
 	var refused errorList
 	err := table.Certificates(func(row sites.CertificateRow) error {
 		serves := f.certificate(row.Name)
@@ -88,6 +89,9 @@ func (s *liveSource) readCertificates() error {
 			err = s.sealer.Opens(row.Name, row.Document)
 		} else {
 			cert, err = s.sealer.Certificate(row.Name, row.Document)
+		}
+		if err == nil && !s.sealer.Current(row.Document) {
+			stale[row.Name] = true
 		}
 		switch {
 		case err != nil && serves != nil:
@@ -100,7 +104,7 @@ func (s *liveSource) readCertificates() error {
 		return nil
 	})
 	s.mu.Lock()
-	s.failed = failed
+	s.failed, s.stale = failed, stale
 	s.mu.Unlock()
 	return errors.Join(err, refused.err())
 }
@@ -231,9 +235,11 @@ func (s *Site) names(certificate string) bool {
 const (
 	codeCertificateHeldBack = "certificate-held-back"
 	codeCertificateTwice    = "certificate-twice"
+	codeCertificateStale    = "certificate-key-outdated"
 )
 
-// keptFindings tells of certificates of sources that are not served.
+// keptFindings tells of certificates of sources that are not served, and of those whose
+// private keys are not kept as the source says.
 func (a *App) keptFindings() []binding.Finding {
 	var findings []binding.Finding
 	for _, source := range a.live {
@@ -241,8 +247,15 @@ func (a *App) keptFindings() []binding.Finding {
 			continue
 		}
 		source.mu.Lock()
-		failed := source.failed
+		failed, stale := source.failed, source.stale
 		source.mu.Unlock()
+		if len(stale) > 0 {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Warning, Code: codeCertificateStale,
+				Message: fmt.Sprintf("the private keys of %d certificates of %s are plain, or encrypted with an older key than the first of certificate_key: %s", len(stale), source.Name, someOf(sortedKeys(stale))),
+				Fix:     "put these certificates again, which encrypts them anew, before the older key is removed",
+			})
+		}
 		for _, name := range sortedKeys(failed) {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Error, Code: codeCertificateHeldBack,
@@ -261,4 +274,13 @@ func (a *App) keptFindings() []binding.Finding {
 		}
 	}
 	return findings
+}
+
+// someOf lists names, the first ones if there are many.
+func someOf(names []string) string {
+	list := strings.Join(names[:min(len(names), maxErrors)], ", ")
+	if more := len(names) - maxErrors; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
 }

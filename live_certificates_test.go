@@ -183,11 +183,18 @@ func TestCertificatesRevertEncrypts(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.refused(422, "POST", "revisions/2/revert", "", "certificate_key")
+	outdated := func() *adminapi.Finding { return finding(t, l.Server, "certificate-key-outdated", "shop") }
 	_, word := keyFile(t)
 	if err := l.Load(with(word)); err != nil {
 		t.Fatal(err)
 	}
+	if outdated() == nil {
+		t.Error("no finding about a key that is plain")
+	}
 	l.want(200, "POST", "revisions/2/revert", "")
+	if f := outdated(); f != nil {
+		t.Errorf("a finding about a key that is encrypted: %+v", f)
+	}
 	l.want(201, "PUT", "sites/10", l.sni("shop.test", "shop"))
 	l.leaf("shop.test", first)
 	table, err := sites.ReadBolt(l.file)
@@ -343,6 +350,9 @@ func TestCertificatesNeedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.leaf("a.test", c)
+	if finding(t, l.Server, "certificate-key-outdated", ": a") == nil {
+		t.Errorf("findings %+v", findings(t, l.Server))
+	}
 	l.want(200, "PUT", "certificates/a", certificateJSON(c))
 	if err := l.Restart(with(wrong)); err != nil {
 		t.Fatal(err)

@@ -95,6 +95,19 @@ func (s *Sealer) Opens(name string, raw json.RawMessage) error {
 	return err
 }
 
+// Current reports whether the private key of a document is kept as this sealer keeps
+// them: not encrypted with an older key, and not plain where there is a key.
+func (s *Sealer) Current(raw json.RawMessage) bool {
+	var document certificateDocument
+	if json.Unmarshal(raw, &document) != nil {
+		return false
+	}
+	if len(s.keys) > 0 {
+		return document.Key.With == s.keys[0].identity
+	}
+	return s.plain && document.Key.With == ""
+}
+
 // opened returns the chain of a document and its private key in PKCS #8.
 func (s *Sealer) opened(name string, raw json.RawMessage) (chain string, der []byte, err error) {
 	var document certificateDocument

@@ -118,6 +118,9 @@ func TestSealer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !s.Current(document) || s.Current(whole) || !plain.Current(whole) || plain.Current(document) || new(sites.Sealer).Current(whole) || other.Current(document) {
+		t.Error("what is kept as a sealer keeps it, and what is not")
+	}
 	half := []byte(strings.Replace(string(whole), `"plain":"`, `"plain":"AAAA`, 1))
 	if !plain.Same("x", whole, whole) || plain.Same("x", half, whole) || plain.Opens("x", whole) != nil || s.Opens("y", document) == nil {
 		t.Error("a plain key that is damaged is the same")
