@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -546,4 +547,112 @@ func TestSourceWithoutCertificates(t *testing.T) {
 	if err := l.Load(iisConfig(config("plain_keys"))); err == nil || !strings.Contains(err.Error(), "keeps no certificates") {
 		t.Errorf("a key for it: %v", err)
 	}
+}
+
+// TestCertificatesShowNoKey: no answer has a private key, also where it is plain in the
+// file: not that of a change, a repeated one, a trial, a refusal or a reader of events.
+func TestCertificatesShowNoKey(t *testing.T) {
+	ts.Logs.Reset()
+	l := startLive(t, "plain_keys\nrequire_if_match", "")
+	first, second := issue(t, 70, nil, "shop.test"), issue(t, 71, nil, "shop.test")
+	var all strings.Builder
+	do := func(status int, method, path, body string, headers ...string) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+l.AdminAddr()+"/iis/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		got, answer, err := l.Do(req)
+		if err != nil || got != status {
+			t.Fatalf("%s %s: %d %s, %v", method, path, got, answer, err)
+		}
+		all.WriteString(answer)
+	}
+	do(428, "PUT", "certificates/shop", certificateJSON(first))
+	do(200, "PUT", "certificates/shop?dry_run=1", certificateJSON(first), "If-None-Match", "*")
+	for _, status := range []int{201, 200} {
+		do(status, "PUT", "certificates/shop", certificateJSON(first), "If-None-Match", "*", "Idempotency-Key", "k")
+	}
+	do(422, "PUT", "certificates/shop", certificateJSON(second), "Idempotency-Key", "k")
+	do(422, "PUT", "certificates/shop", strings.Replace(certificateJSON(first), `"key"`, `"Kei"`, 1))
+	do(422, "PUT", "certificates/shop", string(first.key)+string(second.cert), "Content-Type", "application/x-pem-file")
+	do(200, "PUT", "certificates/shop", certificateJSON(second), "If-Match", "*")
+	do(200, "POST", "revisions/2/revert", "")
+	for _, path := range []string{"certificates", "certificates/shop", "revisions", "export", "sources", "check", "sites"} {
+		do(200, "GET", path, "")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.AdminAddr()+"/iis/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source adminapi.Page[adminapi.Source]
+	l.AdminJSON("/iis/sources", &source)
+	req.Header.Set("Last-Event-ID", source.Items[0].ID+":0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan() && !strings.HasPrefix(lines.Text(), "id: "+source.Items[0].ID+":3"); {
+		all.WriteString(lines.Text())
+	}
+	if !strings.Contains(all.String(), `"kind":"added"`) || !strings.Contains(all.String(), "BEGIN CERTIFICATE") {
+		t.Errorf("the answers are %s", all.String())
+	}
+	for _, c := range []*issued{first, second} {
+		secret := strings.Split(string(c.key), "\n")[1][:40] // PKCS #8 in base64, as the file has it
+		raw, err := os.ReadFile(l.file)
+		if err != nil || !strings.Contains(string(raw), secret) {
+			t.Errorf("the file does not have the key in the form that is looked for: %v", err)
+		}
+		if strings.Contains(all.String(), secret) || len(ts.Logs.Lines(secret)) > 0 || strings.Contains(all.String(), "PRIVATE KEY-----") {
+			t.Error("the private key is to be seen")
+		}
+	}
+}
+
+// TestCertificatesOfTwoSources: a certificate is its source's; of two of one name the
+// first serves, and the other one can go.
+func TestCertificatesOfTwoSources(t *testing.T) {
+	dir, port := t.TempDir(), ts.FreePort(t)
+	config := func(names ...string) string {
+		var text strings.Builder
+		for _, name := range names {
+			fmt.Fprintf(&text, "sites_from bolt %q {\nname %s\nplain_keys\nallow {\nports %d\n}\n}\n", filepath.Join(dir, name+".db"), name, port)
+		}
+		return iisConfig(text.String())
+	}
+	l := &live{t: t, Server: ts.Start(t, config("two")), secure: port}
+	first, second := issue(t, 95, nil, "a.test"), issue(t, 96, nil, "a.test")
+	l.want(201, "PUT", "certificates/a", certificateJSON(second))
+	if err := l.Restart(config("one")); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "certificates/a", certificateJSON(first))
+	if err := l.Restart(config("one", "two")); err != nil {
+		t.Fatal(err)
+	}
+	if finding(t, l.Server, "certificate-twice", `"a" of two`, "source=two") == nil {
+		t.Errorf("findings %+v", findings(t, l.Server))
+	}
+	e := l.refused(409, "PUT", "certificates/a?source=two", certificateJSON(first), "one of one, not of two")
+	if e.Code != "certificate-of-another-source" || e.Certificate != "a" {
+		t.Errorf("refused with %+v", e)
+	}
+	l.refused(422, "PUT", "sites/10?source=two", l.sni("a.test", "a"), `certificate "a" is not configured`)
+	l.want(201, "PUT", "sites/10?source=one", l.sni("a.test", "a"))
+	l.leaf("a.test", first)
+	l.want(204, "DELETE", "certificates/a?source=two", "")
+	l.leaf("a.test", first)
+	if f := finding(t, l.Server, "certificate-twice"); f != nil {
+		t.Errorf("finding %+v", f)
+	}
+	l.refused(409, "DELETE", "certificates/a?source=two", "", "one of one, not of two")
+	l.refused(409, "DELETE", "certificates/a", "", "site 10")
 }
