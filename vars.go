@@ -106,6 +106,9 @@ func (c *Content) checkUses() error {
 	passed := make(passedOn)
 	for passed.collect(tree) {
 	}
+	if names := passed[chosenName]; len(names) > 0 {
+		return fmt.Errorf("%s stands in the name of a variable that vars sets, and would choose which: write the name out", names[0])
+	}
 	return walkTexts("", tree, func(key, text string) error {
 		for _, name := range passed.varsIn(text) {
 			v := c.SiteVars[name]
@@ -125,10 +128,13 @@ func (c *Content) checkUses() error {
 // The fields of handlers that are the folder of files, or an address.
 var (
 	pathFields = map[string]bool{
-		"root": true, "resolve_root": true, "storage": true, "path_prefix": true,
+		"root": true, "file_root": true, "resolve_root": true, "storage": true, "path_prefix": true,
 		"SCRIPT_FILENAME": true, "DOCUMENT_ROOT": true, // of FastCGI
 	}
-	upstreamFields = map[string]bool{"dial": true, "address": true, "url": true, "service": true, "proxy": true}
+	upstreamFields = map[string]bool{
+		"dial": true, "address": true, "url": true, "service": true, "proxy": true,
+		"name": true, "port": true, // of upstreams that DNS tells
+	}
 )
 
 // walkTexts calls a function with each text of decoded JSON and the key it is under.
@@ -175,8 +181,11 @@ func varsIn(text string) []string {
 // by another name as well.
 type passedOn map[string][]string
 
-// collect adds what the handlers vars and map in decoded JSON set, and reports
-// whether that was anything new.
+// chosenName stands in passedOn for the variables that choose what is set.
+const chosenName = ""
+
+// collect adds what handlers and matchers in decoded JSON set, and reports whether
+// that was anything new.
 func (p passedOn) collect(node any) (grown bool) {
 	switch node := node.(type) {
 	case []any:
@@ -187,18 +196,60 @@ func (p passedOn) collect(node any) (grown bool) {
 		switch node["handler"] {
 		case "vars":
 			for _, key := range sortedKeys(node) {
+				grown = p.add(chosenName, key) || grown
 				grown = p.add("http.vars."+key, node[key]) || grown
 			}
 		case "map":
-			destinations, _ := node["destinations"].([]any)
-			for _, to := range destinations {
-				if to, ok := to.(string); ok {
-					grown = p.add(strings.Trim(to, "{}"), []any{node["mappings"], node["defaults"]}) || grown
+			grown = p.collectMap(node)
+		case "headers":
+			request, _ := node["request"].(map[string]any)
+			for _, operation := range sortedKeys(request) {
+				fields, _ := request[operation].(map[string]any)
+				for _, name := range sortedKeys(fields) {
+					grown = p.add("http.request.header."+name, fields[name]) || grown
 				}
 			}
 		}
-		for _, item := range node {
-			grown = p.collect(item) || grown
+		for _, key := range sortedKeys(node) {
+			grown = p.collectCaptures(key, node[key]) || grown
+			grown = p.collect(node[key]) || grown
+		}
+	}
+	return grown
+}
+
+// collectMap adds what the handler map sets. Its source is in that where outputs have
+// what a regular expression found there.
+func (p passedOn) collectMap(node map[string]any) (grown bool) {
+	values := []any{node["mappings"], node["defaults"]}
+	_ = walkTexts("", node["mappings"], func(key, text string) error {
+		if key == "outputs" && strings.Contains(text, "$") {
+			values = append(values, node["source"])
+		}
+		return nil
+	})
+	destinations, _ := node["destinations"].([]any)
+	for _, to := range destinations {
+		if to, ok := to.(string); ok {
+			grown = p.add(strings.Trim(to, "{}"), values) || grown
+		}
+	}
+	return grown
+}
+
+// collectCaptures adds what the matcher vars_regexp finds, also in an expression.
+func (p passedOn) collectCaptures(key string, value any) (grown bool) {
+	switch value := value.(type) {
+	case map[string]any:
+		if key != "vars_regexp" {
+			return false
+		}
+		for _, of := range sortedKeys(value) {
+			grown = p.add("http.regexp", []any{of, "{http.vars." + of + "}"}) || grown
+		}
+	case string:
+		if strings.Contains(value, "vars_regexp(") {
+			return p.add("http.regexp", value)
 		}
 	}
 	return grown
@@ -219,10 +270,13 @@ func (p passedOn) add(placeholder string, value any) (grown bool) {
 
 // varsIn lists the variables of sites that are in a text, by whatever name.
 func (p passedOn) varsIn(text string) []string {
-	names := varsIn(text)
+	names, lower := varsIn(text), strings.ToLower(text) // names of headers are written in many ways
 	for _, placeholder := range sortedKeys(p) {
-		if strings.Contains(text, "{"+placeholder+"}") || strings.Contains(text, "{"+placeholder+":") {
-			names = append(names, p[placeholder]...)
+		begin := "{" + strings.ToLower(placeholder)
+		for _, end := range []string{"}", ":", "."} {
+			if placeholder != chosenName && strings.Contains(lower, begin+end) {
+				names = append(names, p[placeholder]...)
+			}
 		}
 	}
 	return names

@@ -41,6 +41,16 @@ func TestSiteVars(t *testing.T) {
 			}
 			reverse_proxy {iis.vars.upstream}
 		}
+		template mapped {
+			site_vars {
+				kind a
+			}
+			map {iis.vars.kind} {to} {
+				a 127.0.0.1:%[2]d
+				~^b 127.0.0.2:%[2]d
+			}
+			reverse_proxy {to}
+		}
 		site 3 Upstream {
 			server_bindings 127.0.0.1:%[2]d:
 			site_vars {
@@ -121,6 +131,16 @@ func TestSiteVars(t *testing.T) {
 		"by way of vars":          {"site_vars {\nplace\n}\nvars there {iis.vars.place}\nvars here {vars.there}\nroot * {vars.here}\nfile_server", "place stands in a root"},
 		"by way of map":           {"site_vars {\nplace\n}\nmap {path} {to} {\n/a {iis.vars.place}\ndefault 10.0.0.1:80\n}\nreverse_proxy {to}", "place stands in an upstream"},
 		"a script's name":         {"site_vars {\nplace\n}\nreverse_proxy localhost:9000 {\ntransport fastcgi {\nenv SCRIPT_FILENAME {iis.vars.place}\n}\n}", "place stands in a root"},
+		"by way of a header":      {"site_vars {\nplace\n}\nrequest_header X-Place {iis.vars.place}\nroot * {header.x-place}\nfile_server", "place stands in a root"},
+		"by what map captures":    {"site_vars {\nplace\n}\nmap {iis.vars.place} {to} {\n~(.*) $1\n}\nreverse_proxy {to}", "place stands in an upstream"},
+		"by what a matcher found": {"site_vars {\nplace\n}\n@found vars_regexp found {iis.vars.place} (.*)\nroot @found {re.found.1}\nfile_server", "place stands in a root"},
+		"by what vars were found": {"site_vars {\nplace\n}\nvars there {iis.vars.place}\n@found vars_regexp found there (.*)\nroot @found {re.found.1}\nfile_server", "place stands in a root"},
+		"by an expression":        {"site_vars {\nplace\n}\n@found expression `vars_regexp('found', '{iis.vars.place}', '(.*)')`\nroot @found {re.found.1}\nfile_server", "place stands in a root"},
+		"by the name of vars":     {"site_vars {\nkey\nplace\n}\nvars {iis.vars.key} {iis.vars.place}\nfile_server", "key stands in the name"},
+		"a root of templates":     {"site_vars {\nplace\n}\ntemplates {\nroot {iis.vars.place}\n}\nrespond x", "place stands in a root"},
+		"a name for DNS":          {"site_vars {\nplace\n}\nreverse_proxy {\ndynamic a {iis.vars.place} 80\n}", "place stands in an upstream"},
+		"a name of services":      {"site_vars {\nplace\n}\nreverse_proxy {\ndynamic srv {iis.vars.place}\n}", "place stands in an upstream"},
+		"a port for DNS":          {"site_vars {\nplace\n}\nreverse_proxy {\ndynamic a localhost {iis.vars.place}\n}", "place stands in an upstream"},
 		"php in an unbounded one": {"site_vars {\nroot\n}\nroot * {iis.vars.root}\nphp_fastcgi localhost:9000", "below"},
 	} {
 		refusedLoad(t, l.Server, name, l.config("template bad {\n"+c[0]+"\n}"), c[1])
