@@ -2,13 +2,13 @@ package caddyiis
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // sharedMetrics shows the metrics of modules in derived contexts at Caddy's metrics
@@ -74,20 +74,93 @@ func (s *sharedMetrics) Collect(ch chan<- prometheus.Metric) {
 	for desc := range descs {
 		known[desc.String()] = struct{}{}
 	}
+	shown := make(map[string]*summedMetric)
 	for _, registry := range derived {
-		shown := make(map[string]struct{})
 		metrics := make(chan prometheus.Metric)
 		go func() {
 			registry.Collect(metrics)
 			close(metrics)
 		}()
 		for metric := range metrics {
-			desc := metric.Desc().String()
-			if _, ok := known[desc]; !ok {
-				shown[desc] = struct{}{}
-				ch <- metric
+			name := metric.Desc().String()
+			if _, ok := known[name]; ok {
+				continue
+			}
+			var values dto.Metric
+			if metric.Write(&values) != nil {
+				ch <- metric // whoever collects tells what is wrong with it
+				continue
+			}
+			for _, label := range values.GetLabel() {
+				name += "\xff" + label.GetValue()
+			}
+			if sum := shown[name]; sum == nil {
+				shown[name] = &summedMetric{metric}
+			} else {
+				sum.add(metric)
 			}
 		}
-		maps.Copy(known, shown)
+	}
+	for _, sum := range shown {
+		ch <- sum
 	}
 }
+
+// summedMetric is what the modules of several contexts count under one name, as if they
+// had registered in one registry and shared it.
+type summedMetric []prometheus.Metric
+
+// add adds what is counted elsewhere. One collector may be in several registries: then
+// it is the same metric, or a value that was made to be collected.
+func (s *summedMetric) add(metric prometheus.Metric) {
+	if _, counts := metric.(prometheus.Collector); counts && !slices.Contains(*s, metric) {
+		*s = append(*s, metric)
+	}
+}
+
+// Desc implements prometheus.Metric.
+func (s *summedMetric) Desc() *prometheus.Desc { return (*s)[0].Desc() }
+
+// Write implements prometheus.Metric.
+func (s *summedMetric) Write(out *dto.Metric) error {
+	if err := (*s)[0].Write(out); err != nil {
+		return err
+	}
+	for _, metric := range (*s)[1:] {
+		var more dto.Metric
+		if err := metric.Write(&more); err != nil {
+			return err
+		}
+		switch {
+		case out.Counter != nil:
+			out.Counter.Value = new(out.GetCounter().GetValue() + more.GetCounter().GetValue())
+		case out.Gauge != nil:
+			out.Gauge.Value = new(out.GetGauge().GetValue() + more.GetGauge().GetValue())
+		case out.Untyped != nil:
+			out.Untyped.Value = new(out.GetUntyped().GetValue() + more.GetUntyped().GetValue())
+		case out.Histogram != nil:
+			addHistogram(out.GetHistogram(), more.GetHistogram())
+		case out.Summary != nil:
+			out.Summary.SampleCount = new(out.GetSummary().GetSampleCount() + more.GetSummary().GetSampleCount())
+			out.Summary.SampleSum = new(out.GetSummary().GetSampleSum() + more.GetSummary().GetSampleSum())
+			out.Summary.Quantile = nil // there is no telling
+		}
+	}
+	return nil
+}
+
+func addHistogram(sum, more *dto.Histogram) {
+	sum.SampleCount = new(sum.GetSampleCount() + more.GetSampleCount())
+	sum.SampleSum = new(sum.GetSampleSum() + more.GetSampleSum())
+	for i, bucket := range sum.GetBucket() {
+		if i < len(more.GetBucket()) {
+			bucket.CumulativeCount = new(bucket.GetCumulativeCount() + more.GetBucket()[i].GetCumulativeCount())
+		}
+	}
+}
+
+// Interface guards
+var (
+	_ prometheus.Collector = (*sharedMetrics)(nil)
+	_ prometheus.Metric    = (*summedMetric)(nil)
+)
