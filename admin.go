@@ -136,16 +136,11 @@ func activeApp() (*App, error) {
 
 // activeSnapshot returns what the active configuration serves.
 func activeSnapshot() (*snapshot, error) {
-	for range 10 {
-		app, err := activeApp()
-		if err != nil {
-			return nil, err
-		}
-		if now := app.now(); !now.forgotten { // else another has become active meanwhile
-			return now, nil
-		}
+	app, err := activeApp()
+	if err != nil {
+		return nil, err
 	}
-	return nil, apiError(http.StatusServiceUnavailable, "the configuration is being replaced: ask again")
+	return app.serving(), nil
 }
 
 // resource is what the API has at a path.

@@ -154,20 +154,20 @@ type certificatePlan struct {
 
 // planCertificate judges the change.
 func (q *writeRequest) planCertificate() (*certificatePlan, error) {
-	c, source := q.certificate, q.source
+	c, a, source := q.certificate, q.app, q.source
 	table := source.follower.certificateTable()
 	if table == nil {
 		return nil, c.refuse(http.StatusUnprocessableEntity, codeInvalid, "%s: %v", source.Name, errNoCertificates)
 	}
+	if a.certificates[c.name] != nil {
+		return nil, c.refuse(http.StatusConflict, codeConfiguredCertificate, "certificate %s is one of the configuration: change it there", c.name)
+	}
+	if other := a.sourceOfCertificate(c.name); other != nil && other != source {
+		return nil, c.refuse(http.StatusConflict, codeOtherSourceCertificate, "certificate %s is one of %s, not of %s", c.name, other.Name, source.Name)
+	}
 	row, there, err := table.Certificate(c.name)
 	if err != nil {
 		return nil, c.refuse(http.StatusServiceUnavailable, codeUnavailable, "%v", err)
-	}
-	deletes := c.cert == nil && c.document == nil
-	if !deletes || !there { // what is hidden behind another one can go
-		if err := q.refuseOthers(); err != nil {
-			return nil, err
-		}
 	}
 	plan := &certificatePlan{name: c.name, cert: c.cert, document: c.document}
 	if err := plan.complete(source); err != nil {
@@ -188,19 +188,6 @@ func (q *writeRequest) planCertificate() (*certificatePlan, error) {
 		return plan, q.refuseUsed()
 	}
 	return plan, nil
-}
-
-// refuseOthers refuses to write a certificate whose name is that of one that is not the
-// source's.
-func (q *writeRequest) refuseOthers() error {
-	c := q.certificate
-	if q.app.certificates[c.name] != nil {
-		return c.refuse(http.StatusConflict, codeConfiguredCertificate, "certificate %s is one of the configuration: change it there", c.name)
-	}
-	if other := q.app.sourceOfCertificate(c.name); other != nil && other != q.source {
-		return c.refuse(http.StatusConflict, codeOtherSourceCertificate, "certificate %s is one of %s, not of %s", c.name, other.Name, q.source.Name)
-	}
-	return nil
 }
 
 // complete makes the document of a certificate. One out of the log is made anew: it may

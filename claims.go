@@ -12,7 +12,7 @@ import (
 // ClaimsConnection reports whether a binding or an endpoint has a certificate
 // for a TLS connection to this local address with this server name.
 func (a *App) ClaimsConnection(local netip.AddrPort, serverName string) bool {
-	return a.now().tables.Certificate(local, serverName).Record != nil
+	return a.serving().tables.Certificate(local, serverName).Record != nil
 }
 
 // SiteOf returns the site that the bindings route a request to. The request
@@ -34,7 +34,7 @@ func (a *App) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
 	if r.TLS != nil {
 		protocol = binding.HTTPS
 	}
-	match := a.now().tables.Site(local, protocol, host)
+	match := a.serving().tables.Site(local, protocol, host)
 	if match.Site == nil {
 		return 0, "", false
 	}

@@ -268,7 +268,7 @@ func (a *App) keptFindings() []binding.Finding {
 				findings = append(findings, binding.Finding{
 					Severity: binding.Error, Code: codeCertificateTwice,
 					Message: fmt.Sprintf("certificate %q of %s is not served: the configuration, or a source before it, has one of this name", name, source.Name),
-					Fix:     "give one of them another name, or DELETE /iis/certificates/" + name + "?source=" + source.Name,
+					Fix:     "give one of them another name",
 				})
 			}
 		}

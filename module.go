@@ -358,7 +358,7 @@ func (a *App) commit() {
 	release := a.takeSourcesOver()
 	fronts.Commit(a.now().state)
 	release()
-	go upgradedConns.settle()
+	upgradedConns.settle()
 	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {
@@ -399,7 +399,7 @@ func (a *App) unload() {
 	}
 	if a.prepared {
 		fronts.Remove(a.now().state)
-		go upgradedConns.settle()
+		upgradedConns.settle()
 	}
 	if a.takeBack != nil {
 		a.takeBack()

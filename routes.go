@@ -78,16 +78,21 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if req.site.content.routes == nil {
 		return next.ServeHTTP(w, r)
 	}
-	r, err := req.withInclude(r)
+	return req.serve(req.site.content.routes, w, r)
+}
+
+// serve has handlers of the site answer a request.
+func (sr *siteRequest) serve(routes caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
+	r, err := sr.withInclude(r)
 	if err != nil {
 		return err
 	}
-	if mayUpgrade(r) && !req.admitted {
-		up := newUpgraded(req, r)
+	if sr.mayBeTakenOver(r) {
+		up := newUpgraded(sr, r)
 		defer up.returned()
 		w, r = up.wrap(w, r)
 	}
-	return req.site.content.routes.ServeHTTP(w, r)
+	return routes.ServeHTTP(w, r)
 }
 
 // demanded is what the site demands. Which proxies are trusted is known here
@@ -124,11 +129,7 @@ func (siteErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok || req.site.content.errors == nil {
 		return next.ServeHTTP(w, r)
 	}
-	r, err := req.withInclude(r)
-	if err != nil {
-		return err
-	}
-	return req.site.content.errors.ServeHTTP(w, r)
+	return req.serve(req.site.content.errors, w, r)
 }
 
 // endOfRoutes ends a site's routes as Caddy ends a server's: a request that

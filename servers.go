@@ -399,7 +399,7 @@ func (h *httpServers) retire(requests <-chan struct{}, limit, keep time.Duration
 	select {
 	case <-requests:
 		h.cleanup(keep)
-		drained()
+		go drained() // which may have to wait for a change that is being made
 		return
 	default:
 	}

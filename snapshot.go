@@ -44,9 +44,26 @@ func (sn *snapshot) place(id uint32) string {
 // now returns what the app serves at this moment.
 func (a *App) now() *snapshot { return a.snapshot.Load() }
 
+// serving returns what the app serves or, once its configuration has been replaced and
+// forgotten, what is served in its place.
+func (a *App) serving() *snapshot {
+	for {
+		now := a.now()
+		next, ok := fronts.Handler().(*App)
+		if !now.forgotten || !ok || next == a {
+			return now
+		}
+		a = next
+	}
+}
+
 // forget lets go of all that requests needed: Caddy's configuration, and the app with
-// it, is held by handlers that have taken a connection over.
+// it, is held by handlers that have taken a connection over. Where nothing is served
+// in its place they have none.
 func (a *App) forget() {
+	if fronts.Handler() == nil {
+		return
+	}
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()

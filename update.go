@@ -74,7 +74,7 @@ func (f *sitesFile) publish(a *App, before, next *snapshot) bool {
 	next.where = nil
 	a.snapshot.Store(next)
 	a.bindingsChanged()
-	go upgradedConns.settle()
+	upgradedConns.settle()
 	if next.state != before.state {
 		fronts.Replace(before.state, next.state)
 		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)

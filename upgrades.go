@@ -21,8 +21,10 @@ import (
 var upgradedConns = upgradedSet{open: make(map[*upgraded]struct{})}
 
 type upgradedSet struct {
-	mu   sync.Mutex
-	open map[*upgraded]struct{}
+	mu       sync.Mutex
+	open     map[*upgraded]struct{}
+	settling bool
+	again    bool // something has changed meanwhile
 }
 
 // list returns the connections that are open.
@@ -36,14 +38,35 @@ func (s *upgradedSet) list() []*upgraded {
 	return list
 }
 
-// settle ends the connections whose site has gone, or now demands what they do not
-// have. It is called after each change of what serves.
+// settle has the connections ended whose site has gone, or now demands what they do not
+// have. It is called after each change of what serves, and waits for nothing: many
+// changes in a row are looked at together, since each look is at all connections.
 func (s *upgradedSet) settle() {
-	for _, u := range s.list() {
-		if !u.admitted() {
-			u.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.again = true
+	if !s.settling {
+		s.settling = true
+		go s.settleNow()
+	}
+}
+
+func (s *upgradedSet) settleNow() {
+	for s.changed() {
+		for _, u := range s.list() {
+			if !u.admitted() {
+				u.end()
+			}
 		}
 	}
+}
+
+// changed reports whether there is anything to look at again.
+func (s *upgradedSet) changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settling, s.again = s.again, false
+	return s.settling
 }
 
 // endAll ends all connections and returns when clients have been told, since the
@@ -56,8 +79,8 @@ func (s *upgradedSet) endAll() {
 	all.Wait()
 }
 
-// upgraded is a request that asks for another protocol on its connection, and the
-// connection if a handler has taken it over for that.
+// upgraded is a request whose connection a handler may take over, and the connection if
+// one has.
 type upgraded struct {
 	site      uint32
 	group     *handlerGroup
@@ -69,15 +92,23 @@ type upgraded struct {
 
 	cancel context.CancelFunc // of the request's context, which ends what is behind the handler
 
+	once     sync.Once // of close
 	mu       sync.Mutex
 	conn     net.Conn // over HTTP/1.1
 	taken    bool
 	finished bool
 }
 
-// mayUpgrade reports whether a request asks for another protocol on its connection.
-func mayUpgrade(r *http.Request) bool {
-	return r.ProtoMajor == 1 && (len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect) || front.ExtendedConnect(r)
+// mayBeTakenOver reports whether a handler may take the connection of a request over:
+// one that is known does if the request asks for another protocol.
+func (sr *siteRequest) mayBeTakenOver(r *http.Request) bool {
+	switch {
+	case sr.admitted:
+		return false
+	case r.ProtoMajor == 1:
+		return len(r.Header["Upgrade"]) > 0 || sr.site.content.makesRequests
+	}
+	return front.ExtendedConnect(r)
 }
 
 func newUpgraded(sr *siteRequest, r *http.Request) *upgraded {
@@ -191,7 +222,10 @@ const maxGoodbye = time.Second
 // the client.
 func (u *upgraded) end() { go u.close() }
 
-func (u *upgraded) close() {
+// close does so once, whoever finds that it must end, and returns when that is done.
+func (u *upgraded) close() { u.once.Do(u.closeNow) }
+
+func (u *upgraded) closeNow() {
 	u.mu.Lock()
 	conn, again := u.conn, u.finished
 	u.mu.Unlock()
@@ -239,7 +273,7 @@ func (u *upgraded) admitted() bool {
 	if !ok {
 		return false
 	}
-	sn := app.now()
+	sn := app.serving()
 	match, ordinary, valid := sn.requestOwner(u.made.local, u.protocol, u.host)
 	if ordinary != nil || !valid || match.Site == nil || match.Site.ID != u.site {
 		return false
