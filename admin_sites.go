@@ -545,6 +545,7 @@ func (sn *snapshot) sourcesView(query) (any, error) {
 			Sites: rows, ID: head.Source, Revision: head.Revision, Mark: head.Mark,
 		}
 		shown.Certificates = len(f.certificateNames())
+		shown.TakesCertificates = f.certificateTable() != nil && source.sealer.Seals()
 		source.mu.Lock()
 		shown.HeldBack = len(source.held)
 		source.mu.Unlock()

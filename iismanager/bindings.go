@@ -238,7 +238,8 @@ func (v *visit) refused(id uint32, form bindingForm, why error) error {
 // statusFor is statusOf for what a form was refused for: without an answer of the API,
 // the form itself is wrong.
 func statusFor(err error) int {
-	if _, said := errors.AsType[*adminapi.Error](err); said || adminapi.IsUnanswered(err) {
+	_, own := errors.AsType[*pageError](err)
+	if _, said := errors.AsType[*adminapi.Error](err); own || said || adminapi.IsUnanswered(err) {
 		return statusOf(err)
 	}
 	return http.StatusUnprocessableEntity

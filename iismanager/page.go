@@ -33,8 +33,11 @@ type page struct {
 	replaced func() func() bool
 }
 
-// maxForm bounds what a form sends.
-const maxForm = 64 << 10
+// maxForm bounds what a form sends, and maxUpload one with a certificate.
+const (
+	maxForm   = 64 << 10
+	maxUpload = 1 << 20
+)
 
 func newPage(client *adminapi.Client, logger *zap.Logger, readOnly bool) *page {
 	p := &page{client: client, logger: logger, readOnly: readOnly, routes: http.NewServeMux(), cross: http.NewCrossOriginProtection()}
@@ -47,6 +50,7 @@ func newPage(client *adminapi.Client, logger *zap.Logger, readOnly bool) *page {
 		"POST /sites/{id}/start":          func(v *visit) error { return v.setStarted(true) },
 		"POST /sites/{id}/stop":           func(v *visit) error { return v.setStarted(false) },
 		"GET /certificates":               (*visit).certificates,
+		"POST /certificates":              (*visit).putCertificate,
 		"GET /endpoints":                  (*visit).endpoints,
 		"GET /explain":                    (*visit).explain,
 		"GET /check":                      (*visit).check,
@@ -89,7 +93,11 @@ func (p *page) serve(w http.ResponseWriter, r *http.Request, who visitor) {
 		v.fail(&pageError{http.StatusForbidden, "This page is read-only here: nothing was changed."})
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	limit := int64(maxForm)
+	if r.URL.Path == "/certificates" {
+		limit = maxUpload
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	ctx := adminapi.WithActor(r.Context(), "manager/"+who.Name)
 	p.routes.ServeHTTP(w, r.WithContext(context.WithValue(ctx, visitKey{}, v)))
 }
@@ -179,6 +187,7 @@ var done = map[string]string{
 	"added":    "The binding is added, and serves.",
 	"removed":  "The binding is removed.",
 	"reverted": "The revision is taken back: its sites are as they were before it.",
+	"kept":     "The certificate is kept, and serves.",
 	"taken":    "The configuration has been replaced. What is shown is what serves now.",
 }
 

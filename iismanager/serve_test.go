@@ -45,11 +45,17 @@ func startManager(t testing.TB, more string) *manager {
 	m.secured, m.open, m.fixed = fmt.Sprintf("http://127.0.0.1:%d/", secured), fmt.Sprintf("http://127.0.0.1:%d/", open), fmt.Sprintf("http://127.0.0.1:%d/", fixed)
 	m.secure = tls
 	m.in = fmt.Sprintf("http://127.0.0.1:%d/manager/", inside)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	config := fmt.Sprintf(`{
 	auto_https off
 	iis {
 		certificate wild %[1]q %[2]q
-		sites_from bolt %[3]q
+		sites_from bolt %[3]q {
+			certificate_key {file.%[12]s}
+		}
 		defaults {
 			respond "{iis.site.id} {iis.site.name}"
 		}
@@ -85,7 +91,7 @@ http://:%[8]d {
 		read_only
 		insecure
 	}
-}`, cert, key, filepath.Join(t.TempDir(), "sites.db"), tls, m.plain, secured, open, fixed, hash, more, inside)
+}`, cert, key, filepath.Join(t.TempDir(), "sites.db"), tls, m.plain, secured, open, fixed, hash, more, inside, keyFile)
 	m.config = config
 	m.Server = ts.Start(t, config)
 	// A site of the iis app is not told where the endpoint is.

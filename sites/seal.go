@@ -51,6 +51,9 @@ func NewSealer(settings *CommonSettings) (*Sealer, error) {
 	return s, nil
 }
 
+// Seals reports whether it can keep private keys.
+func (s *Sealer) Seals() bool { return s.plain || len(s.keys) > 0 }
+
 // NewSealerWith uses the content of a key file.
 func NewSealerWith(text string) (*Sealer, error) {
 	key, err := newSealerKey(text)

@@ -20,16 +20,11 @@ func certificatePath(source, name string) string {
 // PutCertificate gives a certificate to a source: a new one, or in place of one that is
 // there.
 func (c *Client) PutCertificate(ctx context.Context, source, name string, given NewCertificate, replace bool) (Written, error) {
-	var written Written
-	body, err := json.Marshal(given)
-	if err != nil {
-		return written, err
-	}
-	match, none := "", "*"
+	match := ""
 	if replace {
-		match, none = "*", ""
+		match = "*"
 	}
-	err = c.write(ctx, http.MethodPut, certificatePath(source, name), body, &written, "If-Match", match, "If-None-Match", none, "Idempotency-Key", rand.Text())
+	written, err := c.putCertificate(ctx, source, name, given, match)
 	switch {
 	case !hasStatus(err, http.StatusPreconditionFailed):
 		return written, err
@@ -37,6 +32,37 @@ func (c *Client) PutCertificate(ctx context.Context, source, name string, given 
 		return written, fmt.Errorf("there is no certificate %s: add it", name)
 	}
 	return written, fmt.Errorf("there is a certificate %s already: replace it, or choose another name", name)
+}
+
+// ReplaceCertificate puts a certificate in place of one that somebody has seen with this
+// entity tag: if it is another one now, the error is ErrChanged and nothing is changed.
+func (c *Client) ReplaceCertificate(ctx context.Context, name, etag string, given NewCertificate) error {
+	_, err := c.putCertificate(ctx, "", name, given, etag)
+	if hasStatus(err, http.StatusPreconditionFailed) {
+		return ErrChanged
+	}
+	return err
+}
+
+// putCertificate puts a certificate if one that matches is there; if none is, with an
+// empty match.
+func (c *Client) putCertificate(ctx context.Context, source, name string, given NewCertificate, match string) (written Written, err error) {
+	body, err := json.Marshal(given)
+	if err != nil {
+		return written, err
+	}
+	none := ""
+	if match == "" {
+		none = "*"
+	}
+	err = c.write(ctx, http.MethodPut, certificatePath(source, name), body, &written, "If-Match", match, "If-None-Match", none, "Idempotency-Key", rand.Text())
+	return written, err
+}
+
+// Certificate returns one certificate.
+func (c *Client) Certificate(ctx context.Context, name string) (Certificate, error) {
+	var found Certificate
+	return found, c.GetJSON(ctx, certificatePath("", name), nil, &found)
 }
 
 // DeleteCertificate removes a certificate from its source.

@@ -73,10 +73,13 @@ type Source struct {
 	Writable     bool   `json:"writable"`
 	Sites        int    `json:"sites"`
 	Certificates int    `json:"certificates"` // that it keeps and that are served
-	HeldBack     int    `json:"held_back"`    // rows that are not served
-	ID           string `json:"id,omitempty"`
-	Revision     uint64 `json:"revision"`
-	Mark         string `json:"mark,omitempty"`
+	// TakesCertificates tells that it keeps certificates, and has what it needs for them.
+	TakesCertificates bool `json:"takes_certificates,omitempty"`
+
+	HeldBack int    `json:"held_back"` // rows that are not served
+	ID       string `json:"id,omitempty"`
+	Revision uint64 `json:"revision"`
+	Mark     string `json:"mark,omitempty"`
 
 	// The rest is of sources that others write as well.
 	From             string   `json:"from,omitempty"`                 // engine or snapshot: where the state is from; empty: there is none

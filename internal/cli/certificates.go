@@ -50,25 +50,42 @@ func PutCertificate(ctx context.Context, e *Env, c NewCertificate) error {
 	return nil
 }
 
-// read reads the files. Certificates and keys that are not PEM are a PFX file.
+// read reads the files.
 func (c *NewCertificate) read() (given adminapi.NewCertificate, err error) {
-	if given.Password, err = readPassword(c.PasswordFile); err != nil {
+	password, err := readPassword(c.PasswordFile)
+	if err != nil {
 		return given, err
 	}
-	var texts []string
+	var files []CertificateFile
 	for _, name := range c.Files {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			return given, err
 		}
-		if !bytes.Contains(data, []byte("-----BEGIN ")) {
-			if len(c.Files) > 1 {
-				return given, fmt.Errorf("%s is not PEM: a PFX file stands alone", name)
+		files = append(files, CertificateFile{name, data})
+	}
+	return CertificateOf(files, password)
+}
+
+// CertificateFile is a file with a certificate, its chain or its key.
+type CertificateFile struct {
+	Name    string
+	Content []byte
+}
+
+// CertificateOf puts the files of a certificate together. What is not PEM is a PFX file.
+func CertificateOf(files []CertificateFile, password string) (adminapi.NewCertificate, error) {
+	given := adminapi.NewCertificate{Password: password}
+	var texts []string
+	for _, file := range files {
+		if !bytes.Contains(file.Content, []byte("-----BEGIN ")) {
+			if len(files) > 1 {
+				return given, fmt.Errorf("%s is not PEM: a PFX file stands alone", file.Name)
 			}
-			given.PFX = data
+			given.PFX = file.Content
 			return given, nil
 		}
-		texts = append(texts, string(data))
+		texts = append(texts, string(file.Content))
 	}
 	given.Certificate = strings.Join(texts, "\n")
 	return given, nil
