@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -142,9 +143,7 @@ func TestUpload(t *testing.T) {
 
 func withPassword(fields map[string]string) map[string]string {
 	all := map[string]string{"password": "open sesame"}
-	for name, value := range fields {
-		all[name] = value
-	}
+	maps.Copy(all, fields)
 	return all
 }
 

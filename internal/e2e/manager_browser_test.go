@@ -53,7 +53,9 @@ func startShop(t *testing.T, more string) *shop {
 		endpoint *:%[5]d {
 			certificate wildcard
 		}
-		sites_from bolt %[6]q
+		sites_from bolt %[6]q {
+			plain_keys
+		}
 		template page {
 			site_vars {
 				greeting hello
