@@ -23,12 +23,14 @@ create function iis.write() returns bigint language plpgsql as $$ begin  -- firs
   lock table iis.writer in exclusive mode;
   return (select rev from iis.head); end $$;
 create function iis.next_rev() returns bigint language plpgsql as $$      -- one revision for each transaction, made when needed
-declare x text := pg_current_xact_id()::text || ':'; s text := current_setting('iis.rev', true); r bigint; begin
-  if starts_with(s, x) then return substr(s, length(x) + 1)::bigint; end if;
+declare x text := pg_current_xact_id()::text; s text := current_setting('iis.rev', true); r bigint; begin
+  if s = x then                                                                    -- anybody may set that: the number is in the head
+    select rev into r from iis.head where xid = pg_current_xact_id();
+    if found then return r; end if; end if;
   update iis.head set rev = rev + 1, xid = pg_current_xact_id() returning rev into r;
   insert into iis.revision (rev, mark, by) values (r, coalesce(nullif(current_setting('iis.mark', true), '')::uuid, gen_random_uuid()),
     coalesce(nullif(current_setting('iis.by', true), ''), 'sql') || ' as ' || session_user);
-  perform set_config('iis.rev', x || r, true), pg_notify('iis', r::text);
+  perform set_config('iis.rev', x, true), pg_notify('iis', r::text);
   return r; end $$;
 create function iis.lock() returns trigger language plpgsql as $$ begin
   lock table iis.writer in exclusive mode; return null; end $$;

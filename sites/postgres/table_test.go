@@ -274,6 +274,39 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// TestForgedRevision: settings that every role can make neither take a change out of the
+// order of revisions nor accept it.
+func TestForgedRevision(t *testing.T) {
+	server, connection := database(t)
+	server.Exec(connection, `create role panel login in role iis_panel; insert into iis.site (id, doc) values (1, '{"name": "a"}')`)
+	tab := openTable(t, connection)
+	for i, forged := range []string{"", ":0", ":1"} {
+		before := tab.head.Revision
+		server.Exec(server.Connection("panel", "sites"), fmt.Sprintf(`begin; insert into iis.site (id, doc) values (%[2]d, '{}');
+			select set_config('iis.rev', pg_current_xact_id()::text || '%[1]s', true);
+			update iis.site set doc = '{"name": "%[2]d"}' where id = 1; commit`, forged, i+2))
+		d := catchUp(t, tab)
+		if d.To.Revision <= before || len(d.Rows) != 2 {
+			t.Fatalf("%q: %+v", forged, d)
+		}
+		for _, row := range d.Rows {
+			if row.Revision <= before || row.Revision > d.To.Revision || !row.Open {
+				t.Errorf("%q: %+v", forged, row)
+			}
+		}
+		logged := 0
+		list, err := tab.Log(0, int(d.To.Revision-before))
+		for i, revision := range list {
+			if logged += len(revision.Changes); revision.Revision != d.To.Revision-uint64(i) {
+				t.Errorf("%q: %+v", forged, revision)
+			}
+		}
+		if err != nil || logged != 2 {
+			t.Errorf("%q: %+v, %v", forged, list, err)
+		}
+	}
+}
+
 // TestFollow: notifications come at once, polling finds what is not notified, and after
 // a death of the engine the follower is there again and has missed nothing.
 func TestFollow(t *testing.T) {
