@@ -22,28 +22,45 @@ const (
 
 var errStandby = errors.New("it is a standby, which may be behind: connect to the primary (target_session_attrs=read-write)")
 
+// mayWriteSQL tells whether a role has what servers need that write and judge.
+const mayWriteSQL = `select has_table_privilege('iis.site', 'delete') and has_column_privilege('iis.site', 'ok', 'update')
+	and has_function_privilege('iis.write()', 'execute')`
+
 // connect connects and makes sure of what it is connected to.
 func (t *table) connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, t.config)
 	if err != nil {
 		return nil, err
 	}
-	var standby, mayWrite bool
-	err = conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&standby)
-	if err == nil && standby {
-		err = errStandby
-	}
-	if err == nil {
-		err = missingSchema(conn.QueryRow(ctx, "select has_table_privilege('iis.site', 'delete')").Scan(&mayWrite))
-	}
-	if err != nil {
+	deadline := newDeadline(ctx, readTimeout)
+	defer deadline.stop()
+	if err := t.greet(deadline.ctx, conn); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
-		return nil, err
+		return nil, deadline.explain(err)
+	}
+	return conn, nil
+}
+
+// greet asks what the connection is good for, and asks for notifications.
+func (t *table) greet(ctx context.Context, conn *pgx.Conn) error {
+	var standby, mayWrite bool
+	if err := conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&standby); err != nil {
+		return err
+	}
+	if standby {
+		return errStandby
+	}
+	if err := conn.QueryRow(ctx, mayWriteSQL).Scan(&mayWrite); err != nil {
+		return missingSchema(err)
 	}
 	t.mu.Lock()
 	t.status.ReadOnly = !mayWrite
 	t.mu.Unlock()
-	return conn, nil
+	if t.quiet {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "listen iis")
+	return err
 }
 
 // load reads the state for the first time.
@@ -100,11 +117,6 @@ func (t *table) session(ctx context.Context, on func(*sites.Difference)) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if !t.quiet {
-		if _, err := conn.Exec(ctx, "listen iis"); err != nil {
-			return err
-		}
-	}
 	for {
 		if err := t.prefer(ctx, conn); err != nil {
 			return err
@@ -122,15 +134,15 @@ func (t *table) session(ctx context.Context, on func(*sites.Difference)) error {
 
 // prefer tries to become the node that judges at once.
 func (t *table) prefer(ctx context.Context, conn *pgx.Conn) error {
-	if t.quiet || t.preferred.Load() {
+	if t.quiet || t.preferred.Load() || t.Status().ReadOnly {
 		return nil // a lock of the session is no matter of such poolers
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+	deadline := newDeadline(ctx, readTimeout)
+	defer deadline.stop()
 	var got bool
-	err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", int64(preferredKey)).Scan(&got)
+	err := conn.QueryRow(deadline.ctx, "select pg_try_advisory_lock($1)", int64(preferredKey)).Scan(&got)
 	t.preferred.Store(got && err == nil)
-	return err
+	return deadline.explain(err)
 }
 
 // wait waits until there may be something to read.

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-iis/caddy-iis/sites"
@@ -82,11 +85,21 @@ func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	})
 }
 
-// parse reads a connection string.
+// parse reads a connection string. Its errors, and those of connections later, have
+// nothing of it that may be a password.
 func parse(connection string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(connection)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the connection string of postgres: %s", withoutConnection(err))
+	}
+	// A password with such characters as they are ends too early, and its rest is taken
+	// for a host or a database, whose names errors tell.
+	names := []string{config.Host, config.Database}
+	for _, other := range config.Fallbacks {
+		names = append(names, other.Host)
+	}
+	if strings.Contains(connection, "://") && strings.Contains(strings.Join(names, " "), "@") {
+		return nil, errors.New("the connection string of postgres: @, / and : in a user or a password are written %40, %2F and %3A")
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -94,6 +107,17 @@ func parse(connection string) (*pgx.ConnConfig, error) {
 	config.DialFunc = (&net.Dialer{KeepAlive: keepAlive, Timeout: config.ConnectTimeout}).DialContext
 	config.RuntimeParams["application_name"] = "caddy-iis"
 	return config, nil
+}
+
+// quoted is what may be a part of a connection string.
+var quoted = regexp.MustCompile(`(?s)".*"`)
+
+// withoutConnection is the error about a connection string, without what it has of it.
+func withoutConnection(err error) string {
+	if wrong, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		wrong.ConnString = ""
+	}
+	return quoted.ReplaceAllString(strings.TrimPrefix(err.Error(), "cannot parse ``: "), "(not shown)")
 }
 
 // place names the database in messages and in the name of the local copy, without the

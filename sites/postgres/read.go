@@ -28,7 +28,12 @@ type querier interface {
 func (t *table) read(ctx context.Context, conn *pgx.Conn) (*sites.Difference, error) {
 	deadline := newDeadline(ctx, readTimeout)
 	defer deadline.stop()
-	ctx = deadline.ctx
+	d, err := t.readWithin(deadline, conn)
+	return d, deadline.explain(err)
+}
+
+func (t *table) readWithin(deadline *deadline, conn *pgx.Conn) (*sites.Difference, error) {
+	ctx := deadline.ctx
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, err
@@ -165,12 +170,7 @@ func scan(rows pgx.Rows) (row sites.Row, there bool, err error) {
 		return row, false, nil
 	}
 	row.Revision, row.Open = uint64(*rev), *ok != *rev
-	if row.Document, err = document(doc); err != nil {
-		return row, true, fmt.Errorf("site %d: %w", id, err)
-	}
-	if row.Good, err = document(good); err != nil {
-		return row, true, fmt.Errorf("site %d: %w", id, err)
-	}
+	row.Document, row.Good = document(doc), document(good)
 	if refusal != nil {
 		row.Refusal = new(sites.Refusal)
 		if err := json.Unmarshal([]byte(*refusal), row.Refusal); err != nil {
@@ -198,6 +198,14 @@ func newDeadline(parent context.Context, after time.Duration) *deadline {
 }
 
 func (d *deadline) extend(after time.Duration) { d.timer.Reset(after) }
+
+// explain says of an error that the time was over, if that is why.
+func (d *deadline) explain(err error) error {
+	if err != nil && errors.Is(context.Cause(d.ctx), errSlow) {
+		return fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return err
+}
 
 func (d *deadline) stop() {
 	d.timer.Stop()

@@ -80,6 +80,9 @@ func missingSchema(err error) error {
 	if ok && (refused.Code == codeNoTable || refused.Code == codeNoSchema) {
 		return fmt.Errorf("%w (caddy iis sites init postgres makes it): %w", sites.ErrSchema, err)
 	}
+	if ok && refused.Code == codeNoPrivilege {
+		return fmt.Errorf("the role has too few rights (grant iis_node to it): %w", err)
+	}
 	return err
 }
 

@@ -64,7 +64,7 @@ func snapshotPath(folder string, config *pgx.ConnConfig) string {
 // keepSnapshot writes the local copy after changes, until the table is closed.
 func (t *table) keepSnapshot() {
 	defer close(t.saver)
-	pause := saveSoon
+	var next time.Time // before which there is no other copy
 	for {
 		select {
 		case <-t.dirty:
@@ -72,7 +72,7 @@ func (t *table) keepSnapshot() {
 			t.save()
 			return
 		}
-		wait := time.NewTimer(pause)
+		wait := time.NewTimer(max(saveSoon, time.Until(next)))
 		select {
 		case <-wait.C:
 		case <-t.closing:
@@ -82,7 +82,7 @@ func (t *table) keepSnapshot() {
 		}
 		start := time.Now()
 		t.save()
-		pause = max(saveSeldom, saveShare*time.Since(start))
+		next = time.Now().Add(max(saveSeldom, saveShare*time.Since(start)))
 	}
 }
 
@@ -118,7 +118,10 @@ func (t *table) save() {
 		return
 	}
 	t.status.SnapshotError = ""
-	t.lastSaved, t.saved, t.moved = head, header.At, false
+	t.lastSaved, t.saved = head, header.At
+	if t.head == head {
+		t.moved = false
+	}
 }
 
 // saveSnapshot writes a local copy in place of one before, whole or not at all. A newer

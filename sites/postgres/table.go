@@ -118,9 +118,10 @@ func (t *table) reached(seen uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.status.Up, t.status.Error, t.status.Contact = true, "", time.Now()
-	if t.status.Seen != seen || t.status.SeenAt.IsZero() {
-		t.status.Seen, t.status.SeenAt = seen, t.status.Contact
+	if seen != t.status.Seen && t.status.Seen == t.head.Revision || t.status.SeenAt.IsZero() {
+		t.status.SeenAt = t.status.Contact // else it is behind since an earlier one
 	}
+	t.status.Seen = seen
 }
 
 // confirmed notes that the state is that of the database.
@@ -191,12 +192,7 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 		if err := changes.Scan(&rev, &logged.ID, &before, &after); err != nil {
 			return nil, err
 		}
-		if logged.Before, err = document(before); err != nil {
-			return nil, err
-		}
-		if logged.After, err = document(after); err != nil {
-			return nil, err
-		}
+		logged.Before, logged.After = document(before), document(after)
 		if at := list[0].Revision - rev; at < uint64(len(list)) {
 			list[at].Changes = append(list[at].Changes, logged)
 		}
@@ -204,18 +200,23 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 	return list, changes.Err()
 }
 
-// document brings what the database prints into canonical form; nil stays nil.
-func document(text *string) (json.RawMessage, error) {
+// document brings what the database prints into canonical form; nil stays nil. What
+// cannot be read, such as 10,001 arrays in each other, becomes a string that says so,
+// which is no site: it is refused, and in nobody's way.
+func document(text *string) json.RawMessage {
 	if text == nil {
-		return nil, nil
+		return nil
 	}
-	return sites.Canonical([]byte(*text))
+	canonical, err := sites.Canonical([]byte(*text))
+	if err != nil {
+		canonical, _ = json.Marshal("a document that cannot be read: " + err.Error()) // a string always can
+	}
+	return canonical
 }
 
-// Trim implements sites.Table. One node does it: the others have done it if they hear
-// that it is done.
+// Trim implements sites.Table. One node does it, unless they cannot know which.
 func (t *table) Trim(before time.Time) error {
-	if !t.preferred.Load() {
+	if !t.preferred.Load() && !t.quiet || t.Status().ReadOnly {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), fullTimeout)

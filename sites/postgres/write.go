@@ -53,8 +53,7 @@ func (t *table) Begin(ctx context.Context, by string) (sites.Writer, *sites.Diff
 	w := &writer{table: t, mark: uuid.NewString()}
 	d, err := w.begin(limit, by)
 	if err != nil {
-		w.End()
-		return nil, nil, notDone(err)
+		return nil, nil, w.failed(limit.explain(err))
 	}
 	return w, d, nil
 }
@@ -97,6 +96,19 @@ func (w *writer) End() {
 	}
 }
 
+// failed lets go of the table after an error. A connection that may only read, such as to
+// a server that is a standby now, is not kept.
+func (w *writer) failed(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && refused.Code == codeReadOnly {
+		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+		defer cancel()
+		_ = w.conn.Conn().Close(ctx)
+	}
+	w.End()
+	return notDone(err)
+}
+
 // Write implements sites.Table.
 func (t *table) Write(todo sites.Transaction) (sites.Head, error) {
 	w, d, err := t.Begin(context.Background(), todo.By)
@@ -119,8 +131,7 @@ func (w *writer) Write(todo sites.Transaction) (sites.Head, error) {
 	defer cancel()
 	head, err := w.write(ctx, before, &todo)
 	if err != nil {
-		w.End()
-		return before, notDone(err)
+		return before, w.failed(err)
 	}
 	if err := w.commit(head, before); err != nil {
 		return before, err
@@ -314,7 +325,7 @@ func notDone(err error) error {
 		return fmt.Errorf("%w: %w", sites.ErrUnavailable, err)
 	case refused.Code == codeSerialization, refused.Code == codeDeadlock, refused.Code == codeUnique:
 		return fmt.Errorf("%w: %w", sites.ErrRepeat, err)
-	case refused.Code == codeNoPrivilege, refused.Code == codeReadOnly:
+	case refused.Code == codeNoPrivilege:
 		return fmt.Errorf("%w: %w", sites.ErrReadOnly, err)
 	case refused.Code == codeLockTimeout:
 		return fmt.Errorf("%w: somebody else is writing, in a transaction that is open for long: %w", sites.ErrUnavailable, err)

@@ -1,0 +1,236 @@
+//go:build unix
+
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/caddy-iis/caddy-iis/internal/testpg"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// TestNoSecrets: whatever is wrong with a connection string, no error has a part of the
+// password.
+func TestNoSecrets(t *testing.T) {
+	for _, connection := range []string{
+		"postgres://iis:s3cr%zzet@db/sites",
+		"postgres://iis:x@s3cret%zz@db/sites",
+		"postgres://iis:x@s3cret@db/sites",
+		"postgres://iis:5432/s3cret@db/sites",
+		"postgres://iis:s3/cret@db/sites",
+		"postgres://db/sites?password=s3cret&sslmode=nonsense",
+		"host=db password=s3cret sslmode=nonsense",
+		"host=db password = s3cret sslmode=nonsense",
+		`host=db password='x\' s3cret' sslmode=nonsense`,
+		`host=db password=x\ s3cret sslmode=nonsense`,
+		"host=db PASSWORD=s3cret sslmode=nonsense",
+		"host=db password='s3cret",
+		"mysql://iis:s3cret@db/x",
+		"iis:s3cret@db/sites",
+	} {
+		_, err := parse(connection)
+		if err == nil {
+			t.Errorf("%s is understood", connection)
+			continue
+		}
+		if text := err.Error(); strings.Contains(text, "s3") || strings.Contains(text, "cret") || !strings.HasPrefix(text, "the connection string of postgres: ") {
+			t.Errorf("%s: %s", connection, text)
+		}
+	}
+	if _, err := parse("postgres://iis:x%40s3cret@db/sites?application_name=me@example.com"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnreadableDocuments: JSON that PostgreSQL takes and Go does not read is one row that
+// is refused; all others are followed, logged and copied.
+func TestUnreadableDocuments(t *testing.T) {
+	server, connection := database(t)
+	tab := openTable(t, connection)
+	server.Exec(connection, `set max_stack_depth = '7MB'; insert into iis.site (id, doc) values (1, '{"name": "a"}'),
+		(2, ('{"name": ' || repeat('[', 10500) || repeat(']', 10500) || '}')::jsonb)`)
+	catchUp(t, tab)
+	row, ok, _ := tab.Row(2)
+	if _, good, _ := tab.Row(1); !good || !ok || !json.Valid(row.Document) || !strings.Contains(string(row.Document), "cannot be read") {
+		t.Errorf("%+v", row)
+	}
+	if list, err := tab.Log(0, 10); err != nil || len(list) != 1 || len(list[0].Changes) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := tab.Write(sites.Transaction{Verdicts: []sites.Verdict{{ID: 1}, {ID: 2, Refusal: &sites.Refusal{Code: "invalid"}}}}); err != nil {
+		t.Error(err)
+	}
+	tab.save()
+	if _, rows, err := readSnapshot(tab.path); err != nil || len(rows) != 2 {
+		t.Errorf("%d, %v", len(rows), err)
+	}
+	if other := openTable(t, connection); state(t, other) != state(t, tab) {
+		t.Errorf("read anew: %s", state(t, other))
+	}
+}
+
+// TestFewRights: a node that may not judge says that it reads only, and does not keep
+// others from judging at once; the log is shortened by nodes that cannot be preferred.
+func TestFewRights(t *testing.T) {
+	server, connection := database(t)
+	server.Exec(connection, `create role reader login; grant usage on schema iis to reader; grant select on all tables in schema iis to reader;
+		create role panel login in role iis_panel; create role node login in role iis_node; create role stranger login`)
+	for role, readOnly := range map[string]bool{"reader": true, "panel": true, "node": false} {
+		tab := openTable(t, server.Connection(role, "sites"))
+		conn, err := tab.connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tab.prefer(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		if s := tab.Status(); s.ReadOnly != readOnly || s.Preferred == readOnly {
+			t.Errorf("%s: %+v", role, s)
+		}
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	config, err := parse(server.Connection("stranger", "sites"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := open(t.Context(), config, false, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	if s := tab.Status(); s.Loaded || !strings.Contains(s.Error, "grant iis_node to it") {
+		t.Errorf("%+v", s)
+	}
+	server.Exec(connection, `insert into iis.site (id, doc) values (1, '{}'); insert into iis.site (id, doc) values (2, '{}'); update iis.revision set at = at - interval '40 days'`)
+	if config, err = parse(server.Connection("node", "sites")); err != nil {
+		t.Fatal(err)
+	}
+	quiet, err := open(t.Context(), config, true, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer quiet.Close()
+	if err := quiet.Trim(time.Now().Add(-24 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := quiet.Log(0, 10); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestLag: the lag counts from the first revision that is not served, also while others
+// follow it.
+func TestLag(t *testing.T) {
+	tab := &table{}
+	tab.reached(1)
+	tab.head.Revision = 1
+	tab.reached(2)
+	first := tab.status.SeenAt
+	for tab.status.Contact.Equal(first) {
+		tab.reached(3)
+	}
+	if tab.status.SeenAt != first || tab.status.Seen != 3 {
+		t.Errorf("%+v", tab.status)
+	}
+	tab.head.Revision = 3
+	if tab.reached(4); tab.status.SeenAt == first {
+		t.Errorf("%+v", tab.status)
+	}
+}
+
+// TestSilence: an engine that takes the connection and then answers nothing is given up
+// on, with a reason that says so.
+func TestSilence(t *testing.T) {
+	server := testpg.Start(t)
+	config, err := parse(fmt.Sprintf("postgres://admin@%s/postgres?sslmode=disable", silentAfterWelcome(t, server.Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := &table{config: config}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*readTimeout)
+	defer cancel()
+	if _, err := tab.connect(ctx); !errors.Is(err, errSlow) || ctx.Err() != nil {
+		t.Error(err)
+	}
+}
+
+// silentAfterWelcome is the address of an engine that says that it is ready, and then
+// nothing more.
+func silentAfterWelcome(t *testing.T, port int) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			go func() {
+				to, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+				if err != nil {
+					return
+				}
+				defer to.Close()
+				go func() { _, _ = io.Copy(to, conn) }()
+				ready := []byte{'Z', 0, 0, 0, 5, 'I'}
+				var heard []byte
+				for buf := make([]byte, 4096); !bytes.HasSuffix(heard, ready); {
+					n, err := to.Read(buf)
+					if err != nil {
+						return
+					}
+					heard = append(heard, buf[:n]...)
+					_, _ = conn.Write(buf[:n])
+				}
+				_, _ = io.Copy(io.Discard, to)
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// TestReadOnlyForAWhile: what cannot be written at the moment is not said to be for reading only.
+func TestReadOnlyForAWhile(t *testing.T) {
+	server, connection := database(t)
+	tab := openTable(t, connection)
+	server.Exec(connection, "alter database sites set default_transaction_read_only = on")
+	write := func() error {
+		_, err := tab.Write(sites.Transaction{Changes: []sites.Change{change(1, `{}`)}})
+		return err
+	}
+	if err := write(); !errors.Is(err, sites.ErrUnavailable) || errors.Is(err, sites.ErrReadOnly) {
+		t.Error(err)
+	}
+	conn, err := pgx.Connect(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "set default_transaction_read_only = off"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "alter database sites reset default_transaction_read_only"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); err != nil {
+		t.Errorf("connections from then are kept: %v", err)
+	}
+}
