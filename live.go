@@ -215,6 +215,9 @@ func (a *App) projectOpen() error {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 		source.follower = f
+		if err := a.refuseTwice(source); err != nil {
+			return err
+		}
 		if err := source.refuseHidden(a); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
@@ -269,6 +272,9 @@ func (a *App) openSources() error {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 		source.follower = f
+		if err := a.refuseTwice(source); err != nil {
+			return err
+		}
 		if err := source.mustBeLoaded(); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
@@ -277,6 +283,24 @@ func (a *App) openSources() error {
 		}
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+	}
+	return nil
+}
+
+// refuseTwice refuses a shared table that another source has under another address: each
+// would refuse what the other has.
+func (a *App) refuseTwice(source *liveSource) error {
+	head, err := source.follower.Head()
+	if err != nil || source.follower.shared == nil {
+		return nil // nothing is known of it yet
+	}
+	for _, other := range a.live {
+		if other == source || other.follower == nil {
+			continue
+		}
+		if same, err := other.follower.Head(); err == nil && same.Source == head.Source {
+			return fmt.Errorf("sites_from: %s and %s are the same database, or one is a copy of the other: remove one of them, or give the copy an identity of its own (update iis.head set source = gen_random_uuid())", other.Name, source.Name)
 		}
 	}
 	return nil
@@ -528,8 +552,11 @@ func (a *App) passes(source *liveSource, c *configured) error {
 func (a *App) takeSourcesOver() (release func()) {
 	for _, source := range a.live {
 		source.follower.mu.Lock()
+		serves := source.follower.owner != nil
 		source.follower.owner = a
-		source.follower.acceptPending()
+		if serves { // a start asks, too: nobody has looked at what it serves
+			source.follower.acceptPending()
+		}
 		if source.follower.step != source.from {
 			if err := a.catchUp(source); err != nil {
 				a.logger.Error("cannot take over what was written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testpg"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 	"github.com/caddy-iis/caddy-iis/sites/postgres"
@@ -386,6 +389,96 @@ func TestPostgresSnapshot(t *testing.T) {
 	n.serves("a.test", "default 11")
 	if !n.hasFinding("sites-snapshot") {
 		t.Error("the damage is no finding")
+	}
+}
+
+// TestPostgresStartAsks: a start on a database that has lost most of its sites asks as
+// well, and the next load answers.
+func TestPostgresStartAsks(t *testing.T) {
+	n := startFarmNode(t, "")
+	// So many that the database has answered before the start is over.
+	n.sql(`insert into iis.site (id, doc) select 100 + g, replace('%s', 'HOST', 's' || g || '.test')::jsonb from generate_series(0, 2999) g`, n.site("S", "HOST"))
+	n.reaches(2)
+	for range 3 {
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		n.sql("delete from iis.site where id > 101; update iis.head set source = gen_random_uuid()")
+		if err := n.Load(n.config("")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is asked", 10*time.Second, func() bool { return n.hasFinding("sites-source-changed") })
+		n.serves("s2999.test", "default 3099")
+	}
+	if err := n.Load(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	if s := n.source(); s.Sites != 2 || n.hasFinding("sites-source-changed") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestPostgresTwice: one database under two names is refused, before either refuses the
+// sites of the other.
+func TestPostgresTwice(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.sql("create role other login in role iis_node")
+	again := fmt.Sprintf("sites_from postgres %s {\nname again\n}", strings.Replace(n.connection, "admin@", "other@", 1))
+	if err := n.Load(n.config(again)); err == nil || !strings.Contains(err.Error(), "postgres and again are the same database") {
+		t.Errorf("a load: %v", err)
+	}
+	if err := n.Restart(n.config(again)); err == nil || !strings.Contains(err.Error(), "postgres and again are the same database") {
+		t.Errorf("a start: %v", err)
+	}
+	if err := n.Load(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+}
+
+// TestPostgresLoadsLeaveNothing: loads with the source, with other settings of it, without
+// it, and such as are refused leave no connection and no goroutine.
+func TestPostgresLoadsLeaveNothing(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	connections := func() (count string) {
+		out, err := exec.Command(filepath.Join(needs.Postgres(t), "psql"), n.connection, "-XAtc", "select count(*) from pg_stat_activity where application_name = 'caddy-iis'").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	usual := n.config("")
+	quiet := strings.Replace(usual, "sites_from postgres "+n.connection+" {", "sites_from postgres "+n.connection+" {\nnotify off", 1)
+	without := strings.Replace(usual, "sites_from postgres "+n.connection+" {\n\t\t\t\t\n\t\t\t}", "", 1)
+	if quiet == usual || without == usual {
+		t.Fatal(usual)
+	}
+	round := func() {
+		t.Helper()
+		for _, config := range []string{usual, quiet, without, usual} {
+			if err := n.Load(config); err != nil {
+				t.Fatal(err)
+			}
+			if config == without {
+				eventually(t, "no connection is left", 10*time.Second, func() bool { return connections() == "0" })
+				continue
+			}
+			n.serves("a.test", "default 10")
+		}
+		if err := n.Load(n.config("site 10 Mine {\nserver_bindings :80:mine.test\n}")); err == nil {
+			t.Fatal("a load that takes a site away is not refused")
+		}
+		n.want(200, "PUT", "sites/10", n.site("A", "a.test"))
+	}
+	round()
+	goroutines := runtime.NumGoroutine()
+	for range 5 {
+		round()
+	}
+	eventually(t, "no goroutine is left", 20*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines+5 })
+	if count := connections(); count != "1" && count != "2" { // one that follows, and one that writes
+		t.Errorf("%s connections", count)
 	}
 }
 
