@@ -235,6 +235,11 @@ func TestPostgresAway(t *testing.T) {
 	n.reaches(2)
 	n.serves("b.test", "default 11")
 	n.want(201, "PUT", "sites/12", n.site("C", "c.test"))
+	for text, want := range map[string]int{"database of sites is away": 1, "database of sites is reached again": 1} {
+		if count := strings.Count(ts.Logs.String(), text); count != want {
+			t.Errorf("%q is %d times in the log", text, count)
+		}
+	}
 }
 
 // TestPostgresFormat: a schema of a newer version is told of, and what was served is

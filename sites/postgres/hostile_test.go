@@ -142,11 +142,11 @@ func TestLag(t *testing.T) {
 	for tab.status.Contact.Equal(first) {
 		tab.reached(3)
 	}
-	if tab.status.SeenAt != first || tab.status.Seen != 3 {
+	if !tab.status.SeenAt.Equal(first) || tab.status.Seen != 3 {
 		t.Errorf("%+v", tab.status)
 	}
 	tab.head.Revision = 3
-	if tab.reached(4); tab.status.SeenAt == first {
+	if tab.reached(4); tab.status.SeenAt.Equal(first) {
 		t.Errorf("%+v", tab.status)
 	}
 }

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -117,6 +119,9 @@ func (t *table) Status() sites.Status {
 func (t *table) reached(seen uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.status.Error != "" {
+		t.logger().Info("the database of sites is reached again")
+	}
 	t.status.Up, t.status.Error, t.status.Contact = true, "", time.Now()
 	if seen != t.status.Seen && t.status.Seen == t.head.Revision || t.status.SeenAt.IsZero() {
 		t.status.SeenAt = t.status.Contact // else it is behind since an earlier one
@@ -131,10 +136,19 @@ func (t *table) confirmed() {
 	t.status.Snapshot = false
 }
 
+// logger is where is told whether the database is there. The table outlives the loads of
+// the configuration.
+func (t *table) logger() *zap.Logger {
+	return caddy.Log().Named("iis.sites.postgres").With(zap.String("database", place(t.config)))
+}
+
 // failed notes that the database was not to be had.
 func (t *table) failed(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.status.Error == "" { // it is tried again and again
+		t.logger().Error("the database of sites is away, and its sites are served as they were", zap.Error(err))
+	}
 	t.status.Up, t.status.Error = false, err.Error()
 }
 
