@@ -68,6 +68,9 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	}
 	write := &siteWrite{by: actor(r), dryRun: dryRun == "1"}
 	if write.key = r.Header.Get("Idempotency-Key"); write.key != "" {
+		if len(write.key) > maxKeyLength || strings.ContainsFunc(write.key, func(c rune) bool { return c < ' ' || c > '~' }) {
+			return apiError(http.StatusBadRequest, "Idempotency-Key: it has up to %d characters of ASCII", maxKeyLength)
+		}
 		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
 		write.hash = hex.EncodeToString(sum[:])
 	}
@@ -135,6 +138,9 @@ type writeRequest struct {
 	app    *App
 	source *liveSource
 }
+
+// maxKeyLength bounds the Idempotency-Key, which is kept in the log.
+const maxKeyLength = 255
 
 // maxRepeats is how often a change is made that others were in the way of.
 const maxRepeats = 3

@@ -196,6 +196,9 @@ func TestPostgresConditions(t *testing.T) {
 		t.Errorf("%+v, then %+v", posted, again)
 	}
 	n.refused(422, "POST", "sites", n.site("Q", "q.test"), "stands for another request", "Idempotency-Key", "k1")
+	for _, key := range []string{strings.Repeat("k", 256), "k\xff"} { // which the database would not take, or not always
+		n.refused(400, "POST", "sites", n.site("Q", "q.test"), "255 characters", "Idempotency-Key", key)
+	}
 	n.want(200, "PUT", "sites/50?dry_run=1", n.site("D", "d.test"))
 	if s := n.source(); s.Sites != 2 || s.Revision != 5 {
 		t.Errorf("%+v", s)
