@@ -185,9 +185,13 @@ type court struct {
 	hidden []binding.Site // what is accepted and not shown here
 }
 
-// hear reads what an open row wants.
+// hear reads what an open row wants, as strictly as the API does.
 func (c *court) hear(row *sites.Row) {
-	site, err := c.source.read(row.ID, row.Document)
+	_, err := canonicalDocument(row.Document)
+	var site configured
+	if err == nil {
+		site, err = c.source.read(row.ID, row.Document)
+	}
 	if err == nil {
 		err = c.app.passes(c.source, &site)
 	}

@@ -245,6 +245,38 @@ func TestPostgresAway(t *testing.T) {
 	}
 }
 
+// TestPostgresStrangeRows: what panels write that is no site is refused, each by itself,
+// and can be put right by the API.
+func TestPostgresStrangeRows(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.sql(`set max_stack_depth = '7MB'; insert into iis.site (id, doc) values (10, ('{"name": ' || repeat('[', 10500) || repeat(']', 10500) || '}')::jsonb)`)
+	strange := []string{
+		`{"server_bindings": 5}`, `{"server_bindings": [":80:\\u0007.test"]}`, `{"server_bindings": [":99999:a.test"]}`, `{"name": {"a": 1e400}}`,
+		`{"vars": {"x": "{env.HOME}"}}`, `{"routes": [{}]}`, `{"certificate": "nowhere", "secure_bindings": [":443:x.test"]}`, `{"NAME": "x", "name": "y", "Template": "page"}`,
+	}
+	for i, document := range strange {
+		n.sql("%s", insert(11+i, document))
+	}
+	n.sql("%s", insert(4294967295, n.site("Last", "a.test")))
+	eventually(t, "all is judged", 20*time.Second, func() bool { s := n.source(); return s.Open == 0 && s.Sites == len(strange)+2 })
+	n.serves("a.test", "default 4294967295")
+	for id := 10; id < 11+len(strange); id++ {
+		var site adminapi.Site
+		if status := n.ask("GET", fmt.Sprint("sites/", id), "", &site); status != 200 || site.State != adminapi.StateRefused || site.Refusal == nil || site.Refusal.Message == "" {
+			t.Errorf("%d %+v", status, site)
+		}
+	}
+	n.want(200, "PUT", "sites/10", n.site("Right", "b.test"))
+	n.serves("b.test", "default 10")
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("b.test", "default 10")
+	if s := n.source(); s.Refused != len(strange) {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestPostgresFormat: a schema of a newer version is told of, and what was served is
 // served on.
 func TestPostgresFormat(t *testing.T) {
