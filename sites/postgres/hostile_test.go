@@ -102,20 +102,14 @@ func TestFewRights(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	config, err := parse(server.Connection("stranger", "sites"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab, err := open(t.Context(), config, false, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := in(t, server.Connection("stranger", "sites"), t.TempDir())
 	defer tab.Close()
 	if s := tab.Status(); s.Loaded || !strings.Contains(s.Error, "grant iis_node to it") {
 		t.Errorf("%+v", s)
 	}
 	server.Exec(connection, `insert into iis.site (id, doc) values (1, '{}'); insert into iis.site (id, doc) values (2, '{}'); update iis.revision set at = at - interval '40 days'`)
-	if config, err = parse(server.Connection("node", "sites")); err != nil {
+	config, err := parse(server.Connection("node", "sites"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	quiet, err := open(t.Context(), config, true, t.TempDir())
@@ -232,5 +226,51 @@ func TestReadOnlyForAWhile(t *testing.T) {
 	}
 	if err := write(); err != nil {
 		t.Errorf("connections from then are kept: %v", err)
+	}
+}
+
+// TestCommitLasts: what is acknowledged is on the disk of the database, whatever the role
+// has set.
+func TestCommitLasts(t *testing.T) {
+	server, connection := database(t)
+	server.Exec(connection, "alter database sites set synchronous_commit = off")
+	w, _, err := openTable(t, connection).Begin(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.End()
+	var is string
+	if err := w.(*writer).tx.QueryRow(t.Context(), "show synchronous_commit").Scan(&is); err != nil || is != "on" {
+		t.Errorf("%s, %v", is, err)
+	}
+}
+
+// TestReadBesideTruncate: a read that begins before a TRUNCATE is over has its rows with
+// its revision, and not none with the one before.
+func TestReadBesideTruncate(t *testing.T) {
+	server, connection := database(t)
+	server.Exec(connection, `insert into iis.site (id, doc) values (1, '{}'), (2, '{}')`)
+	conn, err := pgx.Connect(t.Context(), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), `begin; truncate iis.site; insert into iis.site (id, doc) values (2, '{}'), (3, '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan *table)
+	go func() { read <- in(t, connection, t.TempDir()) }()
+	for waiting := false; !waiting; {
+		if err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where not granted)").Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	tab := <-read
+	defer tab.Close()
+	if head, err := tab.Head(); err != nil || head.Revision != 2 || strings.Count(state(t, tab), "\n") != 2 {
+		t.Errorf("%+v, %v: %s", head, err, state(t, tab))
 	}
 }

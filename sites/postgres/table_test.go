@@ -33,14 +33,7 @@ func database(t *testing.T) (server *testpg.Server, connection string) {
 // openTable opens a table, which must be loaded.
 func openTable(t *testing.T, connection string) *table {
 	t.Helper()
-	config, err := parse(connection)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab, err := open(t.Context(), config, false, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := in(t, connection, t.TempDir())
 	t.Cleanup(func() { _ = tab.Close() })
 	if s := tab.Status(); !s.Loaded {
 		t.Fatal(s.Error)
@@ -399,14 +392,7 @@ func TestInit(t *testing.T) {
 		t.Errorf("again: %+v, %v", made, err)
 	}
 	empty := server.Database("empty")
-	config, err := parse(empty)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab, err := open(t.Context(), config, false, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := in(t, empty, t.TempDir())
 	defer tab.Close()
 	if s := tab.Status(); s.Loaded || !strings.Contains(s.Error, "caddy iis sites init postgres") {
 		t.Errorf("without a schema: %+v", s)
