@@ -16,7 +16,8 @@ import (
 
 // What is done ahead, for hosts that no client waits for.
 const (
-	aheadWorkers = 16                     // orders at the same time
+	aheadWorkers = 16                     // orders at the same time, for each that may begin in a second
+	maxAhead     = maxOrders * 3 / 4      // at most: clients need a place as well
 	aheadReads   = 2 * time.Millisecond   // from one look into storage to the next
 	lookAgain    = 10 * time.Minute       // at a host that does not lead here, or was turned down
 	followPause  = 200 * time.Millisecond // from one list of all hosts to the next
@@ -35,8 +36,13 @@ type ahead struct {
 
 func (h *ahead) init(a *Auto) {
 	h.changed = make(chan struct{}, 1)
-	h.workers = make(chan struct{}, aheadWorkers)
 	h.later = make(map[string]time.Time)
+	workers := aheadWorkers
+	if a.Rate != nil {
+		perSecond := float64(a.Rate.Orders) / time.Duration(a.Rate.Window).Seconds()
+		workers = int(min(max(aheadWorkers*perSecond, aheadWorkers), maxAhead))
+	}
+	h.workers = make(chan struct{}, workers)
 	switch {
 	case a.Rate != nil:
 		h.limiter = certmagic.NewRateLimiter(a.Rate.Orders, time.Duration(a.Rate.Window))

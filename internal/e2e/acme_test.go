@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -66,8 +67,14 @@ func startAuthority(t *testing.T, httpPort, tlsPort int, life time.Duration) *au
 // startAuthorityBehind starts an authority with a handler in front of it.
 func startAuthorityBehind(t *testing.T, httpPort, tlsPort int, life time.Duration, wrap func(http.Handler) http.Handler) *authority {
 	t.Helper()
-	// No random failures and no waiting, which pebble has to harden clients.
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
+	return startAuthorityRefusing(t, 0, httpPort, tlsPort, life, wrap)
+}
+
+// startAuthorityRefusing starts one that refuses some of 100 nonces.
+func startAuthorityRefusing(t *testing.T, nonces, httpPort, tlsPort int, life time.Duration, wrap func(http.Handler) http.Handler) *authority {
+	t.Helper()
+	// No other random failures and no waiting, which pebble has to harden clients.
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(nonces))
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	t.Setenv("PEBBLE_WFE_AUTHZREUSE", "0")
 	logger := log.New(io.Discard, "", 0)
