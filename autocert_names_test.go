@@ -70,6 +70,33 @@ func TestAutoOnlyNames(t *testing.T) {
 	}
 }
 
+// TestAutoAtAddresses: the record of a server name serves at all addresses of its port,
+// also where its binding is for one of them, as it does with other certificates.
+func TestAutoAtAddresses(t *testing.T) {
+	port := ts.FreePort(t)
+	startIIS(t, certificates(t, "other.test")+fmt.Sprintf(`certificate auto {
+		for_bindings
+		on_demand
+		issuer internal
+	}
+	site 1 {
+		binding https 127.0.0.1:%[1]d:www.test {
+			sni
+			certificate auto
+		}
+		binding https *:%[1]d:other.test {
+			sni
+			certificate other.test
+		}
+		respond ok
+	}`, port))
+	for _, ip := range []string{"127.0.0.2", "127.0.0.1"} {
+		if leaf, err := ts.Handshake(at(ip, port), "www.test"); err != nil || ts.Subject(leaf) != "www.test" {
+			t.Errorf("at %s: %v, %v", ip, ts.Subject(leaf), err)
+		}
+	}
+}
+
 // TestAutoPause: the pause after a failure outlives loads of the configuration and
 // other names that come into memory meanwhile.
 func TestAutoPause(t *testing.T) {

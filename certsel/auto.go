@@ -274,7 +274,11 @@ func (a *Auto) Commit() {
 		a.fallback.Commit()
 	}
 	a.adopt()
-	go a.follow()
+	a.Changed()
+	go a.sweepRegularly()
+	if !a.OnDemand {
+		go a.follow()
+	}
 	go a.renewRegularly()
 }
 
@@ -305,8 +309,12 @@ func (a *Auto) adopt() {
 // Cleanup lets go of all certificates.
 func (a *Auto) Cleanup() error {
 	a.mu.Lock()
+	again := a.ended
 	a.ended = true
 	a.mu.Unlock()
+	if again {
+		return nil
+	}
 	if a.entries != nil {
 		for e := range a.entries.all() {
 			a.drop(e)

@@ -25,8 +25,9 @@ const (
 
 // ahead obtains certificates for hosts that no client waits for.
 type ahead struct {
-	name    string // of the certificate
-	changed chan struct{}
+	name    string                           // of the certificate
+	come    chan struct{}                    // tells that hosts may have come
+	gone    chan struct{}                    // tells that hosts may have gone
 	limiter *certmagic.RingBufferRateLimiter // nil: no limit
 	workers chan struct{}
 
@@ -35,7 +36,7 @@ type ahead struct {
 }
 
 func (h *ahead) init(a *Auto) {
-	h.changed = make(chan struct{}, 1)
+	h.come, h.gone = make(chan struct{}, 1), make(chan struct{}, 1)
 	h.later = make(map[string]time.Time)
 	workers := aheadWorkers
 	if a.Rate != nil {
@@ -53,23 +54,24 @@ func (h *ahead) init(a *Auto) {
 
 // Changed tells that bindings may have changed. It does not block.
 func (a *Auto) Changed() {
-	select {
-	case a.ahead.changed <- struct{}{}:
-	default:
+	for _, tell := range []chan struct{}{a.ahead.come, a.ahead.gone} {
+		select {
+		case tell <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// follow drops certificates from memory whose hosts have left and, without on_demand,
-// orders those of hosts that have come, until the configuration ends. Newcomers have
-// their turn before whoever waits longer: somebody has just put them there.
+// follow orders the certificates of hosts that have come, until the configuration ends.
+// Newcomers have their turn before whoever waits longer: somebody has just put them
+// there.
 func (a *Auto) follow() {
 	var queue []string
 	known := make(map[string]struct{})
 	ticker := time.NewTicker(time.Minute)
 	defer ticker.Stop()
-	changed := a.ahead.changed
+	come := a.ahead.come
 	var resume <-chan time.Time // after a pause, in which changes gather
-	a.Changed()
 	for a.ctx.Err() == nil {
 		var more <-chan time.Time
 		if len(queue) > 0 {
@@ -77,20 +79,39 @@ func (a *Auto) follow() {
 		}
 		select {
 		case <-a.ctx.Done():
-		case <-changed:
-			changed, resume = nil, time.After(followPause)
-			a.sweep()
-			if !a.OnDemand {
-				queue = append(newcomers(a.hosts(), &known), queue...)
-			}
+		case <-come:
+			come, resume = nil, time.After(followPause)
+			queue = append(newcomers(a.hosts(), &known), queue...)
 		case <-resume:
-			changed = a.ahead.changed
+			come = a.ahead.come
 		case <-ticker.C:
 			queue = append(queue, a.ahead.due(time.Now())...)
 		case <-more:
 			host := queue[0]
 			queue = queue[1:]
 			a.obtainAhead(host)
+		}
+	}
+}
+
+// sweepRegularly drops certificates from memory whose hosts have left, until the
+// configuration ends. It waits for nothing that follow waits for.
+func (a *Auto) sweepRegularly() {
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-a.ahead.gone:
+		}
+		for e := range a.entries.all() {
+			if !a.Bound(e.host) {
+				a.drop(e)
+			}
+		}
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-time.After(followPause):
 		}
 	}
 }
@@ -116,15 +137,6 @@ func newcomers(hosts []string, known *map[string]struct{}) []string {
 	}
 	*known = now
 	return come
-}
-
-// sweep drops certificates from memory whose hosts have no binding any more.
-func (a *Auto) sweep() {
-	for e := range a.entries.all() {
-		if !a.Bound(e.host) {
-			a.drop(e)
-		}
-	}
 }
 
 // due takes the hosts whose time has come.

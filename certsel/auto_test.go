@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -352,4 +354,80 @@ func TestRenewalWalk(t *testing.T) {
 	if err != nil || json.Unmarshal(raw, &last) != nil || time.Since(last.Began) > time.Minute {
 		t.Errorf("the walk is written down as %s, %v", raw, err)
 	}
+}
+
+// orderly is an issuer that remembers in which order it was asked.
+type orderly struct {
+	selfSigned
+	mu    *sync.Mutex
+	names *[]string
+}
+
+func (o orderly) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	o.mu.Lock()
+	*o.names = append(*o.names, csr.DNSNames[0])
+	o.mu.Unlock()
+	return o.selfSigned.Issue(ctx, csr)
+}
+
+// TestNewcomersFirst: who comes while many wait for their certificates does not wait
+// for these.
+func TestNewcomersFirst(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	hosts := make([]string, 60)
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("old%d.test", i)
+	}
+	a := newAuto(t, 100, orderly{selfSigned{time.Hour}, &mu, &asked})
+	a.ahead.limiter = certmagic.NewRateLimiter(5, 200*time.Millisecond)
+	var bound atomic.Pointer[[]string]
+	bound.Store(&hosts)
+	a.bindings.Store(&Bindings{
+		Bound: func(string, *tls.ClientHelloInfo) BoundBy { return BoundByHost },
+		Hosts: func() []string { return *bound.Load() },
+	})
+	a.Changed()
+	go a.follow()
+	orders := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(asked)
+	}
+	until(t, "the first orders", func() bool { return orders() >= 5 })
+	before := orders()
+	more := append(slices.Clone(hosts), "new.test")
+	bound.Store(&more)
+	a.Changed()
+	until(t, "all orders", func() bool { return orders() == len(more) && len(a.ahead.workers) == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	if at := slices.Index(asked, "new.test"); at > before+20 {
+		t.Errorf("the newcomer was number %d of %d, and came after %d", at, len(asked), before)
+	}
+}
+
+// TestSweepDoesNotWait: what has left is dropped, however long the next order has to
+// wait.
+func TestSweepDoesNotWait(t *testing.T) {
+	hosts := []string{"a.test", "b.test", "c.test"}
+	a := newAuto(t, 100, selfSigned{time.Hour})
+	a.ahead.limiter = certmagic.NewRateLimiter(1, time.Hour)
+	var empty atomic.Bool
+	a.bindings.Store(&Bindings{
+		Bound: func(string, *tls.ClientHelloInfo) BoundBy {
+			if empty.Load() {
+				return NotBound
+			}
+			return BoundByHost
+		},
+		Hosts: func() []string { return hosts },
+	})
+	a.Changed()
+	go a.follow()
+	go a.sweepRegularly()
+	until(t, "the first", func() bool { return a.Stats().Memory == 1 && len(a.ahead.workers) == 0 })
+	empty.Store(true)
+	a.Changed()
+	until(t, "it to be dropped", func() bool { return a.Stats().Memory == 0 })
 }

@@ -214,3 +214,53 @@ func TestAutoTwoNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestAutoRenewal: a certificate that has left memory, and that no client asks for, is
+// renewed.
+func TestAutoRenewal(t *testing.T) {
+	httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
+	acme := startAuthority(t, httpPort, httpsPort, 15*time.Second)
+	s := ts.Start(t, fmt.Sprintf(`{
+		renew_interval 1s
+		iis {
+			certificate auto {
+				for_bindings
+				on_demand
+				capacity 1
+				%[3]s
+			}
+			site 1 {
+				server_bindings :%[1]d:a.contoso.test
+				secure_bindings :%[2]d:a.contoso.test :%[2]d:b.contoso.test
+				certificate auto
+				respond ok
+			}
+		}
+	}`, httpPort, httpsPort, acme.issuer("disable_tlsalpn_challenge", httpPort, httpsPort)))
+	stored := func() string {
+		found, err := filepath.Glob(filepath.Join(s.Storage(), "certificates", "*", "a.contoso.test", "*.crt"))
+		if err != nil || len(found) != 1 {
+			return ""
+		}
+		raw, err := os.ReadFile(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", httpsPort)
+	waitForCertificate(t, addr, "a.contoso.test", byAuthority("a.contoso.test"))
+	first := stored()
+	waitForCertificate(t, addr, "b.contoso.test", byAuthority("b.contoso.test"))
+	if first == "" {
+		t.Fatal("nothing is stored")
+	}
+	for deadline := time.Now().Add(time.Minute); stored() == first; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a certificate that no client asks for is not renewed")
+		}
+	}
+	if len(ts.Logs.Lines("renewing certificates that no client has asked for")) == 0 {
+		t.Error("it was not the walk that has renewed it")
+	}
+}
