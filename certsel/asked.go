@@ -37,6 +37,7 @@ const (
 	askedErrorTTL       = 5 * time.Second
 	askedAtOnce         = 64 // questions
 	askedSamples        = 16 // entries that are looked at to find one to forget
+	askedPatience       = 4  // a question takes at most so many times as long as a handshake waits
 )
 
 // AskedStore has the certificates of one of Caddy's certificate managers, such as
@@ -52,7 +53,8 @@ type AskedStore struct {
 	// answer before serves. Default: 5m.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// How long a handshake waits for an answer. Default: 5s.
+	// How long a handshake waits for an answer; a question ends after four times as
+	// long. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// How many answers are held in memory. Default: 10,000.
@@ -135,7 +137,7 @@ func (a *AskedStore) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
 		cert = answer.cert
 	}
 	a.mu.RUnlock()
-	if fresh || hello.Conn == nil { // nobody has sent it: somebody asks what would be
+	if fresh || hello.Context() == nil { // nobody has sent it: somebody asks what would be
 		return cert
 	}
 	asking := a.ask(key, hello, now)
@@ -229,24 +231,27 @@ func (a *AskedStore) note(name string, err error, now time.Time) {
 		a.err, a.since = nil, time.Time{}
 	case errors.Is(err, context.Canceled):
 	default:
-		if a.err == nil || a.err.Error() != err.Error() {
-			a.logger.Warn("the certificate manager has failed; what it has said before serves on", zap.String("server_name", name), zap.Error(err))
+		if a.err == nil || a.err.Error() != inWords(err).Error() {
+			a.logger.Warn("the certificate manager has failed; what it has said before serves on", zap.String("server_name", name), zap.Error(inWords(err)))
 		}
 		if a.err == nil {
 			a.since = now
 		}
-		a.err = err
+		a.err = inWords(err)
 	}
 }
 
-// get asks the manager. A plugin that panics must not end the server.
+// get asks the manager, for a bounded time: one that does not answer any more would
+// soon be asked nothing else. A plugin that panics must not end the server.
 func (a *AskedStore) get(hello *tls.ClientHelloInfo) (cert *tls.Certificate, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			cert, err = nil, fmt.Errorf("the manager has failed: %v", r)
 		}
 	}()
-	cert, err = a.manager.GetCertificate(a.ctx, hello)
+	ctx, cancel := context.WithTimeout(a.ctx, askedPatience*time.Duration(a.Timeout))
+	defer cancel()
+	cert, err = a.manager.GetCertificate(ctx, hello)
 	if err != nil || cert == nil {
 		return nil, err
 	}
@@ -267,15 +272,11 @@ func (a *AskedStore) get(hello *tls.ClientHelloInfo) (cert *tls.Certificate, err
 func (a *AskedStore) wait(key askedKey, asking <-chan struct{}, hello *tls.ClientHelloInfo) *tls.Certificate {
 	timer := time.NewTimer(time.Duration(a.Timeout))
 	defer timer.Stop()
-	var ended <-chan struct{}
-	if ctx := hello.Context(); ctx != nil {
-		ended = ctx.Done()
-	}
 	select {
 	case <-asking:
 	case <-timer.C:
 		return nil
-	case <-ended:
+	case <-hello.Context().Done():
 		return nil
 	}
 	a.mu.RLock()

@@ -48,10 +48,12 @@ type localConn struct {
 
 func (c localConn) LocalAddr() net.Addr { return c.addr }
 
-func helloAt(local, name string, schemes ...tls.SignatureScheme) *tls.ClientHelloInfo {
-	return &tls.ClientHelloInfo{
-		ServerName: name, SignatureSchemes: schemes, Conn: localConn{addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(local))},
-	}
+// helloAt is the ClientHello of a client like another one, at an address.
+func helloAt(live *tls.ClientHelloInfo, local, name string, schemes ...tls.SignatureScheme) *tls.ClientHelloInfo {
+	hello := *live
+	hello.ServerName, hello.SignatureSchemes = name, schemes
+	hello.Conn = localConn{addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(local))}
+	return &hello
 }
 
 func newAsked(t *testing.T, m *askedManager, entries int) *AskedStore {
@@ -78,9 +80,10 @@ func TestAskedStore(t *testing.T) {
 	m := &askedManager{get: func(context.Context, *tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }}
 	a := newAsked(t, m, 50)
 	const local = "127.0.0.1:443"
+	live := liveHello(t)
 	for i, hello := range []*tls.ClientHelloInfo{
-		helloAt(local, "www.test", tls.ECDSAWithP256AndSHA256), helloAt(local, "www.test", tls.PSSWithSHA256),
-		helloAt("127.0.0.1:8443", "www.test", tls.PSSWithSHA256), helloAt("127.0.0.2:443", "www.test", tls.PSSWithSHA256),
+		helloAt(live, local, "www.test", tls.ECDSAWithP256AndSHA256), helloAt(live, local, "www.test", tls.PSSWithSHA256),
+		helloAt(live, "127.0.0.1:8443", "www.test", tls.PSSWithSHA256), helloAt(live, "127.0.0.2:443", "www.test", tls.PSSWithSHA256),
 	} {
 		for range 3 {
 			if got := a.Select(hello); got == nil || got.Leaf == nil {
@@ -91,25 +94,25 @@ func TestAskedStore(t *testing.T) {
 			t.Errorf("%d: asked %d times", i, n)
 		}
 	}
-	fixed := helloAt(local, "fixed.test", tls.ECDSAWithP256AndSHA256)
+	fixed := helloAt(live, local, "fixed.test", tls.ECDSAWithP256AndSHA256)
 	a.Select(fixed) // asks
 	if allocs := testing.AllocsPerRun(100, func() { a.Select(fixed) }); allocs > 0 {
 		t.Errorf("an answer in memory allocates %v times", allocs)
 	}
 	for i := range 200 {
-		a.Select(helloAt(local, fmt.Sprintf("n%d.test", i)))
+		a.Select(helloAt(live, local, fmt.Sprintf("n%d.test", i)))
 	}
 	if n := len(a.Current()); n > 50 {
 		t.Errorf("%d answers are in memory", n)
 	}
 	asked := m.count()
 	for _, name := range []string{"..", "a b", "../x", "*"} {
-		if a.Select(helloAt(local, name)) != nil {
+		if a.Select(helloAt(live, local, name)) != nil {
 			t.Errorf("%q has a certificate", name)
 		}
 	}
 	for i := range 5000 { // a flood of names
-		a.Select(helloAt(local, fmt.Sprintf("f%d.test", i)))
+		a.Select(helloAt(live, local, fmt.Sprintf("f%d.test", i)))
 	}
 	if n := m.count() - asked; n > 1500 {
 		t.Errorf("a flood of 5000 names was %d questions", n)
@@ -120,26 +123,55 @@ func TestAskedStore(t *testing.T) {
 	m = &askedManager{get: func(context.Context, *tls.ClientHelloInfo) (*tls.Certificate, error) { <-hang; return nil, nil }}
 	a = newAsked(t, m, 1000)
 	began := time.Now()
-	if a.Select(helloAt(local, "www.test")) != nil || time.Since(began) > 5*time.Second {
+	if a.Select(helloAt(live, local, "www.test")) != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("a manager that hangs: %v", time.Since(began))
 	}
+	a = newAsked(t, m, 1000)
 	a.Timeout = 1
 	for i := range 500 {
-		a.Select(helloAt(local, fmt.Sprintf("n%d.test", i)))
+		a.Select(helloAt(live, local, fmt.Sprintf("n%d.test", i)))
 	}
-	if n := m.count(); n > askedAtOnce {
+	if n := m.count() - 1; n > askedAtOnce {
 		t.Errorf("%d questions are on their way", n)
 	}
 
 	m = &askedManager{get: func(context.Context, *tls.ClientHelloInfo) (*tls.Certificate, error) { panic("fault") }}
 	a = newAsked(t, m, 10)
-	if a.Select(helloAt(local, "www.test")) != nil || a.Status().LastError == nil {
+	if a.Select(helloAt(live, local, "www.test")) != nil || a.Status().LastError == nil {
 		t.Error("a manager that panics is no error")
 	}
 	if _, err := a.Check(t.Context(), "www.test"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a check of what nobody has asked for: %v", err)
 	}
-	if a.Select(&tls.ClientHelloInfo{ServerName: "www.test"}) != nil || m.count() != 1 {
+	probe := &tls.ClientHelloInfo{ServerName: "probe.test", Conn: helloAt(live, local, "").Conn}
+	if a.Select(probe) != nil || m.count() != 1 {
 		t.Error("a question without a client asks the manager")
+	}
+}
+
+// TestAskedStoreEnds: questions that a manager never answers end, and make room for
+// others.
+func TestAskedStoreEnds(t *testing.T) {
+	live := liveHello(t)
+	m := &askedManager{get: func(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == "www.test" {
+			return nil, nil
+		}
+		<-ctx.Done()
+		return nil, fmt.Errorf("hangs\x1b: %w", ctx.Err())
+	}}
+	a := newAsked(t, m, 1000)
+	a.Timeout = caddy.Duration(20 * time.Millisecond)
+	for i := range askedAtOnce + 10 {
+		go a.Select(helloAt(live, "127.0.0.1:443", fmt.Sprintf("n%d.test", i)))
+	}
+	until(t, "all places to be taken", func() bool { return m.count() == askedAtOnce })
+	until(t, "a place", func() bool {
+		a.Select(helloAt(live, "127.0.0.1:443", "www.test"))
+		return m.count() > askedAtOnce
+	})
+	until(t, "the fault to be told", func() bool { return a.Status().LastError != nil })
+	if told := a.Status().LastError.Error(); told != "hangs : context deadline exceeded" {
+		t.Errorf("told as %q", told)
 	}
 }

@@ -54,7 +54,8 @@ type Auto struct {
 	KeyType string `json:"key_type,omitempty"`
 
 	// Decides about names below wildcard hosts, such as a.example.com for a binding of
-	// *.example.com, when the first client asks for them. Default: they have none.
+	// *.example.com, when the first client asks for them, and again when they are to be
+	// renewed. Default: they have none.
 	PermissionRaw json.RawMessage `json:"permission,omitempty" caddy:"namespace=tls.permission inline_key=module"`
 
 	// How many certificates are ordered at most for hosts that no client waits for:
@@ -67,7 +68,7 @@ type Auto struct {
 	CheckDNS *DNSCheck `json:"check_dns,omitempty"`
 
 	// How many certificates are in memory; others are read from storage when a
-	// client asks for them. Default: 10000.
+	// client asks for them. Default: 10000; at most 10000000.
 	Capacity int `json:"capacity,omitempty"`
 
 	// How long a client waits for a certificate that is obtained or read for it.
@@ -106,7 +107,7 @@ type policyManaged struct {
 
 // Rate bounds how often something happens.
 type Rate struct {
-	// How many times.
+	// How many times, up to 100000.
 	Orders int `json:"orders,omitempty"`
 
 	// In which time.
@@ -133,10 +134,12 @@ const (
 	BoundByWildcard
 )
 
-// The defaults of Auto.
+// The defaults of Auto, and the bounds of what memory is taken for at once.
 const (
 	defaultAutoCapacity = 10_000
 	defaultAutoWait     = 20 * time.Second
+	maxAutoCapacity     = 10_000_000
+	maxRateOrders       = 100_000
 )
 
 // autoEntry is the certificate of a host that is in memory.
@@ -160,10 +163,12 @@ func (a *Auto) Provision(ctx caddy.Context) error {
 	a.capacity = cmp.Or(a.Capacity, defaultAutoCapacity)
 	a.maxWait = cmp.Or(time.Duration(a.MaxWait), defaultAutoWait)
 	switch {
-	case a.capacity < 1 || a.maxWait < 0:
-		return errors.New("capacity and max_wait are above 0")
-	case a.Rate != nil && (a.Rate.Orders < 1 || a.Rate.Window <= 0):
-		return errors.New("rate: orders and window are above 0")
+	case a.capacity < 1 || a.capacity > maxAutoCapacity:
+		return fmt.Errorf("capacity is from 1 to %d", maxAutoCapacity)
+	case a.maxWait < 0:
+		return errors.New("max_wait is above 0")
+	case a.Rate != nil && (a.Rate.Orders < 1 || a.Rate.Orders > maxRateOrders || a.Rate.Window <= 0):
+		return fmt.Errorf("rate: orders are from 1 to %d, window is above 0", maxRateOrders)
 	}
 	if a.CheckDNS != nil {
 		if err := a.CheckDNS.provision(); err != nil {
@@ -191,7 +196,7 @@ func (a *Auto) Provision(ctx caddy.Context) error {
 // provisionManaged makes what manages the certificates, for each kind of host.
 func (a *Auto) provisionManaged(ctx caddy.Context) error {
 	if a.Default != "" {
-		a.fallback = &Managed{Subjects: []string{a.Default}, IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType, observe: a.observe}
+		a.fallback = &Managed{Subjects: []string{a.Default}, IssuersRaw: slices.Clone(a.IssuersRaw), KeyType: a.KeyType, observe: a.count}
 		if err := a.fallback.Provision(ctx); err != nil {
 			return err
 		}
@@ -220,9 +225,19 @@ func (a *Auto) provisionManaged(ctx caddy.Context) error {
 	return a.private.Provision(ctx)
 }
 
-// observe counts orders, also those of certmagic's own renewals. Failures of attempts
+// observe sees what certmagic does for hosts of bindings.
+func (a *Auto) observe(ctx context.Context, name string, data map[string]any) error {
+	if name == "cert_obtaining" && ctx.Value(attemptKey{}) == nil {
+		if err := a.renewable(ctx, data); err != nil {
+			return err
+		}
+	}
+	return a.count(ctx, name, data)
+}
+
+// count counts orders, also those of certmagic's own renewals. Failures of attempts
 // are counted where the attempts are made.
-func (a *Auto) observe(ctx context.Context, name string, data map[string]any) {
+func (a *Auto) count(ctx context.Context, name string, data map[string]any) error {
 	switch name {
 	case "cert_obtaining":
 		a.counts.orders.Add(1)
@@ -231,6 +246,7 @@ func (a *Auto) observe(ctx context.Context, name string, data map[string]any) {
 			a.counts.failed(reasonOf(failureOf(data)))
 		}
 	}
+	return nil
 }
 
 // managers lists what manages certificates.
@@ -274,6 +290,7 @@ func (a *Auto) Commit() {
 		a.fallback.Commit()
 	}
 	a.adopt()
+	a.counts.serving.Store(a)
 	a.Changed()
 	go a.sweepRegularly()
 	if !a.OnDemand {

@@ -20,7 +20,8 @@ const (
 	maxAhead     = maxOrders * 3 / 4      // at most: clients need a place as well
 	aheadReads   = 2 * time.Millisecond   // from one look into storage to the next
 	lookAgain    = 10 * time.Minute       // at a host that does not lead here, or was turned down
-	followPause  = 200 * time.Millisecond // from one list of all hosts to the next
+	followPause  = 200 * time.Millisecond // from one list of all hosts to the next, at least
+	followShare  = 10                     // and so many times as long as making the list takes
 )
 
 // ahead obtains certificates for hosts that no client waits for.
@@ -80,8 +81,10 @@ func (a *Auto) follow() {
 		select {
 		case <-a.ctx.Done():
 		case <-come:
-			come, resume = nil, time.After(followPause)
+			began := time.Now()
 			queue = append(newcomers(a.hosts(), &known), queue...)
+			// Of very many hosts the list takes its time, which must stay a small part of all.
+			come, resume = nil, time.After(max(followPause, followShare*time.Since(began)))
 		case <-resume:
 			come = a.ahead.come
 		case <-ticker.C:
@@ -204,6 +207,9 @@ func (a *Auto) launch(m *Managed, host string) bool {
 	if f == nil {
 		<-a.ahead.workers
 		return false
+	}
+	if !m.internal && !m.group.begun.Load() {
+		<-f.done // the first order goes alone: those behind it would all come at once, at no rate
 	}
 	go func() {
 		<-f.done

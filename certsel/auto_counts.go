@@ -59,11 +59,12 @@ func reasonOf(err error) int {
 }
 
 // autoCounts counts what an [Auto] does. They are found by its name, and go on over
-// loads of the configuration.
+// loads of the configuration: by them one finds the next.
 type autoCounts struct {
 	name                string
 	hits, reads, orders atomic.Uint64
 	failures            [reasonKinds]atomic.Uint64
+	serving             atomic.Pointer[Auto] // of the configuration that serves
 }
 
 var countsByName = caddy.NewUsagePool()

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
@@ -36,6 +38,7 @@ type flight struct {
 	slot    *slot
 	ahead   bool          // no client has asked for it
 	kept    bool          // it is in memory
+	allowed atomic.Bool   // it may be served: by a binding, or by permission
 	over    chan struct{} // closed when there is something to serve, or never will be
 	done    chan struct{} // closed when it has landed
 }
@@ -96,8 +99,12 @@ func (a *Auto) stored(host string) *tls.Certificate {
 	return slot.cert.Load()
 }
 
-// wait has a certificate read or obtained, and waits for it.
+// wait has a certificate read or obtained, and waits for it. If the configuration ends
+// meanwhile, the next one has it.
 func (a *Auto) wait(hello *tls.ClientHelloInfo, host string, by BoundBy) *tls.Certificate {
+	if by == BoundByWildcard {
+		by = a.boundBy(host, nil) // elsewhere the host may have a binding, and needs no permission
+	}
 	f := a.fly(host, by, hello)
 	if f == nil {
 		return nil
@@ -109,6 +116,12 @@ func (a *Auto) wait(hello *tls.ClientHelloInfo, host string, by BoundBy) *tls.Ce
 	case <-patience.C:
 	case <-hello.Context().Done():
 	case <-a.ctx.Done():
+		if next := a.counts.serving.Load(); next != nil && next != a {
+			return next.Select(hello)
+		}
+	}
+	if !f.allowed.Load() {
+		return nil // another source may have it, with which this client has nothing to do
 	}
 	return f.slot.cert.Load()
 }
@@ -133,6 +146,7 @@ func (a *Auto) fly(host string, by BoundBy, hello *tls.ClientHelloInfo) *flight 
 		host: host, managed: m, group: m.group, slot: m.group.acquire(host),
 		ahead: hello == nil, over: make(chan struct{}), done: make(chan struct{}),
 	}
+	f.allowed.Store(by != BoundByWildcard)
 	a.flights[host] = f
 	if by == BoundByWildcard {
 		a.asking++
@@ -146,13 +160,7 @@ func (a *Auto) pilot(f *flight, by BoundBy, hello *tls.ClientHelloInfo) {
 	over := sync.OnceFunc(func() { close(f.over) })
 	ctx, cancel := context.WithTimeout(a.ctx, maxAttempt)
 	defer cancel()
-	var err error
-	if by == BoundByWildcard {
-		err = a.permit(ctx, f.host, hello)
-	}
-	if err == nil {
-		err = a.provide(ctx, f, over)
-	}
+	err := a.bring(ctx, f, by, hello, over)
 	a.report(f, err)
 	over()
 	a.mu.Lock()
@@ -165,6 +173,23 @@ func (a *Auto) pilot(f *flight, by BoundBy, hello *tls.ClientHelloInfo) {
 		f.group.release([]string{f.host})
 	}
 	close(f.done)
+}
+
+// bring asks for permission, if need be, and for the certificate. A module that panics
+// must not end the server.
+func (a *Auto) bring(ctx context.Context, f *flight, by BoundBy, hello *tls.ClientHelloInfo, ready func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a module has failed: %v", r)
+		}
+	}()
+	if by == BoundByWildcard {
+		if err := a.permit(ctx, f.host, hello); err != nil {
+			return err
+		}
+		f.allowed.Store(true)
+	}
+	return a.provide(ctx, f, ready)
 }
 
 // report counts and says how an attempt went wrong.
@@ -185,7 +210,7 @@ func (a *Auto) report(f *flight, err error) {
 	case errors.Is(err, errBusy):
 	default:
 		f.group.failures.pause(f.host, err)
-		a.logger.Error("no certificate for a host of a binding", zap.String("host", f.host), zap.Error(err))
+		a.logger.Error("no certificate for a host of a binding", zap.String("host", f.host), zap.Error(inWords(err)))
 	}
 }
 
@@ -197,11 +222,35 @@ func (e notPermittedError) Unwrap() error { return e.error }
 
 // permit asks the permission module about a name.
 func (a *Auto) permit(ctx context.Context, host string, hello *tls.ClientHelloInfo) error {
-	ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, hello)
+	if a.permission == nil {
+		return notPermittedError{errors.New("nobody decides about names below wildcard hosts")}
+	}
+	if hello != nil {
+		ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, hello)
+	}
 	if err := a.permission.CertificateAllowed(ctx, host); err != nil {
 		return notPermittedError{err}
 	}
 	return nil
+}
+
+// renewable asks about a name below a wildcard host again, before certmagic renews what
+// is in memory. What is not allowed any more leaves it.
+func (a *Auto) renewable(ctx context.Context, data map[string]any) error {
+	host, _ := data["identifier"].(string)
+	e := a.entries.get(host)
+	if e == nil || a.boundBy(host, nil) != BoundByWildcard {
+		return nil
+	}
+	err := a.permit(ctx, host, nil)
+	if !errors.Is(err, caddytls.ErrPermissionDenied) {
+		return err // if nobody answers, it is tried again
+	}
+	a.drop(e)
+	if e.group.serves(host) {
+		return nil // another source has it as well
+	}
+	return certmagic.ErrNoRetry{Err: err}
 }
 
 // provide brings the certificate of a host into memory: from storage or else from an
@@ -263,6 +312,13 @@ func (a *Auto) order(ctx context.Context, f *flight, do func(ctx context.Context
 		}
 	}
 	defer func() { <-a.orders }()
+	if !f.managed.internal {
+		done, err := f.group.first(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	return attemptOnce(ctx, do)
 }
 
@@ -271,12 +327,16 @@ func (a *Auto) order(ctx context.Context, f *flight, do func(ctx context.Context
 func (a *Auto) keep(f *flight) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f.kept || a.ended || f.ahead && int(a.entries.count.Load()) >= a.capacity || a.boundBy(f.host, nil) == NotBound {
+	if f.kept || a.ended || f.ahead && int(a.entries.count.Load()) >= a.capacity {
 		return
 	}
 	e := &autoEntry{host: f.host, slot: f.slot, group: f.group}
 	e.used.Store(time.Now().Unix())
 	f.kept = a.entries.add(e)
+	if f.kept && a.boundBy(f.host, nil) == NotBound {
+		a.drop(e) // asked for when it is there: whoever drops what has left sees it, or this does
+		return
+	}
 	for int(a.entries.count.Load()) > a.capacity {
 		victim := a.entries.victim(e)
 		if victim == nil {

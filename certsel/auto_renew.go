@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"math/rand/v2"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -93,11 +95,18 @@ func tryLock(ctx context.Context, storage certmagic.Storage, name string) bool {
 }
 
 // walk renews what has to be renewed and is not in memory, of hosts that have bindings.
+// It begins with any of them: loads of the configuration that end walks early would
+// leave the last ones out for ever.
 func (a *Auto) walk() {
 	step := time.NewTicker(walkStep)
 	defer step.Stop()
 	renewed := 0
-	for _, host := range a.hosts() {
+	hosts := a.hosts()
+	if len(hosts) > 0 {
+		first := rand.IntN(len(hosts))
+		hosts = slices.Concat(hosts[first:], hosts[:first])
+	}
+	for _, host := range hosts {
 		select {
 		case <-a.ctx.Done():
 			return

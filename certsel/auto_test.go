@@ -130,7 +130,7 @@ func (s selfSigned) Issue(_ context.Context, csr *x509.CertificateRequest) (*cer
 func TestLeftWhileRead(t *testing.T) {
 	g := newGroup(certmagic.CacheOptions{})
 	t.Cleanup(func() { _ = g.Destruct() })
-	magic := newMagic(t, g, selfSigned{time.Hour}, func(context.Context, string, map[string]any) {})
+	magic := newMagic(t, g, selfSigned{time.Hour}, func(context.Context, string, map[string]any) error { return nil })
 	g.configs = append(g.configs, magic)
 	if err := magic.ObtainCertAsync(t.Context(), "left.test"); err != nil {
 		t.Fatal(err)
@@ -160,8 +160,7 @@ func newMagic(t testing.TB, g *group, issuer certmagic.Issuer, observe observer)
 		Storage: &certmagic.FileStorage{Path: t.TempDir()}, Issuers: []certmagic.Issuer{issuer}, Logger: certLog(),
 		OnEvent: func(ctx context.Context, name string, data map[string]any) error {
 			g.onEvent(magic, name, data)
-			observe(ctx, name, data)
-			return nil
+			return observe(ctx, name, data)
 		},
 	})
 	return magic

@@ -1,8 +1,11 @@
 package certsel
 
 import (
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The pause after a failed order, for one name.
@@ -10,6 +13,33 @@ const (
 	firstPause = 30 * time.Second
 	lastPause  = time.Hour
 )
+
+// maxWords bounds how many bytes of an error are remembered and told.
+const maxWords = 500
+
+// words are what is left of an error that somebody else has worded.
+type words string
+
+// Error implements error.
+func (w words) Error() string { return string(w) }
+
+// inWords returns an error with the words of another one, of bounded length and without
+// what a terminal would obey: an authority answers what it likes, for each of very many
+// names.
+func inWords(err error) error {
+	var told strings.Builder
+	for _, r := range err.Error() {
+		if !unicode.IsPrint(r) {
+			r = ' '
+		}
+		if told.Len()+utf8.RuneLen(r) > maxWords {
+			told.WriteString("...")
+			break
+		}
+		told.WriteRune(r)
+	}
+	return words(told.String())
+}
 
 // keepFailures is how long a failure is remembered after the pause that it caused.
 const keepFailures = 24 * time.Hour
@@ -24,7 +54,7 @@ type failures struct {
 
 // failure is the last one of a subject.
 type failure struct {
-	err    error
+	err    error // in words
 	at     time.Time
 	count  int       // orders in a row that were followed by a pause
 	again  time.Time // of the next order
@@ -48,7 +78,7 @@ func (f *failures) note(subject string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.of(subject)
-	known.err, known.at = err, time.Now()
+	known.err, known.at = inWords(err), time.Now()
 }
 
 // pause remembers a failure after which there is no attempt for a while, each time
@@ -57,7 +87,7 @@ func (f *failures) pause(subject string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known, now := f.of(subject), time.Now()
-	known.err, known.at, known.looked = err, now, now
+	known.err, known.at, known.looked = inWords(err), now, now
 	known.again = now.Add(min(firstPause<<min(known.count, 20), lastPause))
 	known.count++
 }

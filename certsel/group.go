@@ -46,6 +46,9 @@ type group struct {
 	configs   []*certmagic.Config
 
 	failures failures
+
+	alone chan struct{} // has an element while the first order is under way
+	begun atomic.Bool   // there has been one
 }
 
 // slot holds the certificate that serves a subject, nil while there is none.
@@ -55,7 +58,7 @@ type slot struct {
 }
 
 func newGroup(opts certmagic.CacheOptions) *group {
-	g := &group{slots: make(map[string]*slot), stop: make(chan struct{})}
+	g := &group{slots: make(map[string]*slot), stop: make(chan struct{}), alone: make(chan struct{}, 1)}
 	opts.GetConfigForCert = func(certmagic.Certificate) (*certmagic.Config, error) { return g.current() }
 	opts.Logger = caddy.Log().Named("iis.certificates")
 	g.cache = certmagic.NewCache(opts)
@@ -79,8 +82,8 @@ func (g *group) current() (*certmagic.Config, error) {
 	return g.configs[len(g.configs)-1], nil
 }
 
-// observer sees events of certmagic.
-type observer func(ctx context.Context, name string, data map[string]any)
+// observer sees events of certmagic. An error ends what they are about.
+type observer func(ctx context.Context, name string, data map[string]any) error
 
 // join makes a certmagic configuration for a load that uses the group.
 // observe, if there is one, sees its events.
@@ -89,7 +92,9 @@ func (g *group) join(cfg certmagic.Config, ctx caddy.Context, events *caddyevent
 	cfg.OnEvent = func(evCtx context.Context, name string, data map[string]any) error {
 		g.onEvent(magic, name, data)
 		if observe != nil {
-			observe(evCtx, name, data)
+			if err := observe(evCtx, name, data); err != nil {
+				return err
+			}
 		}
 		if attempt, ok := evCtx.Value(attemptKey{}).(*attempt); ok && name == "cert_failed" {
 			attempt.fail(failureOf(data))
@@ -112,6 +117,25 @@ func (g *group) leave(magic *certmagic.Config) {
 	g.configsMu.Lock()
 	defer g.configsMu.Unlock()
 	g.configs = slices.DeleteFunc(g.configs, func(c *certmagic.Config) bool { return c == magic })
+}
+
+// first lets the first order go alone: it registers the account with the authority.
+// Several at once without an e-mail address would make certmagic register one under
+// the address "default", which authorities refuse, for as long as the process lives.
+func (g *group) first(ctx context.Context) (done func(), err error) {
+	if g.begun.Load() {
+		return func() {}, nil
+	}
+	select {
+	case g.alone <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if g.begun.Load() {
+		<-g.alone
+		return func() {}, nil
+	}
+	return func() { g.begun.Store(true); <-g.alone }, nil
 }
 
 func (g *group) acquire(subject string) *slot {
