@@ -49,10 +49,14 @@ var (
 )
 
 // Select implements Source. A client whose host has a binding waits for its
-// certificate, if that is not in memory.
+// certificate, if that is not in memory. If the configuration ends meanwhile, the next
+// one has it.
 func (a *Auto) Select(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if cert := a.forHost(hello); cert != nil {
 		return cert
+	}
+	if next := a.counts.serving.Load(); next != a && next != nil && a.ctx.Err() != nil {
+		return next.Select(hello) // the handshake goes on while the configuration has ended
 	}
 	if a.fallback == nil {
 		return nil
@@ -99,8 +103,7 @@ func (a *Auto) stored(host string) *tls.Certificate {
 	return slot.cert.Load()
 }
 
-// wait has a certificate read or obtained, and waits for it. If the configuration ends
-// meanwhile, the next one has it.
+// wait has a certificate read or obtained, and waits for it.
 func (a *Auto) wait(hello *tls.ClientHelloInfo, host string, by BoundBy) *tls.Certificate {
 	if by == BoundByWildcard {
 		by = a.boundBy(host, nil) // elsewhere the host may have a binding, and needs no permission
@@ -116,9 +119,6 @@ func (a *Auto) wait(hello *tls.ClientHelloInfo, host string, by BoundBy) *tls.Ce
 	case <-patience.C:
 	case <-hello.Context().Done():
 	case <-a.ctx.Done():
-		if next := a.counts.serving.Load(); next != nil && next != a {
-			return next.Select(hello)
-		}
 	}
 	if !f.allowed.Load() {
 		return nil // another source may have it, with which this client has nothing to do
