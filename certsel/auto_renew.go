@@ -103,7 +103,7 @@ func (a *Auto) walk() {
 	renewed := 0
 	hosts := a.hosts()
 	if len(hosts) > 0 {
-		first := rand.IntN(len(hosts))
+		first := rand.IntN(len(hosts)) //nolint:gosec // nobody gains by foreseeing it
 		hosts = slices.Concat(hosts[first:], hosts[:first])
 	}
 	for _, host := range hosts {

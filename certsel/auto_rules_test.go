@@ -171,7 +171,8 @@ func TestWalkBeginsAnywhere(t *testing.T) {
 	var end context.CancelFunc
 	a.managed.magic.Storage = counted{a.managed.magic.Storage, func(key string) { first[key] = true; end() }}
 	for range 20 {
-		a.ctx, end = context.WithCancel(t.Context())
+		walk, cancel := context.WithCancel(t.Context())
+		a.ctx, end = walk, cancel
 		a.walk()
 	}
 	if len(first) < 5 || len(first) > 20 {
