@@ -397,20 +397,20 @@ func (a *App) unload() {
 	if a.settle != nil {
 		a.settle()
 	}
+	if caddy.Exiting() { // what still comes is served, or waits for the process after this one
+		upgradedConns.endAll()
+		ctx, cancel := context.WithTimeout(context.Background(), a.options.drain)
+		defer cancel()
+		if err := fronts.Shutdown(ctx); err != nil {
+			a.logger.Error("waiting for requests in flight", zap.Error(err))
+		}
+	}
 	if a.prepared {
 		fronts.Remove(a.now().state)
 		upgradedConns.settle()
 	}
 	if a.takeBack != nil {
 		a.takeBack()
-	}
-	if caddy.Exiting() {
-		ctx, cancel := context.WithTimeout(context.Background(), a.options.drain)
-		defer cancel()
-		if err := fronts.Shutdown(ctx); err != nil {
-			a.logger.Error("waiting for requests in flight", zap.Error(err))
-		}
-		upgradedConns.endAll()
 	}
 	if a.CentralStore != nil {
 		_ = a.CentralStore.Cleanup()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 
@@ -269,6 +270,9 @@ func (c *upgradedConn) CloseWrite() error {
 // admitted reports whether what serves now would give the connection to its site,
 // and the site would let it in.
 func (u *upgraded) admitted() bool {
+	if caddy.Exiting() {
+		return false // whoever comes now goes to the process after this one
+	}
 	app, ok := fronts.Handler().(*App)
 	if !ok {
 		return false

@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -388,6 +387,8 @@ func TestUpgradedConnectionsOfSources(t *testing.T) {
 	conns[1].echo(t, "still there")
 }
 
+const mega = 1 << 20
+
 var (
 	upgradeLoads = flag.Int("upgrades.loads", 10, "how many loads TestUpgradedConnectionsAreCheap makes")
 	upgradeSites = flag.Int("upgrades.sites", 2000, "and of how many sites")
@@ -408,14 +409,6 @@ func TestUpgradedConnectionsAreCheap(t *testing.T) {
 	}
 	s := ts.Start(t, iisConfig(fmt.Sprintf("site 1 {\nserver_bindings :%d:1.test\nreverse_proxy %s\n}\n", port, upstream)))
 	t.Setenv("TEST_ADMIN", s.AdminAddr())
-	heap := func() float64 {
-		var m runtime.MemStats
-		for range 3 {
-			runtime.GC()
-		}
-		runtime.ReadMemStats(&m)
-		return float64(m.HeapAlloc) / (1 << 20)
-	}
 	load := func(i int) {
 		t.Helper()
 		if err := s.LoadJSON(config(i)); err != nil {
@@ -424,7 +417,7 @@ func TestUpgradedConnectionsAreCheap(t *testing.T) {
 	}
 	load(0)
 	load(1)
-	first := heap()
+	first := liveHeap()
 	conns := make([]*socket, *upgradeLoads)
 	for i := range conns {
 		conns[i] = upgradePlain(t, port, fmt.Sprintf("%d.test", i*sites/len(conns)+1))
@@ -433,22 +426,71 @@ func TestUpgradedConnectionsAreCheap(t *testing.T) {
 	for _, conn := range conns {
 		conn.echo(t, "still there")
 	}
-	kept := heap()
+	kept := liveHeap()
 	for _, conn := range conns {
 		conn.Close()
 	}
-	var last float64
+	var last int64
 	deadline, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for last = heap(); deadline.Err() == nil && last > first+2; last = heap() {
+	for last = liveHeap(); deadline.Err() == nil && last > first+2*mega; last = liveHeap() {
 		time.Sleep(100 * time.Millisecond)
 	}
 	t.Logf("%d loads of %d sites: %.1f MB before, %.1f MB with a connection of each (%.2f MB a load), %.1f MB after they have ended",
-		len(conns), sites, first, kept, (kept-first)/float64(len(conns)), last)
-	if perLoad := (kept - first) / float64(len(conns)); perLoad > 1 {
+		len(conns), sites, float64(first)/mega, float64(kept)/mega, float64(kept-first)/mega/float64(len(conns)), float64(last)/mega)
+	if perLoad := float64(kept-first) / mega / float64(len(conns)); perLoad > 1 {
 		t.Errorf("a load whose connection lives keeps %.2f MB, want 1 MB at most", perLoad)
 	}
-	if last > first+5 {
-		t.Errorf("%.1f MB are left when all connections have ended, and %.1f MB were there before", last, first)
+	if last > first+5*mega {
+		t.Errorf("%.1f MB are left when all connections have ended, and %.1f MB were there before", float64(last)/mega, float64(first)/mega)
+	}
+}
+
+// TestOrdinaryConnectionsAreCheap: a kept connection to an ordinary site on a shared port
+// may hold what it was made under, which must not be much.
+func TestOrdinaryConnectionsAreCheap(t *testing.T) {
+	port := ts.FreePort(t)
+	config := func(load int) string {
+		var sites strings.Builder
+		for id := 1; id <= *upgradeSites; id++ {
+			fmt.Fprintf(&sites, "site %d {\nsecure_bindings :%d:%d.test\nrespond %d\n}\n", id, port, id, load)
+		}
+		return iisConfig(certificates(t, "D")+"endpoint *:"+fmt.Sprint(port)+" {\ncertificate D\n}\n"+sites.String()) +
+			fmt.Sprintf("https://ordinary.test:%d {\ntls internal\nrespond \"ordinary %d\"\n}\n", port, load)
+	}
+	s := ts.Start(t, config(0))
+	kept := make([]*ts.Client, *upgradeLoads)
+	ask := func(client *ts.Client, load int) {
+		t.Helper()
+		answer, err := client.Do(ts.Request{Addr: at("127.0.0.1", port), SNI: "ordinary.test"})
+		if err != nil || answer.Body != fmt.Sprint("ordinary ", load) {
+			t.Fatalf("after load %d: %v %v", load, answer, err)
+		}
+	}
+	load := func(i int) {
+		t.Helper()
+		if err := s.Load(config(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load(1)
+	load(2)
+	first := liveHeap()
+	for i := range kept {
+		kept[i] = ts.NewClient(ts.Request{Addr: at("127.0.0.1", port), SNI: "ordinary.test"})
+		defer kept[i].Close()
+		ask(kept[i], i+2)
+		load(i + 3)
+	}
+	perLoad := float64(liveHeap()-first) / mega / float64(len(kept))
+	t.Logf("%d loads of %d sites: %.2f MB for each with a connection to an ordinary site", len(kept), *upgradeSites, perLoad)
+	if perLoad > 1 {
+		t.Errorf("a load keeps %.2f MB for a connection to an ordinary site, want 1 MB at most", perLoad)
+	}
+	for _, client := range kept {
+		ask(client, len(kept)+2)
+		if client.Dials() != 1 {
+			t.Error("a connection was not kept")
+		}
 	}
 }

@@ -171,15 +171,15 @@ func TestWalkBeginsAnywhere(t *testing.T) {
 	var end context.CancelFunc
 	a.managed.magic.Storage = counted{a.managed.magic.Storage, func(key string) { first[key] = true; end() }}
 	for range 20 {
-		walk, cancel := context.WithCancel(t.Context())
-		a.ctx, end = walk, cancel
-		a.walk()
+		ctx, cancel := context.WithCancel(t.Context())
+		end = cancel
+		walkWith(ctx, a)
 	}
 	if len(first) < 5 || len(first) > 20 {
 		t.Errorf("20 walks that end at once have looked at %d hosts", len(first))
 	}
-	a.ctx, end = t.Context(), func() {}
-	a.walk()
+	end = func() {}
+	walkWith(t.Context(), a)
 	if len(first) != len(hosts) {
 		t.Errorf("a walk that is not ended has looked at %d hosts of %d", len(first), len(hosts))
 	}
@@ -287,4 +287,9 @@ func TestFirstOrderAheadAlone(t *testing.T) {
 	}
 	close(issuer.let)
 	until(t, "the second", func() bool { return a.Stats().Memory == 2 && len(a.ahead.workers) == 0 })
+}
+
+func walkWith(ctx context.Context, a *Auto) {
+	a.ctx = ctx
+	a.walk()
 }

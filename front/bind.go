@@ -32,8 +32,8 @@ func (m *Manager) open(ctx context.Context, key socketKey, owner string) (sock s
 	return sock, lent, nil
 }
 
-// listen binds a socket, to IPv4 and IPv6 if the address has no IP and the
-// system has both.
+// listen takes the socket that was handed over to the process, or binds one: to IPv4
+// and IPv6 if the address has no IP and the system has both.
 func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket, error) {
 	config := net.ListenConfig{KeepAlive: -1} // set per endpoint later
 	if share {
@@ -41,23 +41,26 @@ func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket
 	}
 	addr := displayAddr(key.addr)
 	if key.network == "tcp" {
+		if ln, err := m.inherited.tcp(key); ln != nil || err != nil {
+			return &tcpSocket{m: m, ln: ln}, err
+		}
 		ln, err := config.Listen(ctx, "tcp", addr)
 		if err != nil {
 			return nil, err
 		}
 		return &tcpSocket{m: m, ln: ln.(*net.TCPListener)}, nil
 	}
-	pc, err := config.ListenPacket(ctx, "udp", addr)
+	conn, err := m.inherited.udp(key)
+	if conn == nil && err == nil {
+		var pc net.PacketConn
+		if pc, err = config.ListenPacket(ctx, "udp", addr); err == nil {
+			conn = pc.(*net.UDPConn)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	conn := pc.(*net.UDPConn)
-	u, err := newUDPSocket(m, key.addr.Port(), conn)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return u, nil
+	return newUDPSocket(m, key.addr.Port(), conn), nil
 }
 
 // heldByCaddy reports whether Caddy itself has a listener in this process that

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Conn is what is known of a connection. There is one per connection, made when
@@ -37,6 +38,9 @@ type Conn struct {
 	tls   *tls.Conn             // the layer above nc, if any
 	inner *Conn                 // the Conn below wrappers that hide it
 	lease atomic.Pointer[State] // held by the HTTP/1 request in flight
+
+	since time.Time   // when it began
+	asked atomic.Bool // it has had a request
 
 	stateOnce sync.Once
 	state     *tls.ConnectionState // see connectionState
@@ -113,6 +117,9 @@ func (c *Conn) connectionState() *tls.ConnectionState {
 	})
 	return c.state
 }
+
+// isNew reports whether the first request is still to be expected.
+func (c *Conn) isNew() bool { return !c.asked.Load() && time.Since(c.since) < firstRequest }
 
 // finish ends the request that holds the lease, unless the connection was
 // hijacked meanwhile.

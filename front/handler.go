@@ -22,6 +22,9 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reject(w, r, http.StatusMisdirectedRequest)
 		return
 	}
+	if !c.asked.Load() {
+		c.asked.Store(true)
+	}
 	switch r.ProtoMajor {
 	case 1:
 		// one request at a time, which may take over the connection

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // handoff is the listener at the bottom of a server. What it accepts has been
@@ -16,6 +17,7 @@ type handoff struct {
 	done  chan struct{}
 	once  sync.Once
 	addr  *net.TCPAddr
+	given atomic.Int64 // connections that were taken
 }
 
 func newHandoff(addr netip.AddrPort) *handoff {
@@ -30,6 +32,7 @@ func newHandoff(addr netip.AddrPort) *handoff {
 func (h *handoff) offer(c net.Conn) bool {
 	select {
 	case h.conns <- c:
+		h.given.Add(1)
 		return true
 	case <-h.done:
 		return false

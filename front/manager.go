@@ -49,6 +49,8 @@ type Manager struct {
 	shared  map[serverKey]*server // those serving that outlive a State
 	timer   *time.Timer           // of the next sweep
 	loans   map[*loan]struct{}    // ports that others may have as well
+
+	inherited *inherited // sockets that the process was started with
 }
 
 // NewManager returns a Manager without sockets.
@@ -59,6 +61,8 @@ func NewManager() *Manager {
 		servers: make(map[*server]struct{}),
 		shared:  make(map[serverKey]*server),
 		loans:   make(map[*loan]struct{}),
+
+		inherited: inherit(),
 	}
 	// The key is common to all UDP sockets, so that clients whose packets
 	// arrive at another socket than before notice at once.
@@ -177,6 +181,14 @@ func (m *Manager) activate(s *State) {
 		p.owner = e.Owner
 		p.configure(s)
 		p.start()
+		if err := m.inherited.store(key, p.socket); err != nil {
+			m.logger().Warn("a socket is not kept for the next process: a restart refuses connections to it",
+				zap.String("address", displayAddr(key.addr)), zap.Error(err))
+		}
+	}
+	if unused := m.inherited.unused(); len(unused) > 0 {
+		m.logger().Warn("sockets that were handed over to this process are for no binding: unless another server of Caddy takes them by number, clients who connect there are never answered",
+			zap.Strings("sockets", unused))
 	}
 }
 
@@ -278,9 +290,15 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	m.sockets = make(map[socketKey]*pooled)
 	m.mu.Unlock()
 
-	for _, p := range sockets {
-		p.stopAccepting()
+	var stopping sync.WaitGroup
+	for key, p := range sockets {
+		stopping.Go(func() {
+			if !m.inherited.has(key) || !p.leave() {
+				p.stopAccepting()
+			}
+		})
 	}
+	stopping.Wait()
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
 	for i, srv := range servers {

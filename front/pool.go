@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -34,8 +35,10 @@ type socket interface {
 	configure(s *State)  // takes over what is decided per socket
 	busy() time.Duration // how long closing may be put off for what it would cut
 	stopAccepting()      // existing connections go on
+	leave() bool         // instead, if another process goes on with the socket
 	close()
 	lend(on bool) // lets others have the address as well, or no longer
+	syscallConn() syscall.Conn
 }
 
 // pooled is a socket in the pool. It stays there until it is closed: otherwise
@@ -147,6 +150,7 @@ func (m *Manager) sweep() {
 		}
 		p.close()
 		delete(m.sockets, key)
+		m.inherited.drop(key)
 	}
 	for srv := range m.servers {
 		if srv.retiredAt.IsZero() || srv.draining || m.portInUse(srv.addr) {

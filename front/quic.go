@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	h3qlog "github.com/quic-go/quic-go/http3/qlog"
+	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 )
 
@@ -20,18 +22,21 @@ type udpSocket struct {
 	port      uint16
 	conn      *net.UDPConn
 	transport *quic.Transport
-	ln        *quic.EarlyListener
-	done      chan struct{} // non-nil once started, closed when the accept loop has ended
+	listen    *quic.Config
+	ln        *quic.EarlyListener // nil until started, and if that failed
+	done      chan struct{}       // non-nil once started, closed when the accept loop has ended
 	no0RTT    atomic.Bool
 	drainFor  time.Duration // guarded by Manager.mu
+	left      bool          // another process goes on with it
 
 	mu    sync.Mutex
 	conns map[*quic.Conn]struct{}
+	fresh map[*Conn]struct{} // connections from their first packet on
 }
 
-// newUDPSocket starts a QUIC transport on conn. Handshakes are refused until a
-// State covers their address.
-func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) (*udpSocket, error) {
+// newUDPSocket makes a QUIC transport for conn. It reads nothing before it is started:
+// what clients send waits until a State can answer it.
+func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) *udpSocket {
 	// above this rate of handshakes clients have to prove their address first
 	limiter := rate.NewLimiter(1000, 1000)
 	u := &udpSocket{
@@ -39,15 +44,14 @@ func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) (*udpSocket, error
 		port:  port,
 		conn:  conn,
 		conns: make(map[*quic.Conn]struct{}),
+		fresh: make(map[*Conn]struct{}),
 		transport: &quic.Transport{
 			Conn:                conn, // as it is: quic-go finds out the local address of packets itself
 			StatelessResetKey:   &m.resetKey,
 			VerifySourceAddress: func(net.Addr) bool { return !limiter.Allow() },
-			ConnContext: func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-				return context.WithValue(ctx, connKey{}, &Conn{QUIC: true}), nil
-			},
 		},
 	}
+	u.transport.ConnContext = u.connContext
 	config := quic.Config{
 		InitialPacketSize: 1200,
 		Allow0RTT:         true,
@@ -62,15 +66,58 @@ func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) (*udpSocket, error
 		}
 		return &config, nil
 	}
-	var err error
-	if u.ln, err = u.transport.ListenEarly(m.quicTLS, &listen); err != nil {
-		_ = u.transport.Close()
-		return nil, err
+	u.listen = &listen
+	return u
+}
+
+// connContext is called for every connection when its first packet arrives.
+func (u *udpSocket) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	c := &Conn{QUIC: true, since: time.Now()}
+	u.mu.Lock()
+	u.fresh[c] = struct{}{}
+	u.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		u.mu.Lock()
+		delete(u.fresh, c)
+		u.mu.Unlock()
+	})
+	return context.WithValue(ctx, connKey{}, c), nil
+}
+
+// leave is the first step of an end after which another process goes on with the
+// socket: new connections are left to it, and those that have just begun get their
+// first request. It reports false if the system cannot do that.
+func (u *udpSocket) leave() bool {
+	if u.ln == nil || holdBack(u.conn, true) != nil {
+		return false
 	}
-	return u, nil
+	u.left = true
+	time.Sleep(settlingIn) // packets that came before may not have been read yet
+	awaitFirst(u.expectsRequests)
+	return true
+}
+
+// settlingIn is how long packets that have arrived may wait to be read.
+const settlingIn = 50 * time.Millisecond
+
+func (u *udpSocket) expectsRequests() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.fresh {
+		if c.isNew() {
+			return true
+		}
+	}
+	return false
 }
 
 func (u *udpSocket) start() {
+	ln, err := u.transport.ListenEarly(u.m.quicTLS, u.listen)
+	if err != nil { // the socket has been bound; what is set on it now is set for speed
+		u.m.logger().Error("HTTP/3 is not served", zap.Uint16("port", u.port), zap.Error(err))
+		return
+	}
+	u.ln = ln
 	u.done = make(chan struct{})
 	go u.accept()
 }
@@ -97,8 +144,8 @@ func (u *udpSocket) busy() time.Duration {
 }
 
 func (u *udpSocket) stopAccepting() {
-	u.ln.Close()
-	if u.done != nil {
+	if u.ln != nil {
+		u.ln.Close()
 		<-u.done
 	}
 }
@@ -113,11 +160,18 @@ func (u *udpSocket) close() {
 	}
 	u.mu.Unlock()
 	wg.Wait()
-	_ = u.transport.Close()
+	if u.ln != nil {
+		_ = u.transport.Close()
+	}
+	if u.left {
+		_ = holdBack(u.conn, false) // from here on packets wait for the next process
+	}
 	_ = u.conn.Close()
 }
 
 func (u *udpSocket) lend(on bool) { setShared(u.conn, on) }
+
+func (u *udpSocket) syscallConn() syscall.Conn { return u.conn }
 
 func (u *udpSocket) accept() {
 	defer close(u.done)

@@ -36,6 +36,7 @@ type server struct {
 	http3    *http3.Server
 	drainFor time.Duration
 	active3  atomic.Int64 // requests in flight over HTTP/3
+	begun    atomic.Int64 // connections that http knows, or has known
 
 	// guarded by Manager.mu
 	retiredAt time.Time
@@ -159,6 +160,7 @@ func (s *server) connContext(ctx context.Context, nc net.Conn) context.Context {
 	if t, ok := nc.(*tls.Conn); ok {
 		conn = t.NetConn().(*carrier).conn
 	}
+	conn.since = time.Now()
 	s.mu.Lock()
 	s.conns[nc] = conn
 	s.mu.Unlock()
@@ -167,6 +169,9 @@ func (s *server) connContext(ctx context.Context, nc net.Conn) context.Context {
 
 // connState counts the connections.
 func (s *server) connState(nc net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.begun.Add(1)
+	}
 	if state != http.StateClosed && state != http.StateHijacked {
 		return
 	}
@@ -235,13 +240,42 @@ func (s *server) shutdown(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var err, err3 error
 	if s.http != nil {
-		wg.Go(func() { err = s.http.Shutdown(ctx) })
+		wg.Go(func() {
+			awaitFirst(s.expectsRequests)
+			err = s.http.Shutdown(ctx)
+		})
 	}
 	if s.http3 != nil {
 		wg.Go(func() { err3 = s.shutdownHTTP3(ctx) })
 	}
 	wg.Wait()
 	return errors.Join(err, err3)
+}
+
+// firstRequest is how long a connection has for its first request when the server is
+// about to end: net/http answers none any more that it has not read by then.
+const firstRequest = time.Second
+
+// awaitFirst waits until the connections that have just begun have had their first
+// request. Those that are on their way from a socket to a server are not lost either.
+func awaitFirst(expected func() bool) {
+	for begin := time.Now(); time.Since(begin) < firstRequest && expected(); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *server) expectsRequests() bool {
+	if s.begun.Load() < s.ln.given.Load() {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		if c.isNew() {
+			return true
+		}
+	}
+	return false
 }
 
 // below returns the Conn of the TLS layer under wrappers that hide it.

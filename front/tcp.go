@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,10 @@ func (t *tcpSocket) configure(*State) {}
 // busy is always zero: accepted connections do not depend on the socket.
 func (t *tcpSocket) busy() time.Duration { return 0 }
 
+// leave is not needed: who connects to a socket that another process has as well waits
+// for it there.
+func (t *tcpSocket) leave() bool { return false }
+
 // stopAccepting waits a moment for the connection accepted last to be given
 // away. A listener wrapper that is stuck must not stop the shutdown.
 func (t *tcpSocket) stopAccepting() {
@@ -42,6 +47,8 @@ func (t *tcpSocket) stopAccepting() {
 func (t *tcpSocket) close() { t.ln.Close() }
 
 func (t *tcpSocket) lend(on bool) { setShared(t.ln, on) }
+
+func (t *tcpSocket) syscallConn() syscall.Conn { return t.ln }
 
 func (t *tcpSocket) accept() {
 	defer close(t.done)

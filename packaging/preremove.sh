@@ -6,7 +6,7 @@ set -e
 case "$1" in
 remove | 0)
 	if [ -d /run/systemd/system ]; then
-		systemctl --no-reload disable --now caddy.service caddy-api.service
+		systemctl --no-reload disable --now caddy.socket caddy.service caddy-api.service
 	fi
 	;;
 esac
