@@ -405,18 +405,7 @@ func TestCertificatesKill(t *testing.T) {
 		certs[i] = certificateJSON(issue(t, int64(1000+i), nil, "a.test"))
 	}
 	send := func(path, body string) bool {
-		req, err := http.NewRequest(http.MethodPut, fmt.Sprintf("http://127.0.0.1:%d/iis/%s", admin, path), strings.NewReader(body))
-		if err != nil {
-			return false
-		}
-		req.Header.Set("Content-Type", "application/json")
-		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-		resp, err := client.Do(req)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode < 300
+		return acknowledges(admin, http.MethodPut, path, body)
 	}
 	var acknowledged atomic.Int64
 	acknowledged.Store(-1)
