@@ -112,8 +112,9 @@ func (m *manager) storedNames() string {
 	return strings.Join(m.names, " ")
 }
 
-// start starts Caddy and waits until it is ready.
-func (m *manager) start(config string) {
+// launch starts Caddy with the sockets that are there for it, and returns what is
+// closed when it is ready.
+func (m *manager) launch(config string) <-chan struct{} {
 	m.t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -123,16 +124,15 @@ func (m *manager) start(config string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.mu.Lock()
+	m.mu.Lock() // until Caddy has its sockets: a message of the one before may end them
+	defer m.mu.Unlock()
 	files := append(append([]*os.File(nil), m.unit...), m.stored...)
 	names := make([]string, 0, len(files))
 	for range m.unit {
 		names = append(names, "caddy.socket")
 	}
 	names = append(names, m.names...)
-	ready := make(chan struct{})
-	m.ready = ready
-	m.mu.Unlock()
+	m.ready = make(chan struct{})
 
 	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$; exec "$0"`, program)
 	cmd.ExtraFiles = files
@@ -148,8 +148,14 @@ func (m *manager) start(config string) {
 		m.t.Fatal(err)
 	}
 	m.child = cmd
+	return m.ready
+}
+
+// start starts Caddy and waits until it is ready.
+func (m *manager) start(config string) {
+	m.t.Helper()
 	select {
-	case <-ready:
+	case <-m.launch(config):
 	case <-time.After(time.Minute):
 		m.t.Fatalf("Caddy is not ready:\n%s", m.log())
 	}
