@@ -378,6 +378,8 @@ func TestAutoTold(t *testing.T) {
 		_, metrics := s.Admin("GET", "/metrics", "")
 		for _, line := range []string{
 			`caddy_iis_binding_certificates{certificate="auto"} 1`,
+			`caddy_iis_certificate_failing_hosts{certificate="auto"} 0`,
+			`caddy_iis_certificate_failing_hosts{certificate="refused"} 1`,
 			`caddy_iis_binding_certificate_reads_total{certificate="auto"} 2`,
 			`caddy_iis_binding_certificate_orders_total{certificate="auto"} 2`,
 			`caddy_iis_binding_certificate_failures_total{certificate="refused",reason="no_authority"} 1`,

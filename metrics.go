@@ -4,14 +4,12 @@ import (
 	"net/http"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-iis/caddy-iis/binding"
-	"github.com/caddy-iis/caddy-iis/certsel"
 )
 
 // counters are the counters of the process: like all counters they go on while
@@ -137,10 +135,8 @@ var classLabels = [6]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 type appMetrics struct{ app *App }
 
 var (
-	descSites  = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
-	descFile   = prometheus.NewDesc("caddy_iis_sites_file_valid", "Whether the sites file is served as it is: 0 if it is refused, and its sites are served as they were before.", nil, nil)
-	descExpiry = prometheus.NewDesc("caddy_iis_certificate_expiry_timestamp_seconds",
-		"When a certificate expires, by its name in the configuration; the first to expire if there are several.", []string{"certificate"}, nil)
+	descSites = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
+	descFile  = prometheus.NewDesc("caddy_iis_sites_file_valid", "Whether the sites file is served as it is: 0 if it is refused, and its sites are served as they were before.", nil, nil)
 )
 
 // provisionMetrics registers the metrics of this configuration.
@@ -292,7 +288,7 @@ func (sn *snapshot) countUnknownHost(port uint16) {
 func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSites
 	ch <- descFile
-	ch <- descExpiry
+	describeCertificates(ch)
 	describeStore(ch)
 	describeSources(ch)
 	describeAutos(ch)
@@ -324,32 +320,11 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	m.app.collectSources(ch)
 	m.app.collectAutos(ch)
-	for name, source := range m.app.certificates {
-		collectExpiry(ch, name, source)
-	}
-	for name, source := range m.app.keptTogether() {
-		collectExpiry(ch, name, source)
-	}
+	m.app.collectCertificates(ch)
 	for name, store := range m.app.stores() {
-		if name == centralStoreName {
-			collectExpiry(ch, name, store)
-		}
 		if store, ok := store.(fileStore); ok {
 			collectStore(ch, name, store.Stats())
 		}
-	}
-}
-
-// collectExpiry tells when the first of a source's certificates expires.
-func collectExpiry(ch chan<- prometheus.Metric, name string, source certsel.Source) {
-	var first time.Time
-	for _, cert := range source.Current() {
-		if leaf := cert.Leaf; leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
-			first = leaf.NotAfter
-		}
-	}
-	if !first.IsZero() {
-		ch <- prometheus.MustNewConstMetric(descExpiry, prometheus.GaugeValue, float64(first.Unix()), name)
 	}
 }
 

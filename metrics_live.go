@@ -30,6 +30,8 @@ var (
 		"The time since the engine of a source of sites has answered.", []string{"source"}, nil)
 	descSourceSnapshot = prometheus.NewDesc("caddy_iis_source_snapshot_age_seconds",
 		"The time since the local copy of a source of sites was written; missing while there is none.", []string{"source"}, nil)
+	descSourceSaved = prometheus.NewDesc("caddy_iis_source_snapshot_revision",
+		"The revision of a source of sites that its local copy has; missing while there is none.", []string{"source"}, nil)
 	descSourceLag = prometheus.NewDesc("caddy_iis_source_lag_seconds",
 		"The time since a revision of a source of sites was seen that is not served yet.", []string{"source"}, nil)
 )
@@ -38,7 +40,7 @@ func describeSources(ch chan<- *prometheus.Desc) {
 	ch <- descSourceRevision
 	ch <- descSourceSites
 	ch <- descSourceHeldBack
-	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag, descSourceSnapshot} {
+	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag, descSourceSnapshot, descSourceSaved} {
 		ch <- desc
 	}
 }
@@ -96,6 +98,7 @@ func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
 	gauge(descSourceLag, lag)
 	if !status.SavedAt.IsZero() {
 		gauge(descSourceSnapshot, max(0, time.Since(status.SavedAt).Seconds()))
+		gauge(descSourceSaved, float64(status.SavedRevision))
 	}
 }
 

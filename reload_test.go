@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -206,10 +207,18 @@ func TestSymlinkSwap(t *testing.T) {
 // configuration is loaded while its file is broken; an unknown one is refused.
 func TestBrokenFileAtLoad(t *testing.T) {
 	dir, port := t.TempDir(), ts.FreePort(t)
-	issue(t, 30, nil, "www.contoso.test").write(t, dir)
+	first := issue(t, 30, nil, "www.contoso.test")
+	first.write(t, dir)
+	lifetime := strconv.FormatFloat(first.leaf.NotAfter.Sub(first.leaf.NotBefore).Seconds(), 'g', -1, 64)
 	s := ts.Start(t, filesConfig(port, dir, ""))
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	replace(t, filepath.Join(dir, "site.pem"), []byte("not a certificate"))
+	if got := metric(t, s, "caddy_iis_certificate_lifetime_seconds", `certificate="site"`); got != lifetime {
+		t.Errorf("the certificate is valid for %s seconds, the metric says %s", lifetime, got)
+	}
+	waitFor(t, "the metric that the file is not what serves", func() bool {
+		return metric(t, s, "caddy_iis_certificate_up_to_date", `certificate="site"`) == "0"
+	})
 	if err := s.Load(strings.ReplaceAll(filesConfig(port, dir, ""), `"main"`, `"changed"`)); err != nil {
 		t.Errorf("a load beside a broken file: %v", err)
 	}

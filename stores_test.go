@@ -272,11 +272,14 @@ func TestFolderTornFiles(t *testing.T) {
 	}
 	write(t, dir, map[string][]byte{"www.torn.test.crt": next.cert})
 	waitFor(t, "the finding about the torn files", func() bool { return finding(t, s, "central-store-file-broken", "www.torn.test.crt") != nil })
+	upToDate := func() string { return metric(t, s, "caddy_iis_certificate_up_to_date", `certificate="certs"`) }
+	waitFor(t, "the metric of the torn files", func() bool { return upToDate() == "0" })
 	if got := serial(); got != 90 {
 		t.Errorf("serial number %d while the files are torn", got)
 	}
 	write(t, dir, map[string][]byte{"www.torn.test.key": next.key})
 	waitFor(t, "the new certificate", func() bool { return serial() == 91 })
+	waitFor(t, "the metric of the whole files", func() bool { return upToDate() == "1" })
 }
 
 // TestStoreNames: what a store's name must not be.

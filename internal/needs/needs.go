@@ -31,6 +31,13 @@ func SystemdAnalyze(t testing.TB) {
 	program(t, "systemd-analyze")
 }
 
+// Promtool skips a test on a machine without Prometheus's tool, which reads and tests
+// rules of alerts. CI installs it, and fails without it.
+func Promtool(t testing.TB) {
+	t.Helper()
+	program(t, "promtool")
+}
+
 // Curl skips a test on a machine without the curl command, with which documented
 // commands are run as they are written. CI fails without it.
 func Curl(t testing.TB) {
