@@ -55,6 +55,7 @@ type load struct {
 	stop            chan struct{}
 	wg              sync.WaitGroup
 	requests, fails atomic.Int64
+	cuts            atomic.Int64 // kept connections that the server has ended
 	mu              sync.Mutex
 	first           error
 }
@@ -63,7 +64,15 @@ func startLoad(request ts.Request, clients int, kept bool, want string, l *load)
 	for range clients {
 		l.wg.Go(func() {
 			client := ts.NewClient(request)
-			defer func() { client.Close() }()
+			defer func() {
+				if kept {
+					l.cuts.Add(int64(client.Cuts()))
+					if request.Proto == "h2" || request.Proto == "h3" {
+						l.cuts.Add(int64(client.Dials() - 1)) // it may have been told to go away
+					}
+				}
+				client.Close()
+			}()
 			for {
 				select {
 				case <-l.stop:
@@ -107,15 +116,20 @@ func (l *load) finish(t *testing.T) {
 }
 
 // allProtocols loads an address with fresh and kept connections of all kinds,
-// 50 clients together.
+// 48 clients together.
 func allProtocols(httpAddr, httpsAddr, host, body string) *load {
+	return loadOf(httpAddr, httpsAddr, host, body, 6)
+}
+
+// loadOf is the same with as many clients of each kind, eight times that together.
+func loadOf(httpAddr, httpsAddr, host, body string, clients int) *load {
 	l := &load{stop: make(chan struct{})}
-	for _, proto := range []string{"h1", "h2", "h3"} {
-		startLoad(ts.Request{Addr: httpsAddr, SNI: host, Proto: proto}, 7, true, body, l)
-		startLoad(ts.Request{Addr: httpsAddr, SNI: host, Proto: proto}, 7, false, body, l)
+	for _, kept := range []bool{true, false} {
+		for _, proto := range []string{"h1", "h2", "h3"} {
+			startLoad(ts.Request{Addr: httpsAddr, SNI: host, Proto: proto}, clients, kept, body, l)
+		}
+		startLoad(ts.Request{Addr: httpAddr, Plain: true, Host: host}, clients, kept, body, l)
 	}
-	startLoad(ts.Request{Addr: httpAddr, Plain: true, Host: host}, 4, true, body, l)
-	startLoad(ts.Request{Addr: httpAddr, Plain: true, Host: host}, 4, false, body, l)
 	return l
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -87,12 +88,13 @@ type Client struct {
 	http  http.Client
 	close func()
 	dials *atomic.Int64
+	cuts  *atomic.Int64
 }
 
 // NewClient returns a client whose connections go to r.Addr with the server
 // name, the protocol and the TLS settings of r.
 func NewClient(r Request) *Client {
-	c := &Client{dials: new(atomic.Int64)}
+	c := &Client{dials: new(atomic.Int64), cuts: new(atomic.Int64)}
 	c.http = http.Client{Timeout: patience, CheckRedirect: noRedirect}
 	if r.Proto == "h3" {
 		transport := c.quicTransport(r)
@@ -102,10 +104,11 @@ func NewClient(r Request) *Client {
 	dial := func(ctx context.Context) (net.Conn, error) {
 		c.dials.Add(1)
 		conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", r.Addr)
-		if err == nil {
-			_, err = io.WriteString(conn, r.Prefix)
+		if err != nil {
+			return nil, err
 		}
-		return conn, err
+		_, err = io.WriteString(conn, r.Prefix)
+		return &watchedConn{Conn: conn, cuts: c.cuts}, err
 	}
 	transport := &http.Transport{
 		ForceAttemptHTTP2: r.Proto == "h2",
@@ -165,9 +168,37 @@ func (c *Client) quicTransport(r Request) *http3.Transport {
 			c.dials.Add(1)
 			cfg = cfg.Clone()
 			cfg.ServerName = quicConfig(r).ServerName
-			return quic.DialAddrEarly(ctx, r.Addr, cfg, quicCfg)
+			conn, err := quic.DialAddrEarly(ctx, r.Addr, cfg, quicCfg)
+			if err == nil {
+				context.AfterFunc(conn.Context(), func() { c.quicEnded(context.Cause(conn.Context())) })
+			}
+			return conn, err
 		},
 	}
+}
+
+// quicEnded counts a connection that the client has not ended itself.
+func (c *Client) quicEnded(cause error) {
+	own, ok := errors.AsType[*quic.ApplicationError](cause)
+	if !ok || own.Remote {
+		c.cuts.Add(1)
+	}
+}
+
+// watchedConn tells when the server ends it.
+type watchedConn struct {
+	net.Conn
+	cuts *atomic.Int64
+	once sync.Once
+}
+
+// Read implements net.Conn.
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		c.once.Do(func() { c.cuts.Add(1) })
+	}
+	return n, err
 }
 
 // Close ends the client's connection.
@@ -175,6 +206,11 @@ func (c *Client) Close() { c.close() }
 
 // Dials counts the connections that the client has opened.
 func (c *Client) Dials() int { return int(c.dials.Load()) }
+
+// Cuts counts the connections that the server has ended or has said that it ends, or
+// that have failed. Over HTTP/1.1 there may be more Dials on a slow machine: net/http
+// keeps no connection if it was not told in 50 ms that the request is written.
+func (c *Client) Cuts() int { return int(c.cuts.Load()) }
 
 // Do makes a request, on the client's connection if it still stands.
 func (c *Client) Do(r Request) (*Answer, error) {
@@ -187,6 +223,9 @@ func (c *Client) Do(r Request) (*Answer, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if resp.Close {
+		c.cuts.Add(1)
+	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
