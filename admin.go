@@ -253,8 +253,9 @@ func (q query) limit() (int, error) {
 }
 
 // page cuts the page out of a list that the query asks for. The list must be
-// sorted; start finds the first item behind the one that after names.
-func page[S, T any](q query, list []S, start func(after string) (int, error), show func(S) T, name func(S) string) (any, error) {
+// sorted; start finds the first item behind the one that after names, and name names
+// one.
+func page[S, T any](q query, list []S, start func(after string) (int, error), show func(S) T, name func(i int) string) (any, error) {
 	limit, err := q.limit()
 	if err != nil {
 		return nil, err
@@ -271,7 +272,7 @@ func page[S, T any](q query, list []S, start func(after string) (int, error), sh
 		p.Items = append(p.Items, show(item))
 	}
 	if end < len(list) {
-		p.Next = name(list[end-1])
+		p.Next = name(end - 1)
 	}
 	return p, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -209,6 +210,24 @@ func TestBudgetOfSites(t *testing.T) {
 	}
 	if grown > 4<<20 {
 		t.Errorf("20 changes have left %d KiB", grown>>10)
+	}
+}
+
+// TestBudgetOfFindings: of a finding that is not shown no texts are made.
+func TestBudgetOfFindings(t *testing.T) {
+	const sites, each = 2000, 6
+	f := &sitesFile{t: t, path: filepath.Join(t.TempDir(), "sites.jsonl"), http: ts.FreePort(t), https: ts.FreePort(t)}
+	f.rename(strings.ReplaceAll(manyLines(sites, ""), ".contoso.test", ".elsewhere.test"))
+	f.Server = ts.Start(t, f.config(""))
+	f.answers("n1.elsewhere.test", "11 n1")
+	got := allocations(func() {
+		if status, body := f.Admin(http.MethodGet, "/iis/check?limit=1", ""); status != http.StatusOK || !strings.Contains(body, "certificate-name-mismatch") {
+			t.Fatalf("%d %s", status, body)
+		}
+	}) / sites
+	t.Logf("%.1f allocations a finding", got)
+	if got > each {
+		t.Errorf("%.1f allocations a finding, the budget is %d", got, each)
 	}
 }
 

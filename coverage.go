@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,25 +30,55 @@ const (
 // codeNoBindings is the finding about started sites without bindings.
 const codeNoBindings = "no-bindings"
 
+// remark is a finding whose texts are made when somebody reads it: there may be one about
+// each of 100,000 sites, and a page shows some of them.
+type remark struct {
+	severity binding.Severity
+	text     func() binding.Finding
+}
+
+// remarks collects remarks by their severity.
+type remarks [binding.Info + 1][]remark
+
+func (r *remarks) add(one remark) { r[one.severity] = append(r[one.severity], one) }
+
+// findings adds findings whose texts are there.
+func (r *remarks) findings(list []binding.Finding) {
+	for _, f := range list {
+		r.add(remark{f.Severity, func() binding.Finding { return f }})
+	}
+}
+
 // findingsAt returns all that an administrator should know about the
 // configuration and its certificates at this moment, the severe first.
 func (sn *snapshot) findingsAt(at time.Time) []binding.Finding {
-	findings := append(slices.Clone(sn.findings), sn.app.sitesFileFindings()...)
-	findings = append(findings, sn.app.liveFindings()...)
-	findings = append(findings, sn.certificateFindings(at)...)
-	findings = append(findings, sn.coverageFindings()...)
-	findings = append(findings, sn.redirectFindings()...)
-	findings = append(findings, sn.plainFindings()...)
-	findings = append(findings, sn.unboundFindings()...)
-	findings = append(findings, sn.storeFindings(at)...)
-	findings = append(findings, sn.legacyFindings()...)
-	findings = append(findings, sn.trustFindings()...)
-	findings = append(findings, sn.hostFindings()...)
-	if sn.app.committed.Load() { // else this may be another machine than the one that it is for
-		findings = append(findings, sn.addressFindings()...)
+	list := sn.remarksAt(at)
+	findings := make([]binding.Finding, len(list))
+	for i, r := range list {
+		findings[i] = r.text()
 	}
-	slices.SortStableFunc(findings, func(x, y binding.Finding) int { return int(x.Severity) - int(y.Severity) })
 	return findings
+}
+
+// remarksAt returns the same, for those who read a part of it.
+func (sn *snapshot) remarksAt(at time.Time) []remark {
+	all := new(remarks)
+	all.findings(sn.findings)
+	all.findings(sn.app.sitesFileFindings())
+	all.findings(sn.app.liveFindings())
+	all.findings(sn.certificateFindings(at))
+	sn.addCoverage(all)
+	sn.addRedirects(all)
+	all.findings(sn.plainFindings())
+	all.findings(sn.unboundFindings())
+	all.findings(sn.storeFindings(at))
+	all.findings(sn.legacyFindings())
+	all.findings(sn.trustFindings())
+	all.findings(sn.hostFindings())
+	if sn.app.committed.Load() { // else this may be another machine than the one that it is for
+		all.findings(sn.addressFindings())
+	}
+	return slices.Concat(all[:]...)
 }
 
 // unboundFindings warns of started sites without bindings. IIS has them, and nothing
@@ -122,56 +153,64 @@ func severityOf(p health.Problem) binding.Severity {
 	return binding.Info
 }
 
-// coverageFindings compares the host of each https binding with the
-// certificate that its clients get.
-func (sn *snapshot) coverageFindings() []binding.Finding {
-	var findings []binding.Finding
+// addCoverage compares the host of each https binding with the certificate that its
+// clients get.
+func (sn *snapshot) addCoverage(all *remarks) {
 	for entry := range sn.tables.Bindings() {
-		if finding, ok := sn.coverageFinding(entry); ok {
-			findings = append(findings, finding)
+		if remark, ok := sn.coverageRemark(entry); ok {
+			all.add(remark)
 		}
 	}
-	return findings
 }
 
 // coverageFinding is the finding about one binding, if there is any.
 func (sn *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
-	if entry.Protocol != binding.HTTPS || entry.Host == "" {
+	remark, ok := sn.coverageRemark(entry)
+	if !ok {
 		return binding.Finding{}, false
 	}
-	name, names, ok := sn.covered(entry)
-	if ok {
-		return binding.Finding{}, false
-	}
-	return binding.Finding{
-		Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
-		Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
-			entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, names),
-		Fix: "name a certificate that covers the host, or correct the host",
-	}, true
+	return remark.text(), true
 }
 
-// covered asks table D1 which certificate the clients of a binding get that
-// send its host as server name, and compares.
-func (sn *snapshot) covered(entry *binding.BindingEntry) (name, names string, ok bool) {
+func (sn *snapshot) coverageRemark(entry *binding.BindingEntry) (remark, bool) {
+	if entry.Protocol != binding.HTTPS || entry.Host == "" {
+		return remark{}, false
+	}
+	name, leaf := sn.uncovered(entry)
+	if leaf == nil {
+		return remark{}, false
+	}
+	return remark{binding.Warning, func() binding.Finding {
+		return binding.Finding{
+			Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
+			Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
+				entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, health.Names(leaf)),
+			Fix: "name a certificate that covers the host, or correct the host",
+		}
+	}}, true
+}
+
+// uncovered asks table D1 which certificate the clients of a binding get that
+// send its host as server name, and returns it if it is not for that host.
+func (sn *snapshot) uncovered(entry *binding.BindingEntry) (name string, leaf *x509.Certificate) {
 	match := sn.tables.Certificate(addressOf(entry.Binding), entry.Host)
 	if match.Record == nil || sn.app.storeOf(match.Record) != "" {
-		return "", "", true // refused, or a matter of the store
+		return "", nil // refused, or a matter of the store
 	}
 	source := sn.records[match.Record.Index].source
 	if auto, ok := source.(*certsel.Auto); source == nil || ok && auto.Bound(entry.Host) {
-		return "", "", true
+		return "", nil
 	}
 	certs := source.Current()
 	if len(certs) == 0 {
-		return "", "", true // said elsewhere
+		return "", nil // said elsewhere
 	}
 	for _, cert := range certs {
 		if health.Covers(cert.Leaf, entry.Host) {
-			return "", "", true
+			return "", nil
 		}
 	}
-	return match.Record.Certificate, health.Names(certs[0].Leaf), false
+	return match.Record.Certificate, certs[0].Leaf
 }
 
 // addressOf is an address at which a binding is found: its own or, if it is

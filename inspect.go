@@ -29,7 +29,7 @@ func (sn *snapshot) sitesView(q query) (any, error) {
 	}
 	look := newLook(sn)
 	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
-	return page(q, list, start, show, func(s *binding.SiteEntry) string { return fmt.Sprint(s.ID) })
+	return page(q, list, start, show, func(i int) string { return fmt.Sprint(list[i].ID) })
 }
 
 // siteView shows one site.
@@ -168,14 +168,7 @@ func (sn *snapshot) showBinding(entry *binding.BindingEntry, look *look) adminap
 
 // checkView shows all findings, the worst first.
 func (sn *snapshot) checkView(q query) (any, error) {
-	type numbered struct {
-		binding.Finding
-		number int
-	}
-	var list []numbered
-	for i, f := range sn.findingsAt(time.Now()) {
-		list = append(list, numbered{f, i + 1})
-	}
+	list := sn.remarksAt(time.Now())
 	start := func(after string) (int, error) {
 		number, err := strconv.ParseUint(after, 10, 31)
 		if err != nil {
@@ -184,8 +177,8 @@ func (sn *snapshot) checkView(q query) (any, error) {
 		return min(int(number), len(list)), nil
 	}
 	return page(q, list, start,
-		func(f numbered) adminapi.Finding { return showFinding(f.Finding) },
-		func(f numbered) string { return strconv.Itoa(f.number) })
+		func(r remark) adminapi.Finding { return showFinding(r.text()) },
+		func(i int) string { return strconv.Itoa(i + 1) })
 }
 
 func showFinding(f binding.Finding) adminapi.Finding {

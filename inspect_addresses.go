@@ -39,22 +39,22 @@ func (sn *snapshot) absentAddresses() *absentAddresses {
 	if slices.ContainsFunc(slices.Concat(sn.app.http.beforeTLS, sn.app.http.afterTLS), mayReplaceAddress) {
 		return a
 	}
-	use := func(ip netip.Addr, site *binding.SiteEntry, label string) {
+	use := func(ip netip.Addr, site *binding.SiteEntry, label func() string) {
 		switch known := a.used[ip]; {
 		case !ip.IsValid() || ip.IsUnspecified():
 		case known == nil:
-			a.used[ip] = &addressUse{site: site, label: label}
+			a.used[ip] = &addressUse{site: site, label: label()}
 		default:
 			known.more++
 		}
 	}
 	for b := range sn.tables.Bindings() {
 		if b.Site.State.Started {
-			use(b.IP, b.Site, fmt.Sprintf("%s, binding %s", siteLabel(b.Site.ID, b.Site.Name), b.Binding))
+			use(b.IP, b.Site, func() string { return placeOf(b) })
 		}
 	}
 	for _, e := range sn.app.boundEndpoints {
-		use(e.IP, nil, "endpoint "+endpointKey{ip: e.IP, port: e.Port}.String())
+		use(e.IP, nil, func() string { return "endpoint " + endpointKey{ip: e.IP, port: e.Port}.String() })
 	}
 	ips := make([]netip.Addr, 0, len(a.used))
 	for ip := range a.used {

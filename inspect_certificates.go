@@ -52,7 +52,7 @@ func (sn *snapshot) certificatesView(q query) (any, error) {
 		}
 		return sn.showCertificate(name, sources[name], usersOf(records[name], sites))
 	}
-	return page(q, names, start, show, func(name string) string { return name })
+	return page(q, names, start, show, func(i int) string { return names[i] })
 }
 
 func (sn *snapshot) showCertificate(name string, source certsel.Source, users adminapi.UsedBy) adminapi.Certificate {

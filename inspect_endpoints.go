@@ -103,7 +103,7 @@ func (sn *snapshot) endpointsView(q query) (any, error) {
 	}
 	sockets, absent := fronts.Listening(), sn.absentAddresses()
 	show := func(key endpointKey) adminapi.Endpoint { return sn.showEndpoint(key, counts, sockets, absent) }
-	return page(q, keys, start, show, func(key endpointKey) string { return key.String() + "/" + key.protocol.String() })
+	return page(q, keys, start, show, func(i int) string { return keys[i].String() + "/" + keys[i].protocol.String() })
 }
 
 func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, sockets []front.SocketInfo, absent *absentAddresses) adminapi.Endpoint {

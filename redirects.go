@@ -27,40 +27,48 @@ type redirects struct {
 	addresses map[uint16][]netip.Addr
 }
 
-// redirectFindings are about all redirects.
-func (sn *snapshot) redirectFindings() []binding.Finding {
-	var findings []binding.Finding
+// addRedirects looks at all redirects.
+func (sn *snapshot) addRedirects(all *remarks) {
 	look := redirects{sn: sn}
 	for entry := range sn.tables.Bindings() {
-		if f, ok := look.finding(entry); ok {
-			findings = append(findings, f)
+		if remark, ok := look.remark(entry); ok {
+			all.add(remark)
 		}
 	}
-	return findings
 }
 
-// finding is the one about a binding, if there is any: the site redirects its
-// requests to a host that no https binding has.
+// finding is the one about a binding, if there is any.
 func (l *redirects) finding(entry *binding.BindingEntry) (binding.Finding, bool) {
+	r, ok := l.remark(entry)
+	if !ok {
+		return binding.Finding{}, false
+	}
+	return r.text(), true
+}
+
+// remark is the one about a binding, if there is any: the site redirects its
+// requests to a host that no https binding has.
+func (l *redirects) remark(entry *binding.BindingEntry) (remark, bool) {
 	site := l.sn.sites[entry.Site.Index]
 	if entry.Protocol != binding.HTTP || !entry.Site.State.Started || site.offline {
-		return binding.Finding{}, false
+		return remark{}, false
 	}
 	port := site.access.overHTTP(false).port
 	if port == 0 || l.sn.app.trustsProxies() && !hasHTTPS(entry.Site) || l.answered(entry.Binding, port) {
-		return binding.Finding{}, false
+		return remark{}, false
 	}
-	f := binding.Finding{
-		Severity: binding.Warning, Code: codeRedirectNowhere, Site: entry.Site.ID, Binding: entry.Binding.String(),
-		Fix: "add an https binding for the host, or do not redirect it",
-	}
-	what := "requests for " + entry.Host
+	severity, what := binding.Warning, "requests for "+entry.Host
 	if entry.Host == "" {
-		f.Severity, what = binding.Info, "requests for hosts that no https binding has"
+		severity, what = binding.Info, "requests for hosts that no https binding has"
 	}
-	f.Message = fmt.Sprintf("%s, binding http %s redirects %s to https at port %d, where no site answers them",
-		siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, what, port)
-	return f, true
+	return remark{severity, func() binding.Finding {
+		return binding.Finding{
+			Severity: severity, Code: codeRedirectNowhere, Site: entry.Site.ID, Binding: entry.Binding.String(),
+			Message: fmt.Sprintf("%s, binding http %s redirects %s to https at port %d, where no site answers them",
+				siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, what, port),
+			Fix: "add an https binding for the host, or do not redirect it",
+		}
+	}}, true
 }
 
 // plainFindings is one remark about all hosts that a site has on http and on https,

@@ -7,15 +7,16 @@ import (
 	"testing"
 )
 
-// manySites adds sites to the source, with a binding of each protocol.
-func (m *manager) manySites(n int) {
+// manySites adds sites to the source, with a binding of each protocol. Their hosts are
+// below a domain; if it is none of the certificate's, there is a finding about each site.
+func (m *manager) manySites(n int, domain string) {
 	m.t.Helper()
 	const step = 10_000
 	for first := 0; first < n; first += step {
 		var lines strings.Builder
 		for i := first; i < min(n, first+step); i++ {
-			fmt.Fprintf(&lines, `{"op": "put", "id": %d, "site": {"name": "Customer %[2]d", "server_bindings": [":%[3]d:c%[2]d.wild.test"], "secure_bindings": [":%[4]d:c%[2]d.wild.test"]}}`+"\n",
-				1000+i, i, m.plain, m.secure)
+			fmt.Fprintf(&lines, `{"op": "put", "id": %d, "site": {"name": "Customer %[2]d", "server_bindings": [":%[3]d:c%[2]d.%[5]s"], "secure_bindings": [":%[4]d:c%[2]d.%[5]s"]}}`+"\n",
+				1000+i, i, m.plain, m.secure, domain)
 		}
 		if status, body := m.Admin(http.MethodPost, "/iis/changes", lines.String()); status != http.StatusOK {
 			m.t.Fatalf("%d %s", status, body)
@@ -30,7 +31,7 @@ func (m *manager) manySites(n int) {
 func BenchmarkPages(b *testing.B) {
 	const sites = 100_000
 	m := startManager(b, "")
-	m.manySites(sites)
+	m.manySites(sites, "wild.test")
 	for _, page := range []struct{ name, path, part, text string }{
 		{"first", "", "", "Next page"},
 		{"next", "sites?after=50000", "", "Customer 49050"},
@@ -55,6 +56,26 @@ func BenchmarkPages(b *testing.B) {
 				size = len(a.body)
 			}
 			b.ReportMetric(float64(size)/1000, "kB")
+		})
+	}
+}
+
+// BenchmarkFindings measures the pages that show findings at 100,000 sites with one each:
+//
+//	go test ./iismanager -run '^$' -bench Findings
+func BenchmarkFindings(b *testing.B) {
+	const sites = 100_000
+	m := startManager(b, "")
+	m.manySites(sites, "elsewhere.example")
+	for _, page := range []struct{ name, path, text string }{
+		{"first", "", "Next page"},
+		{"certificates", "certificates", "and 99900 more"},
+		{"check", "check", "100"},
+	} {
+		b.Run(page.name, func(b *testing.B) {
+			for b.Loop() {
+				m.get(m.open, page.path).want(b, http.StatusOK, page.text)
+			}
 		})
 	}
 }

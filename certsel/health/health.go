@@ -163,17 +163,24 @@ func Covers(leaf *x509.Certificate, host string) bool {
 		}
 		return false
 	}
-	if net.ParseIP(host) != nil {
+	if mayBeIP(host) && net.ParseIP(host) != nil {
 		return leaf.VerifyHostname("["+host+"]") == nil
 	}
-	// What is usual, before Go's full comparison: there may be 100,000 hosts.
+	// Go's comparison, without what it allocates: there may be 100,000 hosts.
 	_, parent, _ := strings.Cut(host, ".")
 	for _, name := range leaf.DNSNames {
 		if below, wildcard := strings.CutPrefix(name, "*."); strings.EqualFold(name, host) || wildcard && parent != "" && strings.EqualFold(below, parent) {
 			return true
 		}
 	}
-	return leaf.VerifyHostname(host) == nil
+	// It knows other forms of hosts, too.
+	return (strings.HasSuffix(host, ".") || strings.HasPrefix(host, "[")) && leaf.VerifyHostname(host) == nil
+}
+
+// mayBeIP reports whether a text can be an IP address: it has a colon, or a digit at its
+// end.
+func mayBeIP(host string) bool {
+	return host != "" && host[len(host)-1] >= '0' && host[len(host)-1] <= '9' || strings.Contains(host, ":")
 }
 
 // Names lists what a certificate is valid for, for messages.

@@ -149,3 +149,24 @@ func TestCovers(t *testing.T) {
 		t.Errorf("many names: %s", got)
 	}
 }
+
+// TestCoversAsGo: for a host that a binding can have and that is no wildcard, the answer
+// is that of crypto/x509.
+func TestCoversAsGo(t *testing.T) {
+	names := []string{
+		"www.example.com", "*.example.com", "*.com", "*", "*.", "example.com.", "localhost", "1.2.3.4", "_x.example.com", "-.example.com", "a..b",
+		"*.a.example.com", "w*.example.com", "xn--bcher-kva.example", "", ".", "Www.Example.Org", "*.EXAMPLE.org", "::1", "a b.example.com",
+	}
+	hosts := []string{
+		"www.example.com", "example.com.", "localhost", "1.2.3.4", "_x.example.com", "a..b", "xn--bcher-kva.example", "Www.Example.Org", "::1", "a.example.com", "a.b.example.com", "example.com", "com", "a.com", "WWW.EXAMPLE.COM", "www.example.com.", "a.example.com.", "www.example.org",
+		"b.example.org", "10.0.0.5", "10.0.0.6", "10.0.0.5.", "fe80::1", "::ffff:10.0.0.5", "[10.0.0.5]", "host9", "x9.example.com", "a.b",
+	}
+	for _, name := range names {
+		leaf := &x509.Certificate{DNSNames: []string{name, "other.test"}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 5), net.ParseIP("fe80::1")}}
+		for _, host := range hosts {
+			if got, want := Covers(leaf, host), leaf.VerifyHostname(host) == nil; got != want {
+				t.Errorf("%q for %q: %v, Go says %v", name, host, got, want)
+			}
+		}
+	}
+}
