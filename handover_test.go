@@ -37,6 +37,8 @@ type manager struct {
 	notify *net.UnixConn
 	unit   []*os.File
 
+	keepsNothing bool // it has no file descriptor store
+
 	mu     sync.Mutex
 	names  []string // of stored sockets
 	stored []*os.File
@@ -85,6 +87,10 @@ func (m *manager) listen() {
 			for i := range controls {
 				fds, _ := unix.ParseUnixRights(&controls[i])
 				for _, fd := range fds {
+					if m.keepsNothing {
+						unix.Close(fd)
+						continue
+					}
 					m.names = append(m.names, fields["FDNAME"])
 					m.stored = append(m.stored, os.NewFile(uintptr(fd), fields["FDNAME"]))
 				}
@@ -120,7 +126,11 @@ func (m *manager) launch(config string) <-chan struct{} {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	args, err := json.Marshal([]string{"run", "--config", config, "--adapter", "caddyfile"})
+	words := []string{"run", "--config", config}
+	if filepath.Ext(config) != ".json" {
+		words = append(words, "--adapter", "caddyfile")
+	}
+	args, err := json.Marshal(words)
 	if err != nil {
 		m.t.Fatal(err)
 	}

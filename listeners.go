@@ -240,6 +240,9 @@ func (a *App) lendSockets() {
 // is there to let other apps have the ports that bindings had until now.
 func (adminAPI) Provision(ctx caddy.Context) error {
 	if there, known := configures(ctx, "iis"); !there || !known {
+		if known && loadedConfig(ctx).FieldByName("AppsRaw").Len() > 0 { // else the configuration is still to come
+			fronts.NotUsed()
+		}
 		context.AfterFunc(ctx, fronts.Lend(func(uint16) bool { return true }))
 		return nil
 	}

@@ -2,11 +2,13 @@ package front
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -27,6 +29,9 @@ func (m *Manager) open(ctx context.Context, key socketKey, owner string) (sock s
 	}
 	if err != nil {
 		m.settleLoans()
+		if way := m.inherited.inTheWay(key); way != "" && causeOf(runtime.GOOS, err) == inUse {
+			return nil, false, fmt.Errorf("%s: %w; it is in the way that this process has been handed %s", cannotListen(owner, key), err, way)
+		}
 		return nil, false, bindError(runtime.GOOS, owner, key, err)
 	}
 	return sock, lent, nil
@@ -39,28 +44,68 @@ func (m *Manager) listen(ctx context.Context, key socketKey, share bool) (socket
 	if share {
 		config.Control = func(_, _ string, c syscall.RawConn) error { return controlShared(c, true) }
 	}
+	if sock, err := m.take(key); sock != nil || err != nil {
+		return sock, err
+	}
 	addr := displayAddr(key.addr)
 	if key.network == "tcp" {
-		if ln, err := m.inherited.tcp(key); ln != nil || err != nil {
-			return &tcpSocket{m: m, ln: ln}, err
-		}
 		ln, err := config.Listen(ctx, "tcp", addr)
 		if err != nil {
 			return nil, err
 		}
 		return &tcpSocket{m: m, ln: ln.(*net.TCPListener)}, nil
 	}
-	conn, err := m.inherited.udp(key)
-	if conn == nil && err == nil {
-		var pc net.PacketConn
-		if pc, err = config.ListenPacket(ctx, "udp", addr); err == nil {
-			conn = pc.(*net.UDPConn)
-		}
-	}
+	pc, err := config.ListenPacket(ctx, "udp", addr)
 	if err != nil {
 		return nil, err
 	}
+	return newUDPSocket(m, key.addr.Port(), pc.(*net.UDPConn)), nil
+}
+
+// take returns the socket that was handed over to the process; nil without one.
+func (m *Manager) take(key socketKey) (socket, error) {
+	if key.network == "tcp" {
+		ln, err := m.inherited.tcp(key)
+		if ln == nil {
+			return nil, err
+		}
+		return &tcpSocket{m: m, ln: ln}, nil
+	}
+	conn, err := m.inherited.udp(key)
+	if conn == nil {
+		return nil, err
+	}
 	return newUDPSocket(m, key.addr.Port(), conn), nil
+}
+
+// adopt puts the sockets into the pool that a process before this one has stored, as if
+// they were a State's of this one. Those that no State wants are in the way of others
+// for the same port, and clients may wait there.
+func (m *Manager) adopt() {
+	for _, key := range m.inherited.fromBefore() {
+		if sock, err := m.take(key); err == nil && sock != nil {
+			sock.lend(false) // a process that ended in a load can have left it so
+			m.sockets[key] = &pooled{socket: sock, key: key, unwanted: time.Now()}
+		}
+	}
+}
+
+// answerWaiting begins to serve what was adopted and the first State, which is committed
+// now, has other sockets for: who waits there is answered before it is closed.
+func (m *Manager) answerWaiting(s *State) {
+	for key, p := range m.sockets {
+		if _, own := s.sockets[key]; own || p.serving || !m.inherited.isStored(key) {
+			continue
+		}
+		for k := range s.sockets {
+			if k.overlaps(key) {
+				p.unwanted = time.Now()
+				p.configure(s)
+				p.start()
+				break
+			}
+		}
+	}
 }
 
 // heldByCaddy reports whether Caddy itself has a listener in this process that

@@ -53,14 +53,19 @@ func causeOf(goos string, err error) cause {
 
 // bindError explains why an address could not be bound and what to do about it.
 func bindError(goos, owner string, key socketKey, err error) error {
-	what := fmt.Sprintf("cannot listen on %s %s", key.network, displayAddr(key.addr))
-	if owner != "" {
-		what = owner + ": " + what
-	}
+	what := cannotListen(owner, key)
 	if hint := bindHint(goos, key, causeOf(goos, err)); hint != "" {
 		return fmt.Errorf("%s: %w; %s", what, err, hint)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+func cannotListen(owner string, key socketKey) string {
+	what := fmt.Sprintf("cannot listen on %s %s", key.network, displayAddr(key.addr))
+	if owner != "" {
+		what = owner + ": " + what
+	}
+	return what
 }
 
 func bindHint(goos string, key socketKey, c cause) string {

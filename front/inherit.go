@@ -1,7 +1,6 @@
 package front
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,17 +17,27 @@ import (
 type inherited struct {
 	mu      sync.Mutex
 	sockets map[socketKey]*handedOver
-	others  []string // what cannot serve, and why
-	told    bool     // of what nobody uses
+	others  []misfit
+	refused map[socketKey]bool // what the service manager did not take, and that was said
 }
 
-// handedOver is a socket that was handed over. It stays open while it is not used:
-// whoever handed it over has it as well, so that the address cannot be bound anew, and
-// others in this process may take it by its number (fd/3).
+// handedOver is a socket that was handed over, or that this process has stored. One of
+// a socket unit stays open while it is not used: whoever handed it over has it as well,
+// so that the address cannot be bound anew, and others in this process may take it by
+// its number (fd/3).
 type handedOver struct {
-	fd     int
-	stored bool // by a process before this one, or this one; else a socket unit has it
+	fd     int    // -1 for what this process has stored: nothing is left open for it
+	name   string // in the store
+	stored bool   // by a process before this one, or this one; else a socket unit has it
 	used   bool
+	told   bool // that nobody uses it
+}
+
+// misfit is a socket that was handed over and cannot serve.
+type misfit struct {
+	key  socketKey
+	text string // which one it is, and why
+	told bool
 }
 
 // The environment by which sockets are handed over, and the name of those that a
@@ -43,7 +52,7 @@ const (
 
 // inherit finds the sockets that were handed over to this process.
 func inherit() *inherited {
-	in := &inherited{sockets: make(map[socketKey]*handedOver)}
+	in := &inherited{sockets: make(map[socketKey]*handedOver), refused: make(map[socketKey]bool)}
 	pid, err := strconv.Atoi(os.Getenv(envListenPID))
 	if err != nil || pid != os.Getpid() {
 		return in
@@ -70,7 +79,7 @@ func (in *inherited) add(fd int, name string) {
 		return // a Unix socket, or whatever else: somebody's who asks for it by number
 	}
 	key := socketKey{found.network, normalize(found.addr)}
-	stored := strings.HasPrefix(name, storedPrefix)
+	h := &handedOver{fd: fd, name: name, stored: strings.HasPrefix(name, storedPrefix)}
 	var why string
 	switch {
 	case found.network == "":
@@ -80,10 +89,10 @@ func (in *inherited) add(fd int, name string) {
 	case !key.addr.Addr().IsValid() && !found.allAddresses:
 		why = "it is for one of IPv4 and IPv6: in a socket unit, name the port alone"
 	default:
-		in.sockets[key] = &handedOver{fd: fd, stored: stored}
+		in.sockets[key] = h
 		return
 	}
-	in.others = append(in.others, fmt.Sprintf("fd/%d %s (%s)", fd, found.addr, why))
+	in.others = append(in.others, misfit{key: key, text: fmt.Sprintf("fd/%d %s (%s)", fd, found.addr, why)})
 }
 
 // fdSocket is what a socket is that was handed over.
@@ -128,38 +137,92 @@ func (in *inherited) use(key socketKey) (*os.File, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h := in.sockets[key]
-	if h == nil {
+	if h == nil || h.fd < 0 {
 		return nil, nil
 	}
 	fd, err := dupFD(h.fd)
 	if err != nil {
 		return nil, err
 	}
-	h.used = true
 	return os.NewFile(uintptr(fd), displayAddr(key.addr)), nil
 }
 
-// store has the service manager keep a socket for the next process, if it keeps any.
-func (in *inherited) store(key socketKey, sock socket) error {
+// serves notes that a socket is in use, and has the service manager keep it for the
+// next process, if it keeps any: it does not say so, so nothing is left open for it
+// here, where clients would wait in vain. An error is returned once for each socket.
+func (in *inherited) serves(key socketKey, sock socket) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.sockets[key] != nil || !keepsSockets() {
+	if h := in.sockets[key]; h != nil {
+		h.used, h.told = true, false
 		return nil
 	}
+	if !keepsSockets() {
+		return nil
+	}
+	h := &handedOver{fd: -1, name: storedName(key), stored: true, used: true}
 	raw, err := sock.syscallConn().SyscallConn()
 	if err != nil {
 		return err
 	}
-	own := -1
-	if cerr := raw.Control(func(fd uintptr) { own, err = dupFD(int(fd)) }); cerr != nil || err != nil {
-		return errors.Join(cerr, err)
+	if cerr := raw.Control(func(fd uintptr) { err = sendFD(int(fd), "FDSTORE=1\nFDPOLL=0\nFDNAME="+h.name) }); cerr != nil {
+		err = cerr
 	}
-	if err := sendFD(own, "FDSTORE=1\nFDPOLL=0\nFDNAME="+storedName(key)); err != nil {
-		closeFD(own)
+	if err != nil {
+		if in.refused[key] {
+			return nil
+		}
+		in.refused[key] = true
 		return err
 	}
-	in.sockets[key] = &handedOver{fd: own, stored: true, used: true}
+	delete(in.refused, key)
+	in.sockets[key] = h
 	return nil
+}
+
+// fromBefore are the sockets that a process before this one has stored.
+func (in *inherited) fromBefore() []socketKey {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var keys []socketKey
+	for key, h := range in.sockets {
+		if h.stored && h.fd >= 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// isStored reports whether a process before this one has stored the socket, or this one.
+func (in *inherited) isStored(key socketKey) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	h := in.sockets[key]
+	return h != nil && h.stored
+}
+
+// inTheWay names the sockets of socket units because of which an address cannot be
+// bound.
+func (in *inherited) inTheWay(key socketKey) string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var names []string
+	for _, other := range in.others {
+		if other.key.overlaps(key) {
+			names = append(names, other.text)
+		}
+	}
+	for k, h := range in.sockets {
+		if k != key && k.overlaps(key) && !h.stored {
+			names = append(names, h.text(k))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func (h *handedOver) text(key socketKey) string {
+	return fmt.Sprintf("fd/%d %s %s", h.fd, key.network, displayAddr(key.addr))
 }
 
 // has reports whether a socket outlives the process.
@@ -169,43 +232,47 @@ func (in *inherited) has(key socketKey) bool {
 	return in.sockets[key] != nil
 }
 
-// drop is called when nobody needs a socket any more. One that was stored is given up;
-// one of a socket unit stays with the unit.
-func (in *inherited) drop(key socketKey) {
+// drop is called before a socket is closed that nobody needs any more. One that was
+// stored is given up, at once and not only when the service manager has read of it: who
+// has the port from now on would share its clients with a socket where nobody answers.
+// One of a socket unit stays with the unit.
+func (in *inherited) drop(key socketKey, sock socket) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h := in.sockets[key]
-	if h == nil || !h.stored {
-		return
+	switch {
+	case h == nil:
+	case !h.stored:
+		h.used = false
+	default:
+		if key.network == "tcp" {
+			endListening(sock.syscallConn())
+		}
+		_ = sendFD(-1, "FDSTOREREMOVE=1\nFDNAME="+h.name)
+		if h.fd >= 0 {
+			closeFD(h.fd)
+		}
+		delete(in.sockets, key)
 	}
-	_ = sendFD(-1, "FDSTOREREMOVE=1\nFDNAME="+storedName(key))
-	closeFD(h.fd)
-	delete(in.sockets, key)
 }
 
-// unused names, once, the sockets that no State has asked for: clients wait there and
-// are never answered. Those that a process before this one has stored are given up.
+// unused names, once, the sockets of socket units that nobody has asked for: clients
+// wait there and are never answered.
 func (in *inherited) unused() []string {
 	in.mu.Lock()
-	told := in.told
-	in.told = true
-	names := slices.Clone(in.others)
-	var stored []socketKey
-	for key, h := range in.sockets {
-		switch {
-		case h.used:
-		case h.stored:
-			stored = append(stored, key)
-		default:
-			names = append(names, fmt.Sprintf("fd/%d %s %s", h.fd, key.network, displayAddr(key.addr)))
+	defer in.mu.Unlock()
+	var names []string
+	for i := range in.others {
+		if other := &in.others[i]; !other.told {
+			other.told = true
+			names = append(names, other.text)
 		}
 	}
-	in.mu.Unlock()
-	for _, key := range stored {
-		in.drop(key)
-	}
-	if told {
-		return nil
+	for key, h := range in.sockets {
+		if !h.used && !h.told && !h.stored {
+			h.told = true
+			names = append(names, h.text(key))
+		}
 	}
 	return names
 }

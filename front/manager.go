@@ -51,6 +51,7 @@ type Manager struct {
 	loans   map[*loan]struct{}    // ports that others may have as well
 
 	inherited *inherited // sockets that the process was started with
+	begun     bool       // a State has been committed, or there will be none
 }
 
 // NewManager returns a Manager without sockets.
@@ -77,6 +78,7 @@ func NewManager() *Manager {
 	}
 	m.quicTLS = http3.ConfigureTLSConfig(m.tls)
 	m.errorLog = log.New(logRouter{m}, "", 0)
+	m.adopt()
 	return m
 }
 
@@ -151,6 +153,23 @@ func (m *Manager) Commit(s *State) {
 	}
 	s.committed = true
 	m.activate(s)
+	if !m.begun {
+		m.begun = true
+		m.answerWaiting(s)
+		m.sweep()
+	}
+}
+
+// NotUsed says that the configuration that is being loaded has nothing for the Manager.
+// Sockets that a process before this one has stored are given up if no State has them:
+// others may want their ports.
+func (m *Manager) NotUsed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed && !m.begun {
+		m.begun = true
+		m.sweep()
+	}
 }
 
 // activate exchanges the current State; s may be nil.
@@ -181,10 +200,18 @@ func (m *Manager) activate(s *State) {
 		p.owner = e.Owner
 		p.configure(s)
 		p.start()
-		if err := m.inherited.store(key, p.socket); err != nil {
+		if err := m.inherited.serves(key, p.socket); err != nil {
 			m.logger().Warn("a socket is not kept for the next process: a restart refuses connections to it",
 				zap.String("address", displayAddr(key.addr)), zap.Error(err))
 		}
+	}
+	m.tellUnused()
+}
+
+// tellUnused warns of sockets of socket units that nobody has asked for.
+func (m *Manager) tellUnused() {
+	if m.current.Load() == nil {
+		return
 	}
 	if unused := m.inherited.unused(); len(unused) > 0 {
 		m.logger().Warn("sockets that were handed over to this process are for no binding: unless another server of Caddy takes them by number, clients who connect there are never answered",

@@ -88,10 +88,10 @@ func (m *Manager) Listening() []SocketInfo {
 		p := m.sockets[key]
 		status := "serving"
 		switch {
-		case !p.serving:
-			status = "prepared"
 		case !p.unwanted.IsZero():
 			status = "closing"
+		case !p.serving:
+			status = "prepared"
 		}
 		infos = append(infos, SocketInfo{key.network, displayAddr(key.addr), key.addr, p.owner, status})
 	}
@@ -141,6 +141,9 @@ func (m *Manager) sweep() {
 			p.unwanted = time.Time{}
 			continue
 		}
+		if !m.begun && m.inherited.isStored(key) {
+			continue // a start that fails gives nothing up
+		}
 		if p.unwanted.IsZero() {
 			p.unwanted = time.Now()
 		}
@@ -148,10 +151,11 @@ func (m *Manager) sweep() {
 			again(wait)
 			continue
 		}
+		m.inherited.drop(key, p.socket)
 		p.close()
 		delete(m.sockets, key)
-		m.inherited.drop(key)
 	}
+	m.tellUnused()
 	for srv := range m.servers {
 		if srv.retiredAt.IsZero() || srv.draining || m.portInUse(srv.addr) {
 			continue
