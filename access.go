@@ -6,58 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 )
-
-// Access is what a site demands of a connection before its routes see a
-// request, as IIS checks it after the site is chosen.
-type Access struct {
-	// What a request over http gets: "" is served (default), "on" is answered
-	// with 403.4 as IIS does, "redirect" is sent to https. A request of one of
-	// the trusted_proxies of the server, with "https" in X-Forwarded-Proto,
-	// counts as one over https.
-	RequireSSL string `json:"require_ssl,omitempty"`
-
-	// If true, requests over http for /.well-known/acme-challenge/<token> reach
-	// the routes, whatever require_ssl and the redirect of hsts say: certificate
-	// authorities ask there (RFC 8555 section 8.3) for certificates that somebody
-	// else than this Caddy obtains. Challenges of its own are answered in any case.
-	ExceptACMEChallenges bool `json:"except_acme_challenges,omitempty"`
-
-	// If true, requests without a client certificate are answered with 403.7.
-	// The bindings' or the endpoint's tls settings must ask for it: they name
-	// the authorities.
-	RequireClientCertificate bool `json:"require_client_certificate,omitempty"`
-
-	// HTTP Strict Transport Security, as IIS 10 version 1709 has it.
-	HSTS *HSTS `json:"hsts,omitempty"`
-
-	// What happens to a request on a connection that was made for another
-	// host; overrides misdirected of the app.
-	Misdirected string `json:"misdirected,omitempty"`
-}
-
-// HSTS is HTTP Strict Transport Security (RFC 6797).
-type HSTS struct {
-	// For how long browsers shall use https only. Whole seconds; 0 makes them
-	// forget.
-	MaxAge caddy.Duration `json:"max_age"`
-
-	// Whether it holds for all subdomains as well.
-	IncludeSubdomains bool `json:"include_subdomains,omitempty"`
-
-	// Whether browsers may have the site on their built-in lists.
-	Preload bool `json:"preload,omitempty"`
-
-	// Whether requests over http are redirected to https. As in IIS, the
-	// target is always the standard port.
-	RedirectHTTP bool `json:"redirect_http,omitempty"`
-}
 
 // access is the compiled form of Access.
 type access struct {
@@ -67,7 +20,7 @@ type access struct {
 	requireCertificate      bool
 	hsts                    string // header value, empty for none
 	hstsRedirect            bool
-	misdirected             misdirection
+	misdirected             config.Misdirection
 	subStatusHeader         bool
 }
 
@@ -86,18 +39,18 @@ func (d demands) get(a access) *access {
 const subStatusHeader = "X-Iis-Substatus"
 
 // compileAccess understands a site's demands; they must be possible to meet.
-func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, error) {
+func (sn *snapshot) compileAccess(cfg *config.Site, entry *binding.SiteEntry) (access, error) {
 	c := access{
-		misdirected: sn.app.options.misdirected, requireCertificate: cfg.RequireClientCertificate,
+		misdirected: sn.app.options.Misdirected, requireCertificate: cfg.RequireClientCertificate,
 		subStatusHeader: sn.app.SubStatusHeader == nil || *sn.app.SubStatusHeader,
 	}
 	var err error
 	if cfg.Misdirected != "" {
-		if c.misdirected, err = parseMisdirected(cfg.Misdirected); err != nil {
+		if c.misdirected, err = config.ParseMisdirected(cfg.Misdirected); err != nil {
 			return c, err
 		}
 	}
-	mode, err := parseWord("require_ssl", cfg.RequireSSL, map[string][2]bool{"": {}, "on": {true, false}, "redirect": {true, true}})
+	mode, err := config.ParseWord("require_ssl", cfg.RequireSSL, map[string][2]bool{"": {}, "on": {true, false}, "redirect": {true, true}})
 	if err != nil {
 		return c, err
 	}
@@ -118,7 +71,7 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 	case secure > 0:
 	case c.requireCertificate:
 		return c, errors.New("require_client_certificate needs an https binding")
-	case c.requireSSL && !sn.app.trustsProxies():
+	case c.requireSSL && !sn.app.TrustsProxies():
 		return c, errors.New("require_ssl needs an https binding, or trusted_proxies in servers if a balancer has https for the site")
 	default:
 		c.sslPort = 443 // of the balancer
@@ -129,17 +82,13 @@ func (sn *snapshot) compileAccess(cfg *Site, entry *binding.SiteEntry) (access, 
 		}
 	}
 	if h := cfg.HSTS; h != nil {
-		c.hsts, c.hstsRedirect = h.header(), h.RedirectHTTP
+		c.hsts, c.hstsRedirect = h.Header(), h.RedirectHTTP
 		if h.MaxAge < 0 {
 			return c, errors.New("hsts: max_age cannot be negative")
 		}
 	}
 	return c, nil
 }
-
-// trustsProxies reports whether there are proxies that are believed what they
-// say of their clients.
-func (a *App) trustsProxies() bool { return a.Server != nil && len(a.Server.TrustedProxiesRaw) > 0 }
 
 // asksForCertificates makes sure that each https binding of a site that
 // requires client certificates has authorities to verify them. Certificates
@@ -156,17 +105,6 @@ func (sn *snapshot) asksForCertificates(entry *binding.SiteEntry) error {
 		}
 	}
 	return nil
-}
-
-func (h *HSTS) header() string {
-	value := "max-age=" + strconv.FormatInt(int64(h.MaxAge)/1e9, 10)
-	if h.IncludeSubdomains {
-		value += "; includeSubDomains"
-	}
-	if h.Preload {
-		value += "; preload"
-	}
-	return value
 }
 
 // redirectToHTTPS keeps the method of requests that are more than a look.

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -240,7 +241,7 @@ func (q *writeRequest) refuseUsed() error {
 		if entry := q.app.now().tables.SiteByID(id); entry != nil {
 			name = entry.Name
 		}
-		labels = append(labels, siteLabel(id, name))
+		labels = append(labels, config.SiteLabel(id, name))
 	}
 	e := c.refuse(http.StatusConflict, codeCertificateInUse, "certificate %s is used by %s: give them another one first", c.name, someOf(labels))
 	e.Sites = users[:min(len(users), maxErrors)]

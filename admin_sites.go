@@ -18,7 +18,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -248,7 +250,7 @@ func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error)
 	}
 	switch {
 	case named != "" && len(names) > 0:
-		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", named, expected(names))
+		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is no source %q that can be written: %s", named, near.Expected(names))
 	case len(names) == 0:
 		return nil, refuseWrite(http.StatusMethodNotAllowed, codeConfigured, nil,
 			"no source of sites can be written: add sites_from bolt to the iis option, or change sites through /config/apps/iis")
@@ -294,7 +296,7 @@ func (q *writeRequest) understand() error {
 }
 
 func (q *writeRequest) understandOne(name string) error {
-	id, err := parseSiteID(name)
+	id, err := config.ParseSiteID(name)
 	if err != nil {
 		return apiError(http.StatusBadRequest, "%v", err)
 	}

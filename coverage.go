@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
+	"github.com/caddy-iis/caddy-iis/config"
 )
 
 // The codes of findings about certificates in their place.
@@ -94,7 +95,7 @@ func (sn *snapshot) unboundFindings() []binding.Finding {
 		default:
 			findings = append(findings, binding.Finding{
 				Severity: binding.Warning, Code: codeNoBindings, Site: site.ID,
-				Message: siteLabel(site.ID, site.Name) + " has no bindings: nobody can reach it",
+				Message: config.SiteLabel(site.ID, site.Name) + " has no bindings: nobody can reach it",
 				Fix:     "add one, such as server_bindings :80:www.example.com, or set autostart off",
 			})
 		}
@@ -184,7 +185,7 @@ func (sn *snapshot) coverageRemark(entry *binding.BindingEntry) (remark, bool) {
 		return binding.Finding{
 			Severity: binding.Warning, Code: codeNameMismatch, Site: entry.Site.ID, Binding: entry.Binding.String(),
 			Message: fmt.Sprintf("browsers will show a name error for %s (%s, binding %s): certificate %q covers %s",
-				entry.Host, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, health.Names(leaf)),
+				entry.Host, config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, name, health.Names(leaf)),
 			Fix: "name a certificate that covers the host, or correct the host",
 		}
 	}}, true

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/centralstore"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
+	"github.com/caddy-iis/caddy-iis/config"
 )
 
 // maxStoreChecks and storeCheckTime bound how much of a central store is read
@@ -118,7 +119,7 @@ func (c *storeCheck) binding(ctx context.Context, entry *binding.BindingEntry) {
 
 // placeOf says where a binding is, for messages.
 func placeOf(entry *binding.BindingEntry) string {
-	return fmt.Sprintf("%s, binding %s", siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding)
+	return fmt.Sprintf("%s, binding %s", config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding)
 }
 
 func (c *storeCheck) add(entry *binding.BindingEntry, code, fix, format string, args ...any) {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -211,9 +212,9 @@ func (sn *snapshot) misdirected(c *connection, host string, s *site, match bindi
 		return errRejected
 	}
 	switch s.access.misdirected {
-	case misdirectedAllow:
+	case config.MisdirectedAllow:
 		return nil
-	case misdirectedStrict:
+	case config.MisdirectedStrict:
 		if !sn.selects(c.state.ServerName, c.local, match) {
 			return errors.New("the server name does not select the site, and misdirected is strict")
 		}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -133,8 +134,8 @@ func (sn *snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, co
 			zap.String("host", printable(r.Host)),
 			zap.String("remote", r.RemoteAddr))
 	}
-	switch status := sn.app.options.unknownHost; status {
-	case unknownHostAbort:
+	switch status := sn.app.options.UnknownHost; status {
+	case config.UnknownHostAbort:
 		panic(http.ErrAbortHandler)
 	case http.StatusBadRequest:
 		sn.answerItself(w, r, ownAnswer{status, headingInvalidHostname})

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 )
 
 // A handler can make requests of its own of the server that it finds under
@@ -110,7 +111,7 @@ func (in includeErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 
 // makesRequests reports whether content has handlers that may make requests of
 // their server. Those of Caddy itself do not, but for templates.
-func (c *Content) makesRequests() bool {
+func makesRequests(c *config.Content) bool {
 	lists := []caddyhttp.RouteList{c.Routes}
 	if c.Errors != nil {
 		lists = append(lists, c.Errors.Routes)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
 
@@ -20,7 +21,7 @@ func (sn *snapshot) sitesView(q query) (any, error) {
 		return nil, err
 	}
 	start := func(after string) (int, error) {
-		id, err := parseSiteID(after)
+		id, err := config.ParseSiteID(after)
 		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
 	}
 	findings := make(map[uint32][]binding.Finding)
@@ -34,7 +35,7 @@ func (sn *snapshot) sitesView(q query) (any, error) {
 
 // siteView shows one site.
 func (sn *snapshot) siteView(q query) (any, error) {
-	id, err := parseSiteID(q.name)
+	id, err := config.ParseSiteID(q.name)
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "%v", err)
 	}

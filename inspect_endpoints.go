@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
@@ -156,7 +157,7 @@ func (sn *snapshot) listens(key endpointKey) (bool, string) {
 		return false, fmt.Sprintf("connections to this address are %s", spoken)
 	}
 	if b := sn.bindingAt(key); b != nil && !b.Site.State.Started {
-		return false, fmt.Sprintf("%s is stopped, and no started site needs it", siteLabel(b.Site.ID, b.Site.Name))
+		return false, fmt.Sprintf("%s is stopped, and no started site needs it", config.SiteLabel(b.Site.ID, b.Site.Name))
 	} else if b != nil {
 		return false, "the listen option leaves this address out"
 	}

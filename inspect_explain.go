@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
@@ -208,7 +209,7 @@ func (sn *snapshot) explainRequest(p probe) *adminapi.Request {
 		r.Outcome, r.Status = adminapi.OutcomeInvalidHost, http.StatusBadRequest
 		return r
 	case match.Site == nil:
-		r.Outcome, r.Status = adminapi.OutcomeUnknownHost, max(sn.app.options.unknownHost, 0)
+		r.Outcome, r.Status = adminapi.OutcomeUnknownHost, max(sn.app.options.UnknownHost, 0)
 		return r
 	}
 	r.Outcome = adminapi.OutcomeSite
@@ -249,7 +250,7 @@ func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
 			return []adminapi.Problem{{Code: adminapi.ProblemDemand, Message: fmt.Sprintf("the answer is %d: %s", r.Status, r.Reason)}}
 		}
 	case adminapi.OutcomeOffline:
-		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", siteLabel(r.Site, r.Name))}}
+		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", config.SiteLabel(r.Site, r.Name))}}
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -255,7 +256,7 @@ func (s *liveSource) refuseLosses(next *snapshot) error {
 		} else {
 			continue
 		}
-		errs.add("the running configuration serves "+siteLabel(entry.ID, entry.Name)+", and this one cannot", "%s", reason)
+		errs.add("the running configuration serves "+config.SiteLabel(entry.ID, entry.Name)+", and this one cannot", "%s", reason)
 	}
 	return errs.err()
 }
@@ -378,7 +379,7 @@ func (a *App) prepareSockets() error {
 		for _, entry := range next.tables.Sites() {
 			elsewhere := slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return !ports[b.Port] })
 			if next.sites[entry.Index].source == source.Name && elsewhere {
-				source.hold(entry.ID, &Site{Name: entry.Name}, err)
+				source.hold(entry.ID, &config.Site{Name: entry.Name}, err)
 				removed = append(removed, entry.ID)
 			}
 		}
@@ -424,7 +425,7 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 // stopsNobody refuses rows that would stop another site, or themselves, by a binding
 // that both have: first_wins is for the sites of the configuration among themselves.
 func (sn *snapshot) stopsNobody(before *snapshot) error {
-	if !sn.app.options.firstWins {
+	if !sn.app.options.FirstWins {
 		return nil // it would be a conflict
 	}
 	for _, entry := range sn.tables.Sites() {
@@ -441,7 +442,7 @@ func (sn *snapshot) stopsNobody(before *snapshot) error {
 func stoppedError(entry *binding.SiteEntry) error {
 	return &binding.ConflictError{Findings: []binding.Finding{{
 		Severity: binding.Error, Code: codeConflict, Site: entry.ID,
-		Message: siteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
+		Message: config.SiteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
 	}}}
 }
 
@@ -456,14 +457,14 @@ func lost(entry *binding.SiteEntry) error {
 	for i := range entry.Bindings {
 		b := &entry.Bindings[i]
 		if b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 && b.Record == nil {
-			return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", siteLabel(entry.ID, entry.Name), b.Binding)
+			return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", config.SiteLabel(entry.ID, entry.Name), b.Binding)
 		}
 	}
 	return nil
 }
 
 // hold notes that a row is not served.
-func (s *liveSource) hold(id uint32, cfg *Site, err error) {
+func (s *liveSource) hold(id uint32, cfg *config.Site, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := heldBack{reason: err.Error()}
@@ -474,7 +475,7 @@ func (s *liveSource) hold(id uint32, cfg *Site, err error) {
 }
 
 // holdSocket notes that a row is not served since a socket cannot be opened.
-func (s *liveSource) holdSocket(id uint32, cfg *Site, err error) {
+func (s *liveSource) holdSocket(id uint32, cfg *config.Site, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[id] = heldBack{name: cfg.Name, reason: err.Error(), socket: true}
@@ -514,8 +515,8 @@ func (s *liveSource) read(id uint32, document []byte) (configured, error) {
 }
 
 // decodeDocument decodes a site that is a row, without its id.
-func decodeDocument(document []byte) (*Site, error) {
-	cfg := new(Site)
+func decodeDocument(document []byte) (*config.Site, error) {
+	cfg := new(config.Site)
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(cfg); err != nil {
@@ -537,10 +538,10 @@ func (a *App) passes(source *liveSource, c *configured) error {
 	if err := errs.err(); err != nil {
 		return err
 	}
-	if err := a.checkTemplate(c.cfg); err != nil {
+	if err := a.CheckTemplate(c.cfg); err != nil {
 		return err
 	}
-	if _, err := a.siteVars(c.cfg); err != nil {
+	if _, err := a.VarsOf(c.cfg); err != nil {
 		return err
 	}
 	return source.claims.check(c.cfg, &site)
@@ -696,7 +697,7 @@ func (a *App) liveFindings() []binding.Finding {
 			held := source.held[id]
 			findings = append(findings, binding.Finding{
 				Severity: binding.Error, Code: codeHeldBack, Site: id,
-				Message: fmt.Sprintf("%s of %s is not served: %s", siteLabel(id, held.name), source.Name, held.reason),
+				Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, held.name), source.Name, held.reason),
 				Fix:     "change the site, or what it names",
 			})
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -214,7 +213,7 @@ func (s *liveSource) usersOfCertificate(name string) (users []uint32, err error)
 			return false
 		}
 		cfg, _ := decodeDocument(document)
-		return cfg == nil || cfg.names(name) // of what is damaged nobody knows
+		return cfg == nil || cfg.NamesCertificate(name) // of what is damaged nobody knows
 	}
 	err = s.follower.Rows(func(row sites.Row) error {
 		if used(row.Document) || used(row.Good) {
@@ -223,12 +222,6 @@ func (s *liveSource) usersOfCertificate(name string) (users []uint32, err error)
 		return nil
 	})
 	return users, err
-}
-
-// names reports whether a site or one of its bindings names a certificate.
-func (s *Site) names(certificate string) bool {
-	return s.Certificate == certificate ||
-		slices.ContainsFunc(s.Bindings, func(b *SiteBinding) bool { return b != nil && b.Certificate == certificate })
 }
 
 // The codes of findings about certificates that sources keep.

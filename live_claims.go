@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -42,7 +44,7 @@ func (a *App) compileClaims(inputs []binding.Site) {
 	for _, endpoint := range a.boundEndpoints {
 		name(endpoint.IP, endpoint.Port)
 	}
-	for _, ip := range a.options.listen {
+	for _, ip := range a.options.Listen {
 		own.addresses[ip] = true
 	}
 	for _, port := range standardPorts {
@@ -80,9 +82,9 @@ func (c claimed) narrowed(allow *sites.Allow) claimed {
 }
 
 // check refuses a site that claims what it may not.
-func (c *claimed) check(cfg *Site, site *binding.Site) error {
+func (c *claimed) check(cfg *config.Site, site *binding.Site) error {
 	if c.templates != nil && !slices.Contains(c.templates, cfg.Template) {
-		return fmt.Errorf("template %q is not one that sites of this source may name: %s", cfg.Template, expected(c.templates))
+		return fmt.Errorf("template %q is not one that sites of this source may name: %s", cfg.Template, near.Expected(c.templates))
 	}
 	for _, b := range site.Bindings {
 		if err := c.checkBinding(&b); err != nil {

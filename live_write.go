@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -327,13 +328,13 @@ func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) err
 		err = a.passes(source, &site)
 	}
 	if err != nil {
-		return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "%s: %v", siteLabel(c.ID, nameOf(site.cfg)), err)
+		return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)
 	}
 	plan.shown = append(plan.shown, site)
 	return nil
 }
 
-func nameOf(cfg *Site) string {
+func nameOf(cfg *config.Site) string {
 	if cfg == nil {
 		return ""
 	}
@@ -355,9 +356,9 @@ func (a *App) ownedBy(source *liveSource, c *siteChange) error {
 	case source.Name:
 		return nil
 	case "":
-		return refuseWrite(http.StatusConflict, codeConfigured, c, "%s is one of the configuration: change it there", siteLabel(entry.ID, entry.Name))
+		return refuseWrite(http.StatusConflict, codeConfigured, c, "%s is one of the configuration: change it there", config.SiteLabel(entry.ID, entry.Name))
 	default:
-		return refuseWrite(http.StatusConflict, codeOtherSource, c, "%s is one of %s, not of %s", siteLabel(entry.ID, entry.Name), owner, source.Name)
+		return refuseWrite(http.StatusConflict, codeOtherSource, c, "%s is one of %s, not of %s", config.SiteLabel(entry.ID, entry.Name), owner, source.Name)
 	}
 }
 

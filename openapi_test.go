@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -169,7 +170,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"Endpoint": adminapi.Endpoint{}, "Socket": adminapi.Socket{}, "Default": adminapi.Default{}, "Certificate": adminapi.Certificate{},
 		"Leaf": adminapi.Leaf{}, "UsedBy": adminapi.UsedBy{}, "Store": adminapi.Store{}, "Explanation": adminapi.Explanation{},
 		"Handshake": adminapi.Handshake{}, "Request": adminapi.Request{}, "Step": adminapi.Step{}, "Problem": adminapi.Problem{},
-		"SitePage": adminapi.Page[adminapi.Site]{}, "Document": caddyiis.Site{}, "DocumentBinding": caddyiis.SiteBinding{},
+		"SitePage": adminapi.Page[adminapi.Site]{}, "Document": config.Site{}, "DocumentBinding": config.SiteBinding{},
 	} {
 		schema := api.Components.Schemas[name]
 		fields := jsonFields(reflect.TypeOf(of))

@@ -1,77 +1,17 @@
 package caddyiis
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/netip"
 	"runtime"
 	"sync"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
-	"github.com/caddy-iis/caddy-iis/internal/near"
 )
-
-// options are the words of the configuration, understood.
-type options struct {
-	listen                   []netip.Addr
-	sniMissing, sniUnmatched binding.Policy
-	unknownHost              int // a status, or unknownHostAbort
-	firstWins                bool
-	wildcardAnyDepth         bool
-	misdirected              misdirection
-	drain, drainUpgraded     time.Duration
-}
-
-// unknownHostAbort stands for "no answer at all" where a status would be.
-const unknownHostAbort = -1
-
-func (a *App) parseOptions() error {
-	var errs [7]error
-	o := &a.options
-	o.listen, errs[0] = parseIPs(a.Listen)
-	o.sniMissing, errs[1] = parsePolicy("sni_missing", cmp.Or(a.SNIMissing, "fallback"))
-	o.sniUnmatched, errs[2] = parsePolicy("sni_unmatched", cmp.Or(a.SNIUnmatched, "fallback"))
-	o.unknownHost, errs[3] = parseWord("unknown_host", cmp.Or(a.UnknownHost, "400"), map[string]int{
-		"400": http.StatusBadRequest, "404": http.StatusNotFound,
-		"421": http.StatusMisdirectedRequest, "abort": unknownHostAbort,
-	})
-	o.firstWins, errs[4] = parseWord("conflicts", cmp.Or(a.Conflicts, "reject"), map[string]bool{"reject": false, "first_wins": true})
-	o.wildcardAnyDepth, errs[5] = parseWord("wildcard_depth", cmp.Or(a.WildcardDepth, "one"), map[string]bool{"one": false, "any": true})
-	o.misdirected, errs[6] = parseMisdirected(cmp.Or(a.Misdirected, "secure"))
-	o.drain = time.Duration(cmp.Or(a.Drain, caddy.Duration(defaultDrain)))
-	if o.drain < 0 {
-		errs[0] = errors.Join(errs[0], errors.New("drain: a duration cannot be negative"))
-	}
-	o.drainUpgraded = defaultDrainUpgraded
-	if a.DrainUpgraded != nil {
-		o.drainUpgraded = time.Duration(*a.DrainUpgraded)
-	}
-	if o.drainUpgraded < 0 {
-		errs[0] = errors.Join(errs[0], errors.New("drain_upgraded: a duration cannot be negative"))
-	}
-	return errors.Join(errs[:]...)
-}
-
-func parsePolicy(option, word string) (binding.Policy, error) {
-	return parseWord(option, word, map[string]binding.Policy{"fallback": binding.Fallback, "reject": binding.Reject})
-}
-
-// parseWord looks up the word of an option among those it accepts.
-func parseWord[V any](option, word string, accepted map[string]V) (V, error) {
-	value, ok := accepted[word]
-	if !ok {
-		return value, fmt.Errorf("%s: unknown word %q: expected one of %q%s", option, word, sortedKeys(accepted), near.Hint(word, sortedKeys(accepted)))
-	}
-	return value, nil
-}
 
 // loadCertificates loads each certificate once, whoever uses it.
 func (a *App) loadCertificates() error {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
@@ -480,7 +481,7 @@ func (sn *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 			errs = append(errs, fmt.Errorf(
 				"%shost %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
 					"remove it from one of them, or use another port or IP address",
-				sn.place(entry.Site.ID), entry.Host, entry.Port, siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
+				sn.place(entry.Site.ID), entry.Host, entry.Port, config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
 			if len(errs) == 20 {
 				return errors.Join(errs...)
 			}

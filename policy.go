@@ -304,17 +304,3 @@ func (sn *snapshot) policyOfRecord(rec *binding.Record) *policy {
 	}
 	return sn.records[rec.Index].policy
 }
-
-type misdirection string
-
-const (
-	misdirectedSecure misdirection = "secure"
-	misdirectedAllow  misdirection = "allow"
-	misdirectedStrict misdirection = "strict"
-)
-
-func parseMisdirected(word string) (misdirection, error) {
-	return parseWord("misdirected", word, map[string]misdirection{
-		"secure": misdirectedSecure, "allow": misdirectedAllow, "strict": misdirectedStrict,
-	})
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 )
 
 // The codes of findings about redirects from http to https.
@@ -54,7 +55,7 @@ func (l *redirects) remark(entry *binding.BindingEntry) (remark, bool) {
 		return remark{}, false
 	}
 	port := site.access.overHTTP(false).port
-	if port == 0 || l.sn.app.trustsProxies() && !hasHTTPS(entry.Site) || l.answered(entry.Binding, port) {
+	if port == 0 || l.sn.app.TrustsProxies() && !hasHTTPS(entry.Site) || l.answered(entry.Binding, port) {
 		return remark{}, false
 	}
 	severity, what := binding.Warning, "requests for "+entry.Host
@@ -65,7 +66,7 @@ func (l *redirects) remark(entry *binding.BindingEntry) (remark, bool) {
 		return binding.Finding{
 			Severity: severity, Code: codeRedirectNowhere, Site: entry.Site.ID, Binding: entry.Binding.String(),
 			Message: fmt.Sprintf("%s, binding http %s redirects %s to https at port %d, where no site answers them",
-				siteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, what, port),
+				config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, what, port),
 			Fix: "add an https binding for the host, or do not redirect it",
 		}
 	}}, true
@@ -75,14 +76,14 @@ func (l *redirects) remark(entry *binding.BindingEntry) (remark, bool) {
 // and does not redirect: as in IIS, no site does so by itself. Behind a proxy the
 // redirect may be the proxy's.
 func (sn *snapshot) plainFindings() []binding.Finding {
-	if sn.app.trustsProxies() {
+	if sn.app.TrustsProxies() {
 		return nil
 	}
 	var first *binding.BindingEntry
 	sites := 0
 	for _, entry := range sn.tables.Sites() {
 		site := sn.sites[entry.Index]
-		if !entry.State.Started || site.offline || site.content.redirects || site.access.overHTTP(false).status != 0 {
+		if !entry.State.Started || site.offline || site.content.may.redirects || site.access.overHTTP(false).status != 0 {
 			continue
 		}
 		if both := onBoth(entry); both != nil {
@@ -94,9 +95,9 @@ func (sn *snapshot) plainFindings() []binding.Finding {
 	if sites == 0 {
 		return nil
 	}
-	who := siteLabel(first.Site.ID, first.Site.Name) + " answers"
+	who := config.SiteLabel(first.Site.ID, first.Site.Name) + " answers"
 	if sites > 1 {
-		who = fmt.Sprintf("%s and %d more sites answer", siteLabel(first.Site.ID, first.Site.Name), sites-1)
+		who = fmt.Sprintf("%s and %d more sites answer", config.SiteLabel(first.Site.ID, first.Site.Name), sites-1)
 	}
 	return []binding.Finding{{
 		Severity: binding.Info, Code: codeNoRedirect, Site: first.Site.ID, Binding: first.Binding.String(),
@@ -106,7 +107,7 @@ func (sn *snapshot) plainFindings() []binding.Finding {
 }
 
 // namesHTTPS reports whether a handler has a URL of https, to which it may redirect.
-func (c *Content) namesHTTPS() bool {
+func namesHTTPS(c *config.Content) bool {
 	return slices.ContainsFunc(c.Routes, func(route caddyhttp.Route) bool {
 		return slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"https://`)) })
 	})

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -174,7 +175,7 @@ func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 		case "iis.sni":
 			return serverName(r.TLS), true
 		}
-		if name, ok := strings.CutPrefix(key, varsPrefix); ok {
+		if name, ok := strings.CutPrefix(key, config.VarsPrefix); ok {
 			value, known := sr.site.vars[name]
 			return value, known
 		}

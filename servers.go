@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/certsel"
-	"github.com/caddy-iis/caddy-iis/internal/near"
+	"github.com/caddy-iis/caddy-iis/config"
 )
 
 // httpServers are the Caddy HTTP servers that handle the sites' requests. They
@@ -49,11 +49,12 @@ type httpServers struct {
 
 	// The contents that sites share: the defaults and the templates.
 	shared map[sharedContent]*content
+	may    map[*config.Content]deeds // of these
 }
 
 // sharedContent is what shared content is compiled from and for.
 type sharedContent struct {
-	of    *Content
+	of    *config.Content
 	class serverClass
 }
 
@@ -96,34 +97,13 @@ type content struct {
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
 
-	makesRequests bool // handlers may make requests of the server
-	redirects     bool // handlers may redirect to https
+	may deeds
 }
 
-// refusedServerFields names the fields of the server settings that bindings,
-// sites and certificates decide.
-func refusedServerFields(s *caddyhttp.Server) error {
-	for _, f := range []struct {
-		set       bool
-		name, fix string
-	}{
-		{len(s.Listen) > 0 || s.ListenProtocols != nil, "listen", "bindings decide it, and the listen option of iis narrows it"},
-		{s.Routes != nil || s.NamedRoutes != nil, "routes", "routes belong to sites or to defaults"},
-		{s.Errors != nil, "errors", "error routes belong to sites or to defaults"},
-		{s.TLSConnPolicies != nil, "tls_connection_policies", "bindings and endpoints have tls settings"},
-		{s.AutoHTTPS != nil, "automatic_https", "certificates are configured under certificates"},
-		{s.StrictSNIHost != nil, "strict_sni_host", "requests are routed by Host, as in IIS"},
-		{s.Metrics != nil, "metrics", "it is deprecated in Caddy as well"},
-		{s.PacketConnWrappersRaw != nil, "packet_conn_wrappers", "UDP sockets outlive configurations here, and wrappers do not"},
-	} {
-		if f.set {
-			return fmt.Errorf("server: %s has no place here: %s", f.name, f.fix)
-		}
-	}
-	if s.Logs != nil && (s.Logs.DefaultLoggerName != "" || s.Logs.LoggerNames != nil || s.Logs.SkipHosts != nil || s.Logs.SkipUnmappedHosts) {
-		return errors.New("server: logs accepts should_log_credentials and trace only: access_log of a site enables its log")
-	}
-	return nil
+// deeds are what handlers may do.
+type deeds struct {
+	requests  bool // make requests of their server
+	redirects bool // redirect to https
 }
 
 // provisionHTTP makes the servers that the sites need.
@@ -131,7 +111,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 	if a.Server == nil {
 		a.Server = new(caddyhttp.Server)
 	}
-	if err := refusedServerFields(a.Server); err != nil {
+	if err := config.CheckServer(a.Server); err != nil {
 		return err
 	}
 	h := &httpServers{
@@ -139,6 +119,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 		logger: a.logger,
 		store:  a.CentralStore,
 		shared: make(map[sharedContent]*content),
+		may:    make(map[*config.Content]deeds),
 	}
 	a.http = h
 	parent := a.ctx
@@ -185,7 +166,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 
 func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 	classes := map[serverClass]struct{}{{log: a.AccessLog}: {}} // one at least: it answers requests that reach no site
-	shared := []*Content{new(Content)}
+	shared := []*config.Content{new(config.Content)}
 	if a.Defaults != nil {
 		shared = append(shared, a.Defaults)
 	}
@@ -195,35 +176,23 @@ func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 		}
 	}
 	for _, of := range shared {
-		classes[a.classOf(new(Site), of)] = struct{}{}
+		classes[a.classOf(new(config.Site), of)] = struct{}{}
 		if a.sitesComeLater() { // sites will come that nobody knows of yet
-			classes[a.classOf(&Site{AccessLog: true}, of)] = struct{}{}
+			classes[a.classOf(&config.Site{AccessLog: true}, of)] = struct{}{}
 		}
 	}
 	for i := range sites {
 		cfg := sites[i].cfg
-		classes[a.classOf(cfg, a.contentFor(cfg))] = struct{}{}
+		classes[a.classOf(cfg, a.ContentFor(cfg))] = struct{}{}
 	}
 	return classes
 }
 
-func (a *App) classOf(cfg *Site, of *Content) serverClass {
+func (a *App) classOf(cfg *config.Site, of *config.Content) serverClass {
 	return serverClass{
 		log:    a.AccessLog || cfg.AccessLog,
 		errors: of.Errors != nil && len(of.Errors.Routes) > 0,
 	}
-}
-
-// contentFor is what serves a site: its template, its own content or the
-// defaults.
-func (a *App) contentFor(cfg *Site) *Content {
-	if template := a.Templates[cfg.Template]; cfg.Template != "" && template != nil {
-		return template
-	}
-	if cfg.Routes == nil && cfg.Errors == nil && a.Defaults != nil {
-		return a.Defaults
-	}
-	return &cfg.Content
 }
 
 // loadListenerWrappers loads the wrappers for the front: the HTTP servers
@@ -288,11 +257,11 @@ func (a *App) compileShared() error {
 		if a.Templates[name] == nil {
 			return fmt.Errorf("template %q is null: delete it, or give it routes", name)
 		}
-		if err := a.compileFor(&Site{Template: name}); err != nil {
+		if err := a.compileFor(&config.Site{Template: name}); err != nil {
 			return fmt.Errorf("template %q: %w", name, err)
 		}
 	}
-	if err := a.compileFor(new(Site)); err != nil {
+	if err := a.compileFor(new(config.Site)); err != nil {
 		return fmt.Errorf("defaults: %w", err)
 	}
 	return nil
@@ -300,7 +269,7 @@ func (a *App) compileShared() error {
 
 // compileFor compiles what serves sites like this one, with and without access
 // log if there may be both.
-func (a *App) compileFor(cfg *Site) error {
+func (a *App) compileFor(cfg *config.Site) error {
 	for _, cfg.AccessLog = range []bool{false, true} {
 		if cfg.AccessLog && (!a.sitesComeLater() || a.AccessLog) {
 			continue
@@ -314,11 +283,11 @@ func (a *App) compileFor(cfg *Site) error {
 
 // contentOf compiles what serves a site. Sites without routes of their own share
 // what is compiled once.
-func (a *App) contentOf(cfg *Site) (*content, error) {
-	if err := a.checkTemplate(cfg); err != nil {
+func (a *App) contentOf(cfg *config.Site) (*content, error) {
+	if err := a.CheckTemplate(cfg); err != nil {
 		return nil, err
 	}
-	h, of := a.http, a.contentFor(cfg)
+	h, of := a.http, a.ContentFor(cfg)
 	class := a.classOf(cfg, of)
 	key := sharedContent{of, class}
 	if of != &cfg.Content {
@@ -327,6 +296,11 @@ func (a *App) contentOf(cfg *Site) (*content, error) {
 		}
 	}
 	c := &content{http: h, server: h.app.Servers[class.String()]}
+	if of == &cfg.Content {
+		c.may = deedsOf(of)
+	} else {
+		c.may = h.mayDo(of)
+	}
 	if of.Routes != nil || of.Errors != nil {
 		c.group = h.groupFor(of != &cfg.Content)
 	}
@@ -351,25 +325,22 @@ func (h *httpServers) empty(class serverClass, c *content) *content {
 	return c
 }
 
-func (a *App) checkTemplate(cfg *Site) error {
-	switch {
-	case cfg.Template == "":
-		return nil
-	case cfg.Routes != nil || cfg.Errors != nil:
-		return fmt.Errorf("it has template %q and routes of its own: remove one of them", cfg.Template)
-	case a.Templates[cfg.Template] != nil:
-		return nil
-	case len(a.Templates) == 0:
-		return fmt.Errorf("template %q is not configured: no templates are", cfg.Template)
+// mayDo looks at content that sites share before it is provisioned for the first time, which takes away
+// what tells.
+func (h *httpServers) mayDo(of *config.Content) deeds {
+	may, known := h.may[of]
+	if !known {
+		may = deedsOf(of)
+		h.may[of] = may
 	}
-	names := sortedKeys(a.Templates)
-	return fmt.Errorf("template %q is not configured: %s%s", cfg.Template, expected(names), near.Hint(cfg.Template, names))
+	return may
 }
 
-func (h *httpServers) compile(c *content, of *Content) error {
-	// Provisioning takes away what tells.
-	of.requests, of.redirects = of.requests || of.makesRequests(), of.redirects || of.namesHTTPS()
-	c.makesRequests, c.redirects = of.requests, of.redirects
+func deedsOf(of *config.Content) deeds {
+	return deeds{requests: makesRequests(of), redirects: namesHTTPS(of)}
+}
+
+func (h *httpServers) compile(c *content, of *config.Content) error {
 	if c.group == nil {
 		return nil
 	}

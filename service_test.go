@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -56,8 +56,8 @@ func TestUnits(t *testing.T) {
 	for _, name := range []string{"caddy.service", "caddy-api.service"} {
 		lines := unitLines(t, name)
 		limit, err := time.ParseDuration(unitValue(t, lines, "TimeoutStopSec"))
-		if err != nil || limit <= caddyiis.DefaultDrain {
-			t.Errorf("%s: systemd kills after %s (%v), but requests in flight have %s", name, limit, err, caddyiis.DefaultDrain)
+		if err != nil || limit <= config.DefaultDrain {
+			t.Errorf("%s: systemd kills after %s (%v), but requests in flight have %s", name, limit, err, config.DefaultDrain)
 		}
 		for _, line := range lines {
 			key, value, _ := strings.Cut(line, "=")

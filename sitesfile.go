@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sitesource"
@@ -25,8 +26,8 @@ import (
 
 // sitesFile follows the sites file.
 type sitesFile struct {
-	source sitesource.Source[*Site] // nil: there is none
-	ctx    context.Context          // ends with the configuration; there in any case
+	source sitesource.Source[*config.Site] // nil: there is none
+	ctx    context.Context                 // ends with the configuration; there in any case
 	cancel context.CancelFunc
 
 	// Why the file as it is now is not what is served; nil if it is.
@@ -51,11 +52,11 @@ const codeSitesFile = "sites-file-refused"
 // siteLine is one line of a sites file.
 type siteLine struct {
 	ID uint32 `json:"id"`
-	Site
+	config.Site
 }
 
 // decodeSite reads one line of a sites file.
-func decodeSite(raw []byte) (uint32, *Site, error) {
+func decodeSite(raw []byte) (uint32, *config.Site, error) {
 	line := new(siteLine)
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
@@ -120,7 +121,7 @@ func (a *App) readSitesFile(sites []configured) ([]configured, error) {
 }
 
 // add adds the sites of the file to those of the configuration.
-func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesource.Difference[*Site]) ([]configured, error) {
+func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesource.Difference[*config.Site]) ([]configured, error) {
 	sites = slices.Clone(sites)
 	taken := make(map[uint32]bool, len(sites))
 	for i := range sites {
@@ -142,7 +143,7 @@ func takenError(c *configured) error {
 }
 
 // records lists the sites of a difference that are new or different.
-func (f *sitesFile) records(diff sitesource.Difference[*Site]) []configured {
+func (f *sitesFile) records(diff sitesource.Difference[*config.Site]) []configured {
 	sites := make([]configured, len(diff.Changed))
 	for i, rec := range diff.Changed {
 		sites[i] = configured{id: rec.ID, cfg: rec.Value, source: adminapi.SourceSitesFile, where: f.source.String() + ", " + rec.Where}

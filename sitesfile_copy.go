@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/autosave"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
@@ -62,9 +63,9 @@ func (a *App) compileNamed(sites []configured) (*snapshot, error) {
 		if c.source == "" {
 			continue // it is checked with more context
 		}
-		err := a.checkTemplate(c.cfg)
+		err := a.CheckTemplate(c.cfg)
 		if err == nil {
-			_, err = a.siteVars(c.cfg)
+			_, err = a.VarsOf(c.cfg)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.label(), err)
@@ -94,7 +95,7 @@ func (a *App) keepGoodCopy() {
 	f.work.Lock()
 	state := f.state
 	f.work.Unlock()
-	file, ok := f.source.(*sitesource.File[*Site])
+	file, ok := f.source.(*sitesource.File[*config.Site])
 	if !ok || f.problem.Load() != nil || f.ctx.Err() != nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -78,7 +79,7 @@ func (a *App) forget() {
 // configured is a site as it was configured, and where.
 type configured struct {
 	id     uint32
-	cfg    *Site
+	cfg    *config.Site
 	source string // its name; empty if it is in Caddy's configuration
 	where  string // in the sites file, if it is there
 }
@@ -86,9 +87,9 @@ type configured struct {
 // label names a site in messages.
 func (c *configured) label() string {
 	if c.where != "" {
-		return c.where + ": " + siteLabel(c.id, c.cfg.Name)
+		return c.where + ": " + config.SiteLabel(c.id, c.cfg.Name)
 	}
-	return siteLabel(c.id, c.cfg.Name)
+	return config.SiteLabel(c.id, c.cfg.Name)
 }
 
 // compile builds the tables from all sites and endpoints.
@@ -111,11 +112,11 @@ func (a *App) compile(sites []configured) (*snapshot, error) {
 // bindingOptions are the options of the tables.
 func (a *App) bindingOptions() binding.Options {
 	return binding.Options{
-		SNIMissing:       a.options.sniMissing,
-		SNIUnmatched:     a.options.sniUnmatched,
-		FirstWins:        a.options.firstWins,
-		WildcardAnyDepth: a.options.wildcardAnyDepth,
-		Listen:           a.options.listen,
+		SNIMissing:       a.options.SNIMissing,
+		SNIUnmatched:     a.options.SNIUnmatched,
+		FirstWins:        a.options.FirstWins,
+		WildcardAnyDepth: a.options.WildcardAnyDepth,
+		Listen:           a.options.Listen,
 		CentralStore:     a.CentralStore != nil,
 	}
 }
@@ -171,7 +172,7 @@ func (sn *snapshot) addSites(sites []configured, before *snapshot) error {
 		s := before.sites[old[0].Index]
 		if s.access.requireCertificate && entry != old[0] {
 			if err := sn.asksForCertificates(entry); err != nil {
-				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), siteLabel(entry.ID, entry.Name), err)
+				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), config.SiteLabel(entry.ID, entry.Name), err)
 			}
 		}
 		sn.sites[entry.Index] = s
@@ -194,13 +195,13 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if s.content, err = a.contentOf(cfg); err != nil {
 		return nil, err
 	}
-	if s.vars, err = a.siteVars(cfg); err != nil {
+	if s.vars, err = a.VarsOf(cfg); err != nil {
 		return nil, err
 	}
 	if a.Metrics {
 		s.metrics = newSiteMetrics(c.id)
 	}
-	if s.content.makesRequests {
+	if s.content.may.requests {
 		s.includes = new(includes)
 	}
 	if s.content.server.Logs != nil {

@@ -83,7 +83,7 @@ func (a *App) checkStore(name string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("store %q is not configured, and no other is: add store %s folder <path> to iis", name, name)
 	}
-	return fmt.Errorf("store %q is not configured: %s%s", name, expected(names), near.Hint(name, names))
+	return fmt.Errorf("store %q is not configured: %s%s", name, near.Expected(names), near.Hint(name, names))
 }
 
 // stores yields the stores by name, the central store first.

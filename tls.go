@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -148,7 +149,7 @@ func (sn *snapshot) makeRecords(before *snapshot) error {
 func (sn *snapshot) ownerOf(rec *binding.Record) string {
 	for b := range sn.tables.Bindings() {
 		if sn.tables.SharedRecord(b) == rec {
-			return sn.place(b.Site.ID) + siteLabel(b.Site.ID, b.Site.Name)
+			return sn.place(b.Site.ID) + config.SiteLabel(b.Site.ID, b.Site.Name)
 		}
 	}
 	return "endpoint " + rec.Key()

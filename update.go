@@ -10,12 +10,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
 // apply makes the snapshot that a difference leads to, and serves it.
-func (a *App) apply(state sitesource.State, diff sitesource.Difference[*Site], start time.Time) error {
+func (a *App) apply(state sitesource.State, diff sitesource.Difference[*config.Site], start time.Time) error {
 	f := &a.sitesFile
 	before, sites := a.now(), f.records(diff)
 	for i := range sites {

@@ -107,7 +107,7 @@ func (sr *siteRequest) mayBeTakenOver(r *http.Request) bool {
 	case sr.admitted:
 		return false
 	case r.ProtoMajor == 1:
-		return len(r.Header["Upgrade"]) > 0 || sr.site.content.makesRequests
+		return len(r.Header["Upgrade"]) > 0 || sr.site.content.may.requests
 	}
 	return front.ExtendedConnect(r)
 }

@@ -16,6 +16,15 @@ func Hint(word string, words []string) string {
 	return ""
 }
 
+// Expected lists words to choose from, the first ones if there are many.
+func Expected(words []string) string {
+	const most = 10
+	if len(words) > most {
+		return fmt.Sprintf("expected one of %q and %d more", words[:most], len(words)-most)
+	}
+	return fmt.Sprintf("expected one of %q", words)
+}
+
 // Word returns the word that is nearest to another one: with at most a third of its
 // letters changed, exchanged, missing or too many, in any case. Of equals it is the
 // first. A word that is one of them is meant as it is, and a number is none of them.

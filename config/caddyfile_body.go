@@ -1,10 +1,11 @@
-package caddyiis
+package config
 
 import (
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -153,7 +154,7 @@ func fieldsOf(v any) string {
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return err.Error()
 	}
-	return strings.Join(sortedKeys(fields), ", ")
+	return strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 }
 
 // setup runs Caddy's Caddyfile adapter over directives and global options, and
@@ -197,7 +198,7 @@ func onlyServer(cfg *caddy.Config) (*caddyhttp.Server, error) {
 		return nil, lossError{rest + " of the http app", "use Caddy's global options"}
 	}
 	if len(cfg.AppsRaw) > 0 {
-		return nil, lossError{"options of the app " + strings.Join(sortedKeys(cfg.AppsRaw), ", "), "use Caddy's global options"}
+		return nil, lossError{"options of the app " + strings.Join(slices.Sorted(maps.Keys(cfg.AppsRaw)), ", "), "use Caddy's global options"}
 	}
 	cfg.AppsRaw = nil
 	if rest := fieldsOf(cfg); rest != "" {
@@ -206,7 +207,7 @@ func onlyServer(cfg *caddy.Config) (*caddyhttp.Server, error) {
 	if len(servers) != 1 {
 		return nil, fmt.Errorf("expected one server, got %d", len(servers))
 	}
-	return servers[sortedKeys(servers)[0]], nil
+	return servers[slices.Sorted(maps.Keys(servers))[0]], nil
 }
 
 // bodyError says which directive of a body makes its compilation fail. Not all
@@ -352,7 +353,7 @@ func (p *caddyfileParser) servers(d *caddyfile.Dispenser) error {
 		return err
 	}
 	srv.Listen, srv.AutoHTTPS, srv.Routes = nil, nil, nil
-	if err := refusedServerFields(srv); err != nil {
+	if err := CheckServer(srv); err != nil {
 		return here.WrapErr(err)
 	}
 	p.app.Server = srv

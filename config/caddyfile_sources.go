@@ -1,4 +1,4 @@
-package caddyiis
+package config
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -24,7 +25,7 @@ func (a *App) parseSitesFrom(d *caddyfile.Dispenser) error {
 			kinds = append(kinds, strings.TrimPrefix(string(module.ID), sites.Namespace+"."))
 		}
 		slices.Sort(kinds)
-		return d.Errf("sites_from: there is no source %q: %s", kind, expected(kinds))
+		return d.Errf("sites_from: there is no source %q: %s", kind, near.Expected(kinds))
 	}
 	source, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {

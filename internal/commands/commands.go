@@ -1,4 +1,6 @@
-package caddyiis
+// Package commands has the flags and helps of the caddy iis commands. The work is in
+// internal/cli.
+package commands
 
 import (
 	"context"
@@ -19,8 +21,10 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
+// New returns the command caddy iis. A configuration file is looked at by a function of
+// the app.
+func New(check CheckFunc) caddycmd.Command {
+	return caddycmd.Command{
 		Name:  "iis",
 		Usage: "<command> [--address <listen>] [--config <path> [--adapter <name>]] [--json]",
 		Short: "Shows and changes the sites of the iis app",
@@ -38,12 +42,14 @@ shown like the others, and changed in that file.
 
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,
-		CobraFunc: func(cmd *cobra.Command) { (&commandLine{exit: exitThroughCaddy}).build(cmd) },
-	})
+		CobraFunc: func(cmd *cobra.Command) { (&commandLine{check: check, exit: exitThroughCaddy}).build(cmd) },
+	}
 }
 
 // commandLine builds the caddy iis command.
 type commandLine struct {
+	check CheckFunc
+
 	// exit turns an exit code into the error that a cobra command returns.
 	exit func(cmd *cobra.Command, code int) error
 }

@@ -1,4 +1,4 @@
-package caddyiis
+package config
 
 import (
 	"github.com/caddyserver/caddy/v2"

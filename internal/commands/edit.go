@@ -1,4 +1,4 @@
-package caddyiis
+package commands
 
 import (
 	"context"

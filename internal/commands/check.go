@@ -1,25 +1,14 @@
-package caddyiis
+package commands
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"slices"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
-	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
-	"github.com/caddy-iis/caddy-iis/internal/world"
 )
 
 // addChecking adds the commands that explain, check and compare.
@@ -94,14 +83,14 @@ checked.`, `
 					return cli.CheckRunning(ctx, e, around, bindings)
 				})(ctx, e, cmd, args)
 			}
-			checked, err := checkFile(ctx, config, flags.String("adapter"), around)
+			checked, err := c.check(ctx, config, flags.String("adapter"), around)
 			if err != nil {
 				return err
 			}
 			if bindings {
-				return cli.CheckBindings(e, checked.findings, checked.sites)
+				return cli.CheckBindings(e, checked.Findings, checked.Sites)
 			}
-			return cli.Check(e, checked.findings)
+			return cli.Check(e, checked.Findings)
 		})
 	cmd.Flags().Bool("bindings", false, "Tell how the certificate of each https binding stands")
 	cmd.Flags().Bool("no-probe", false, "Do not look at folders and upstreams")
@@ -110,141 +99,14 @@ checked.`, `
 	return cmd
 }
 
-// checked is what a look at a configuration file finds.
-type checked struct {
-	findings []adminapi.Finding
-	sites    []adminapi.Site
-	decide   []adminapi.Finding // what is left to people
+// Checked is what a look at a configuration file finds.
+type Checked struct {
+	Findings []adminapi.Finding
+	Sites    []adminapi.Site
 }
 
-// checkFile looks at a configuration file.
-func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) (checked, error) {
-	if path != "-" {
-		if _, err := os.Stat(path); err != nil {
-			return checked{}, err
-		}
-	}
-	var raw []byte
-	var err error
-	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
-	if err != nil {
-		text, _ := os.ReadFile(path) // of the standard input nothing is left
-		return checked{findings: fileFinding(text, err)}, nil
-	}
-	return checkConfig(ctx, raw, around)
-}
-
-// quietly does something without what Caddy logs about that, which would stand before
-// the answer.
-func quietly(do func()) {
-	_, before, lines := caddy.BufferedLog()
-	defer func() {
-		lines.FlushTo(zap.NewNop())
-		caddy.UnbufferDefaultLogger(before)
-	}()
-	do()
-}
-
-// checkConfig looks at a configuration. Nothing is started.
-func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (checked, error) {
-	var cfg *caddy.Config
-	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
-		return checked{findings: refusedFinding(err)}, nil
-	}
-	if cfg == nil || cfg.AppsRaw["iis"] == nil {
-		return checked{}, errors.New("the configuration has no iis app: there is nothing to check")
-	}
-	appRaw := cfg.AppsRaw["iis"] // loading takes it away
-	var hosts world.Hosts
-	found, err := loadedFindings(cfg, &hosts)
-	if err != nil {
-		return checked{}, err
-	}
-	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
-	found.findings = slices.Concat(found.findings, surroundings, found.decide)
-	return found, err
-}
-
-// loadedFindings loads a configuration and looks at it. The hosts of its bindings are
-// added to the list.
-func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found checked, err error) {
-	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
-		return checked{findings: findings}, nil
-	}
-	if found.decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
-		return checked{}, err
-	}
-	// Log files belong to the running Caddy, and messages among findings to
-	// nobody.
-	cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
-		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
-	}}
-	storage := certmagic.Default.Storage
-	var ctx caddy.Context
-	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
-	certmagic.Default.Storage = storage
-	if err != nil {
-		return checked{findings: refusedFinding(err)}, nil
-	}
-	val, err := ctx.AppIfConfigured("iis")
-	if err != nil {
-		return checked{findings: refusedFinding(err)}, nil
-	}
-	app := val.(*App)
-	defer func() { _ = app.Cleanup() }()
-	found.findings = []adminapi.Finding{}
-	for _, f := range app.now().findingsAt(time.Now()) {
-		// What Caddy obtains is there only when it runs.
-		if f.Code != codeNotThereYet {
-			found.findings = append(found.findings, showFinding(f))
-		}
-	}
-	look := newLook(app.now())
-	for _, entry := range app.now().tables.Sites() {
-		found.sites = append(found.sites, app.now().showSite(entry, nil, look))
-	}
-	for b := range app.now().tables.Bindings() {
-		if b.Site.State.Started {
-			hosts.Add(b.Site.ID, siteLabel(b.Site.ID, b.Site.Name), b.Host)
-		}
-	}
-	return found, nil
-}
-
-// conflicts returns the errors among the bindings, each as a finding of its
-// own: Caddy makes one text of them.
-func conflicts(raw json.RawMessage) []adminapi.Finding {
-	app := new(App)
-	if err := caddy.StrictUnmarshalJSON(raw, app); err != nil {
-		return nil // Caddy says it with more context
-	}
-	if err := app.parseOptions(); err != nil {
-		return nil
-	}
-	var conflict *binding.ConflictError
-	sites, err := app.configuredSites()
-	if err != nil {
-		return nil
-	}
-	defer app.sitesFile.end(nil)
-	if sites, err = app.readSitesFile(sites); err != nil {
-		return nil
-	}
-	if _, err := app.compile(sites); !errors.As(err, &conflict) {
-		return nil
-	}
-	var findings []adminapi.Finding
-	for _, f := range conflict.Findings {
-		findings = append(findings, showFinding(f))
-	}
-	if conflict.More > 0 {
-		findings = append(findings, adminapi.Finding{
-			Severity: adminapi.SeverityError, Code: cmp.Or(findings[len(findings)-1].Code, codeRefused),
-			Message: fmt.Sprintf("and %d more errors", conflict.More),
-		})
-	}
-	return findings
-}
+// CheckFunc looks at a configuration file, without starting anything.
+type CheckFunc func(ctx context.Context, path, adapter string, around cli.Surroundings) (Checked, error)
 
 func (c *commandLine) generateCommand() *cobra.Command {
 	cmd := c.command("commands [--for <tool>]... [--port <port>] [<id>=<host>[,<host>...]]...",

@@ -1,7 +1,8 @@
-package caddyiis
+package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ func (p *caddyfileParser) site(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	label := siteLabel(id, site.Name)
+	label := SiteLabel(id, site.Name)
 	body := siteBody{label: label, words: siteWords, content: &site.Content}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := parseSiteOption(d, id, site, &body); err != nil {
@@ -88,7 +89,7 @@ func (p *caddyfileParser) newSite(d *caddyfile.Dispenser) (uint32, *Site, error)
 	if len(args) == 0 || len(args) > 2 {
 		return 0, nil, here.Errf("expected: site <id> [<name>] { ... }, such as site 1 \"Main site\"")
 	}
-	id, err := parseSiteID(args[0])
+	id, err := ParseSiteID(args[0])
 	if err != nil {
 		return 0, nil, here.Errf("%w, expected: site <id> [<name>] { ... }", err)
 	}
@@ -97,7 +98,7 @@ func (p *caddyfileParser) newSite(d *caddyfile.Dispenser) (uint32, *Site, error)
 		site.Name = args[1]
 	}
 	if other, ok := p.app.Sites[args[0]]; ok {
-		return 0, nil, here.Errf("%s: there is %s already, ids must differ: give one of them another", siteLabel(id, site.Name), siteLabel(id, other.Name))
+		return 0, nil, here.Errf("%s: there is %s already, ids must differ: give one of them another", SiteLabel(id, site.Name), SiteLabel(id, other.Name))
 	}
 	if p.app.Sites == nil {
 		p.app.Sites = make(map[string]*Site)
@@ -166,8 +167,8 @@ func parseBindingOption(d *caddyfile.Dispenser, b *SiteBinding, number *string, 
 	switch {
 	case !isFlag && !isTLS && word != "certificate" && word != "store" && word != "flags" && word != "legacy_tls" && word != "reject":
 		return d.Errf("unknown word %q: expected certificate, store, flags, %s, legacy_tls, reject, %s%s",
-			word, strings.Join(sortedKeys(flagWords), ", "), strings.Join(tlsWords, ", "),
-			near.Hint(word, slices.Concat([]string{"certificate", "store", "flags", "legacy_tls", "reject"}, sortedKeys(flagWords), tlsWords)))
+			word, strings.Join(slices.Sorted(maps.Keys(flagWords)), ", "), strings.Join(tlsWords, ", "),
+			near.Hint(word, slices.Concat([]string{"certificate", "store", "flags", "legacy_tls", "reject"}, slices.Sorted(maps.Keys(flagWords)), tlsWords)))
 	case b.Protocol == "http":
 		return d.Errf("%s is for https bindings: remove it, or write binding https", word)
 	case isFlag:

@@ -1,0 +1,154 @@
+package caddyiis
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/cli"
+	"github.com/caddy-iis/caddy-iis/internal/commands"
+	"github.com/caddy-iis/caddy-iis/internal/world"
+)
+
+// checkFile looks at a configuration file.
+func checkFile(ctx context.Context, path, adapter string, around cli.Surroundings) (commands.Checked, error) {
+	if path != "-" {
+		if _, err := os.Stat(path); err != nil {
+			return commands.Checked{}, err
+		}
+	}
+	var raw []byte
+	var err error
+	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
+	if err != nil {
+		text, _ := os.ReadFile(path) // of the standard input nothing is left
+		return commands.Checked{Findings: fileFinding(text, err)}, nil
+	}
+	return checkConfig(ctx, raw, around)
+}
+
+// quietly does something without what Caddy logs about that, which would stand before
+// the answer.
+func quietly(do func()) {
+	_, before, lines := caddy.BufferedLog()
+	defer func() {
+		lines.FlushTo(zap.NewNop())
+		caddy.UnbufferDefaultLogger(before)
+	}()
+	do()
+}
+
+// checkConfig looks at a configuration. Nothing is started.
+func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (commands.Checked, error) {
+	var cfg *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil
+	}
+	if cfg == nil || cfg.AppsRaw["iis"] == nil {
+		return commands.Checked{}, errors.New("the configuration has no iis app: there is nothing to check")
+	}
+	appRaw := cfg.AppsRaw["iis"] // loading takes it away
+	var hosts world.Hosts
+	found, decide, err := loadedFindings(cfg, &hosts)
+	if err != nil {
+		return commands.Checked{}, err
+	}
+	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
+	found.Findings = slices.Concat(found.Findings, surroundings, decide)
+	return found, err
+}
+
+// loadedFindings loads a configuration and looks at it. The hosts of its bindings are
+// added to the list. What is left to people comes by itself.
+func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Checked, decide []adminapi.Finding, err error) {
+	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
+		return commands.Checked{Findings: findings}, nil, nil
+	}
+	if decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
+		return found, nil, err
+	}
+	// Log files belong to the running Caddy, and messages among findings to
+	// nobody.
+	cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
+	storage := certmagic.Default.Storage
+	var ctx caddy.Context
+	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
+	certmagic.Default.Storage = storage
+	if err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
+	}
+	val, err := ctx.AppIfConfigured("iis")
+	if err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
+	}
+	app := val.(*App)
+	defer func() { _ = app.Cleanup() }()
+	found.Findings = []adminapi.Finding{}
+	for _, f := range app.now().findingsAt(time.Now()) {
+		// What Caddy obtains is there only when it runs.
+		if f.Code != codeNotThereYet {
+			found.Findings = append(found.Findings, showFinding(f))
+		}
+	}
+	look := newLook(app.now())
+	for _, entry := range app.now().tables.Sites() {
+		found.Sites = append(found.Sites, app.now().showSite(entry, nil, look))
+	}
+	for b := range app.now().tables.Bindings() {
+		if b.Site.State.Started {
+			hosts.Add(b.Site.ID, config.SiteLabel(b.Site.ID, b.Site.Name), b.Host)
+		}
+	}
+	return found, decide, nil
+}
+
+// conflicts returns the errors among the bindings, each as a finding of its
+// own: Caddy makes one text of them.
+func conflicts(raw json.RawMessage) []adminapi.Finding {
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON(raw, app); err != nil {
+		return nil // Caddy says it with more context
+	}
+	var err error
+	if app.options, err = app.ParseOptions(); err != nil {
+		return nil
+	}
+	var conflict *binding.ConflictError
+	sites, err := app.configuredSites()
+	if err != nil {
+		return nil
+	}
+	defer app.sitesFile.end(nil)
+	if sites, err = app.readSitesFile(sites); err != nil {
+		return nil
+	}
+	if _, err := app.compile(sites); !errors.As(err, &conflict) {
+		return nil
+	}
+	var findings []adminapi.Finding
+	for _, f := range conflict.Findings {
+		findings = append(findings, showFinding(f))
+	}
+	if conflict.More > 0 {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityError, Code: cmp.Or(findings[len(findings)-1].Code, codeRefused),
+			Message: fmt.Sprintf("and %d more errors", conflict.More),
+		})
+	}
+	return findings
+}
