@@ -328,3 +328,29 @@ func TestManagerThatIsNotThere(t *testing.T) {
 	}
 	m.stop()
 }
+
+// TestSocketOfAUnitIsNotUsedAnyMore: a load that takes the last binding of a socket unit
+// away says that clients are not answered there; a later one can have the socket again.
+func TestSocketOfAUnitIsNotUsedAnyMore(t *testing.T) {
+	port, other, admin := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
+	m := newManager(t, handedOver(t, "tcp", port))
+	site := func(port int) string {
+		return fmt.Sprintf("{\nadmin 127.0.0.1:%d\niis {\nsite 1 {\nserver_bindings :%d:\nrespond one\n}\n}\n}\n", admin, port)
+	}
+	config := filepath.Join(m.dir, "Caddyfile")
+	replace(t, config, []byte(site(port)))
+	m.start(config)
+	exchange{name: "the socket of the unit", request: ts.Request{Addr: at("127.0.0.1", port), Plain: true}, body: "one"}.check(t)
+	warning := fmt.Sprintf("fd/3 tcp :%d", port)
+	if strings.Contains(m.log(), warning) {
+		t.Error("a warning of a socket that is used")
+	}
+	loadInto(t, admin, site(other))
+	waitFor(t, "a warning", func() bool { return strings.Contains(m.log(), warning) })
+	client := waiting(at("127.0.0.1", port))
+	loadInto(t, admin, site(port))
+	if got := <-client; got != "one" {
+		t.Errorf("who came meanwhile got %s", got)
+	}
+	m.stop()
+}
