@@ -67,26 +67,6 @@ func requirement(t *testing.T, module string) string {
 	return m[1]
 }
 
-// takesArguments checks that Caddy has a command with these flags.
-func takesArguments(t *testing.T, args []string) {
-	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Unknown commands and flags are errors also where help is asked for.
-	raw, err := json.Marshal(append(slices.Clone(args), "--help"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), caddyMain+"="+string(raw))
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "caddy "+args[0]) {
-		t.Errorf("caddy %q: %v\n%s", args, err, out)
-	}
-}
-
 // optionsOf is a Caddyfile without the comments before its global options.
 func optionsOf(caddyfile string) string {
 	_, options, _ := strings.Cut("\n"+caddyfile, "\n{")

@@ -109,14 +109,20 @@ func privilegeHint(goos string) string {
 	return "ports below 1024 need a privilege: start the program as root, " + port
 }
 
+// The way for those who need both, and the page that has it.
+const (
+	divide = "leave it to IIS on its addresses ('netsh http add iplisten ipaddress=...', then a restart of HTTP.sys) and name another one under 'listen'"
+	beside = "docs/beside-iis.md has each step"
+)
+
 func windowsHint(key socketKey, port string) string {
 	if key.network == "udp" {
 		return "another program has the port, or it is reserved: see 'netstat -ano -p udp' and " +
 			"'netsh int ipv4 show excludedportrange protocol=udp'; if it is HTTP.sys with HTTP/3, " +
-			"'netsh http show servicestate' shows for whom, and 'net stop was /y' stops IIS; or choose another port"
+			"'netsh http show servicestate' shows for whom, and 'net stop was /y' stops IIS; or choose another port; " + beside
 	}
 	return "HTTP.sys may have the port, for IIS or another service: 'netsh http show servicestate' shows for whom. " +
-		"Free it by stopping IIS ('net stop w3svc' and 'net stop was /y') or that service, or choose another port. " +
+		"Free it by stopping IIS ('net stop w3svc' and 'net stop was /y') or that service, choose another port, or " + divide + ". " +
 		"If it is not HTTP.sys, 'netstat -ano -p tcp' shows the process with port " + port +
-		", and 'netsh int ipv4 show excludedportrange protocol=tcp' the reserved ports"
+		", and 'netsh int ipv4 show excludedportrange protocol=tcp' the reserved ports; " + beside
 }

@@ -25,9 +25,9 @@ func TestBindError(t *testing.T) {
 		{"freebsd", "tcp", 443, syscall.EACCES, []string{"as root"}},
 		{"linux", "tcp", 8443, syscall.EACCES, []string{"security policy"}},
 		{"linux", "tcp", 443, syscall.EADDRNOTAVAIL, []string{"does not have the address"}},
-		{"windows", "tcp", 443, wsaEACCES, []string{"HTTP.sys", "netsh http show servicestate", "net stop w3svc", "net stop was", "excludedportrange"}},
+		{"windows", "tcp", 443, wsaEACCES, []string{"HTTP.sys", "netsh http show servicestate", "net stop w3svc", "net stop was", "excludedportrange", "netsh http add iplisten ipaddress=", "'listen'", "docs/beside-iis.md"}},
 		{"windows", "tcp", 443, wsaEADDRINUSE, []string{"HTTP.sys", "netsh http show servicestate"}},
-		{"windows", "udp", 443, wsaEACCES, []string{"HTTP/3", "excludedportrange"}},
+		{"windows", "udp", 443, wsaEACCES, []string{"HTTP/3", "excludedportrange", "docs/beside-iis.md"}},
 		{"windows", "tcp", 443, wsaEADDRNOTAVAIL, []string{"does not have the address"}},
 	} {
 		err := &net.OpError{Op: "listen", Net: tc.network, Err: os.NewSyscallError("bind", tc.errno)}
@@ -40,6 +40,9 @@ func TestBindError(t *testing.T) {
 		if !errors.Is(got, tc.errno) {
 			t.Errorf("%s: %v is not wrapped", tc.goos, tc.errno)
 		}
+	}
+	if _, err := os.Stat("../" + strings.Fields(beside)[0]); err != nil {
+		t.Errorf("the page that errors name: %v", err)
 	}
 	if got := bindError("linux", "", socketKey{"tcp", netip.AddrPortFrom(netip.Addr{}, 80)}, errors.New("no reason")).Error(); got != "cannot listen on tcp :80: no reason" {
 		t.Error(got)
