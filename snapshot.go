@@ -180,6 +180,27 @@ func (sn *snapshot) addSites(sites []configured, before *snapshot) error {
 	return nil
 }
 
+// replaceSites does the same after a change that concerns no other sites: those keep
+// their entries, and with them their slots. There may be very many of them.
+func (sn *snapshot) replaceSites(sites []configured, removed []uint32, before *snapshot) error {
+	sn.sites = make([]*site, sn.tables.SiteSlots())
+	copy(sn.sites, before.sites)
+	for _, id := range removed {
+		if entry := before.tables.SiteByID(id); entry != nil {
+			sn.sites[entry.Index] = nil
+		}
+	}
+	for i := range sites {
+		entry := sn.tables.SiteByID(sites[i].id)
+		s, err := sn.newSite(&sites[i], entry)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sites[i].label(), err)
+		}
+		sn.sites[entry.Index] = s
+	}
+	return nil
+}
+
 // newSite makes what serves a site.
 func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
 	a, cfg := sn.app, c.cfg

@@ -99,7 +99,12 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 	if err := next.makeRecords(before); err != nil {
 		return nil, false, err
 	}
-	if err := next.addSites(sites, before); err != nil {
+	if simple {
+		err = next.replaceSites(sites, removed, before)
+	} else {
+		err = next.addSites(sites, before)
+	}
+	if err != nil {
 		return nil, false, err
 	}
 	if err := next.checkOrdinaryHosts(next.bindingsOf(sites)); err != nil {

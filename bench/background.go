@@ -22,8 +22,9 @@ type background struct {
 	errs    []error
 }
 
-// startBackground loads all sites but the last, which is the one to be changed.
-func startBackground(ctx context.Context, addr string, unknown load.UnknownAnswer, set *sites.Set) *background {
+// startBackground loads all sites but the last, which is the one to be changed. More
+// modes than those over HTTP/1.1 can be added.
+func startBackground(ctx context.Context, addr string, unknown load.UnknownAnswer, set *sites.Set, more ...load.Mode) *background {
 	ctx, cancel := context.WithCancel(ctx)
 	target := load.Target{
 		Addr: addr, Default: set.Default, Sites: set.Sites[:len(set.Sites)-1], Unknown: unknown,
@@ -33,6 +34,9 @@ func startBackground(ctx context.Context, addr string, unknown load.UnknownAnswe
 		{Mode: load.Handshake, Conns: 2, Pause: 20 * time.Millisecond},
 		{Mode: load.NoSNI, Conns: 1, Pause: 20 * time.Millisecond},
 		{Mode: load.Unknown, Conns: 1, Pause: 20 * time.Millisecond},
+	}
+	for _, mode := range more {
+		parts = append(parts, load.Options{Mode: mode, Conns: 4, Pause: 20 * time.Millisecond})
 	}
 	bg := &background{cancel: cancel, results: make([]load.Result, len(parts)), errs: make([]error, len(parts))}
 	for i, options := range parts {
@@ -57,7 +61,7 @@ func (bg *background) stop() outcome {
 		r := &bg.results[i]
 		out.requests += r.Count
 		out.failed += r.Count - r.OK
-		if r.Mode == load.KeepAlive {
+		if r.Mode == load.KeepAlive || r.Mode == load.HTTP2 || r.Mode == load.HTTP3 {
 			out.dialed += r.Dialed
 		}
 		out.errs = append(out.errs, r.Err())

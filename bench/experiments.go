@@ -48,6 +48,10 @@ func experiments() []experiment {
 			name: "sitesfile", about: "changes of a file with the sites", sizes: []int{1000, 10_000, 100_000},
 			run: (*bench).sitesFile, report: (*bench).reportSitesFile,
 		},
+		{
+			name: "live", about: "sites in a database, changed through the API", sizes: []int{100_000, 1_000_000},
+			run: (*bench).live, report: (*bench).reportLive,
+		},
 	}
 }
 

@@ -188,11 +188,12 @@ func (c *caddy) during(ctx context.Context, window time.Duration) (time.Duration
 	return after - before, err
 }
 
-func (b *bench) fileChanges() int {
+// changesOr is how many changes are asked for, or else made.
+func (b *bench) changesOr(usual int) int {
 	if b.changes > 0 {
 		return b.changes
 	}
-	return fileChanges
+	return usual
 }
 
 // fileUnderLoad makes changes while a client makes requests, none of which may
@@ -204,7 +205,7 @@ func (b *bench) fileUnderLoad(ctx context.Context, key report.Key, s *fileServer
 		return err
 	}
 	bg := startBackground(ctx, s.place.Addr(), chosen[0].Unknown, s.set)
-	err = b.changeAndWatch(ctx, rec, b.fileChanges(), s.admin.Heap, func(ctx context.Context, name string) (time.Duration, error) {
+	err = b.changeAndWatch(ctx, rec, b.changesOr(fileChanges), s.admin.Heap, func(ctx context.Context, name string) (time.Duration, error) {
 		return s.change(ctx, b.limit, name)
 	})
 	b.judge(rec, bg.stop())
@@ -223,5 +224,5 @@ func (b *bench) reportSitesFile(w io.Writer, sizes []int) error {
 		return err
 	}
 	fmt.Fprint(w, "The same again and again, while a client makes requests on 8 kept and on new connections. The heap is in MiB.\n\n")
-	return b.changesTable(w, "sitesfile", sizes, func(int) int { return b.fileChanges() })
+	return b.changesTable(w, "sitesfile", sizes, func(int) int { return b.changesOr(fileChanges) })
 }

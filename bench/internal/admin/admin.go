@@ -46,6 +46,11 @@ func (c *Client) Patch(ctx context.Context, path string, value any) error {
 	return err
 }
 
+// Ask makes a request to the API of the app iis, with a body of JSON if there is one.
+func (c *Client) Ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	return c.do(ctx, method, "/iis/"+path, body)
+}
+
 // AwaitLoaded waits until Caddy has loaded its first configuration.
 func (c *Client) AwaitLoaded(ctx context.Context) error {
 	for {
@@ -93,6 +98,21 @@ func heapAlloc(profile []byte) (uint64, error) {
 	return strconv.ParseUint(string(match[1]), 10, 64)
 }
 
+var goroutinesLine = regexp.MustCompile(`^goroutine profile: total (\d+)\n`)
+
+// Goroutines returns how many goroutines there are.
+func (c *Client) Goroutines(ctx context.Context) (uint64, error) {
+	profile, err := c.do(ctx, http.MethodGet, "/debug/pprof/goroutine?debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	match := goroutinesLine.FindSubmatch(profile)
+	if match == nil {
+		return 0, errors.New("the profile of goroutines does not tell how many there are")
+	}
+	return strconv.ParseUint(string(match[1]), 10, 64)
+}
+
 func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -110,7 +130,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		return nil, fmt.Errorf("%s %s: %s: %.300s", method, path, resp.Status, answer)
 	}
 	return answer, nil

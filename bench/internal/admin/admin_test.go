@@ -63,6 +63,29 @@ func TestHeap(t *testing.T) {
 	}
 }
 
+func TestAskAndGoroutines(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.URL.String() {
+		case "PUT /iis/sites/7":
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprint(w, "made")
+		case "GET /debug/pprof/goroutine?debug=1":
+			fmt.Fprint(w, "goroutine profile: total 42\n1 @ 0x1\n")
+		default:
+			http.Error(w, "conflict", http.StatusConflict)
+		}
+	})
+	if answer, err := client.Ask(t.Context(), http.MethodPut, "sites/7", []byte("{}")); err != nil || string(answer) != "made" {
+		t.Errorf("%q (%v)", answer, err)
+	}
+	if _, err := client.Ask(t.Context(), http.MethodPut, "sites/8", []byte("{}")); err == nil || !strings.Contains(err.Error(), "conflict") {
+		t.Errorf("error %v", err)
+	}
+	if n, err := client.Goroutines(t.Context()); err != nil || n != 42 {
+		t.Errorf("%d goroutines (%v)", n, err)
+	}
+}
+
 func TestAwaitLoaded(t *testing.T) {
 	var asked atomic.Int64
 	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -28,20 +28,7 @@ func dial(addr, serverName string, leaf sites.Fingerprint) (*tls.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, &tls.Config{
-		ServerName:             serverName,
-		MinVersion:             tls.VersionTLS13,
-		CurvePreferences:       []tls.CurveID{tls.X25519}, // all servers have it
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true,
-		InsecureSkipVerify:     true, //nolint:gosec // the certificate is compared
-		VerifyConnection: func(state tls.ConnectionState) error {
-			if got := sites.FingerprintOf(state.PeerCertificates[0]); got != leaf {
-				return &WrongError{fmt.Sprintf("certificate of %q", state.PeerCertificates[0].Subject.CommonName)}
-			}
-			return nil
-		},
-	})
+	conn := tls.Client(raw, clientConfig(serverName, leaf, "http/1.1"))
 	err = raw.SetDeadline(time.Now().Add(opTimeout))
 	if err == nil {
 		err = conn.Handshake()
@@ -51,6 +38,23 @@ func dial(addr, serverName string, leaf sites.Fingerprint) (*tls.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
+}
+
+func clientConfig(serverName string, leaf sites.Fingerprint, protocol string) *tls.Config {
+	return &tls.Config{
+		ServerName:             serverName,
+		MinVersion:             tls.VersionTLS13,
+		CurvePreferences:       []tls.CurveID{tls.X25519}, // all servers have it
+		NextProtos:             []string{protocol},
+		SessionTicketsDisabled: true,
+		InsecureSkipVerify:     true, //nolint:gosec // the certificate is compared
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if got := sites.FingerprintOf(state.PeerCertificates[0]); got != leaf {
+				return &WrongError{fmt.Sprintf("certificate of %q", state.PeerCertificates[0].Subject.CommonName)}
+			}
+			return nil
+		},
+	}
 }
 
 // request is the text of a request.

@@ -30,9 +30,12 @@ const (
 	Unknown Mode = "unknown"
 	// KeepAlive is a request for a random site on a connection that stays.
 	KeepAlive Mode = "keepalive"
+	// HTTP2 and HTTP3 are the same over these protocols.
+	HTTP2 Mode = "h2"
+	HTTP3 Mode = "h3"
 )
 
-// Modes are all modes, in the order in which they are measured.
+// Modes are those that are measured, in their order: all servers have them.
 var Modes = []Mode{Handshake, NoSNI, Unknown, KeepAlive}
 
 // Target is what is under load, and what it must answer.
@@ -71,7 +74,7 @@ const opTimeout = 30 * time.Second
 
 // Run loads a target until a bound is reached or the context ends.
 func Run(ctx context.Context, target Target, o Options) (Result, error) {
-	if len(target.Sites) == 0 || o.Conns < 1 || !slices.Contains(Modes, o.Mode) {
+	if len(target.Sites) == 0 || o.Conns < 1 || !slices.Contains(append(Modes, HTTP2, HTTP3), o.Mode) {
 		return Result{}, fmt.Errorf("load of %d sites in mode %q on %d connections", len(target.Sites), o.Mode, o.Conns)
 	}
 	workers := make([]*worker, o.Conns)

@@ -25,6 +25,7 @@ type worker struct {
 	reader *bufio.Reader
 	body   []byte
 	kept   *tls.Conn
+	round  *session // over HTTP/2 or HTTP/3
 	dialed int64
 
 	latencies []time.Duration
@@ -50,6 +51,10 @@ func (w *worker) drop() {
 	if w.kept != nil {
 		_ = w.kept.NetConn().Close()
 		w.kept = nil
+	}
+	if w.round != nil {
+		w.round.close()
+		w.round = nil
 	}
 }
 
@@ -78,6 +83,8 @@ func (w *worker) operation() error {
 		return w.visit("", w.target.Default.Cert.Leaf, site.Host, expectation{200, site.Body(), true})
 	case Unknown:
 		return w.visitUnknown(fmt.Sprintf("nobody-%d.unknown.test", w.random.IntN(1<<30)))
+	case HTTP2, HTTP3:
+		return w.roundTrip(site)
 	default:
 		return w.visit(site.Host, site.Cert.Leaf, site.Host, expectation{200, site.Body(), true})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,6 +119,7 @@ func TestCaddyAcceptsConfigurations(t *testing.T) {
 			"stock":   first(set.Stock(p)),
 			"flat":    first(set.StockFlat(p)),
 			"bodies":  adapted(t, iisCaddyfile(set, true), p)["apps"].(map[string]any),
+			"bolt":    {"iis": set.IISWithBolt(p, filepath.Join(p.Dir, "sites.db"), "127.0.0.1:1")},
 			"default": adapted(t, iisCaddyfile(set, false), p)["apps"].(map[string]any),
 		} {
 			t.Run(fmt.Sprint(kind, " ", name), func(t *testing.T) {
@@ -184,6 +186,18 @@ func TestSitesFile(t *testing.T) {
 		if !reflect.DeepEqual(site, want) {
 			t.Errorf("%s is not site %+v", line, want)
 		}
+	}
+}
+
+func TestDocument(t *testing.T) {
+	p, set := place(t), generate(t, One, 3)
+	want := `{"name":"host-2.example-2.test","secure_bindings":[":9443:host-2.example-2.test"],"vars":{"text":"changed"}}`
+	set.Sites[2].Name = "changed"
+	if got := string(set.Sites[2].Document(p)); got != want {
+		t.Errorf("the document is %s, not %s", got, want)
+	}
+	if got := string(SocketDocument(p, "a.test")); got != `{"secure_bindings":[":9443:a.test"],"template":"socket"}` {
+		t.Errorf("the document of a WebSocket's site is %s", got)
 	}
 }
 

@@ -69,6 +69,47 @@ func (s *Set) IISWithFile(file string) map[string]any {
 	return app
 }
 
+// TextVar is the variable of sites in a database of which their answers are made, and
+// SocketTemplate the template of those that pass WebSockets on.
+const (
+	TextVar        = "text"
+	SocketTemplate = "socket"
+)
+
+// IISWithBolt is the configuration of the app iis that takes its sites from a database,
+// but for the default. All share the defaults, in which a variable is theirs; those with
+// the SocketTemplate are passed on to an address.
+func (s *Set) IISWithBolt(p Place, file, sockets string) map[string]any {
+	app := s.iisApp()
+	app["server"] = object{"protocols": []string{"h1", "h2", "h3"}}
+	app["defaults"] = object{
+		"site_vars": object{TextVar: object{"default": s.Default.Name}},
+		"routes":    []any{handle("site:{iis.vars." + TextVar + "}")},
+	}
+	app["templates"] = object{SocketTemplate: object{"routes": []any{object{"handle": []any{
+		object{"handler": "reverse_proxy", "upstreams": []any{object{"dial": sockets}}},
+	}}}}}
+	app["sites"] = object{strconv.Itoa(defaultID): s.iisSite(p, BySNI, s.Default)}
+	app["sites_from"] = []any{object{"source": "bolt", "path": file}}
+	return app
+}
+
+// Document is a site as a database keeps it.
+func (s Site) Document(p Place) []byte {
+	document, err := json.Marshal(object{
+		"name": s.Host, "secure_bindings": []string{fmt.Sprintf(":%d:%s", p.Port, s.Host)}, "vars": object{TextVar: s.Name},
+	})
+	if err != nil {
+		panic(err) // texts and numbers can be written
+	}
+	return document
+}
+
+// SocketDocument is a site of a host whose WebSockets are passed on.
+func SocketDocument(p Place, host string) []byte {
+	return fmt.Appendf(nil, `{"secure_bindings":[":%d:%s"],"template":%q}`, p.Port, host, SocketTemplate)
+}
+
 func (s *Set) iisApp() map[string]any {
 	return object{
 		"certificates": s.iisCertificates(),
