@@ -38,16 +38,25 @@ const localCookie = "iis_manager"
 
 // ServeHTTP implements http.Handler.
 func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, ok := policy{}.admit(claimOf(r, "", nil))
+	c := claimOf(r, "", nil)
+	who, ok := policy{}.admit(c)
 	path, below := strings.CutPrefix(r.URL.Path, l.folder)
+	// The name of the folder is not for the log.
+	inside := r.Clone(r.Context())
+	inside.URL.RawPath = ""
+	if below {
+		inside.URL.Path = "/" + path
+	}
 	switch {
-	case !ok || !below:
-		refuse(w)
+	case !ok:
+		l.refuse(w, inside, policy{}.why(c))
+		return
+	case !below:
+		l.refuse(w, inside, reasonUnknown)
 		return
 	case path == "" && r.Method == http.MethodGet && r.URL.Query().Has("token"): // HEAD must not use it up
 		if !same(r.URL.Query().Get("token"), l.token) || l.used.Swap(true) {
-			l.page.logger.Warn("the address of the manager page was opened once more, or with a wrong token", zap.String("remote", r.RemoteAddr))
-			refuse(w)
+			l.refuse(w, inside, reasonToken)
 			return
 		}
 		protect(w.Header())
@@ -60,12 +69,16 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie, err := r.Cookie(localCookie)
 	if err != nil || !same(cookie.Value, l.session) {
-		refuse(w)
+		l.refuse(w, inside, reasonUnknown)
 		return
 	}
-	inside := r.Clone(r.Context())
-	inside.URL.Path, inside.URL.RawPath = "/"+path, ""
 	l.page.serve(w, inside, who)
+}
+
+// refuse refuses a request, and has the log tell of it.
+func (l *Local) refuse(w http.ResponseWriter, r *http.Request, reason string) {
+	l.page.refusals.note(r, visitor{}, reason)
+	refuse(w)
 }
 
 // same compares secrets.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-iis/caddy-iis/iismanager"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -23,7 +24,8 @@ func TestLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := iismanager.NewLocal(client, zap.NewNop(), false)
+	core, logs := observer.New(zap.InfoLevel)
+	local := iismanager.NewLocal(client, zap.New(core), false)
 	server := httptest.NewServer(local)
 	defer server.Close()
 	browser := func() *http.Client {
@@ -60,6 +62,17 @@ func TestLocal(t *testing.T) {
 	for _, method := range []string{http.MethodHead, http.MethodPost} {
 		if got, _ := status(stranger, method, server.URL+local.Path(), nil); got != http.StatusForbidden {
 			t.Errorf("%s: %d", method, got)
+		}
+	}
+	refused := logs.FilterMessage("the manager page has refused a request")
+	for reason, want := range map[string]int{"wrong or used token": 2, "not authenticated": 6} {
+		if got := refused.FilterField(zap.String("reason", reason)).Len(); got != want {
+			t.Errorf("%s: %d lines", reason, got)
+		}
+	}
+	for _, line := range refused.All() {
+		if text := fmt.Sprint(line.ContextMap()); strings.Contains(text, strings.Trim(folder, "/")) || strings.Contains(text, "token=") {
+			t.Errorf("the log tells where the page is: %s", text)
 		}
 	}
 	mine := browser()

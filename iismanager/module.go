@@ -142,7 +142,7 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	c := claimOf(r, m.AuthHeader, m.authorities)
 	who, ok := rule.admit(c)
 	if !ok {
-		m.logger.Warn("the manager page was refused", zap.String("remote", r.RemoteAddr), zap.String("host", r.Host))
+		m.page.refusals.note(r, visitor{}, rule.why(c))
 		refuse(w)
 		return nil
 	}

@@ -27,6 +27,7 @@ type page struct {
 	readOnly bool
 	routes   *http.ServeMux
 	cross    *http.CrossOriginProtection
+	refusals *refusals
 
 	// replaced returns a function that tells whether the configuration has been
 	// replaced since; nil if the page is no part of it.
@@ -40,24 +41,29 @@ const (
 )
 
 func newPage(client *adminapi.Client, logger *zap.Logger, readOnly bool) *page {
-	p := &page{client: client, logger: logger, readOnly: readOnly, routes: http.NewServeMux(), cross: http.NewCrossOriginProtection()}
+	p := &page{
+		client: client, logger: logger, readOnly: readOnly, routes: http.NewServeMux(), cross: http.NewCrossOriginProtection(),
+		refusals: &refusals{logger: logger},
+	}
 	for pattern, serve := range map[string]func(*visit) error{
-		"GET /{$}":                        (*visit).sites,
-		"GET /sites":                      (*visit).sites,
-		"GET /sites/{id}":                 (*visit).site,
-		"GET /sites/{id}/bindings":        (*visit).bindings,
-		"POST /sites/{id}/bindings":       (*visit).changeBindings,
-		"POST /sites/{id}/start":          func(v *visit) error { return v.setStarted(true) },
-		"POST /sites/{id}/stop":           func(v *visit) error { return v.setStarted(false) },
-		"GET /certificates":               (*visit).certificates,
-		"POST /certificates":              (*visit).putCertificate,
-		"GET /endpoints":                  (*visit).endpoints,
-		"GET /explain":                    (*visit).explain,
-		"GET /check":                      (*visit).check,
-		"GET /changes":                    (*visit).changes,
-		"POST /changes/{revision}/revert": (*visit).revert,
-		"GET /assets/{name}":              (*visit).asset,
-		"/":                               (*visit).nothing,
+		"GET /{$}":                         (*visit).sites,
+		"GET /sites":                       (*visit).sites,
+		"GET /sites/{id}":                  (*visit).site,
+		"GET /sites/{id}/bindings":         (*visit).bindings,
+		"POST /sites/{id}/bindings":        (*visit).changeBindings,
+		"POST /sites/{id}/start":           func(v *visit) error { return v.setStarted(true) },
+		"POST /sites/{id}/stop":            func(v *visit) error { return v.setStarted(false) },
+		"GET /certificates":                (*visit).certificates,
+		"POST /certificates":               (*visit).putCertificate,
+		"GET /certificates/{name}/remove":  (*visit).askRemoval,
+		"POST /certificates/{name}/remove": (*visit).removeCertificate,
+		"GET /endpoints":                   (*visit).endpoints,
+		"GET /explain":                     (*visit).explain,
+		"GET /check":                       (*visit).check,
+		"GET /changes":                     (*visit).changes,
+		"POST /changes/{revision}/revert":  (*visit).revert,
+		"GET /assets/{name}":               (*visit).asset,
+		"/":                                (*visit).nothing,
 	} {
 		p.routes.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v := r.Context().Value(visitKey{}).(*visit)
@@ -86,10 +92,12 @@ func (p *page) serve(w http.ResponseWriter, r *http.Request, who visitor) {
 	protect(w.Header())
 	v := &visit{page: p, w: w, r: r, who: who}
 	if err := p.cross.Check(r); err != nil {
+		p.refusals.note(r, who, reasonCrossSite)
 		v.fail(&pageError{http.StatusForbidden, "This request comes from a page of somebody else. Nothing was changed."})
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && p.readOnly {
+		p.refusals.note(r, who, reasonReadOnly)
 		v.fail(&pageError{http.StatusForbidden, "This page is read-only here: nothing was changed."})
 		return
 	}
@@ -188,6 +196,7 @@ var done = map[string]string{
 	"removed":  "The binding is removed.",
 	"reverted": "The revision is taken back: its sites are as they were before it.",
 	"kept":     "The certificate is kept, and serves.",
+	"gone":     "The certificate is removed.",
 	"taken":    "The configuration has been replaced. What is shown is what serves now.",
 }
 

@@ -266,6 +266,38 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreLogged: each refused attempt has one line, which tells whence, who if he
+// is known, for what and why, and no secret.
+func TestRefusalsAreLogged(t *testing.T) {
+	m := startManager(t, "")
+	for _, test := range []struct {
+		method, place, path string
+		change              func(*http.Request)
+		has                 []string
+	}{
+		{http.MethodGet, m.open, "sites/71", func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") }, []string{`"reason":"passed on by a proxy"`, `"client_ip":"127.0.0.1"`}},
+		{http.MethodGet, m.open, "sites/72", func(r *http.Request) { r.Host = "attacker.example" }, []string{`"reason":"foreign host"`, `"host":"attacker.example"`, `"method":"GET"`}},
+		{http.MethodPost, m.secured, "sites/73/stop?secret=x", func(r *http.Request) { r.Header.Set("Origin", "http://attacker.example") }, []string{`"reason":"cross-site"`, `"user":"alice"`, `"known_by":"authenticated"`}},
+		{http.MethodPost, m.fixed, "sites/74/stop", nil, []string{`"reason":"read_only"`, `"user":"local"`}},
+	} {
+		m.do(test.method, test.place, test.path, nil, test.change).want(t, http.StatusForbidden)
+		path, _, _ := strings.Cut(test.path, "?")
+		lines := ts.Logs.Lines("the manager page has refused a request", `"path":"/`+path+`"`)
+		if len(lines) != 1 {
+			t.Errorf("%s: %d lines", path, len(lines))
+			continue
+		}
+		for _, text := range append(test.has, `"remote":"127.0.0.1:`) {
+			if !strings.Contains(lines[0], text) {
+				t.Errorf("no %s in %s", text, lines[0])
+			}
+		}
+		if strings.Contains(lines[0], "secret") || strings.Contains(lines[0], password) {
+			t.Errorf("it tells a secret: %s", lines[0])
+		}
+	}
+}
+
 // TestProtected: answers of all kinds have the headers that keep other pages out.
 func TestProtected(t *testing.T) {
 	m := startManager(t, "")

@@ -23,19 +23,22 @@ type certificateForm struct {
 	ETag   string // of the certificate that it replaces, as he has seen it; empty: a new one
 }
 
-// etagOfCertificate is the entity tag of a certificate that a source keeps.
-func (v *visit) etagOfCertificate(name string) (string, error) {
+// keptCertificate is a certificate that a source keeps.
+func (v *visit) keptCertificate(name string) (adminapi.Certificate, error) {
 	if err := sites.CheckCertificateName(name); err != nil {
-		return "", &pageError{http.StatusNotFound, err.Error()}
+		return adminapi.Certificate{}, &pageError{http.StatusNotFound, err.Error()}
 	}
 	found, err := v.client.Certificate(v.ctx(), name)
-	switch {
-	case err != nil:
-		return "", err
-	case found.ETag == "":
-		return "", &pageError{http.StatusConflict, fmt.Sprintf("The certificate %s is kept by no source of sites: replace it where the configuration has it from.", name)}
+	if err == nil && found.ETag == "" {
+		err = &pageError{http.StatusConflict, fmt.Sprintf("The certificate %s is kept by no source of sites: change it where the configuration has it from.", name)}
 	}
-	return found.ETag, nil
+	return found, err
+}
+
+// etagOfCertificate is the entity tag of a certificate that a source keeps.
+func (v *visit) etagOfCertificate(name string) (string, error) {
+	found, err := v.keptCertificate(name)
+	return found.ETag, err
 }
 
 // putCertificate gives a certificate to a source, as caddy iis certificates add and

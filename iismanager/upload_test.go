@@ -147,6 +147,63 @@ func withPassword(fields map[string]string) map[string]string {
 	return all
 }
 
+// TestRemove: a certificate that a source keeps is removed after a question, unless sites
+// use it or somebody else has changed it meanwhile.
+func TestRemove(t *testing.T) {
+	m := startManager(t, "")
+	cert, key := pemOf(t, "bakery.test")
+	m.upload(m.secured, map[string]string{"name": "bakery", "source": "bolt"}, cert, key).want(t, http.StatusSeeOther)
+	bindings := fmt.Sprintf(`"bindings": [{"protocol": "https", "binding": "*:%d:bakery.test", "flags": 1`, m.secure)
+	m.add(1001, `{"name": "Bakery", `+bindings+`, "certificate": "bakery"}]}`)
+	m.get(m.secured, "certificates").want(t, http.StatusOK, `href="./certificates/bakery/remove" aria-label="Remove bakery"`)
+
+	const used = "certificate bakery is used by site 1001 &#34;Bakery&#34;: give them another one first"
+	asked := m.get(m.secured, "certificates/bakery/remove")
+	asked.want(t, http.StatusOK, "bakery.test", used, `href="../../sites/1001/bindings"`)
+	if strings.Contains(asked.body, "<form") {
+		t.Error("it offers what will be refused")
+	}
+	m.post(m.secured, "certificates/bakery/remove", url.Values{"etag": {"*"}}).want(t, http.StatusConflict, used)
+	m.get(m.secured, "certificates/bakery/remove").want(t, http.StatusOK, used)
+
+	m.add(1001, `{"name": "Bakery", `+bindings+`}]}`)
+	asked = m.get(m.secured, "certificates/bakery/remove")
+	asked.want(t, http.StatusOK, "Remove bakery</button>", "Cancel")
+	next, nextKey := pemOf(t, "next.test")
+	m.upload(m.secured, map[string]string{"name": "bakery", "etag": asked.etag(t)}, next, nextKey).want(t, http.StatusSeeOther)
+	late := m.post(m.secured, "certificates/bakery/remove", url.Values{"etag": {asked.etag(t)}})
+	late.want(t, http.StatusConflict, "Somebody else has changed this certificate", "next.test", "Remove bakery</button>")
+	m.get(m.secured, "certificates").want(t, http.StatusOK, "next.test")
+
+	for _, path := range []string{"certificates/gone/remove", "certificates/..%2Fsites/remove"} {
+		m.get(m.secured, path).want(t, http.StatusNotFound)
+		m.post(m.secured, path, url.Values{"etag": {"x"}}).want(t, http.StatusNotFound)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		m.do(method, m.secured, "certificates/wild/remove", url.Values{"etag": {"x"}}, nil).want(t, http.StatusConflict, "by no source")
+	}
+	m.post(m.secured, "certificates/bakery/remove", nil).want(t, http.StatusBadRequest, "does not say")
+	m.post(m.fixed, "certificates/bakery/remove", url.Values{"etag": {late.etag(t)}}).want(t, http.StatusForbidden, "read-only")
+	if a := m.get(m.fixed, "certificates/bakery/remove"); a.status != http.StatusOK || strings.Contains(a.body, "<form") {
+		t.Errorf("read-only: %d %s", a.status, a.body)
+	}
+
+	a := m.post(m.secured, "certificates/bakery/remove", url.Values{"etag": {late.etag(t)}})
+	if a.status != http.StatusSeeOther || a.location != "../../certificates?done=gone" {
+		t.Fatalf("%+v", a)
+	}
+	if a := m.get(m.secured, "certificates?done=gone"); !strings.Contains(a.body, "The certificate is removed.") || strings.Contains(a.body, "bakery") {
+		t.Error(a.body)
+	}
+	if lines := ts.Logs.Lines("the manager page has made a change", `"user":"alice"`, `"change":"remove certificate"`, `"certificate":"bakery"`); len(lines) != 1 {
+		t.Errorf("%d lines", len(lines))
+	}
+	// The log of the source brings it back.
+	if _, body := m.Admin(http.MethodGet, "/iis/revisions?limit=1", ""); !strings.Contains(body, "manager/alice") {
+		t.Error(body)
+	}
+}
+
 // TestRenewal: when Caddy renews a certificate, and why it has none, stands in the list.
 func TestRenewal(t *testing.T) {
 	m := startManager(t, `

@@ -67,5 +67,26 @@ func (c *Client) Certificate(ctx context.Context, name string) (Certificate, err
 
 // DeleteCertificate removes a certificate from its source.
 func (c *Client) DeleteCertificate(ctx context.Context, source, name string) error {
-	return c.write(ctx, http.MethodDelete, certificatePath(source, name), nil, nil, "If-Match", "*", "Idempotency-Key", rand.Text())
+	return c.deleteCertificate(ctx, certificatePath(source, name), "*")
+}
+
+// RemoveCertificate removes a certificate that somebody has seen with this entity tag: if
+// it is another one now, the error is ErrChanged and nothing is changed.
+func (c *Client) RemoveCertificate(ctx context.Context, name, etag string) error {
+	return c.deleteCertificate(ctx, certificatePath("", name), etag)
+}
+
+// TryRemoveCertificate returns the error that RemoveCertificate would have, and changes
+// nothing.
+func (c *Client) TryRemoveCertificate(ctx context.Context, name, etag string) error {
+	return c.deleteCertificate(ctx, certificatePath("", name)+"?dry_run=1", etag)
+}
+
+// deleteCertificate removes a certificate if the one that is there matches.
+func (c *Client) deleteCertificate(ctx context.Context, path, match string) error {
+	err := c.write(ctx, http.MethodDelete, path, nil, nil, "If-Match", match, "Idempotency-Key", rand.Text())
+	if match != "*" && hasStatus(err, http.StatusPreconditionFailed) {
+		return ErrChanged
+	}
+	return err
 }
