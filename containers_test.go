@@ -17,7 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testpg"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
@@ -210,8 +210,8 @@ func TestCompositions(t *testing.T) {
 				takesArguments(t, commandWords(s.Command[1:]))
 			}
 			if len(s.Ports) > 0 {
-				if grace, err := time.ParseDuration(s.Grace); err != nil || grace <= caddyiis.DefaultDrain {
-					t.Errorf("%s: it is killed after %q, but requests in flight have %s", label, s.Grace, caddyiis.DefaultDrain)
+				if grace, err := time.ParseDuration(s.Grace); err != nil || grace <= config.DefaultDrain {
+					t.Errorf("%s: it is killed after %q, but requests in flight have %s", label, s.Grace, config.DefaultDrain)
 				}
 			}
 		}
@@ -359,7 +359,7 @@ func TestContainerPage(t *testing.T) {
 		t.Errorf("%d commands of Caddy in the page", asked)
 	}
 	m := regexp.MustCompile(`--stop-timeout (\d+)`).FindStringSubmatch(text)
-	if limit, err := time.ParseDuration(m[1] + "s"); err != nil || limit <= caddyiis.DefaultDrain {
+	if limit, err := time.ParseDuration(m[1] + "s"); err != nil || limit <= config.DefaultDrain {
 		t.Errorf("the engine kills after %s", limit)
 	}
 	for _, folder := range instructions(dockerfile(t), "VOLUME") {

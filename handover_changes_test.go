@@ -354,3 +354,47 @@ func TestSocketOfAUnitIsNotUsedAnyMore(t *testing.T) {
 	}
 	m.stop()
 }
+
+// TestKilledWhileItEnds: a process that is killed while its last requests end leaves
+// nothing on its sockets that keeps clients away from the next one.
+func TestKilledWhileItEnds(t *testing.T) {
+	port := ts.FreePort(t)
+	m := newManager(t)
+	config := filepath.Join(m.dir, "Caddyfile")
+	replace(t, config, fmt.Appendf(nil, `{
+		admin off
+		skip_install_trust
+		iis {
+			%s
+			site 1 {
+				secure_bindings :%d:
+				certificate D
+				handle /slow {
+					test_slow 1m
+				}
+				respond one
+			}
+		}
+	}`, certificates(t, "D"), port))
+	m.start(config)
+	go func() {
+		_, _ = ts.Do(ts.Request{Addr: at("127.0.0.1", port), SNI: "a.test", Path: "/slow"})
+	}()
+	time.Sleep(300 * time.Millisecond) // the slow request is in flight
+	if err := m.child.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end to begin", func() bool { return strings.Contains(m.log(), "byeee") })
+	time.Sleep(500 * time.Millisecond) // new connections are held back
+	if err := m.child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = m.child.Wait()
+	m.start(config)
+	for _, proto := range []string{"h3", "h2"} {
+		if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), SNI: "a.test", Proto: proto}); err != nil || answer.Body != "one" {
+			t.Errorf("%s: %v %v", proto, answer, err)
+		}
+	}
+	m.stop()
+}
