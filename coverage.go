@@ -76,6 +76,7 @@ func (sn *snapshot) remarksAt(at time.Time) []remark {
 	all.findings(sn.legacyFindings())
 	all.findings(sn.trustFindings())
 	all.findings(sn.hostFindings())
+	all.findings(sn.app.w3c.findings())
 	if sn.app.committed.Load() { // else this may be another machine than the one that it is for
 		all.findings(sn.addressFindings())
 	}
@@ -323,8 +324,9 @@ func (a *App) write(l *findingsLog, findings []binding.Finding, known map[string
 			l.logged = make(map[string]uint32)
 		}
 		l.logged[f.Message] = f.Site
-		// A sites file that is refused is an error in the log already.
-		if old || known[f.Message] || f.Severity == binding.Info || f.Code == codeSitesFile {
+		// A sites file that is refused is an error in the log already, and so is a
+		// W3C log that is not written.
+		if old || known[f.Message] || f.Severity == binding.Info || f.Code == codeSitesFile || f.Code == codeW3CWriting {
 			continue
 		}
 		if written++; written <= maxLoggedFindings {

@@ -97,6 +97,11 @@ func (sn *snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protoco
 
 func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
 	site := sn.sites[match.Site.Index]
+	var logged *loggedRequest
+	if site.w3c != nil {
+		logged = site.w3c.begin(w, r, conn)
+		w = logged
+	}
 	if site.metrics != nil {
 		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics}
 		// A handler that writes nothing answers with 200.
@@ -111,7 +116,16 @@ func (sn *snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		w.Header().Set("Strict-Transport-Security", site.access.hsts)
 	}
 	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found}}
-	site.content.server.ServeHTTP(w, r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	if logged != nil {
+		logged.inside = &ctx.request
+		defer logged.end()
+		r = logged.countBody(r)
+	}
+	site.content.server.ServeHTTP(w, r)
+	if logged != nil {
+		logged.returned = true
+	}
 }
 
 // serveOrdinary hands a request to an ordinary server. Where client certificates are

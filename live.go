@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -527,6 +528,9 @@ func decodeDocument(document []byte) (*config.Site, error) {
 	}
 	if cfg.Routes != nil || cfg.Errors != nil || cfg.SiteVars != nil {
 		return cfg, errors.New("routes, errors and site_vars have no place here: name a template of the configuration")
+	}
+	if w := cfg.W3CLog; w != nil && !reflect.DeepEqual(w, &config.W3CLog{Off: true}) {
+		return cfg, errors.New(`w3c_log: only {"off": true} has a place here: the configuration says where logs are written`)
 	}
 	return cfg, nil
 }

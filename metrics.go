@@ -292,6 +292,7 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	describeStore(ch)
 	describeSources(ch)
 	describeAutos(ch)
+	ch <- descW3CLines
 }
 
 // Collect implements prometheus.Collector.
@@ -321,6 +322,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.app.collectSources(ch)
 	m.app.collectAutos(ch)
 	m.app.collectCertificates(ch)
+	m.app.w3c.collect(ch)
 	for name, store := range m.app.stores() {
 		if store, ok := store.(fileStore); ok {
 			collectStore(ch, name, store.Stats())

@@ -115,6 +115,7 @@ func startWithEverything(t *testing.T) *ts.Server {
 	plain, secure := ts.FreePort(t), ts.FreePort(t)
 	s := startIIS(t, certificates(t, "a.test", "b.test")+fmt.Sprintf(`
 		metrics
+		w3c_log %[8]q
 		sites_file %[3]q
 		sites_from bolt %[4]q
 		sites_from postgres %[5]s
@@ -163,7 +164,7 @@ func startWithEverything(t *testing.T) *ts.Server {
 			}
 			respond stores
 		}
-	`, plain, secure, filepath.Join(dir, "sites"), filepath.Join(dir, "sites.db"), connection, filepath.Join(dir, "central"), filepath.Join(dir, "store")))
+	`, plain, secure, filepath.Join(dir, "sites"), filepath.Join(dir, "sites.db"), connection, filepath.Join(dir, "central"), filepath.Join(dir, "store"), filepath.Join(dir, "w3c")))
 	for _, r := range []ts.Request{
 		{Addr: at("127.0.0.1", plain), Host: "nobody.test", Plain: true},
 		{Addr: at("127.0.0.1", secure)},

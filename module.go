@@ -64,6 +64,7 @@ type App struct {
 	snapshot  atomic.Pointer[snapshot]
 	sitesFile sitesFile
 	live      []*liveSource
+	w3c       w3cLogs
 
 	withoutRows *snapshot // while the app starts: what is served without rows that were read for it
 
@@ -125,6 +126,9 @@ func (a *App) provisionSites() error {
 		return err
 	}
 	if err := a.CheckSiteVars(); err != nil {
+		return err
+	}
+	if err := a.checkW3CLogs(); err != nil {
 		return err
 	}
 	sites, err := a.configuredSites()
@@ -255,6 +259,7 @@ func (a *App) commit() {
 		}
 	}
 	a.bindingsChanged()
+	a.w3c.probe()
 	a.examine()
 	a.followSitesFile()
 	go a.keepGoodCopy()
@@ -313,6 +318,12 @@ func (a *App) unload() {
 		a.http.retire(a.sitesFile.drained(a.now().state), a.options.Drain, keep, a.forget)
 	default:
 		a.http.cleanup(0)
+	}
+	switch {
+	case caddy.Exiting():
+		a.w3c.flush()
+	case a.http == nil:
+		a.w3c.release()
 	}
 }
 

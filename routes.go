@@ -21,6 +21,7 @@ type siteRequest struct {
 	site    *site
 	binding binding.Binding // a copy: the entry would hold all tables
 	answer  answer          // instead of the routes
+	handled context.Context // of the request in Caddy's server; nil before it is there
 
 	// A handler of the site made the request: demands are met already.
 	admitted bool
@@ -62,6 +63,7 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
+	req.handled = r.Context()
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(req.placeholders(r))
 	}
@@ -73,6 +75,7 @@ func (siteRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	if to := req.demanded(w, r); to.status != 0 {
+		tellSubStatus(r, to)
 		req.site.access.write(w, r, to)
 		return nil
 	}

@@ -37,6 +37,7 @@ type httpServers struct {
 	groups     []*handlerGroup
 	own        *handlerGroup // the one for the next site with handlers of its own
 	groupSites int           // how many of such sites a group has
+	logs       *w3cLogs
 
 	// The context in which servers are provisioned. Modules must not be loaded
 	// in it any more once the configuration serves.
@@ -86,6 +87,7 @@ type site struct {
 	access      *access
 	metrics     *siteMetrics // nil unless enabled
 	includes    *includes    // nil unless handlers make requests of their own
+	w3c         *siteLog     // nil without W3C log
 	logName     []any        // for Caddy's access_logger_names variable; nil without access log
 }
 
@@ -119,6 +121,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 		logger: a.logger,
 		store:  a.CentralStore,
 		shared: make(map[sharedContent]*content),
+		logs:   &a.w3c,
 		may:    make(map[*config.Content]deeds),
 	}
 	a.http = h
@@ -406,6 +409,7 @@ func (h *httpServers) cleanup(keep time.Duration) {
 	}
 	h.groups, h.own = nil, nil
 	h.cancel()
+	h.logs.release()
 }
 
 // cloneServer copies server settings by way of their JSON form, so that a

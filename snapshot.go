@@ -219,6 +219,9 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if s.vars, err = a.VarsOf(cfg); err != nil {
 		return nil, err
 	}
+	if s.w3c, err = a.w3cLogOf(cfg); err != nil {
+		return nil, err
+	}
 	if a.Metrics {
 		s.metrics = newSiteMetrics(c.id)
 	}

@@ -94,6 +94,9 @@ type App struct {
 	// iis.log.access.<site id>.
 	AccessLog bool `json:"access_log,omitempty"`
 
+	// The log of each site in the W3C format, in files as IIS has them.
+	W3CLog *W3CLog `json:"w3c_log,omitempty"`
+
 	// Counts requests by site and class of status, at Caddy's metrics endpoint.
 	// Handshakes, unknown hosts, sites by state and the expiry of
 	// certificates are there in any case.

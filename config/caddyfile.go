@@ -89,6 +89,7 @@ import (
 //			}
 //			misdirected secure|allow|strict
 //			log
+//			w3c_log     <as in iis>
 //			template    <name>
 //			site_vars {
 //				<name> <value>
@@ -122,6 +123,7 @@ import (
 //					to    <addresses...>
 //				}
 //			}
+//			w3c_log <as in iis>
 //			<directives...>
 //		}
 //
@@ -141,6 +143,14 @@ import (
 //		drain_upgraded <duration>
 //		log
 //		log_sni
+//		w3c_log        <folder> {
+//			fields     <names...>
+//			field      <name> request_header|response_header <header>
+//			period     daily|hourly|weekly|monthly|none
+//			max_size   <size>
+//			local_time
+//		}
+//		w3c_log        off
 //		metrics
 //		order          <directive> first|last|before|after [<directive>]
 //		servers {
@@ -195,7 +205,7 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
 	"certificate", "central_store", "store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
-	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "drain_upgraded", "log", "log_sni", "metrics", "order", "servers",
+	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "drain_upgraded", "log", "log_sni", "w3c_log", "metrics", "order", "servers",
 }
 
 func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
@@ -238,6 +248,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 	case "log_sni":
 		a.LogSNI = true
 		return bareWord(d)
+	case "w3c_log":
+		return parseW3CLog(d, &a.W3CLog)
 	case "metrics":
 		a.Metrics = true
 		return bareWord(d)

@@ -17,7 +17,7 @@ import (
 // documentation.
 var siteWords = []string{
 	"server_bindings", "secure_bindings", "binding", "certificate", "store", "autostart", "offline",
-	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "template", "site_vars",
+	"require_ssl", "require_client_certificate", "hsts", "misdirected", "log", "w3c_log", "template", "site_vars",
 }
 
 // site parses a site block: siteWords are the site's own, all other words are
@@ -72,6 +72,8 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 		return parseTemplateName(d, site)
 	case "site_vars":
 		return parseVars(d, site)
+	case "w3c_log":
+		return parseW3CLog(d, &site.W3CLog)
 	case "log":
 		number := strconv.FormatUint(uint64(id), 10)
 		return bareLog(d, &site.AccessLog, "iis_site_"+number, accessLogger+"."+number)
@@ -263,10 +265,16 @@ func (p *caddyfileParser) template(d *caddyfile.Dispenser) error {
 
 // sharedBody parses a block of directives that serve many sites.
 func (p *caddyfileParser) sharedBody(d *caddyfile.Dispenser, label string, content *Content) error {
-	body := siteBody{label: label, content: content, words: []string{"site_vars"}}
+	body := siteBody{label: label, content: content, words: []string{"w3c_log", "site_vars"}}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if d.Val() == "site_vars" {
 			if err := parseSiteVars(d, content); err != nil {
+				return fmt.Errorf("%s: %w", label, err)
+			}
+			continue
+		}
+		if d.Val() == "w3c_log" {
+			if err := parseW3CLog(d, &content.W3CLog); err != nil {
 				return fmt.Errorf("%s: %w", label, err)
 			}
 			continue

@@ -69,6 +69,9 @@ type Content struct {
 
 	// In a template and in defaults: the variables of the sites, by name, up to 32.
 	SiteVars map[string]*SiteVar `json:"site_vars,omitempty"`
+
+	// The log in the W3C format of the sites that this is for.
+	W3CLog *W3CLog `json:"w3c_log,omitempty"`
 }
 
 // SiteBinding is one binding in the form of IIS 7 and later.

@@ -3,6 +3,8 @@ package iishttp
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -47,4 +49,18 @@ func quote(text string) string {
 		return fmt.Sprintf("%q...", text[:maxQuoted])
 	}
 	return fmt.Sprintf("%q", text)
+}
+
+// SubStatus returns the sub-status that the value of SubStatusVar has for a
+// response; 0 if it is about another status, since something else has answered.
+func SubStatus(code string, status int) int {
+	of, sub, _ := strings.Cut(code, ".")
+	if of != strconv.Itoa(status) {
+		return 0
+	}
+	n, err := strconv.Atoi(sub)
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 // kind is what a field tells.
@@ -94,7 +96,7 @@ type Format struct {
 	request, response []string // headers that fields tell, in canonical form
 	header            string   // the line #Fields
 	custom            bool
-	computer, bytes   bool
+	sent, received    bool
 }
 
 // Errors of a list of fields say which fields there are; see NewFormat.
@@ -136,14 +138,14 @@ func NewFormat(fields []string, custom []CustomField) (*Format, error) {
 // add adds a field by its name.
 func (f *Format) add(name string) error {
 	if k, ok := kinds[name]; ok {
-		f.computer = f.computer || k == kindComputerName
-		f.bytes = f.bytes || k == kindReceived
+		f.sent = f.sent || k == kindSent
+		f.received = f.received || k == kindReceived
 		return f.append(field{name: name, kind: k})
 	}
 	source, header, ok := strings.Cut(name, "(")
 	header, closed := strings.CutSuffix(header, ")")
 	if !ok || !closed || source != "cs" && source != "sc" {
-		return fmt.Errorf("unknown field %q: expected one of %s, cs(<header>) or sc(<header>)", name, strings.Join(fieldNames, ", "))
+		return fmt.Errorf("unknown field %q: expected one of %s, cs(<header>) or sc(<header>)%s", name, strings.Join(fieldNames, ", "), near.Hint(name, fieldNames))
 	}
 	f.custom = f.custom || !slices.Contains(fieldNames, name)
 	if source == "cs" {
@@ -200,11 +202,11 @@ func (f *Format) RequestHeaders() []string { return f.request }
 // ResponseHeaders lists the headers of responses that the fields tell.
 func (f *Format) ResponseHeaders() []string { return f.response }
 
-// Computer reports whether a field tells the name of the computer.
-func (f *Format) Computer() bool { return f.computer }
+// CountsSent reports whether a field tells the bytes that were sent.
+func (f *Format) CountsSent() bool { return f.sent }
 
 // CountsReceived reports whether a field tells the bytes that were received.
-func (f *Format) CountsReceived() bool { return f.bytes }
+func (f *Format) CountsReceived() bool { return f.received }
 
 // Custom reports whether there are fields that are not among those of IIS. The
 // names of its files then end with _x.

@@ -29,7 +29,7 @@ func TestDefault(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if f.Custom() || f.CountsReceived() || f.Computer() {
+	if f.Custom() || f.CountsReceived() || f.CountsSent() {
 		t.Error("the fields of IIS are none of these")
 	}
 }
@@ -45,7 +45,7 @@ func TestCustomFields(t *testing.T) {
 	if got := f.FieldsLine(); got != "#Fields: cs-bytes s-computername Original-IP Type" {
 		t.Errorf("got %q", got)
 	}
-	if !f.Custom() || !f.CountsReceived() || !f.Computer() || f.RequestHeaders()[0] != "X-Forwarded-For" || f.ResponseHeaders()[0] != "Content-Type" {
+	if !f.Custom() || !f.CountsReceived() || f.CountsSent() || f.RequestHeaders()[0] != "X-Forwarded-For" || f.ResponseHeaders()[0] != "Content-Type" {
 		t.Errorf("got %+v", f)
 	}
 	got := string(f.AppendLine(nil, &iislog.Record{Received: 7, Computer: "A", Request: []string{"192.0.2.1, 10.0.0.1"}, Response: []string{"text/html"}}))

@@ -98,7 +98,6 @@ func TestFiles(t *testing.T) {
 	f.Add(l, record(1, noon, "/back"))
 	f.Write(noon)
 	expect(t, "# /a /c # /back", dir, "W3SVC1", "u_ex260309.log")
-	f.Close()
 }
 
 // TestAgain: a new process goes on with the file, behind a header of its own,
