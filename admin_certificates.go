@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
@@ -83,7 +84,7 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&given); err != nil {
-		return nil, jsonError(err)
+		return nil, jsondoc.Plain(err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON object")
@@ -200,8 +201,8 @@ func (p *certificatePlan) complete(source *liveSource) (err error) {
 	if err == nil && p.cert != nil {
 		p.document, err = source.sealer.Document(p.name, p.cert)
 	}
-	if err == nil && len(p.document) > maxDocument {
-		err = fmt.Errorf("it has %d bytes, and %d are allowed", len(p.document), maxDocument)
+	if err == nil && len(p.document) > jsondoc.MaxDocument {
+		err = fmt.Errorf("it has %d bytes, and %d are allowed", len(p.document), jsondoc.MaxDocument)
 	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/near"
@@ -317,7 +318,7 @@ func (q *writeRequest) understandMany() error {
 	var list []adminapi.Change
 	if first, _ := bufio.NewReader(bytes.NewReader(bytes.TrimSpace(q.body))).ReadByte(); first == '[' {
 		if err := decoder.Decode(&list); err != nil {
-			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "%v", jsonError(err))
+			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "%v", jsondoc.Plain(err))
 		}
 		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 			return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "there is more than one JSON array")
@@ -330,7 +331,7 @@ func (q *writeRequest) understandMany() error {
 				break
 			}
 			if err != nil {
-				return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "change %d: %v", len(list), jsonError(err))
+				return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, nil, "change %d: %v", len(list), jsondoc.Plain(err))
 			}
 			list = append(list, c)
 		}

@@ -35,7 +35,7 @@ const minGroupSites = 32
 func (h *httpServers) newGroup() *handlerGroup {
 	g := new(handlerGroup)
 	g.ctx, g.cancel = caddy.NewContext(h.parent)
-	h.metrics.add(g.ctx)
+	h.metrics.Add(g.ctx)
 	h.groups = append(h.groups, g)
 	return g
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -187,7 +188,7 @@ type court struct {
 
 // hear reads what an open row wants, as strictly as the API does.
 func (c *court) hear(row *sites.Row) {
-	_, err := canonicalDocument(row.Document)
+	_, err := jsondoc.Canonical(row.Document)
 	var site configured
 	if err == nil {
 		site, err = c.source.read(row.ID, row.Document)

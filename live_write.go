@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -376,7 +377,7 @@ func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) 
 		if c.Op == adminapi.OpDelete {
 			return nil, nil
 		}
-		merged, err := mergePatch(row.Document, c.Site)
+		merged, err := jsondoc.Merge(row.Document, c.Site)
 		if err != nil {
 			return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
 		}
@@ -384,7 +385,7 @@ func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) 
 	default:
 		document = c.Site
 	}
-	document, err := canonicalDocument(document)
+	document, err := jsondoc.Canonical(document)
 	if err != nil {
 		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/internal/sharedmetrics"
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 )
@@ -33,7 +34,7 @@ type httpServers struct {
 	// its end is that of what handlers do in the background.
 	parent     caddy.Context
 	background context.CancelFunc
-	metrics    *sharedMetrics
+	metrics    *sharedmetrics.Shared
 	groups     []*handlerGroup
 	own        *handlerGroup // the one for the next site with handlers of its own
 	groupSites int           // how many of such sites a group has
@@ -130,10 +131,10 @@ func (a *App) provisionHTTP(sites []configured) error {
 	h.parent = parent
 	h.ctx, h.cancel = caddy.NewContext(h.parent)
 	var err error
-	if h.metrics, err = shareMetrics(a.ctx); err != nil {
+	if h.metrics, err = sharedmetrics.New(a.ctx); err != nil {
 		return err
 	}
-	h.metrics.add(h.ctx)
+	h.metrics.Add(h.ctx)
 	withOwn := 0
 	for i := range sites {
 		if cfg := sites[i].cfg; cfg.Routes != nil || cfg.Errors != nil {
@@ -402,7 +403,7 @@ func (h *httpServers) cleanup(keep time.Duration) {
 	}
 	h.background()
 	if h.metrics != nil {
-		h.metrics.forget()
+		h.metrics.Forget()
 	}
 	for _, g := range h.groups {
 		g.retire(keep)

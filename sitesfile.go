@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
@@ -61,7 +61,7 @@ func decodeSite(raw []byte) (uint32, *config.Site, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(line); err != nil {
-		return 0, nil, jsonError(err)
+		return 0, nil, jsondoc.Plain(err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return 0, nil, errors.New("there is more on the line than one JSON object")
@@ -75,29 +75,6 @@ func decodeSite(raw []byte) (uint32, *config.Site, error) {
 		return 0, nil, fmt.Errorf("site %d: site_vars have no place in a sites file: a template declares them", line.ID)
 	}
 	return line.ID, &line.Site, nil
-}
-
-// jsonError says what is wrong with JSON to people who do not program.
-func jsonError(err error) error {
-	var mismatch *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &mismatch) && mismatch.Field == "":
-		return fmt.Errorf("a JSON object is expected, not a %s", mismatch.Value)
-	case errors.As(err, &mismatch):
-		return fmt.Errorf("field %q cannot be a %s", jsonField(mismatch.Field), mismatch.Value)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the JSON object does not end on this line")
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// jsonField leaves out of a path what is no field, but a type of this package in
-// which fields are defined.
-func jsonField(path string) string {
-	names := slices.DeleteFunc(strings.Split(path, "."), func(name string) bool {
-		return name != "" && 'A' <= name[0] && name[0] <= 'Z'
-	})
-	return strings.Join(names, ".")
 }
 
 // readSitesFile adds the sites of the sites file, if there is one, to those of

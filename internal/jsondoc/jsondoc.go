@@ -1,4 +1,6 @@
-package caddyiis
+// Package jsondoc has the rules for JSON that people and programs send: one reading of each
+// text, merge patches, and errors in plain words.
+package jsondoc
 
 import (
 	"bytes"
@@ -7,18 +9,20 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// maxDocument bounds a row.
-const maxDocument = 64 << 10
+// MaxDocument bounds a row.
+const MaxDocument = 64 << 10
 
-// canonicalDocument brings a document into the form in which rows are compared:
+// Canonical brings a document into the form in which rows are compared:
 // sorted keys, no space. It refuses what two readers could read differently.
-func canonicalDocument(raw []byte) (json.RawMessage, error) {
-	if len(raw) > maxDocument {
-		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(raw), maxDocument)
+func Canonical(raw []byte) (json.RawMessage, error) {
+	if len(raw) > MaxDocument {
+		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(raw), MaxDocument)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
@@ -40,8 +44,8 @@ func canonicalDocument(raw []byte) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(canonical) > maxDocument {
-		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(canonical), maxDocument)
+	if len(canonical) > MaxDocument {
+		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(canonical), MaxDocument)
 	}
 	return canonical, nil
 }
@@ -105,16 +109,16 @@ func syntaxError(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return jsonError(err)
+	return Plain(err)
 }
 
-// mergePatch applies a patch to a document (RFC 7396).
-func mergePatch(document, patch []byte) ([]byte, error) {
+// Merge applies a patch to a document (RFC 7396).
+func Merge(document, patch []byte) ([]byte, error) {
 	var target map[string]any
 	if err := unmarshalNumbers(document, &target); err != nil {
 		return nil, err
 	}
-	canonical, err := canonicalDocument(patch)
+	canonical, err := Canonical(patch)
 	if err != nil {
 		return nil, err
 	}
@@ -147,4 +151,27 @@ func unmarshalNumbers(raw []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	return decoder.Decode(into)
+}
+
+// Plain says what is wrong with JSON to people who do not program.
+func Plain(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mismatch) && mismatch.Field == "":
+		return fmt.Errorf("a JSON object is expected, not a %s", mismatch.Value)
+	case errors.As(err, &mismatch):
+		return fmt.Errorf("field %q cannot be a %s", jsonField(mismatch.Field), mismatch.Value)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the JSON object does not end on this line")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// jsonField leaves out of a path what is no field, but a type of this package in
+// which fields are defined.
+func jsonField(path string) string {
+	names := slices.DeleteFunc(strings.Split(path, "."), func(name string) bool {
+		return name != "" && 'A' <= name[0] && name[0] <= 'Z'
+	})
+	return strings.Join(names, ".")
 }

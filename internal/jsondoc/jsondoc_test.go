@@ -1,4 +1,4 @@
-package caddyiis_test
+package jsondoc_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 )
 
 // TestMergePatchExamples: those of RFC 7396, appendix A, in which document and patch
@@ -26,12 +26,12 @@ func TestMergePatchExamples(t *testing.T) {
 		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`},
 		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
 	} {
-		if got, err := caddyiis.MergePatch([]byte(c.document), []byte(c.patch)); err != nil || string(got) != c.want {
+		if got, err := jsondoc.Merge([]byte(c.document), []byte(c.patch)); err != nil || string(got) != c.want {
 			t.Errorf("%s with %s: got %s, %v, want %s", c.document, c.patch, got, err, c.want)
 		}
 	}
 	for _, patch := range []string{`["c"]`, `null`, `"bar"`, `1`, ``, `{"a":1}{}`, `{"a":1,"a":2}`, `{"id":7}`} {
-		if got, err := caddyiis.MergePatch([]byte(`{"a":"foo"}`), []byte(patch)); err == nil {
+		if got, err := jsondoc.Merge([]byte(`{"a":"foo"}`), []byte(patch)); err == nil {
 			t.Errorf("the patch %s: got %s", patch, got)
 		}
 	}
@@ -47,7 +47,7 @@ func TestCanonicalDocumentLimits(t *testing.T) {
 		`{"a":"` + strings.Repeat("\u2028", 20_000) + `"}`: false, // written it is longer
 		`{"A":1}`: false, `{"a":{"ſ":1}}`: false, `{"":1}`: false,
 	} {
-		if _, err := caddyiis.CanonicalDocument([]byte(text)); (err == nil) != ok {
+		if _, err := jsondoc.Canonical([]byte(text)); (err == nil) != ok {
 			t.Errorf("%.40s (%d bytes): %v", text, len(text), err)
 		}
 	}
@@ -71,7 +71,7 @@ func FuzzCanonicalDocument(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		canonical, err := caddyiis.CanonicalDocument(raw)
+		canonical, err := jsondoc.Canonical(raw)
 		if err != nil {
 			return
 		}
@@ -81,7 +81,7 @@ func FuzzCanonicalDocument(f *testing.F) {
 		if got, want := decodedNumbers(t, canonical), decodedNumbers(t, raw); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q became %q", raw, canonical)
 		}
-		again, err := caddyiis.CanonicalDocument(canonical)
+		again, err := jsondoc.Canonical(canonical)
 		if err != nil || !bytes.Equal(again, canonical) {
 			t.Errorf("%q is canonical, and then %q, %v", canonical, again, err)
 		}
@@ -114,11 +114,11 @@ func FuzzMergePatch(f *testing.F) {
 	f.Add([]byte(`{"a":1}`), []byte(`{"a":{"b":null}}`))
 	f.Add([]byte(`{}`), []byte(`null`))
 	f.Fuzz(func(t *testing.T, document, patch []byte) {
-		row, err := caddyiis.CanonicalDocument(document)
+		row, err := jsondoc.Canonical(document)
 		if err != nil {
 			return
 		}
-		got, err := caddyiis.MergePatch(row, patch)
+		got, err := jsondoc.Merge(row, patch)
 		if err != nil {
 			return
 		}

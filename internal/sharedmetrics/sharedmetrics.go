@@ -1,4 +1,5 @@
-package caddyiis
+// Package sharedmetrics shows what modules in derived contexts count.
+package sharedmetrics
 
 import (
 	"fmt"
@@ -11,19 +12,19 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// sharedMetrics shows the metrics of modules in derived contexts at Caddy's metrics
+// Shared shows the metrics of modules in derived contexts at Caddy's metrics
 // endpoint, which only knows the registry of the configuration itself: those that are
 // not there anyway. Some modules register one collector in every registry they meet.
-type sharedMetrics struct {
+type Shared struct {
 	parent *prometheus.Registry
 
 	mu      sync.Mutex
 	derived []*prometheus.Registry
 }
 
-// shareMetrics makes what shows them.
-func shareMetrics(parent caddy.Context) (*sharedMetrics, error) {
-	shared := &sharedMetrics{parent: parent.GetMetricsRegistry()}
+// New makes what shows them.
+func New(parent caddy.Context) (*Shared, error) {
+	shared := &Shared{parent: parent.GetMetricsRegistry()}
 	if err := shared.parent.Register(shared); err != nil {
 		return nil, fmt.Errorf("sharing metrics: %w", err)
 	}
@@ -38,8 +39,8 @@ var standardMetrics = []prometheus.Collector{
 	collectors.NewGoCollector(),
 }
 
-// add shows the metrics of a derived context as well.
-func (s *sharedMetrics) add(derived caddy.Context) {
+// Add shows the metrics of a derived context as well.
+func (s *Shared) Add(derived caddy.Context) {
 	registry := derived.GetMetricsRegistry()
 	for _, standard := range standardMetrics {
 		registry.Unregister(standard)
@@ -49,8 +50,8 @@ func (s *sharedMetrics) add(derived caddy.Context) {
 	s.derived = append(s.derived, registry)
 }
 
-// forget lets go of the derived contexts: their configuration is shown no more.
-func (s *sharedMetrics) forget() {
+// Forget lets go of the derived contexts: their configuration is shown no more.
+func (s *Shared) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.derived = nil
@@ -58,10 +59,10 @@ func (s *sharedMetrics) forget() {
 
 // Describe implements prometheus.Collector. Handlers register their metrics
 // later, so that nothing is known here.
-func (*sharedMetrics) Describe(chan<- *prometheus.Desc) {}
+func (*Shared) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (s *sharedMetrics) Collect(ch chan<- prometheus.Metric) {
+func (s *Shared) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	derived := slices.Clone(s.derived)
 	s.mu.Unlock()
@@ -97,7 +98,7 @@ func (s *sharedMetrics) Collect(ch chan<- prometheus.Metric) {
 			if sum := shown[name]; sum == nil {
 				shown[name] = &summedMetric{metric}
 			} else {
-				sum.add(metric)
+				sum.Add(metric)
 			}
 		}
 	}
@@ -110,9 +111,9 @@ func (s *sharedMetrics) Collect(ch chan<- prometheus.Metric) {
 // had registered in one registry and shared it.
 type summedMetric []prometheus.Metric
 
-// add adds what is counted elsewhere. One collector may be in several registries: then
+// Add adds what is counted elsewhere. One collector may be in several registries: then
 // it is the same metric, or a value that was made to be collected.
-func (s *summedMetric) add(metric prometheus.Metric) {
+func (s *summedMetric) Add(metric prometheus.Metric) {
 	if _, counts := metric.(prometheus.Collector); counts && !slices.Contains(*s, metric) {
 		*s = append(*s, metric)
 	}
@@ -161,6 +162,6 @@ func addHistogram(sum, more *dto.Histogram) {
 
 // Interface guards
 var (
-	_ prometheus.Collector = (*sharedMetrics)(nil)
+	_ prometheus.Collector = (*Shared)(nil)
 	_ prometheus.Metric    = (*summedMetric)(nil)
 )
