@@ -179,11 +179,35 @@ func (sr *siteRequest) placeholders(r *http.Request) caddy.ReplacerFunc {
 			return serverName(r.TLS), true
 		}
 		if name, ok := strings.CutPrefix(key, config.VarsPrefix); ok {
-			value, known := sr.site.vars[name]
-			return value, known
+			return sr.site.vars.get(name)
 		}
 		return nil, false
 	}
+}
+
+// vars are the variables of a site by name. Very many sites have some few, for which a
+// map would take several times the memory.
+type vars []struct{ name, value string }
+
+func varsOf(values map[string]string) vars {
+	if len(values) == 0 {
+		return nil
+	}
+	list := make(vars, 0, len(values))
+	for _, name := range sortedKeys(values) {
+		list = append(list, struct{ name, value string }{name, values[name]})
+	}
+	return list
+}
+
+// get returns the value of a variable as a placeholder has it.
+func (v vars) get(name string) (any, bool) {
+	for i := range v {
+		if v[i].name == name {
+			return v[i].value, true
+		}
+	}
+	return "", false
 }
 
 func serverName(state *tls.ConnectionState) string {

@@ -83,7 +83,7 @@ type site struct {
 	source      string // that it is from; empty: the configuration
 	name        string
 	certificate string // of bindings that name none
-	vars        map[string]string
+	vars        vars
 	content     *content
 	access      *access
 	metrics     *siteMetrics // nil unless enabled

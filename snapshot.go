@@ -216,9 +216,11 @@ func (sn *snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if s.content, err = a.contentOf(cfg); err != nil {
 		return nil, err
 	}
-	if s.vars, err = a.VarsOf(cfg); err != nil {
+	values, err := a.VarsOf(cfg)
+	if err != nil {
 		return nil, err
 	}
+	s.vars = varsOf(values)
 	if s.w3c, err = a.w3cLogOf(cfg); err != nil {
 		return nil, err
 	}

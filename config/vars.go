@@ -94,7 +94,8 @@ func (c *Content) checkDeclared() error {
 }
 
 // VarsOf returns the variables of a site: its own, and the defaults of what serves
-// it. Content of the site's own declares nothing, and may use what the site says.
+// it. Content of the site's own declares nothing, and may use what the site says. The
+// map must not be changed.
 func (a *App) VarsOf(cfg *Site) (map[string]string, error) {
 	of := a.ContentFor(cfg)
 	if of == &cfg.Content && of.SiteVars == nil && (of.Routes != nil || of.Errors != nil) {
@@ -118,7 +119,7 @@ func (a *App) VarsOf(cfg *Site) (map[string]string, error) {
 		}
 	}
 	var missing []string
-	values := maps.Clone(cfg.Vars)
+	values, own := cfg.Vars, true
 	for name, v := range of.SiteVars {
 		if _, given := cfg.Vars[name]; given {
 			continue
@@ -127,8 +128,9 @@ func (a *App) VarsOf(cfg *Site) (map[string]string, error) {
 			missing = append(missing, name)
 			continue
 		}
-		if values == nil {
-			values = make(map[string]string, len(of.SiteVars))
+		if own {
+			values, own = make(map[string]string, len(of.SiteVars)), false
+			maps.Copy(values, cfg.Vars)
 		}
 		values[name] = *v.Default
 	}
