@@ -88,6 +88,7 @@ func (c *converter) site(n *mbNode, id uint32) {
 	s := &Site{ID: id, Name: cmp.Or(n.str("ServerComment"), "W3SVC/"+strconv.FormatUint(uint64(id), 10)), Source: n.source, kind: c.kind}
 	s.AutoStart = !isFalse(n.str("ServerAutoStart"))
 	s.State = c.b.state(n.source, n.str("ServerState"))
+	s.LogFile = c.logFile(n)
 	hash, store := n.str("SSLCertHash"), n.str("SSLStoreName")
 	for _, secure := range []bool{false, true} {
 		name, protocol := "ServerBindings", "http"

@@ -70,6 +70,9 @@ func (b *builder) mergeSite(have, s *Site) {
 	if have.HSTS == nil {
 		have.HSTS = s.HSTS
 	}
+	if have.LogFile == nil {
+		have.LogFile = s.LogFile
+	}
 	if have.Applications == nil {
 		have.Applications = s.Applications
 	}

@@ -45,6 +45,7 @@ type Site struct {
 	Bindings     []*Binding     `json:"bindings,omitempty"`
 	Applications []*Application `json:"applications,omitempty"`
 	HSTS         *HSTS          `json:"hsts,omitempty"`
+	LogFile      *LogFile       `json:"log_file,omitempty"`
 	// Configured are the paths that have settings of their own, and the sections that
 	// make them, sorted by path. At returns the settings.
 	Configured []ConfiguredPath `json:"configured,omitempty"`

@@ -21,6 +21,7 @@ type siteDraft struct {
 	apps     []appDraft
 	app, dir *element // applicationDefaults, virtualDirectoryDefaults of the site
 	hsts     *element
+	logFile  *element
 	paths    map[string]bool // of applications, in lower case
 	bound    bool            // it has an element bindings
 }
@@ -124,7 +125,9 @@ func (r *configReader) siteChildren(el *element, d *siteDraft) {
 			d.hsts = kid
 		case "limits":
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "limits of a site have no counterpart")
-		case "logFile", "traceFailedRequestsLogging":
+		case "logFile":
+			d.logFile = kid
+		case "traceFailedRequestsLogging":
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "%s is about log files", kid.name)
 		case "ftpServer":
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "FTP is another service")
@@ -218,14 +221,15 @@ func (c *context) inheritBool(attr string, def bool, els ...*element) bool {
 func (r *configReader) finish(d *siteDraft, defaults siteDefaults) {
 	c, s := r.ctx, d.site
 	s.AutoStart = c.inheritBool("serverAutoStart", true, d.el, defaults.site)
-	var hstsDefault *element
+	var hstsDefault, logDefault *element
 	if defaults.site != nil {
-		hstsDefault = defaults.site.kid("hsts")
+		hstsDefault, logDefault = defaults.site.kid("hsts"), defaults.site.kid("logFile")
 		if bound := defaults.site.kid("bindings"); bound != nil && !d.bound {
 			r.bindings(bound, s)
 		}
 	}
 	s.HSTS = r.hsts(d.hsts, hstsDefault)
+	s.LogFile = r.logFile(d.logFile, logDefault)
 	for i := range d.apps {
 		a := &d.apps[i]
 		_, a.app.Pool = inherit("applicationPool", a.el, d.app, defaults.app)

@@ -21,6 +21,9 @@ func (p *Plan) Caddyfile() []byte {
 	if len(p.Listen) > 0 {
 		kids = append(kids, directive(append([]string{"listen"}, p.Listen...)...).because("On the IIS server: netsh http show iplisten"))
 	}
+	if p.logs != nil {
+		kids = append(kids, p.logs)
+	}
 	for _, c := range p.Certificates {
 		kids = append(kids, c.directive())
 	}

@@ -51,6 +51,7 @@ type Plan struct {
 	Listen []string
 	Report *Report
 
+	logs   *Directive // the W3C log of most sites; nil for none
 	opts   Options
 	inputs []iisconfig.Input
 }
@@ -70,6 +71,7 @@ func Import(server *iisconfig.Server, opts Options) *Plan {
 	for _, s := range p.Sites {
 		b.content(s)
 	}
+	b.logs()
 	b.serverSettings()
 	b.unusedFiles()
 	p.Report.finish(p)

@@ -1,0 +1,77 @@
+package iisimport_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/iisimport"
+)
+
+// imported imports one file, with logs of drive D below /var/log.
+func imported(t *testing.T, name, data string) (caddyfile, report string) {
+	t.Helper()
+	server, err := iisconfig.Read([]iisconfig.File{{Name: name, Data: []byte(data)}}, iisconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := iisimport.Import(server, iisimport.Options{Folders: []iisimport.Folder{{From: `D:\logs`, To: "/var/log/w3c"}}})
+	adapt(t, plan.Caddyfile())
+	var sb strings.Builder
+	if err := plan.Report.WriteText(&sb); err != nil {
+		t.Fatal(err)
+	}
+	return string(plan.Caddyfile()), sb.String()
+}
+
+// TestLogs: the log of most sites stands in iis, and sites with another one, or
+// none, say so.
+func TestLogs(t *testing.T) {
+	site := func(id, log string) string {
+		return `<site name="s` + id + `" id="` + id + `"><application path="/"><virtualDirectory path="/" physicalPath="C:\x" /></application>` +
+			`<bindings><binding protocol="http" bindingInformation="*:80:s` + id + `.test" /></bindings>` + log + `</site>`
+	}
+	caddyfile, report := imported(t, "applicationHost.config", `<configuration><system.applicationHost><sites>`+
+		site("1", "")+site("2", `<logFile />`)+site("3", `<logFile enabled="false" />`)+
+		site("4", `<logFile directory="%IIS_LOGS%\four" period="MaxSize" truncateSize="1000000" localTimeRollover="true" logExtFileFlags="Time, Date, HttpStatus, Nothing"><customFields>
+			<add logFieldName="Original IP" sourceName="X-Forwarded-For" sourceType="RequestHeader" /><add logFieldName="up" sourceName="UP" sourceType="ServerVariable" /></customFields></logFile>`)+
+		site("5", `<logFile logFormat="NCSA" />`)+
+		`<siteDefaults><logFile logFormat="W3C" directory="D:\logs" period="Hourly" /></siteDefaults></sites></system.applicationHost></configuration>`)
+	flat := strings.Join(strings.Fields(caddyfile), " ")
+	for text, times := range map[string]int{
+		"iis { w3c_log /var/log/w3c { fields date time s-ip cs-method": 1,
+		"period hourly }": 1,
+		"w3c_log off":     2,
+		"w3c_log {env.IIS_LOGS}/four { fields date time sc-status field Original_IP request_header X-Forwarded-For period none max_size 1000000 local_time }": 1,
+		"w3c_log": 4,
+	} {
+		if n := strings.Count(flat, text); n != times {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, n, times, caddyfile)
+		}
+	}
+	for _, text := range []string{"logFile: w3c_log /var/log/w3c", "logFile NCSA: only the W3C format", "custom field up: left out", "logExtFileFlags Nothing: no such field"} {
+		if !strings.Contains(report, text) {
+			t.Errorf("the report does not say %q:\n%s", text, report)
+		}
+	}
+}
+
+// TestLogsOfIIS6: properties of the service hold for its sites.
+func TestLogsOfIIS6(t *testing.T) {
+	caddyfile, _ := imported(t, "MetaBase.xml", `<configuration><MBProperty>
+<IIsWebService Location="/LM/W3SVC" LogFileDirectory="D:\logs" LogFilePeriod="1" LogType="1" LogExtFileFlags="LogExtFileDate | LogExtFileTime | LogExtFileHttpSubStatus" />
+<IIsWebServer Location="/LM/W3SVC/1" ServerBindings=":80:" ServerComment="One" />
+<IIsWebServer Location="/LM/W3SVC/2" ServerBindings=":80:two.test" LogFilePeriod="4" LogExtFileFlags="4194303" />
+<IIsWebServer Location="/LM/W3SVC/3" ServerBindings=":80:three.test" LogType="0" />
+</MBProperty></configuration>`)
+	flat := strings.Join(strings.Fields(caddyfile), " ")
+	for _, text := range []string{
+		"w3c_log /var/log/w3c { fields date time sc-substatus period daily }",
+		"w3c_log /var/log/w3c { fields date time s-sitename s-computername s-ip",
+		"period hourly }", "w3c_log off",
+	} {
+		if !strings.Contains(flat, text) {
+			t.Errorf("%q is missing:\n%s", text, caddyfile)
+		}
+	}
+}
