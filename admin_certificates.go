@@ -280,7 +280,7 @@ func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certifica
 	source.forgetFailed(plan.name)
 	source.tell()
 	follower.published()
-	a.tryHeldBack(source)
+	a.tryHeldBack(source, func(*heldBack) bool { return true }) // they may name it
 	a.reloaded()
 	a.logger.Info("a certificate has changed", zap.String("source", source.Name), zap.String("certificate", plan.name),
 		zap.Uint64("revision", head.Revision), zap.Bool("deleted", plan.cert == nil))

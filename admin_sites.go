@@ -622,10 +622,10 @@ func (sn *snapshot) addDocument(s *adminapi.Site) error {
 
 // heldSite shows a row that is not served, if there is one.
 func (sn *snapshot) heldSite(id uint32) (*adminapi.Site, bool) {
+	if held, source := sn.app.heldRow(id); source != nil {
+		return &adminapi.Site{ID: id, Name: held.name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.reason}, true
+	}
 	for _, source := range sn.app.live {
-		if held, ok := source.heldRow(id); ok {
-			return &adminapi.Site{ID: id, Name: held.name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.reason}, true
-		}
 		if row, ok, err := source.follower.Row(id); ok && err == nil && row.Open {
 			s := &adminapi.Site{ID: id, Source: source.Name, State: adminapi.StateOpen, Reason: "nobody has judged it yet"}
 			if row.Refusal != nil {

@@ -33,21 +33,13 @@ type liveSource struct {
 	from     uint64    // the step of the follower that this configuration began with
 	sealer   *sites.Sealer
 
-	// The rows that are not served, and why. Guarded by sitesFile.work, and replaced
-	// as a whole.
+	// The rows that are not served, and why.
 	mu    sync.Mutex
 	held  map[uint32]heldBack
 	tried uint32 // the last one that was tried again
 
 	failed map[string]string // certificates that are not served, and why; replaced as a whole
 	stale  map[string]bool   // those that serve and are not encrypted with the first key; likewise
-}
-
-// heldBack is a row that is not served.
-type heldBack struct {
-	name   string // of the site, if that much is known
-	reason string
-	socket bool // it waits for a socket
 }
 
 // follower is an open table and what the process knows of it. It outlives
@@ -209,6 +201,7 @@ func (a *App) sitesComeLater() bool { return a.SitesFile != "" || len(a.live) > 
 // projectOpen shows the rows of sources that are open in this process already, since
 // the configuration before serves them. A site that it shows must not be lost.
 func (a *App) projectOpen() error {
+	a.ownSites = a.now()
 	for _, source := range a.live {
 		f, err := openFollower(a.ctx, source.module, true)
 		if errors.Is(err, errNotOpen) {
@@ -264,26 +257,57 @@ func (s *liveSource) refuseLosses(next *snapshot) error {
 }
 
 // openSources opens the sources that nobody in this process has open, and shows
-// their rows. A row is no reason not to start.
+// their rows. A row is no reason not to start; but who serves already keeps what it has,
+// also if the list has a new source before it.
 func (a *App) openSources() error {
+	var opened []*liveSource
+	before := false // one of them is before one whose rows are shown
 	for _, source := range a.live {
 		if source.follower != nil {
+			before = before || len(opened) > 0
 			continue
 		}
-		f, err := openFollower(a.ctx, source.module, false)
-		if err != nil {
-			return fmt.Errorf("sites_from %s: %w", source.Name, err)
-		}
-		source.follower = f
-		if err := a.refuseTwice(source); err != nil {
+		if err := a.openSource(source); err != nil {
 			return err
 		}
-		if err := source.mustBeLoaded(); err != nil {
+		opened = append(opened, source)
+	}
+	if len(opened) == 0 {
+		return nil
+	}
+	a.withoutRows = a.now()
+	if !before {
+		return a.projectAll(opened)
+	}
+	a.snapshot.Store(a.ownSites)
+	if err := a.projectAll(a.live); err != nil {
+		return err
+	}
+	for _, source := range a.live {
+		if err := source.refuseLosses(a.now()); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
-		if a.withoutRows == nil {
-			a.withoutRows = a.now()
-		}
+	}
+	return nil
+}
+
+func (a *App) openSource(source *liveSource) error {
+	f, err := openFollower(a.ctx, source.module, false)
+	if err != nil {
+		return fmt.Errorf("sites_from %s: %w", source.Name, err)
+	}
+	source.follower = f
+	if err := a.refuseTwice(source); err != nil {
+		return err
+	}
+	if err := source.mustBeLoaded(); err != nil {
+		return fmt.Errorf("sites_from %s: %w", source.Name, err)
+	}
+	return nil
+}
+
+func (a *App) projectAll(list []*liveSource) error {
+	for _, source := range list {
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
@@ -345,7 +369,7 @@ func (a *App) project(source *liveSource) error {
 			err = a.passes(source, &c)
 		}
 		if err != nil {
-			source.hold(row.ID, c.cfg, err)
+			a.hold(source, row.ID, c.cfg, document, err)
 		} else {
 			rows = append(rows, c)
 		}
@@ -354,7 +378,7 @@ func (a *App) project(source *liveSource) error {
 	if err != nil {
 		return err
 	}
-	next := a.addRows(a.now(), rows, func(c *configured, err error) { source.hold(c.id, c.cfg, err) })
+	next := a.addRows(a.now(), rows, a.waits(source))
 	next.where = nil
 	a.snapshot.Store(next)
 	return nil
@@ -381,7 +405,7 @@ func (a *App) prepareSockets() error {
 		for _, entry := range next.tables.Sites() {
 			elsewhere := slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return !ports[b.Port] })
 			if next.sites[entry.Index].source == source.Name && elsewhere {
-				source.hold(entry.ID, &config.Site{Name: entry.Name}, err)
+				source.holdShown(entry, err)
 				removed = append(removed, entry.ID)
 			}
 		}
@@ -465,51 +489,6 @@ func lost(entry *binding.SiteEntry) error {
 	return nil
 }
 
-// hold notes that a row is not served.
-func (s *liveSource) hold(id uint32, cfg *config.Site, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held := heldBack{reason: err.Error()}
-	if cfg != nil {
-		held.name = cfg.Name
-	}
-	s.held[id] = held
-}
-
-// holdSocket notes that a row is not served since a socket cannot be opened.
-func (s *liveSource) holdSocket(id uint32, cfg *config.Site, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held[id] = heldBack{name: cfg.Name, reason: err.Error(), socket: true}
-}
-
-// heldBySockets returns the rows that wait for a socket.
-func (s *liveSource) heldBySockets() (ids []uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range sortedKeys(s.held) {
-		if s.held[id].socket {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// heldIDs returns the rows that are held back.
-func (s *liveSource) heldIDs() []uint32 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return sortedKeys(s.held)
-}
-
-// heldRow returns why a row is not served, if it is not.
-func (s *liveSource) heldRow(id uint32) (heldBack, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held, ok := s.held[id]
-	return held, ok
-}
-
 // read decodes a document.
 func (s *liveSource) read(id uint32, document []byte) (configured, error) {
 	cfg, err := decodeDocument(document)
@@ -556,6 +535,7 @@ func (a *App) passes(source *liveSource, c *configured) error {
 // written since it looked at them, it takes now. Nobody writes until the function that
 // it returns is called, when the configuration serves: what is acknowledged is served.
 func (a *App) takeSourcesOver() (release func()) {
+	moved := false
 	for _, source := range a.live {
 		source.follower.mu.Lock()
 		serves := source.follower.owner != nil
@@ -564,10 +544,18 @@ func (a *App) takeSourcesOver() (release func()) {
 			source.follower.acceptPending()
 		}
 		if source.follower.step != source.from {
+			moved = true
 			if err := a.catchUp(source); err != nil {
 				a.logger.Error("cannot take over what was written while the configuration was loaded", zap.String("source", source.Name), zap.Error(err))
 			}
 		}
+	}
+	if moved {
+		a.locked(func() {
+			for _, source := range a.live {
+				a.tryHeldBack(source, waitsForOthers)
+			}
+		})
 	}
 	return func() {
 		for _, source := range a.live {
@@ -650,7 +638,7 @@ func (a *App) show(rows []configured, removed []uint32, source *liveSource) erro
 			return err
 		}
 	}
-	next = a.addRows(next, rows, func(c *configured, err error) { source.hold(c.id, c.cfg, err) })
+	next = a.addRows(next, rows, a.waits(source))
 	return a.serve(before, next)
 }
 
@@ -686,40 +674,5 @@ func (a *App) releaseSources() {
 		if _, err := followers.Delete(source.module.Address()); err != nil {
 			a.logger.Error("closing a source of sites", zap.String("source", source.Name), zap.Error(err))
 		}
-	}
-}
-
-// codeHeldBack is the finding about a row that is not served.
-const codeHeldBack = "site-held-back"
-
-// liveFindings tells of the rows that are not served.
-func (a *App) liveFindings() []binding.Finding {
-	var findings []binding.Finding
-	for _, source := range a.live {
-		findings = append(findings, source.sharedFindings()...)
-		source.mu.Lock()
-		for _, id := range sortedKeys(source.held) {
-			held := source.held[id]
-			findings = append(findings, binding.Finding{
-				Severity: binding.Error, Code: codeHeldBack, Site: id,
-				Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, held.name), source.Name, held.reason),
-				Fix:     "change the site, or what it names",
-			})
-		}
-		source.mu.Unlock()
-	}
-	return append(findings, a.keptFindings()...)
-}
-
-func (a *App) logHeldBack(source *liveSource) {
-	source.mu.Lock()
-	defer source.mu.Unlock()
-	const most = 20
-	for i, id := range sortedKeys(source.held) {
-		if i == most {
-			a.logger.Error("more sites are not served", zap.String("source", source.Name), zap.Int("sites", len(source.held)-most))
-			return
-		}
-		a.logger.Error("a site is not served", zap.String("source", source.Name), zap.Uint32("site", id), zap.String("reason", source.held[id].reason))
 	}
 }

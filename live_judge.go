@@ -150,7 +150,7 @@ func (f *follower) takeVerdicts(head sites.Head, verdicts []sites.Verdict, accep
 	slices.Sort(accepted)
 	rows, removed := a.readRows(source, accepted)
 	a.showWhatCanBe(source, rows, removed)
-	a.tryHeldBack(source)
+	a.locked(func() { a.retryHeldBack(source) })
 	source.tell()
 	f.published()
 	a.logger.Info("sites that others have written are judged", zap.String("source", source.Name), zap.Uint64("revision", head.Revision),
@@ -166,7 +166,7 @@ func (a *App) judgeOpen(f *follower) (accepted []uint32, refused map[uint32]*sit
 		open = append(open, sites.Open{ID: row.ID, Revision: row.Revision})
 		c.hear(&row)
 	}
-	c.addHidden()
+	c.hidden = c.source.heldInputs()
 	accepted, refused = sites.Judge(open, c)
 	f.known.Lock()
 	defer f.known.Unlock()
@@ -205,24 +205,6 @@ func (c *court) hear(row *sites.Row) {
 	}
 	var errs errorList // there are none: it has passed
 	c.inputs[row.ID] = c.app.bindingSite(&site, &errs)
-}
-
-// addHidden finds what is accepted and not in the tables.
-func (c *court) addHidden() {
-	for _, id := range c.source.heldIDs() {
-		row, ok, err := c.source.follower.Row(id)
-		if err != nil || !ok || row.Served() == nil {
-			continue
-		}
-		site, err := c.source.read(id, row.Served())
-		if err != nil {
-			continue
-		}
-		var errs errorList
-		if input := c.app.bindingSite(&site, &errs); errs.err() == nil {
-			c.hidden = append(c.hidden, input)
-		}
-	}
 }
 
 // Alone implements sites.Court.

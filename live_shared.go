@@ -139,7 +139,7 @@ func (a *App) takeRows(f *follower, d *sites.Difference) {
 	rows, removed := a.readRows(source, ids)
 	a.showWhatCanBe(source, rows, append(removed, source.shown(a.now(), d.Removed)...))
 	if len(d.Removed) > 0 || len(rows) > 0 {
-		a.tryHeldBack(source)
+		a.locked(func() { a.retryHeldBack(source) })
 	}
 	source.tell()
 	a.logger.Info("sites have changed", zap.String("source", source.Name), zap.Uint64("revision", d.To.Revision),
@@ -162,7 +162,7 @@ func (a *App) readRows(source *liveSource, ids []uint32) (rows []configured, rem
 	for _, id := range ids {
 		row, ok, err := source.follower.Row(id)
 		if err != nil {
-			source.hold(id, nil, err)
+			a.hold(source, id, nil, nil, err)
 			continue
 		}
 		source.letGo(id)
@@ -176,7 +176,7 @@ func (a *App) readRows(source *liveSource, ids []uint32) (rows []configured, rem
 			err = a.passes(source, &c)
 		}
 		if err != nil {
-			source.hold(id, c.cfg, err)
+			a.hold(source, id, c.cfg, document, err)
 			continue
 		}
 		rows = append(rows, c)
@@ -194,7 +194,7 @@ func (a *App) showWhatCanBe(source *liveSource, rows []configured, removed []uin
 	case len(rows) == 0:
 		a.logger.Error("sites that are gone are still served", zap.String("source", source.Name), zap.Error(err))
 	case len(rows) == 1 && len(removed) == 0:
-		source.holdSocket(rows[0].id, rows[0].cfg, err)
+		a.holdForSocket(source, &rows[0], err)
 	default:
 		half := len(rows) / 2
 		a.showWhatCanBe(source, nil, removed)

@@ -151,7 +151,7 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 	}
 	source.tell()
 	a.policies.keep(next.records)
-	a.tryHeldBack(source)
+	a.retryHeldBack(source)
 	follower.published()
 	if plan.simple {
 		a.logChanged(next, plan.shown, plan.removed)
@@ -171,80 +171,6 @@ func (s *liveSource) tell() {
 	}
 	if list, err := s.follower.Log(0, 1); err == nil && len(list) == 1 {
 		s.follower.tell(list[0])
-	}
-}
-
-// letGo forgets why rows were held back that have been written.
-func (s *liveSource) letGo(ids ...uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range ids {
-		delete(s.held, id)
-	}
-}
-
-// letGoMissing forgets rows that were held back and are gone.
-func (s *liveSource) letGoMissing() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.held {
-		if _, there := s.follower.revisionOf(id); !there {
-			delete(s.held, id)
-		}
-	}
-}
-
-// maxHeldTries bounds how many rows that are held back are tried after a change.
-const maxHeldTries = 100
-
-// nextHeld returns the rows that are held back and whose turn it is to be tried: all in
-// turn, some after each change.
-func (s *liveSource) nextHeld() []uint32 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ids := sortedKeys(s.held)
-	first, _ := slices.BinarySearch(ids, s.tried+1)
-	ids = slices.Concat(ids[first:], ids[:first])
-	ids = ids[:min(len(ids), maxHeldTries)]
-	if len(ids) > 0 {
-		s.tried = ids[len(ids)-1]
-	}
-	return ids
-}
-
-// tryHeldBack shows rows that were held back, if what was in their way has gone.
-func (a *App) tryHeldBack(source *liveSource) {
-	var rows []configured
-	for _, id := range source.nextHeld() {
-		row, ok, err := source.follower.Row(id)
-		if err != nil || !ok {
-			continue
-		}
-		if row.Served() == nil {
-			continue
-		}
-		c, err := source.read(id, row.Served())
-		if err == nil && a.passes(source, &c) == nil {
-			rows = append(rows, c)
-		}
-	}
-	if len(rows) == 0 {
-		return
-	}
-	still := make(map[uint32]error)
-	before := a.now()
-	next := a.addRows(before, rows, func(c *configured, err error) { still[c.id] = err })
-	if next == before {
-		return
-	}
-	if err := a.serve(before, next); err != nil {
-		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
-		return
-	}
-	for i := range rows {
-		if still[rows[i].id] == nil {
-			source.letGo(rows[i].id)
-		}
 	}
 }
 
@@ -279,6 +205,9 @@ func (a *App) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
 	}
 	if err == nil {
 		err = next.servesAll(plan.shown)
+	}
+	if err == nil {
+		err = a.besideHeldBack(source, w, plan.shown)
 	}
 	if err != nil {
 		a.policies.keep(a.now().records)
@@ -444,6 +373,8 @@ func (a *App) refusal(w *siteWrite, err error) *writeError {
 	}
 	if entry := a.now().tables.SiteByID(other); entry != nil {
 		e.Other = &adminapi.OtherSite{ID: entry.ID, Name: entry.Name, Source: a.now().sites[entry.Index].source, Binding: first.Binding}
+	} else if held, source := a.heldRow(other); source != nil {
+		e.Other = &adminapi.OtherSite{ID: other, Name: held.name, Source: source.Name, Binding: first.Binding}
 	}
 	return e
 }

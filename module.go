@@ -66,7 +66,9 @@ type App struct {
 	live      []*liveSource
 	w3c       w3cLogs
 
-	withoutRows *snapshot // while the app starts: what is served without rows that were read for it
+	// While the app starts: what is served without rows, and without those that were
+	// read for it.
+	ownSites, withoutRows *snapshot
 
 	autos       []*certsel.Auto // certificates that are for bindings
 	secureAddrs atomic.Pointer[secureAddrs]
@@ -207,7 +209,7 @@ func (a *App) Start() error {
 		return err
 	}
 	err := a.prepareSockets()
-	a.withoutRows = nil
+	a.ownSites, a.withoutRows = nil, nil
 	if err != nil {
 		return err
 	}

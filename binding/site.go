@@ -93,12 +93,13 @@ type Options struct {
 func (t *Tables) Inputs() []Site {
 	sites := make([]Site, len(t.sites))
 	for i, entry := range t.sites {
-		sites[i] = entry.input()
+		sites[i] = entry.Input()
 	}
 	return sites
 }
 
-func (s *SiteEntry) input() Site {
+// Input returns the site as Compile would take it.
+func (s *SiteEntry) Input() Site {
 	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Bindings: make([]SiteBinding, len(s.Bindings))}
 	for i := range s.Bindings {
 		b := &s.Bindings[i]

@@ -1,0 +1,324 @@
+package caddyiis
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+)
+
+// heldBack is a row that is accepted and not served.
+type heldBack struct {
+	name   string // of the site, if that much is known
+	reason string
+	socket bool // it waits for a socket
+	waits  bool // for others only: by itself it could be served
+
+	// What it asks for, as far as it can be understood.
+	input binding.Site
+}
+
+// hold notes that a row is not served, since it cannot be by itself. Without a
+// configuration the document is read as far as it goes.
+func (a *App) hold(source *liveSource, id uint32, cfg *config.Site, document []byte, err error) {
+	if cfg == nil {
+		cfg = new(config.Site)
+		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
+	}
+	source.keepHeld(id, heldBack{reason: err.Error()}, a.heldInput(&configured{id: id, cfg: cfg, source: source.Name}))
+}
+
+// holdForSocket notes that a row is not served since a socket cannot be opened.
+func (a *App) holdForSocket(source *liveSource, c *configured, err error) {
+	source.keepHeld(c.id, heldBack{reason: err.Error(), socket: true}, a.heldInput(c))
+}
+
+// waits returns what notes that a row is not served for what others have.
+func (a *App) waits(source *liveSource) func(*configured, error) {
+	return func(c *configured, err error) {
+		source.keepHeld(c.id, heldBack{reason: err.Error(), waits: true}, a.heldInput(c))
+	}
+}
+
+// holdShown notes that a row is not served any more.
+func (s *liveSource) holdShown(entry *binding.SiteEntry, err error) {
+	s.keepHeld(entry.ID, heldBack{reason: err.Error()}, entry.Input())
+}
+
+func (s *liveSource) keepHeld(id uint32, held heldBack, input binding.Site) {
+	held.name, held.input = input.Name, input
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[id] = held
+}
+
+// heldInput is what a row asks for that is held back: the bindings that can be
+// understood. The names of certificates stay, whether they are known or not.
+func (a *App) heldInput(c *configured) binding.Site {
+	site := binding.Site{ID: c.id, Name: c.cfg.Name, Stopped: !c.cfg.Started()}
+	for _, b := range listBindings(c.cfg) {
+		parsed, err := binding.Parse(b.Protocol, b.Binding)
+		if err != nil {
+			continue
+		}
+		sb, err := a.siteBinding(c, b)
+		if err != nil {
+			sb = binding.SiteBinding{Binding: parsed}
+			if parsed.Protocol == binding.HTTPS && !b.Reject && binding.Flags(b.Flags).Validate() == nil {
+				sb.Flags = binding.Flags(b.Flags)
+				if sb.Flags&binding.FlagCentralStore == 0 {
+					sb.Certificate = cmp.Or(b.Certificate, b.Store, c.cfg.Certificate, c.cfg.Store)
+				}
+			}
+		}
+		site.Bindings = append(site.Bindings, sb)
+	}
+	return site
+}
+
+// listBindings lists the bindings of a site, in whichever form it has them.
+func listBindings(cfg *config.Site) []*config.SiteBinding {
+	var list []*config.SiteBinding
+	for _, info := range cfg.ServerBindings {
+		list = append(list, &config.SiteBinding{Protocol: "http", Binding: info})
+	}
+	for _, info := range cfg.SecureBindings {
+		list = append(list, &config.SiteBinding{Protocol: "https", Binding: info})
+	}
+	return append(list, slices.DeleteFunc(slices.Clone(cfg.Bindings), func(b *config.SiteBinding) bool { return b == nil })...)
+}
+
+// heldBySockets returns the rows that wait for a socket.
+func (s *liveSource) heldBySockets() []uint32 {
+	return s.heldIDs(func(h *heldBack) bool { return h.socket })
+}
+
+// heldIDs returns rows that are held back, by id.
+func (s *liveSource) heldIDs(wanted func(*heldBack) bool) (ids []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range sortedKeys(s.held) {
+		if held := s.held[id]; wanted(&held) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// heldInputs returns what the rows ask for that are held back.
+func (s *liveSource) heldInputs() []binding.Site {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inputs := make([]binding.Site, 0, len(s.held))
+	for _, id := range sortedKeys(s.held) {
+		inputs = append(inputs, s.held[id].input)
+	}
+	return inputs
+}
+
+// heldRow returns why a row is not served, if it is not.
+func (s *liveSource) heldRow(id uint32) (heldBack, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, ok := s.held[id]
+	return held, ok
+}
+
+// heldRow returns why a row is not served, and its source; nil if there is no such row.
+func (a *App) heldRow(id uint32) (heldBack, *liveSource) {
+	for _, source := range a.live {
+		if held, ok := source.heldRow(id); ok {
+			return held, source
+		}
+	}
+	return heldBack{}, nil
+}
+
+// letGo forgets why rows were held back that have been written.
+func (s *liveSource) letGo(ids ...uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.held, id)
+	}
+}
+
+// letGoMissing forgets rows that were held back and are gone.
+func (s *liveSource) letGoMissing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.held, func(id uint32, _ heldBack) bool {
+		_, there := s.follower.revisionOf(id)
+		return !there
+	})
+}
+
+// besideHeldBack refuses what contradicts rows of the source that are accepted, and not
+// served: what is accepted does not depend on what this configuration can show.
+func (a *App) besideHeldBack(source *liveSource, w *siteWrite, rows []configured) error {
+	hidden := slices.DeleteFunc(source.heldInputs(), func(site binding.Site) bool {
+		return slices.ContainsFunc(w.changes, func(c siteChange) bool { return c.ID == site.ID })
+	})
+	if len(hidden) == 0 || len(rows) == 0 {
+		return nil
+	}
+	inputs, err := a.bindingSites(rows)
+	if err != nil {
+		return err
+	}
+	found := binding.Contradictions(hidden, nil, inputs, a.bindingOptions())
+	if len(found) == 0 {
+		return nil
+	}
+	for i := range found {
+		found[i].Message += fmt.Sprintf("; site %d is held back, and has it", found[i].Other)
+	}
+	return &binding.ConflictError{Findings: found[:1], More: len(found) - 1}
+}
+
+// maxHeldTries bounds how many rows that are held back are tried after a change.
+const maxHeldTries = 100
+
+// waitsForOthers chooses the rows that another row may be in the way of.
+func waitsForOthers(h *heldBack) bool { return h.waits }
+
+// nextHeld returns rows that are held back and whose turn it is to be tried: all in
+// turn, some after each change.
+func (s *liveSource) nextHeld(wanted func(*heldBack) bool) []uint32 {
+	ids := s.heldIDs(wanted)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, _ := slices.BinarySearch(ids, s.tried+1)
+	ids = slices.Concat(ids[first:], ids[:first])
+	ids = ids[:min(len(ids), maxHeldTries)]
+	if len(ids) > 0 {
+		s.tried = ids[len(ids)-1]
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// locked makes a change of what is served under the lock of changes, unless the
+// configuration has ended.
+func (a *App) locked(change func()) {
+	f := &a.sitesFile
+	f.work.Lock()
+	defer f.work.Unlock()
+	if f.begin() {
+		defer f.finish(a.policies.release)
+		change()
+	}
+}
+
+// retryHeldBack shows rows that were held back, of all sources, if a change of one of
+// them has freed what they want. The caller holds the lock of changes and the mutex of
+// the source's follower.
+func (a *App) retryHeldBack(changed *liveSource) {
+	for _, source := range a.live {
+		switch {
+		case source == changed:
+			a.tryHeldBack(source, waitsForOthers)
+		case len(source.heldIDs(waitsForOthers)) == 0:
+		case source.follower.mu.TryLock():
+			if source.follower.owner == a {
+				a.tryHeldBack(source, waitsForOthers)
+			}
+			source.follower.mu.Unlock()
+		default: // whoever changes it must not be waited for
+			go a.tryLater(source)
+		}
+	}
+}
+
+// tryLater tries the rows of a source that another change was made to.
+func (a *App) tryLater(source *liveSource) {
+	source.follower.mu.Lock()
+	defer source.follower.mu.Unlock()
+	if source.follower.owner == a {
+		a.locked(func() { a.tryHeldBack(source, waitsForOthers) })
+	}
+}
+
+// tryHeldBack shows rows of a source that were held back, if what was in their way has
+// gone. The caller holds the lock of changes and the follower's mutex.
+func (a *App) tryHeldBack(source *liveSource, wanted func(*heldBack) bool) {
+	var rows []configured
+	for _, id := range source.nextHeld(wanted) {
+		row, ok, err := source.follower.Row(id)
+		if err != nil || !ok || row.Served() == nil {
+			continue
+		}
+		c, err := source.read(id, row.Served())
+		if err == nil {
+			err = a.passes(source, &c)
+		}
+		if err != nil {
+			a.hold(source, id, c.cfg, row.Served(), err)
+		} else {
+			rows = append(rows, c)
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	still := make(map[uint32]bool)
+	wait := a.waits(source)
+	before := a.now()
+	next := a.addRows(before, rows, func(c *configured, err error) {
+		still[c.id] = true
+		wait(c, err) // perhaps for something else than before
+	})
+	if next == before {
+		return
+	}
+	if err := a.serve(before, next); err != nil {
+		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
+		return
+	}
+	for i := range rows {
+		if !still[rows[i].id] {
+			source.letGo(rows[i].id)
+		}
+	}
+}
+
+// codeHeldBack is the finding about a row that is not served.
+const codeHeldBack = "site-held-back"
+
+// liveFindings tells of the rows that are not served.
+func (a *App) liveFindings() []binding.Finding {
+	var findings []binding.Finding
+	for _, source := range a.live {
+		findings = append(findings, source.sharedFindings()...)
+		source.mu.Lock()
+		for _, id := range sortedKeys(source.held) {
+			held := source.held[id]
+			findings = append(findings, binding.Finding{
+				Severity: binding.Error, Code: codeHeldBack, Site: id,
+				Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, held.name), source.Name, held.reason),
+				Fix:     "change the site, or what it names",
+			})
+		}
+		source.mu.Unlock()
+	}
+	return append(findings, a.keptFindings()...)
+}
+
+func (a *App) logHeldBack(source *liveSource) {
+	source.mu.Lock()
+	defer source.mu.Unlock()
+	const most = 20
+	for i, id := range sortedKeys(source.held) {
+		if i == most {
+			a.logger.Error("more sites are not served", zap.String("source", source.Name), zap.Int("sites", len(source.held)-most))
+			return
+		}
+		a.logger.Error("a site is not served", zap.String("source", source.Name), zap.Uint32("site", id), zap.String("reason", source.held[id].reason))
+	}
+}
