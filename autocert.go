@@ -56,7 +56,7 @@ func (sn *snapshot) bindsHost(host, certificate string, hello *tls.ClientHelloIn
 
 func (sn *snapshot) bindsHostAt(local netip.AddrPort, name binding.HostName, certificate string) certsel.BoundBy {
 	match := sn.tables.Site(local, binding.HTTPS, name)
-	if match.Binding == nil {
+	if match.Binding == nil || match.Site.HeldBack {
 		return certsel.NotBound
 	}
 	by := certsel.BindsHost(match.Binding, certificate)

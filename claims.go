@@ -35,7 +35,7 @@ func (a *App) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
 		protocol = binding.HTTPS
 	}
 	match := a.serving().tables.Site(local, protocol, host)
-	if match.Site == nil {
+	if match.Site == nil || match.Site.HeldBack {
 		return 0, "", false
 	}
 	return match.Site.ID, match.Site.Name, true

@@ -58,6 +58,8 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		now.answerItself(w, r, ownAnswer{http.StatusBadRequest, headingInvalidHostname})
 	case match.Site == nil:
 		now.answerUnknownHost(w, r, conn)
+	case match.Site.HeldBack:
+		now.answerItself(w, r, heldBackAnswer)
 	default:
 		now.serveSite(w, r, conn, match)
 	}

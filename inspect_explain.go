@@ -214,6 +214,11 @@ func (sn *snapshot) explainRequest(p probe) *adminapi.Request {
 	}
 	r.Outcome = adminapi.OutcomeSite
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
+	if match.Site.HeldBack {
+		held, _ := sn.app.heldRow(match.Site.ID)
+		r.Outcome, r.Status, r.Reason = adminapi.OutcomeHeldBack, heldBackAnswer.status, held.reason
+		return r
+	}
 	site := sn.sites[match.Site.Index]
 	demanded := sn.demand(sn.assumed(p), p.host, site, match)
 	r.Status, r.Reason = demanded.status, demanded.reason
@@ -249,6 +254,8 @@ func requestProblems(p probe, r *adminapi.Request) []adminapi.Problem {
 		if r.Status >= http.StatusBadRequest {
 			return []adminapi.Problem{{Code: adminapi.ProblemDemand, Message: fmt.Sprintf("the answer is %d: %s", r.Status, r.Reason)}}
 		}
+	case adminapi.OutcomeHeldBack:
+		return []adminapi.Problem{{Code: adminapi.ProblemHeldBack, Message: fmt.Sprintf("the answer is %d: %s is held back: %s", r.Status, config.SiteLabel(r.Site, r.Name), r.Reason)}}
 	case adminapi.OutcomeOffline:
 		return []adminapi.Problem{{Code: adminapi.ProblemOffline, Message: fmt.Sprintf("the answer is 503: %s is offline", config.SiteLabel(r.Site, r.Name))}}
 	}

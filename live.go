@@ -378,7 +378,7 @@ func (a *App) project(source *liveSource) error {
 	if err != nil {
 		return err
 	}
-	next := a.addRows(a.now(), rows, a.waits(source))
+	next := a.withHeldBack(a.addRows(a.now(), rows, a.waits(source)))
 	next.where = nil
 	a.snapshot.Store(next)
 	return nil
@@ -414,6 +414,7 @@ func (a *App) prepareSockets() error {
 			return errors.Join(err, deriveErr)
 		}
 	}
+	next = a.withHeldBack(next)
 	next.where = nil
 	a.snapshot.Store(next)
 	return fronts.Prepare(a.ctx, next.state)
@@ -638,7 +639,7 @@ func (a *App) show(rows []configured, removed []uint32, source *liveSource) erro
 			return err
 		}
 	}
-	next = a.addRows(next, rows, a.waits(source))
+	next = a.withHeldBack(a.addRows(next, rows, a.waits(source)))
 	return a.serve(before, next)
 }
 

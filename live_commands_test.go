@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
 
 // run runs a caddy iis command against the Caddy of the test.
@@ -94,4 +95,49 @@ func TestLiveCommands(t *testing.T) {
 	}
 	l.run(2, "sites", "revert", "x")
 	l.run(1, "sites", "export", "--source", "none")
+}
+
+// TestLiveImportConditions: an import into a source whose changes are conditional replaces
+// what was there when it began, and nothing else.
+func TestLiveImportConditions(t *testing.T) {
+	l := startLive(t, "require_if_match", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"), "If-None-Match", "*")
+	if err := l.Load(l.withSource(filepath.Join(t.TempDir(), "second.db"), "")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	lines := fmt.Sprintf("{\"id\":10,%s\n{\"id\":11,%s\n", l.site("B", "a.test")[1:], l.site("C", "c.test")[1:])
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--source", "bolt"}, nil} {
+		for _, changed := range []int{2, 0} {
+			out, _ := l.run(0, append([]string{"sites", "import", file}, args...)...)
+			if !strings.Contains(out, fmt.Sprintf("2 sites, of which %d were", changed)) {
+				t.Errorf("%q: got %q", args, out)
+			}
+		}
+		var site adminapi.Site
+		l.ask("GET", "sites/10", "", &site)
+		l.want(200, "PATCH", "sites/10", `{"name":"Other"}`, "If-Match", site.ETag)
+		l.ask("GET", "sites/11", "", &site)
+		l.want(200, "PATCH", "sites/11", `{"name":"Other"}`, "If-Match", site.ETag)
+	}
+	l.serves("a.test", "default 10")
+	l.serves("c.test", "default 11")
+	var e adminapi.WriteError
+	if l.ask("GET", "export?revisions=2", "", &e); !strings.Contains(e.Message, "revisions") {
+		t.Errorf("got %+v", e)
+	}
+	out := l.lines("export?revisions=1&source=bolt")
+	if !strings.HasPrefix(out, `{"id":10,"revision":`) {
+		t.Errorf("got %q", out)
+	}
+}
+
+// lines reads an answer that is no JSON object.
+func (l *live) lines(path string) string {
+	l.t.Helper()
+	_, answer := l.Admin("GET", "/iis/"+path, "")
+	return answer
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"go.uber.org/zap"
@@ -20,6 +21,8 @@ type heldBack struct {
 	socket bool // it waits for a socket
 	waits  bool // for others only: by itself it could be served
 
+	outside bool // of what the source's rows may claim
+
 	// What it asks for, as far as it can be understood.
 	input binding.Site
 }
@@ -31,7 +34,10 @@ func (a *App) hold(source *liveSource, id uint32, cfg *config.Site, document []b
 		cfg = new(config.Site)
 		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
 	}
-	source.keepHeld(id, heldBack{reason: err.Error()}, a.heldInput(&configured{id: id, cfg: cfg, source: source.Name}))
+	held := heldBack{reason: err.Error()}
+	input := a.heldInput(&configured{id: id, cfg: cfg, source: source.Name})
+	held.outside = source.claims.check(cfg, &input) != nil
+	source.keepHeld(id, held, input)
 }
 
 // holdForSocket notes that a row is not served since a socket cannot be opened.
@@ -92,6 +98,60 @@ func listBindings(cfg *config.Site) []*config.SiteBinding {
 		list = append(list, &config.SiteBinding{Protocol: "https", Binding: info})
 	}
 	return append(list, slices.DeleteFunc(slices.Clone(cfg.Bindings), func(b *config.SiteBinding) bool { return b == nil })...)
+}
+
+// withHeldBack routes to the rows that are held back what they ask for and nobody has: a
+// site with a wildcard host, or without host, is not to get their requests.
+func (a *App) withHeldBack(base *snapshot) *snapshot {
+	wanted := a.heldToRoute(base)
+	before := base.tables.HeldBack()
+	if reflect.DeepEqual(wanted, before) {
+		return base
+	}
+	still := make(map[uint32]bool, len(wanted))
+	for i := range wanted {
+		still[wanted[i].ID] = true
+	}
+	var gone []uint32
+	for i := range before {
+		if !still[before[i].ID] {
+			gone = append(gone, before[i].ID)
+		}
+	}
+	next, _, err := a.deriveFrom(base, wanted, nil, gone, nowhere)
+	if err != nil {
+		a.logger.Error("the bindings of sites that are held back are nobody's", zap.Error(err))
+		return base
+	}
+	return next
+}
+
+// heldToRoute returns what the rows that are held back ask for, by id. What is outside of
+// what a source may claim is left out, and so is what an ordinary server has.
+func (a *App) heldToRoute(base *snapshot) []binding.Site {
+	wanted := []binding.Site{}
+	seen := make(map[uint32]bool)
+	for _, source := range a.live {
+		source.mu.Lock()
+		for id, held := range source.held {
+			if held.outside || seen[id] || base.tables.SiteByID(id) != nil {
+				continue
+			}
+			seen[id] = true
+			site := held.input
+			site.HeldBack, site.Bindings = true, slices.Clone(site.Bindings)
+			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
+			for i := range site.Bindings {
+				if b := &site.Bindings[i]; b.Certificate != "" && (!a.hasCertificateFor(source.Name, b.Certificate) || a.certificateSource(b.Certificate) == nil) {
+					b.Flags, b.Certificate, b.TLS = 0, "", ""
+				}
+			}
+			wanted = append(wanted, site)
+		}
+		source.mu.Unlock()
+	}
+	slices.SortFunc(wanted, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
+	return wanted
 }
 
 // heldBySockets returns the rows that wait for a socket.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +95,6 @@ func drawHistoryConfig(t *rapid.T) historyConfig {
 type history struct {
 	*historyGround
 	rt      *rapid.T
-	copies  int
 	files   [2]string // of the databases
 	config  historyConfig
 	rows    [2]map[uint32]string // canonical documents by id
@@ -215,7 +215,7 @@ func (h *history) drawDocument() map[string]any {
 	var secure []any
 	for range rapid.IntRange(0, 2).Draw(rt, "https bindings") {
 		b := map[string]any{"protocol": "https", "binding": fmt.Sprintf("%v:%v:%v", odd("address", "*", "127.0.0.1", "127.0.0.9"), h.secure, host())}
-		if draw("sni", true, false) == true {
+		if rapid.Bool().Draw(rt, "sni") {
 			b["flags"], b["certificate"] = 1, draw("certificate", "wild.test", "wild.test", "other.test", "extra.test")
 		}
 		if certificate := odd("certificate", nil, "wild.test", "none"); certificate != nil {
@@ -483,6 +483,10 @@ func (h *history) compare() {
 	}
 }
 
+// heldReason finds why a site is held back: of several reasons, those are told that there
+// were when it was tried last.
+var heldReason = regexp.MustCompile(`("state":"held back"|"code":"site-held-back","site":[0-9]+),"(?:reason|message)":"(?:[^"\\]|\\.)+"`)
+
 // view is all that can be seen of the tables, one thing on each line.
 func (h *history) view() []string {
 	var lines []string
@@ -497,7 +501,7 @@ func (h *history) view() []string {
 				h.rt.Fatalf("GET %s: %d", next, status)
 			}
 			for _, item := range page.Items {
-				lines = append(lines, path+" "+string(item))
+				lines = append(lines, path+" "+heldReason.ReplaceAllString(string(item), "$1"))
 			}
 			if after = page.Next; after == "" {
 				break
@@ -507,7 +511,7 @@ func (h *history) view() []string {
 	for id := range 16 {
 		var site json.RawMessage
 		status := h.ask(http.MethodGet, "sites/"+strconv.Itoa(id+1), "", &site)
-		lines = append(lines, fmt.Sprintf("site %d: %d %s", id+1, status, site))
+		lines = append(lines, fmt.Sprintf("site %d: %d %s", id+1, status, heldReason.ReplaceAllString(string(site), "$1")))
 	}
 	return slices.Concat(lines, h.asked())
 }

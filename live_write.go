@@ -248,7 +248,7 @@ func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) err
 	plan.results = append(plan.results, result)
 	plan.rows = append(plan.rows, sites.Change{ID: c.ID, Document: document})
 	if document == nil {
-		if a.now().tables.SiteByID(c.ID) != nil { // ownedBy knows whose
+		if tables := a.now().tables; tables.SiteByID(c.ID) != nil || tables.IsHeldBack(c.ID) { // ownedBy knows whose
 			plan.removed = append(plan.removed, c.ID)
 		}
 		return nil

@@ -471,23 +471,28 @@ func (sn *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 	}
 	var errs []error
 	for entry := range bindings {
-		if entry.Host == "" {
-			continue
-		}
-		for _, o := range sn.app.ordinary {
-			if !sameAddress(entry.Binding, o) || o.server.name == remainingRedirects || !o.server.names(entry.Host) {
-				continue
-			}
+		if server := sn.app.ordinaryHas(entry.Binding); server != nil {
 			errs = append(errs, fmt.Errorf(
 				"%shost %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
 					"remove it from one of them, or use another port or IP address",
-				sn.place(entry.Site.ID), entry.Host, entry.Port, config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, o.server.name))
+				sn.place(entry.Site.ID), entry.Host, entry.Port, config.SiteLabel(entry.Site.ID, entry.Site.Name), entry.Binding, server.name))
 			if len(errs) == 20 {
 				return errors.Join(errs...)
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ordinaryHas returns the ordinary server that has the host of a binding at its address,
+// nil if there is none.
+func (a *App) ordinaryHas(b binding.Binding) *ordinaryServer {
+	for _, o := range a.ordinary {
+		if b.Host != "" && sameAddress(b, o) && o.server.name != remainingRedirects && o.server.names(b.Host) {
+			return o.server
+		}
+	}
+	return nil
 }
 
 func sameAddress(b binding.Binding, o ordinaryAddr) bool {

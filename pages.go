@@ -22,6 +22,9 @@ type ownAnswer struct {
 	heading string
 }
 
+// heldBackAnswer is that for a site that is held back.
+var heldBackAnswer = ownAnswer{http.StatusServiceUnavailable, "Service Unavailable"}
+
 type ownAnswerKey struct{}
 
 // answerItself answers a request that reaches no site, by way of one of Caddy's servers: what

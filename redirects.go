@@ -147,7 +147,7 @@ func (l *redirects) answered(b binding.Binding, port uint16) bool {
 		if ordinary != nil {
 			return true
 		}
-		return match.Site != nil && match.Binding.Flags&binding.FlagReject == 0 &&
+		return match.Site != nil && !match.Site.HeldBack && match.Binding.Flags&binding.FlagReject == 0 &&
 			l.sn.certificateMatch(local, host).Reason != binding.ReasonRejected
 	})
 }

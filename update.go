@@ -90,10 +90,16 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 	if err != nil {
 		return nil, false, err
 	}
+	return a.deriveFrom(before, inputs, sites, removed, where)
+}
+
+// deriveFrom makes a snapshot for inputs of the tables: those of sites, or of sites that
+// are held back.
+func (a *App) deriveFrom(before *snapshot, inputs []binding.Site, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
 	tables, simple := before.tables.Update(inputs, removed)
 	if simple {
 		next = &snapshot{app: a, tables: tables, findings: before.findings, where: where}
-	} else if next, err = a.compileInputs(merge(before.tables.Inputs(), inputs, removed), where); err != nil {
+	} else if next, err = a.compileInputs(merge(append(before.tables.Inputs(), before.tables.HeldBack()...), inputs, removed), where); err != nil {
 		return nil, false, err
 	}
 	if err := next.makeRecords(before); err != nil {

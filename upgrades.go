@@ -279,7 +279,7 @@ func (u *upgraded) admitted() bool {
 	}
 	sn := app.serving()
 	match, ordinary, valid := sn.requestOwner(u.made.local, u.protocol, u.host)
-	if ordinary != nil || !valid || match.Site == nil || match.Site.ID != u.site {
+	if ordinary != nil || !valid || match.Site == nil || match.Site.HeldBack || match.Site.ID != u.site {
 		return false
 	}
 	site := sn.sites[match.Site.Index]

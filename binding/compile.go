@@ -14,13 +14,15 @@ import (
 // have the same conflicts with their codes, and the warnings. The tables are nil
 // if there is an error.
 func Compile(sites []Site, endpoints []Endpoint, opts Options) (*Tables, []Finding, error) {
-	c := newCompiler(sites, opts)
+	live, held := splitHeld(sites)
+	c := newCompiler(live, opts)
 	c.addSites()
 	c.addEndpoints(endpoints)
 	c.eachBinding(c.addRecord)
 	c.finishRecords()
 	c.route()
 	c.eachBinding(c.assignRecord)
+	c.addHeld(held)
 	c.buildFronts()
 	c.lint(endpoints)
 	findings, err := c.report.result()
@@ -46,6 +48,7 @@ type compiler struct {
 	// The records with an endpoint of the configuration.
 	endpoints map[*Record]bool
 	last      [2]lastPort // by Protocol
+	heldWaits bool        // sites that are held back would have more if others went
 }
 
 // lastPort remembers the port that was asked for last: most bindings are on two

@@ -248,6 +248,10 @@ func (q *siteQuery) explainStep(e *Explanation, scope int, byAddress, all Rule, 
 		e.miss(rule, key.String(), "no such binding of a started site")
 		return false
 	}
-	e.hit(rule, key.String(), siteLabel(b.Site))
+	reason := siteLabel(b.Site)
+	if b.Site.HeldBack {
+		reason += ", which is held back"
+	}
+	e.hit(rule, key.String(), reason)
 	return true
 }

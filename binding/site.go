@@ -11,7 +11,11 @@ type Site struct {
 	// Stopped is autostart off: the bindings leave routing (table D2), while the
 	// TLS records stay (table D1), because HTTP.sys keeps them apart from the
 	// state of a site.
-	Stopped  bool
+	Stopped bool
+	// HeldBack is a site that cannot be served. Those of its bindings are routed to it
+	// that nobody else has, so that no other site gets its requests. It comes after all
+	// others, takes nothing from them, and is in no list of sites or bindings.
+	HeldBack bool
 	Bindings []SiteBinding
 }
 
@@ -89,7 +93,7 @@ type Options struct {
 	MaxFindings int
 }
 
-// Inputs returns the sites as Compile would take them.
+// Inputs returns the sites as Compile would take them, without those that are held back.
 func (t *Tables) Inputs() []Site {
 	sites := make([]Site, len(t.sites))
 	for i, entry := range t.sites {

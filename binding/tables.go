@@ -12,6 +12,7 @@ import (
 type Tables struct {
 	opts      Options
 	sites     []*SiteEntry             // in order of ID
+	held      []*SiteEntry             // those that are held back, likewise
 	records   []*Record                // by Index; nil where Update has removed one
 	ports     [2]map[uint16]*portTable // by Protocol
 	fronts    map[uint16]front
@@ -96,6 +97,10 @@ type SiteEntry struct {
 	// Bindings are in the order of the configuration.
 	Bindings []BindingEntry
 	State    State
+	// HeldBack says that requests for its bindings are not to be served: see Site.
+	HeldBack bool
+
+	wanted []SiteBinding // of a site that is held back
 }
 
 // BindingEntry is a binding of a site in the tables.
@@ -151,13 +156,14 @@ type scope struct {
 	started   int // bindings of started sites
 }
 
-// Sites returns all sites in order of ID. The slice must not be changed.
+// Sites returns all sites in order of ID, without those that are held back. The slice
+// must not be changed.
 func (t *Tables) Sites() []*SiteEntry { return t.sites }
 
 // SiteSlots is above the Index of every site.
 func (t *Tables) SiteSlots() int { return t.updates.siteSlots }
 
-// SiteByID returns the site with this id, nil if there is none.
+// SiteByID returns the site with this id, nil if there is none or it is held back.
 func (t *Tables) SiteByID(id uint32) *SiteEntry {
 	i, ok := t.search(id)
 	if !ok {
@@ -178,7 +184,8 @@ func (t *Tables) State(id uint32) (State, bool) {
 	return State{}, false
 }
 
-// Bindings returns all bindings in order of site ID.
+// Bindings returns all bindings in order of site ID, without those of sites that are held
+// back.
 func (t *Tables) Bindings() iter.Seq[*BindingEntry] {
 	return func(yield func(*BindingEntry) bool) {
 		for _, site := range t.sites {

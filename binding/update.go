@@ -17,6 +17,11 @@ type updatable struct {
 	// settled says that there are no findings about more sites than those in
 	// remarked, and no conflict that the order of the sites has resolved.
 	settled bool
+	// heldWaits says that sites that are held back would have more bindings, or a
+	// certificate of their own, if others went; heldNames are the names for which they
+	// have one.
+	heldWaits bool
+	heldNames map[nameKey]bool
 }
 
 func (u *updatable) crowd(b *BindingEntry) {
@@ -54,6 +59,7 @@ func (c *compiler) prepareUpdates() {
 			u.settled = false
 		}
 	}
+	c.prepareHeld()
 }
 
 // makes reports whether a binding makes the record under its key, or takes part
@@ -72,7 +78,8 @@ func makes(b *BindingEntry) bool {
 // conflicts and nothing calls for a finding. Otherwise it reports false, and
 // Compile has to decide about all sites.
 func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
-	if !t.updates.settled || t.updates.sparse() || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
+	isHeld := func(s Site) bool { return s.HeldBack }
+	if !t.updates.settled || slices.ContainsFunc(changed, isHeld) || t.updates.sparse() || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
 		return nil, false
 	}
 	u := newUpdate(t)
@@ -147,10 +154,12 @@ func newUpdate(old *Tables) *update {
 
 // remove takes a site, if there is one with this id, out of the tables.
 func (u *update) remove(id uint32) {
+	u.removeHeld(id)
 	i, ok := u.t.search(id)
 	if !ok {
 		return
 	}
+	u.complex = u.complex || u.t.updates.heldWaits
 	site := u.t.sites[i]
 	u.t.sites = slices.Delete(u.t.sites, i, i+1)
 	u.gone[id] = site.Index
@@ -169,7 +178,7 @@ func (u *update) removeBinding(b *BindingEntry) {
 		u.complex = true
 		return
 	}
-	if b.Site.State.Started {
+	if b.Site.State.Started && !b.Site.HeldBack {
 		s.started--
 	}
 	if key, wildcard := split(b.Host); b.Host == "" {
@@ -268,6 +277,9 @@ func (u *update) conclude() {
 		if edit.before == 0 || s.started == 0 {
 			u.complex = true // sockets may come or go
 		}
+	}
+	if len(u.renamed) > 0 && u.t.updates.heldWaits {
+		u.complex = true
 	}
 	for key := range u.renamed {
 		if u.named(key) {

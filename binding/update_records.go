@@ -34,6 +34,8 @@ func (b *BindingEntry) settings() bool { return b.TLS != "" || b.Flags&settingBi
 func (u *update) addMaker(b *BindingEntry) {
 	rec := u.t.own(b)
 	switch {
+	case u.t.updates.heldNames[nameKey{b.Port, b.Host}]:
+		u.complex = true
 	case rec == nil && !makes(b):
 		u.complex = u.complex || b.settings()
 	case rec == nil:

@@ -141,6 +141,10 @@ func hasStatus(err error, status int) bool {
 // IsNotFound reports whether the server knows no such thing.
 func IsNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 
+// WantsCondition reports whether the server makes no change that does not say which
+// revision of a site it is about.
+func WantsCondition(err error) bool { return hasStatus(err, http.StatusPreconditionRequired) }
+
 // IsUnanswered reports whether the server gave no answer, or was not there.
 func IsUnanswered(err error) bool {
 	_, unreachable := errors.AsType[*unreachableError](err)

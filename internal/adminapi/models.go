@@ -364,6 +364,7 @@ const (
 	OutcomeRefused     = "refused"      // no certificate, the connection is reset
 	OutcomeSite        = "site"         // a site answers
 	OutcomeOffline     = "offline"      // a site was found that is offline: 503
+	OutcomeHeldBack    = "held_back"    // a site of a source was found that is held back: 503
 	OutcomeServer      = "server"       // an ordinary HTTP server on the same port
 	OutcomeInvalidHost = "invalid_host" // the host is no host name: 400
 	OutcomeUnknownHost = "unknown_host" // no binding has the host
@@ -469,6 +470,7 @@ const (
 	ProblemNotYetValid   = "not-yet-valid"
 	ProblemUntrusted     = "untrusted"
 	ProblemNoSite        = "no-site"
+	ProblemHeldBack      = "held-back"
 	ProblemOffline       = "offline"
 	ProblemDemand        = "demand"
 )

@@ -137,7 +137,35 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, int
 // Export copies the sites of a source, a JSON object a line with the id beside the
 // fields, as in a sites file.
 func (c *Client) Export(ctx context.Context, source string, to io.Writer) error {
-	req, err := c.request(ctx, http.MethodGet, Base+"export?source="+url.QueryEscape(source), nil)
+	return c.lines(ctx, Base+"export?source="+url.QueryEscape(source), func(body io.Reader) error {
+		_, err := io.Copy(to, body)
+		return err
+	})
+}
+
+// SiteRevisions returns at which revision each site of a source is, for Change.If.
+func (c *Client) SiteRevisions(ctx context.Context, source string) (map[uint32]uint64, error) {
+	revisions := make(map[uint32]uint64)
+	err := c.lines(ctx, Base+"export?revisions=1&source="+url.QueryEscape(source), func(body io.Reader) error {
+		for decoder := json.NewDecoder(body); ; {
+			var line struct {
+				ID       uint32
+				Revision uint64
+			}
+			if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			revisions[line.ID] = line.Revision
+		}
+	})
+	return revisions, err
+}
+
+// lines reads an answer that may be long.
+func (c *Client) lines(ctx context.Context, path string, read func(io.Reader) error) error {
+	req, err := c.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -150,8 +178,7 @@ func (c *Client) Export(ctx context.Context, source string, to io.Writer) error 
 		content, _ := io.ReadAll(resp.Body)
 		return refusal(resp.StatusCode, content)
 	}
-	_, err = io.Copy(to, resp.Body)
-	return err
+	return read(resp.Body)
 }
 
 // Revisions lists what was written to a source, the newest first.

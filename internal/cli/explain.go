@@ -108,6 +108,8 @@ func (e *Env) explainRequest(r *adminapi.Request) {
 		}
 	case adminapi.OutcomeOffline:
 		e.printf("%s has the request, by its binding %s, but it is offline: %s.\n", title(siteLabel(r.Site, r.Name)), r.Binding, answer)
+	case adminapi.OutcomeHeldBack:
+		e.printf("%s %s has the request, by its binding %s, and is held back: %s. %s.\n", e.paint(red, "No site answers:"), siteLabel(r.Site, r.Name), r.Binding, r.Reason, title(answer))
 	case adminapi.OutcomeInvalidHost:
 		e.printf("%s the host is no valid host name: %s.\n", e.paint(red, "No site answers:"), answer)
 	default:

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"time"
 
@@ -29,11 +30,12 @@ const importStep = 10_000
 func ImportSites(ctx context.Context, e *Env, source string, lines io.Reader) error {
 	var batch []adminapi.Change
 	sites, changed, number := 0, 0, 0
+	into := importTarget{client: e.Client, source: source}
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		written, err := e.Client.ChangeSites(ctx, source, batch)
+		written, err := into.change(ctx, batch)
 		if err != nil {
 			return fmt.Errorf("lines %d to %d are not imported, %d sites before them are: %w", number-len(batch)+1, number, sites, err)
 		}
@@ -69,6 +71,62 @@ func ImportSites(ctx context.Context, e *Env, source string, lines io.Reader) er
 		return e.json(map[string]int{"sites": sites, "changed": changed})
 	}
 	e.printf("%d sites, of which %d were new or different\n", sites, changed)
+	return nil
+}
+
+// importTarget is the source that an import writes.
+type importTarget struct {
+	client    *adminapi.Client
+	source    string            // empty: the server chooses it
+	revisions map[uint32]uint64 // of its sites when the import began; nil: it does not ask for them
+}
+
+// change makes changes. Where they must say which revisions they are about, these are the
+// ones that were there when the import began: what others change meanwhile is not replaced.
+func (t *importTarget) change(ctx context.Context, batch []adminapi.Change) (adminapi.Written, error) {
+	t.condition(batch)
+	written, err := t.client.ChangeSites(ctx, t.source, batch)
+	if t.revisions != nil || !adminapi.WantsCondition(err) {
+		return written, err
+	}
+	if err := t.readRevisions(ctx); err != nil {
+		return written, err
+	}
+	t.condition(batch)
+	return t.client.ChangeSites(ctx, t.source, batch)
+}
+
+func (t *importTarget) condition(batch []adminapi.Change) {
+	if t.revisions == nil {
+		return
+	}
+	for i := range batch {
+		revision := t.revisions[batch[i].ID]
+		batch[i].If = &revision
+	}
+}
+
+// readRevisions reads the revisions of the source or, if the server chooses it, of all.
+func (t *importTarget) readRevisions(ctx context.Context) error {
+	names := []string{t.source}
+	if t.source == "" {
+		writable, err := t.client.WritableSources(ctx)
+		if err != nil {
+			return err
+		}
+		names = names[:0]
+		for i := range writable {
+			names = append(names, writable[i].Name)
+		}
+	}
+	t.revisions = make(map[uint32]uint64)
+	for _, name := range names {
+		revisions, err := t.client.SiteRevisions(ctx, name)
+		if err != nil {
+			return err
+		}
+		maps.Copy(t.revisions, revisions)
+	}
 	return nil
 }
 

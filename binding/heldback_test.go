@@ -1,0 +1,106 @@
+package binding
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestHeldBackDisplacesNobody: what sites that are held back ask for changes no answer
+// but those that they give, and makes no list or finding different.
+func TestHeldBackDisplacesNobody(t *testing.T) {
+	answered := 0
+	rapid.Check(t, func(t *rapid.T) {
+		tidy := rapid.IntRange(0, 3).Draw(t, "tidy") > 0
+		sites, endpoints, opts := holdSome(t, drawSites(t, tidy)), drawEndpoints(t), drawOptions(t)
+		live := slices.DeleteFunc(slices.Clone(sites), func(s Site) bool { return s.HeldBack })
+		with, findings, err := Compile(sites, endpoints, opts)
+		without, before, errBefore := Compile(live, endpoints, opts)
+		if fmt.Sprint(findings, err) != fmt.Sprint(before, errBefore) {
+			t.Fatalf("got %v, %v\nwithout those that are held back: %v, %v", findings, err, before, errBefore)
+		}
+		if err != nil {
+			return
+		}
+		if fmt.Sprint(with.Inputs(), with.Endpoints()) != fmt.Sprint(without.Inputs(), without.Endpoints()) {
+			t.Fatal("sites or sockets are not the same")
+		}
+		for _, ip := range someLocals {
+			for port := uint16(80); port <= 81; port++ {
+				for _, name := range someNames {
+					answered += compareHeld(t, with, without, netip.AddrPortFrom(netip.MustParseAddr(ip), port), name)
+				}
+			}
+		}
+	})
+	if answered == 0 {
+		t.Error("no site that is held back had a request")
+	}
+}
+
+// compareHeld compares what a name gets, and counts the requests of sites that are held back.
+func compareHeld(t *rapid.T, with, without *Tables, to netip.AddrPort, name string) (held int) {
+	host, _ := Host(name)
+	for _, p := range []Protocol{HTTP, HTTPS} {
+		got, want := with.Site(to, p, host), without.Site(to, p, host)
+		switch {
+		case got.Site == nil && want.Site == nil:
+		case got.Site == nil || !got.Site.HeldBack && (want.Site == nil || got.Site.ID != want.Site.ID || got.Rule != want.Rule):
+			t.Fatalf("%s %s to %s: %+v, and without those that are held back %+v", p, name, to, got, want)
+		case got.Site.HeldBack:
+			held++
+			if want.Site != nil && want.Rule <= got.Rule && got.Rule != D2_4 && got.Rule != D2_5 && got.Rule != D2_2 {
+				t.Fatalf("%s %s to %s: %s is displaced by %+v", p, name, to, want.Rule, got)
+			}
+		}
+	}
+	got, want := with.Certificate(to, name), without.Certificate(to, name)
+	if want.Known && fmt.Sprint(got.Rule, got.Reason, describeRecord(got.Record)) != fmt.Sprint(want.Rule, want.Reason, describeRecord(want.Record)) && want.Rule != D1_3 {
+		t.Fatalf("%s to %s: %s %s, and without those that are held back %s %s", name, to, got.Rule, describeRecord(got.Record), want.Rule, describeRecord(want.Record))
+	}
+	return held
+}
+
+// TestHeldBack: a site that is held back has what nobody else has, beside a wildcard.
+func TestHeldBack(t *testing.T) {
+	hold := func(s Site) Site { s.HeldBack = true; return s }
+	sites := []Site{
+		site(1, "http *:80:*.d", "https *:81:*.d flags=1 cert=A"),
+		site(2, "http *:80:b.d"),
+		hold(site(3, "http *:80:a.d", "http *:80:b.d", "https *:81:a.d flags=1 cert=B", "http *:90:a.d")),
+		hold(site(4, "http *:80:a.d", "https *:82:a.d")),
+	}
+	tables, _, err := Compile(sites, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(tables *Tables, port uint16, p Protocol, name string, id uint32, held bool) {
+		t.Helper()
+		host, _ := Host(name)
+		got := tables.Site(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port), p, host)
+		if got.Site == nil || got.Site.ID != id || got.Site.HeldBack != held {
+			t.Errorf("%s at %d: got %+v, want site %d", name, port, got.Site, id)
+		}
+	}
+	check(tables, 80, HTTP, "a.d", 3, true)
+	check(tables, 80, HTTP, "b.d", 2, false)
+	check(tables, 80, HTTP, "c.d", 1, false)
+	check(tables, 81, HTTPS, "a.d", 3, true)
+	if rec := tables.Certificate(netip.MustParseAddrPort("10.0.0.1:81"), "a.d").Record; rec == nil || rec.Certificate != "B" {
+		t.Errorf("its own certificate: got %v", rec)
+	}
+	if len(tables.Sites()) != 2 || tables.SiteByID(3) != nil || !tables.IsHeldBack(3) {
+		t.Errorf("lists: %v", tables.Sites())
+	}
+	if _, covered := tables.Covers(netip.MustParseAddrPort("10.0.0.1:90")); covered {
+		t.Error("a socket for a site that is held back")
+	}
+	later, _, err := Compile(append(sites, site(9, "http *:80:a.d")), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(later, 80, HTTP, "a.d", 9, false)
+}

@@ -1,0 +1,120 @@
+package caddyiis_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// gets checks what a host gets by each protocol, and that explain says the same. The
+// status 503 is that of a site that is held back.
+func (l *live) gets(host string, status int, body, certificate string, site uint32) {
+	l.t.Helper()
+	for _, request := range []ts.Request{
+		{Addr: at("127.0.0.1", l.plain), Host: host, Plain: true},
+		{Addr: at("127.0.0.1", l.secure), SNI: host, Proto: "h1"},
+		{Addr: at("127.0.0.1", l.secure), SNI: host, Proto: "h2"},
+		{Addr: at("127.0.0.1", l.secure), SNI: host, Proto: "h3"},
+	} {
+		answer, err := ts.Do(request)
+		if err != nil || answer.Status != status || !strings.Contains(answer.Body, body) || !request.Plain && answer.Subject() != certificate {
+			l.t.Errorf("%s, %+v: got %v, %v, want %d %q with certificate %s", host, request, answer, err, status, body, certificate)
+		}
+	}
+	for port, sni := range map[int]string{l.plain: "", l.secure: host} {
+		var e adminapi.Explanation
+		l.ask("GET", fmt.Sprintf("explain?local=127.0.0.1:%d&host=%s&sni=%s", port, host, url.QueryEscape(sni)), "", &e)
+		held := e.Request != nil && e.Request.Outcome == adminapi.OutcomeHeldBack
+		if e.Request == nil || e.Request.Site != site || held != (status == 503) || held && (e.Request.Status != 503 || e.Request.Reason == "" || e.Problems[len(e.Problems)-1].Code != adminapi.ProblemHeldBack) {
+			l.t.Errorf("%s at %d: explained as %+v, %+v", host, port, e.Request, e.Problems)
+		}
+	}
+}
+
+// TestLiveHeldBackAnswers: who asks for a site that is held back is told so, and does not
+// get the site of a wildcard; whoever has its bindings gets them.
+func TestLiveHeldBackAnswers(t *testing.T) {
+	l := startLive(t, "", "template second {\nrespond second\n}")
+	wildcard := fmt.Sprintf("site 3 Wildcard {\nserver_bindings :%d:*.test :%[1]d:\nbinding https *:%d:*.test {\nsni\ncertificate other.test\n}\nrespond wildcard\n}\n", l.plain, l.secure)
+	withSNI := func(host, template string) string {
+		return fmt.Sprintf(`{"template":%q,"server_bindings":[":%d:%s"],"bindings":[{"protocol":"https","binding":"*:%d:%[3]s","flags":1,"certificate":"wild.test"}]}`, template, l.plain, host, l.secure)
+	}
+	l.want(201, "PUT", "sites/10", withSNI("a.test", "second"))
+	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
+	l.want(201, "PUT", "sites/12", l.site("C", "c.test", `"template":"second"`))
+	without := strings.Replace(l.config(wildcard), "template second", "template third", 1)
+	rival := fmt.Sprintf("site 4 Rival {\nserver_bindings :%d:c.test\nbinding https *:%d:c.test {\nsni\ncertificate other.test\n}\nrespond rival\n}\n", l.plain, l.secure)
+	if err := l.Restart(without); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+	l.gets("b.test", 200, "default 11", "other.test", 11)
+	l.gets("c.test", 503, "Service Unavailable", "other.test", 12)
+	l.gets("d.test", 200, "wildcard", "other.test", 3)
+	var list adminapi.Page[adminapi.Site]
+	if l.ask("GET", "sites", "", &list); list.Total != 3 {
+		t.Errorf("lists have %+v", list.Items)
+	}
+	if err := l.Load(without + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+	if err := l.Load(strings.Replace(without, "site 3 Wildcard", rival+"site 3 Wildcard", 1)); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("c.test", 200, "rival", "other.test", 4)
+	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+	if err := l.Load(without); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("c.test", 503, "Service Unavailable", "other.test", 12)
+	l.want(204, "DELETE", "sites/12", "")
+	l.gets("c.test", 200, "wildcard", "other.test", 3)
+	l.want(200, "PATCH", "sites/10", `{"template":"third"}`)
+	l.gets("a.test", 200, "second", "wild.test", 10)
+}
+
+// TestLiveHeldBackOfAnotherSource: a site of another source takes what one that is held
+// back has no use for, and leaves it when it goes.
+func TestLiveHeldBackOfAnotherSource(t *testing.T) {
+	l := startLive(t, "", "template second {\nrespond second\n}")
+	both := l.withSource(t.TempDir()+"/second.db", "")
+	if err := l.Load(both); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10?source=second", l.site("A", "a.test", `"template":"second"`))
+	if err := l.Restart(strings.Replace(both, "template second", "template third", 1)); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+	l.want(201, "PUT", "sites/20?source=bolt", l.site("B", "a.test"))
+	l.gets("a.test", 200, "default 20", "wild.test", 20)
+	l.want(204, "DELETE", "sites/20", "")
+	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+}
+
+// TestLiveHeldBackOutside: what a source's rows may not claim any more is nobody's, and an
+// https binding without any certificate is not served.
+func TestLiveHeldBackOutside(t *testing.T) {
+	l := startLive(t, "", "template second {\nrespond second\n}")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test", `"template":"second"`))
+	narrow := strings.Replace(l.config(""), fmt.Sprintf("%q {", l.file), fmt.Sprintf("%q {\nallow {\nhosts b.test\n}", l.file), 1)
+	if err := l.Restart(narrow); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("a.test", "")
+	endpoint := fmt.Sprintf("endpoint *:%d {\n\t\t\t\tcertificate wild.test\n\t\t\t}", l.secure)
+	if err := l.Restart(strings.Replace(strings.Replace(l.config(""), "template second", "template third", 1), endpoint, "", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "a.test", Plain: true}); err != nil || answer.Status != 503 {
+		t.Errorf("http: got %v, %v", answer, err)
+	}
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.secure), SNI: "a.test"}); err == nil {
+		t.Errorf("https without any certificate: got %v", answer)
+	}
+}
