@@ -434,10 +434,27 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 	if len(rows) == 0 {
 		return base
 	}
-	next, _, err := a.derive(base, rows, nil, nowhere)
+	next, err := a.deriveRows(base, rows)
 	if err == nil {
-		err = next.stopsNobody(base)
+		return next
 	}
+	return a.addHalves(base, a.withoutCulprits(base, rows, hold), hold)
+}
+
+func (a *App) deriveRows(base *snapshot, rows []configured) (*snapshot, error) {
+	next, _, err := a.derive(base, rows, nil, nowhere)
+	if err != nil {
+		return nil, err
+	}
+	return next, next.stopsNobody(base)
+}
+
+// addHalves adds rows, and halves their list until those that cannot be added stand alone.
+func (a *App) addHalves(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
+	if len(rows) == 0 {
+		return base
+	}
+	next, err := a.deriveRows(base, rows)
 	switch {
 	case err == nil:
 		return next
@@ -446,7 +463,7 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 		return base
 	}
 	half := len(rows) / 2
-	return a.addRows(a.addRows(base, rows[:half], hold), rows[half:], hold)
+	return a.addHalves(a.addHalves(base, rows[:half], hold), rows[half:], hold)
 }
 
 // stopsNobody refuses rows that would stop another site, or themselves, by a binding
