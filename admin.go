@@ -156,7 +156,7 @@ type resource struct {
 var resources = func() []resource {
 	paging := []string{"limit", "after"}
 	return []resource{
-		{path: "sites", writes: []string{http.MethodPost}, parameters: slices.Concat(paging, siteFilters, []string{"revision", "wait"}), answer: (*snapshot).sitesView},
+		{path: "sites", writes: []string{http.MethodPost}, parameters: slices.Concat(paging, siteFilters, []string{"refused", "revision", "wait"}), answer: (*snapshot).sitesView},
 		{path: "sites/{id}", writes: []string{http.MethodPut, http.MethodPatch, http.MethodDelete}, answer: (*snapshot).siteView},
 		{path: "changes", writes: []string{http.MethodPost}},
 		{path: "sources", answer: (*snapshot).sourcesView},

@@ -15,12 +15,12 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -173,7 +173,7 @@ func (q *writeRequest) planCertificate() (*certificatePlan, error) {
 	}
 	plan := &certificatePlan{name: c.name, cert: c.cert, document: c.document}
 	if err := plan.complete(source); err != nil {
-		return nil, c.refuse(http.StatusUnprocessableEntity, codeInvalid, "certificate %s: %v", c.name, err)
+		return nil, c.refuse(statusOfDocument(err), codeInvalid, "certificate %s: %v", c.name, err)
 	}
 	plan.result = written{created: !there, deleted: plan.document == nil, revision: row.Revision}
 	switch {
@@ -201,8 +201,8 @@ func (p *certificatePlan) complete(source *liveSource) (err error) {
 	if err == nil && p.cert != nil {
 		p.document, err = source.sealer.Document(p.name, p.cert)
 	}
-	if err == nil && len(p.document) > jsondoc.MaxDocument {
-		err = fmt.Errorf("it has %d bytes, and %d are allowed", len(p.document), jsondoc.MaxDocument)
+	if err == nil {
+		err = jsondoc.CheckSize(p.document)
 	}
 	return err
 }
@@ -218,7 +218,12 @@ func (q *writeRequest) certificateCondition(revision uint64, there bool) error {
 	}
 	switch {
 	case none && there, wanted != nil && *wanted != revision, match == "*" && !there:
-		return c.refuse(http.StatusPreconditionFailed, codePrecondition, "certificate %s is at revision %d (0: it is not there): somebody has changed it", c.name, revision)
+		if !there {
+			return c.refuse(http.StatusPreconditionFailed, codePrecondition, "there is no certificate %s", c.name)
+		}
+		e := c.refuse(http.StatusPreconditionFailed, codePrecondition, "certificate %s is at revision %d: somebody has changed it", c.name, revision)
+		e.isAt(q.source.follower.head, revision)
+		return e
 	case q.source.RequireIfMatch && wanted == nil && !none:
 		return c.refuse(http.StatusPreconditionRequired, codeRequired,
 			"changes of %s say which revision of the certificate they are about: If-Match, or If-None-Match: * for a new one", q.source.Name)
@@ -302,9 +307,13 @@ func (q *writeRequest) certificateAnswer(head sites.Head, plan *certificatePlan)
 	if plan.result.same || q.write.dryRun {
 		revision = plan.result.revision
 	}
-	return adminapi.Written{
+	answer := adminapi.Written{
 		Certificate: plan.name, Source: q.source.Name, Revision: revisionOf(head), Mark: head.Mark, ETag: etagOf(head, revision), Serves: true, DryRun: q.write.dryRun,
 	}
+	if plan.cert != nil {
+		answer.Findings = q.app.now().findingsAboutKept(plan.name, plan.cert)
+	}
+	return answer
 }
 
 func (q *writeRequest) respondCertificate(w http.ResponseWriter, head sites.Head, plan *certificatePlan) error {
@@ -319,7 +328,6 @@ func (q *writeRequest) respondCertificate(w http.ResponseWriter, head sites.Head
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	answer.Findings = q.app.now().findingsAboutKept(plan.name, plan.cert)
 	if q.write.dryRun {
 		return writeJSON(w, answer)
 	}
@@ -332,8 +340,8 @@ func (q *writeRequest) respondCertificate(w http.ResponseWriter, head sites.Head
 	return writeJSON(w, answer)
 }
 
-// findingsAboutKept are what clients will complain about in a certificate: in itself, and
-// at the bindings that use it.
+// findingsAboutKept are what clients will complain about in a certificate that a source is
+// given: in itself, and at the bindings that use it.
 func (sn *snapshot) findingsAboutKept(name string, cert *tls.Certificate) []adminapi.Finding {
 	var findings []adminapi.Finding
 	for _, problem := range health.Examine(cert, time.Now()) {
@@ -345,8 +353,13 @@ func (sn *snapshot) findingsAboutKept(name string, cert *tls.Certificate) []admi
 		if entry.Record == nil || entry.Record.Certificate != name || len(findings) > maxErrors {
 			continue
 		}
-		if f, ok := sn.coverageFinding(entry); ok {
-			findings = append(findings, showFinding(f))
+		if r, ok := sn.coverageRemark(entry, func(rec *binding.Record) []*tls.Certificate {
+			if rec.Certificate == name {
+				return []*tls.Certificate{cert} // which is not served yet
+			}
+			return sn.currentOf(rec)
+		}); ok {
+			findings = append(findings, showFinding(r.text()))
 		}
 	}
 	return findings

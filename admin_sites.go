@@ -18,9 +18,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -46,6 +46,10 @@ func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	switch refused.status {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+	case http.StatusPreconditionFailed:
+		if refused.ETag != "" && refused.Index == nil {
+			w.Header().Set("ETag", refused.ETag)
+		}
 	case http.StatusMethodNotAllowed: // since there is nothing to write
 		found, _ := resourceAt(path)
 		w.Header().Set("Allow", strings.Join(found.reads(), ", "))
@@ -186,18 +190,15 @@ func (q *writeRequest) try(w http.ResponseWriter) error {
 	if err := q.complete(); err != nil {
 		return err
 	}
-	var results []written
-	q.write.answer = func(head sites.Head) (json.RawMessage, error) {
-		return json.Marshal(q.answer(head, nil)) // without what is known only later
-	}
-	head, results, err := q.app.writeSites(q.source, writer, q.write)
+	q.write.answer = q.answer
+	head, plan, err := q.app.writeSites(q.source, writer, q.write)
 	if err != nil {
 		return err
 	}
 	if follower.shared != nil {
 		follower.shared.Wake() // what was in the way of others may be gone
 	}
-	return q.respond(w, head, results)
+	return q.respond(w, head, plan)
 }
 
 // lock finds the source of the change and takes its lock. The configuration that owns
@@ -418,9 +419,6 @@ func (q *writeRequest) complete() error {
 	}
 	c := &q.write.changes[0]
 	current, there := q.source.follower.revision[c.ID]
-	if match == "*" && !there {
-		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
-	}
 	revision := q.source.follower.matched(match, current, there)
 	c.If = &revision
 	return nil
@@ -478,46 +476,38 @@ func (q *writeRequest) repeated(w http.ResponseWriter) (bool, error) {
 }
 
 // answer tells what was written.
-func (q *writeRequest) answer(head sites.Head, results []written) adminapi.Written {
+func (q *writeRequest) answer(head sites.Head, plan *writePlan) adminapi.Written {
 	answer := adminapi.Written{
 		Source: q.source.Name, Revision: revisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.dryRun,
 	}
-	if q.one {
-		answer.ID = q.write.changes[0].ID
-		answer.ETag = etagOf(head, head.Revision)
+	if !q.one {
+		for _, r := range plan.results {
+			if !r.same {
+				answer.Changed = append(answer.Changed, r.id)
+			}
+		}
+		return answer
 	}
-	for _, r := range results {
-		if q.one && !r.deleted {
-			answer.ETag = etagOf(head, r.revision)
-		}
-		if !q.one && !r.same {
-			answer.Changed = append(answer.Changed, r.id)
-		}
+	result := plan.results[0]
+	answer.ID, answer.ETag = result.id, etagOf(head, result.revision)
+	if entry := plan.next.tables.SiteByID(result.id); entry != nil && !result.deleted {
+		answer.Findings = plan.next.findingsOf(entry)
 	}
 	return answer
 }
 
-func (q *writeRequest) respond(w http.ResponseWriter, head sites.Head, results []written) error {
-	answer := q.answer(head, results)
-	if !q.one {
+func (q *writeRequest) respond(w http.ResponseWriter, head sites.Head, plan *writePlan) error {
+	answer := q.answer(head, plan)
+	if !q.one || q.write.dryRun {
 		return writeJSON(w, answer)
 	}
-	result := results[0]
+	result := plan.results[0]
 	if result.deleted {
-		if q.write.dryRun {
-			return writeJSON(w, answer)
-		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	sn := q.app.now()
-	if entry := sn.tables.SiteByID(result.id); entry != nil && !q.write.dryRun {
-		answer.Findings = sn.showOne(entry).Findings
-	}
-	if !q.write.dryRun {
-		w.Header().Set("ETag", answer.ETag)
-	}
-	if result.created && !q.write.dryRun {
+	w.Header().Set("ETag", answer.ETag)
+	if result.created {
 		w.Header().Set("Location", adminapi.Base+"sites/"+strconv.FormatUint(uint64(result.id), 10)+"?source="+url.QueryEscape(q.source.Name))
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
@@ -612,7 +602,7 @@ func (sn *snapshot) addDocument(s *adminapi.Site) error {
 			s.Document, s.Revision, s.ETag = row.Document, row.Revision, etagOf(head, row.Revision)
 			s.Open = row.Open
 			if row.Refusal != nil {
-				s.Refusal = &adminapi.Refusal{Code: row.Refusal.Code, Message: row.Refusal.Message, Other: row.Refusal.Other, Node: row.Refusal.Node}
+				s.Refusal = showRefusal(row.Refusal)
 			}
 		}
 		return err

@@ -1,6 +1,7 @@
 package caddyiis
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/netip"
@@ -159,7 +160,7 @@ func severityOf(p health.Problem) binding.Severity {
 // clients get.
 func (sn *snapshot) addCoverage(all *remarks) {
 	for entry := range sn.tables.Bindings() {
-		if remark, ok := sn.coverageRemark(entry); ok {
+		if remark, ok := sn.coverageRemark(entry, sn.currentOf); ok {
 			all.add(remark)
 		}
 	}
@@ -167,18 +168,19 @@ func (sn *snapshot) addCoverage(all *remarks) {
 
 // coverageFinding is the finding about one binding, if there is any.
 func (sn *snapshot) coverageFinding(entry *binding.BindingEntry) (binding.Finding, bool) {
-	remark, ok := sn.coverageRemark(entry)
+	remark, ok := sn.coverageRemark(entry, sn.currentOf)
 	if !ok {
 		return binding.Finding{}, false
 	}
 	return remark.text(), true
 }
 
-func (sn *snapshot) coverageRemark(entry *binding.BindingEntry) (remark, bool) {
+// coverageRemark is the same; current are the certificates of a record.
+func (sn *snapshot) coverageRemark(entry *binding.BindingEntry, current func(*binding.Record) []*tls.Certificate) (remark, bool) {
 	if entry.Protocol != binding.HTTPS || entry.Host == "" {
 		return remark{}, false
 	}
-	name, leaf := sn.uncovered(entry)
+	name, leaf := sn.uncovered(entry, current)
 	if leaf == nil {
 		return remark{}, false
 	}
@@ -194,16 +196,15 @@ func (sn *snapshot) coverageRemark(entry *binding.BindingEntry) (remark, bool) {
 
 // uncovered asks table D1 which certificate the clients of a binding get that
 // send its host as server name, and returns it if it is not for that host.
-func (sn *snapshot) uncovered(entry *binding.BindingEntry) (name string, leaf *x509.Certificate) {
+func (sn *snapshot) uncovered(entry *binding.BindingEntry, current func(*binding.Record) []*tls.Certificate) (name string, leaf *x509.Certificate) {
 	match := sn.tables.Certificate(addressOf(entry.Binding), entry.Host)
 	if match.Record == nil || sn.app.storeOf(match.Record) != "" {
 		return "", nil // refused, or a matter of the store
 	}
-	source := sn.records[match.Record.Index].source
-	if auto, ok := source.(*certsel.Auto); source == nil || ok && auto.Bound(entry.Host) {
+	if auto, ok := sn.records[match.Record.Index].source.(*certsel.Auto); ok && auto.Bound(entry.Host) {
 		return "", nil
 	}
-	certs := source.Current()
+	certs := current(match.Record)
 	if len(certs) == 0 {
 		return "", nil // said elsewhere
 	}
@@ -213,6 +214,15 @@ func (sn *snapshot) uncovered(entry *binding.BindingEntry) (name string, leaf *x
 		}
 	}
 	return match.Record.Certificate, certs[0].Leaf
+}
+
+// currentOf are the certificates that clients of a record can get at this moment.
+func (sn *snapshot) currentOf(rec *binding.Record) []*tls.Certificate {
+	source := sn.records[rec.Index].source
+	if source == nil {
+		return nil
+	}
+	return source.Current()
 }
 
 // addressOf is an address at which a binding is found: its own or, if it is

@@ -16,6 +16,9 @@ import (
 
 // sitesView shows all sites in the order of their ids.
 func (sn *snapshot) sitesView(q query) (any, error) {
+	if q.values["refused"] != nil {
+		return sn.refusedView(q)
+	}
 	list, err := sn.filtered(q)
 	if err != nil {
 		return nil, err
@@ -51,13 +54,41 @@ func (sn *snapshot) siteView(q query) (any, error) {
 }
 
 func (sn *snapshot) showOne(entry *binding.SiteEntry) adminapi.Site {
+	return sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
+}
+
+// findingsAbout are those about the tables that are about a site.
+func (sn *snapshot) findingsAbout(id uint32) []binding.Finding {
 	var findings []binding.Finding
 	for _, f := range sn.findings {
-		if f.Site == entry.ID {
+		if f.Site == id {
 			findings = append(findings, f)
 		}
 	}
-	return sn.showSite(entry, findings, newLook(sn))
+	return findings
+}
+
+// findingsOf shows the findings about a site.
+func (sn *snapshot) findingsOf(entry *binding.SiteEntry) []adminapi.Finding {
+	return sn.showFindings(entry, sn.findingsAbout(entry.ID), &redirects{sn: sn})
+}
+
+// showFindings shows those about the tables, and adds those about the certificates and
+// the redirects of the site's bindings.
+func (sn *snapshot) showFindings(entry *binding.SiteEntry, findings []binding.Finding, look *redirects) []adminapi.Finding {
+	var shown []adminapi.Finding
+	for _, f := range findings {
+		shown = append(shown, showFinding(f))
+	}
+	for i := range entry.Bindings {
+		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
+			shown = append(shown, showFinding(f))
+		}
+		if f, ok := look.finding(&entry.Bindings[i]); ok {
+			shown = append(shown, showFinding(f))
+		}
+	}
+	return shown
 }
 
 // siteFilters are the parameters that narrow the list of sites down.
@@ -69,6 +100,21 @@ func (sn *snapshot) filtered(q query) ([]*binding.SiteEntry, error) {
 	if !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
 		return list, nil
 	}
+	wanted, err := sn.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	var found []*binding.SiteEntry
+	for _, entry := range list {
+		if wanted(entry) {
+			found = append(found, entry)
+		}
+	}
+	return found, nil
+}
+
+// filter tells whether a query asks for a site.
+func (sn *snapshot) filter(q query) (func(*binding.SiteEntry) bool, error) {
 	state, host, text := q.get("state"), strings.ToLower(q.get("host")), strings.ToLower(q.get("q"))
 	if state != "" && state != adminapi.StateStarted && state != adminapi.StateStopped {
 		return nil, apiError(http.StatusBadRequest, "state: %q is neither started nor stopped", state)
@@ -76,21 +122,19 @@ func (sn *snapshot) filtered(q query) ([]*binding.SiteEntry, error) {
 	if name, ok := binding.Host(host); ok {
 		host = name.String()
 	}
-	var found []*binding.SiteEntry
-	for _, entry := range list {
-		s := sn.sites[entry.Index]
+	return func(entry *binding.SiteEntry) bool {
 		switch {
 		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
-		case q.values["source"] != nil && q.get("source") != s.source:
+		case q.values["source"] != nil && q.get("source") != sn.sites[entry.Index].source:
 		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
 		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
 			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
 		default:
-			found = append(found, entry)
+			return true
 		}
-	}
-	return found, nil
+		return false
+	}, nil
 }
 
 func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
@@ -138,17 +182,9 @@ func (sn *snapshot) showSite(entry *binding.SiteEntry, findings []binding.Findin
 	cfg := sn.sites[entry.Index]
 	s.Offline, s.Certificate = cfg.offline, cfg.certificate
 	s.Source = cfg.source
-	for _, f := range findings {
-		s.Findings = append(s.Findings, showFinding(f))
-	}
+	s.Findings = sn.showFindings(entry, findings, &look.redirects)
 	for i := range entry.Bindings {
 		s.Bindings = append(s.Bindings, sn.showBinding(&entry.Bindings[i], look))
-		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
-			s.Findings = append(s.Findings, showFinding(f))
-		}
-		if f, ok := look.redirects.finding(&entry.Bindings[i]); ok {
-			s.Findings = append(s.Findings, showFinding(f))
-		}
 	}
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -281,11 +282,13 @@ func TestCertificatesRefused(t *testing.T) {
 	}
 	w := l.want(201, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
 	again := l.want(200, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
-	if again.ETag != w.ETag || again.Revision != w.Revision {
+	if len(w.Findings) == 0 || !reflect.DeepEqual(again, w) {
 		t.Errorf("with the same key: %+v, before %+v", again, w)
 	}
 	l.want(422, "PUT", "certificates/a", certificateJSON(other), "Idempotency-Key", "k1")
-	l.want(412, "PUT", "certificates/a", certificateJSON(other), "If-None-Match", "*")
+	if e := l.refused(412, "PUT", "certificates/a", certificateJSON(other), "somebody has changed it", "If-None-Match", "*"); e.ETag != w.ETag || e.Revision != w.Revision {
+		t.Errorf("it does not tell what is there: %+v", e)
+	}
 	l.want(412, "DELETE", "certificates/a", "", "If-Match", `"x:1"`)
 	l.want(200, "PUT", "certificates/a", certificateJSON(other), "If-Match", w.ETag)
 	l.want(412, "PUT", "certificates/a", certificateJSON(c), "If-Match", w.ETag)

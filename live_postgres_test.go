@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -134,6 +135,7 @@ func TestPostgresSites(t *testing.T) {
 	if status := n.ask("GET", "sites/30", "", &refused); status != 200 || refused.State != adminapi.StateRefused || refused.Refusal == nil || refused.Refusal.Other != 10 || !refused.Open {
 		t.Errorf("%d %+v", status, refused)
 	}
+	n.listsRefused()
 	if s := n.source(); s.Refused != 3 || s.HeldBack != 0 || s.From != "engine" || s.Sites != 5 {
 		t.Errorf("%+v", s)
 	}
@@ -141,6 +143,12 @@ func TestPostgresSites(t *testing.T) {
 	n.sql("%s", insert(20, n.site("B", "a.test")))
 	n.reaches(4)
 	n.serves("b.test", "default 20")
+	var both adminapi.Page[adminapi.Site]
+	n.ask("GET", "sites?refused=1&state=started", "", &both)
+	if len(both.Items) != 1 || both.Items[0].ID != 20 || both.Items[0].State != adminapi.StateStarted || len(both.Items[0].Bindings) == 0 ||
+		!strings.Contains(string(both.Items[0].Accepted), "b.test") || !strings.Contains(string(both.Items[0].Wanted), "a.test") {
+		t.Errorf("%+v", both)
+	}
 	// Its rival goes: the first that wanted it has it, by itself.
 	n.want(204, "DELETE", "sites/10", "")
 	eventually(t, "site 30 is accepted", 10*time.Second, func() bool {
@@ -179,6 +187,40 @@ func TestPostgresSites(t *testing.T) {
 	n.serves("a.test", "")
 }
 
+// listsRefused looks at the list of rows that are refused: 30 contradicts 10, and nobody
+// understands 31 and 32.
+func (n *farmNode) listsRefused() {
+	n.t.Helper()
+	for query, want := range map[string]string{
+		"":              "30 31 32",
+		"&limit=2":      "30 31",
+		"&after=30":     "31 32",
+		"&q=NOWHERE":    "31",
+		"&q=32":         "32",
+		"&source=":      "",
+		"&host=a.test":  "",
+		"&source=other": "",
+	} {
+		var list adminapi.Page[adminapi.Site]
+		if status := n.ask("GET", "sites?refused=1"+query, "", &list); status != 200 {
+			n.t.Errorf("%s: %d", query, status)
+		}
+		var ids []string
+		for _, s := range list.Items {
+			ids = append(ids, fmt.Sprint(s.ID))
+			if s.Refusal == nil || s.Refusal.Message == "" || !s.Open || s.State != adminapi.StateRefused || len(s.Wanted) == 0 || s.Accepted != nil || s.ETag == "" {
+				n.t.Errorf("%s: %+v", query, s)
+			}
+		}
+		if got := strings.Join(ids, " "); got != want {
+			n.t.Errorf("%s: %s, expected %s", query, got, want)
+		}
+	}
+	if status := n.ask("GET", "sites?refused=yes", "", new(json.RawMessage)); status != 400 {
+		n.t.Errorf("refused=yes: %d", status)
+	}
+}
+
 // TestPostgresConditions: conditions and keys hold as with bolt.
 func TestPostgresConditions(t *testing.T) {
 	n := startFarmNode(t, "")
@@ -192,7 +234,7 @@ func TestPostgresConditions(t *testing.T) {
 	n.serves("a.test", "10 AA")
 	posted := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
 	again := n.want(200, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
-	if again.ID != posted.ID || again.Revision != posted.Revision || again.Mark != posted.Mark {
+	if posted.ETag != `"`+posted.Revision+`"` || !reflect.DeepEqual(again, posted) {
 		t.Errorf("%+v, then %+v", posted, again)
 	}
 	n.refused(422, "POST", "sites", n.site("Q", "q.test"), "stands for another request", "Idempotency-Key", "k1")

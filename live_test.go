@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -260,17 +261,31 @@ func TestLiveConditions(t *testing.T) {
 	l.refused(412, "PUT", "sites/10", l.site("B", "a.test"), "somebody has changed it", "If-None-Match", "*")
 	changed := l.want(200, "PATCH", "sites/10", `{"name":"B"}`, "If-Match", made.ETag)
 	l.refused(412, "PATCH", "sites/10", `{"name":"C"}`, "somebody has changed it", "If-Match", made.ETag)
-	l.refused(412, "DELETE", "sites/10", "", "somebody has changed it", "If-Match", made.ETag)
+	if e := l.refused(412, "DELETE", "sites/10", "", "somebody has changed it", "If-Match", made.ETag); e.ETag != changed.ETag || e.Revision != changed.Revision || !strings.Contains(string(e.Site), `"name":"B"`) {
+		t.Errorf("it does not tell what is there: %+v", e)
+	}
+	if e := l.refused(412, "PUT", "sites/11", l.site("A", "c.test"), "no site 11", "If-Match", made.ETag); e.ETag != "" || e.Site != nil {
+		t.Errorf("of what is not there: %+v", e)
+	}
+	l.refused(404, "DELETE", "sites/11", "", "no site 11", "If-Match", "*")
+	large := fmt.Sprintf(`{"name":%q,"server_bindings":[":%d:large.test"]}`, strings.Repeat("x", 65_000), l.plain)
+	l.refused(413, "PUT", "sites/11", strings.Replace(large, "xxx", strings.Repeat("x", 1000), 1), "65536 are allowed", "If-None-Match", "*")
+	l.refused(413, "PATCH", "sites/10", `{"vars":{"a":"`+strings.Repeat("x", 65_500)+`"}}`, "65536 are allowed", "If-Match", changed.ETag)
+	l.refused(413, "POST", "changes", `[{"op":"put","id":11,"if":0,"site":{"name":"`+strings.Repeat("x", 65_600)+`"}}]`, "65536 are allowed")
 	l.refused(428, "DELETE", "sites/10", "", "If-Match")
 	l.want(200, "POST", "changes?dry_run=1", fmt.Sprintf(`[{"op":"delete","id":10,"if":%s}]`, strings.SplitN(changed.Revision, ":", 2)[1]))
 	l.serves("a.test", "default 10")
 	l.want(204, "DELETE", "sites/10", "", "If-Match", changed.ETag)
 
-	for range 2 {
-		var got adminapi.Written
-		if status := l.ask("POST", "sites", l.site("K", "k.test"), &got, "Idempotency-Key", "one"); status >= 300 || got.ID != 2 {
-			t.Errorf("a request with a key: %d %+v", status, got)
-		}
+	posted := l.want(201, "POST", "sites", l.site("K", "k.test"), "Idempotency-Key", "one")
+	if again := l.want(200, "POST", "sites", l.site("K", "k.test"), "Idempotency-Key", "one"); posted.ID != 2 || len(posted.Findings) == 0 || !reflect.DeepEqual(again, posted) {
+		t.Errorf("a request with a key: %+v, then %+v", posted, again)
+	}
+	const many = `[{"op":"patch","id":2,"if":%s,"site":{"name":"L"}}]`
+	body := fmt.Sprintf(many, strings.SplitN(posted.Revision, ":", 2)[1])
+	first := l.want(200, "POST", "changes", body, "Idempotency-Key", "many")
+	if again := l.want(200, "POST", "changes", body, "Idempotency-Key", "many"); len(first.Changed) != 1 || !reflect.DeepEqual(again, first) {
+		t.Errorf("changes with a key: %+v, then %+v", first, again)
 	}
 	l.refused(422, "POST", "sites", l.site("K", "l.test"), "another request", "Idempotency-Key", "one")
 	l.serves("l.test", "")

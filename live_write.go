@@ -11,10 +11,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -24,7 +24,7 @@ type siteWrite struct {
 	by        string // who
 	key, hash string // of a request that can be repeated
 	dryRun    bool
-	answer    func(sites.Head) (json.RawMessage, error) // that is kept with the key
+	answer    func(sites.Head, *writePlan) adminapi.Written // that is kept with the key
 }
 
 // siteChange is one change of a transaction.
@@ -39,6 +39,7 @@ type written struct {
 	created  bool
 	deleted  bool
 	same     bool // the site was so already
+	accepted bool // it is only accepted: its document stays, and the revision of that
 	revision uint64
 }
 
@@ -59,6 +60,12 @@ func refuseWrite(status int, code string, c *siteChange, format string, args ...
 	return e
 }
 
+// isAt tells where the row is now.
+func (e *writeError) isAt(head sites.Head, revision uint64) {
+	head.Revision = revision
+	e.Revision, e.ETag = revisionOf(head), etagOf(head, revision)
+}
+
 // The codes of refusals.
 const (
 	codeConflict     = "conflict"
@@ -73,7 +80,7 @@ const (
 
 // writeSites makes a transaction: all of it is judged, kept and served, or nothing. The
 // caller holds the follower's mutex, and this configuration owns it.
-func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) (sites.Head, []written, error) {
+func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) (sites.Head, *writePlan, error) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -87,7 +94,7 @@ func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) 
 	}
 	follower := source.follower
 	if len(plan.rows) == 0 || w.dryRun {
-		return follower.head, plan.results, nil
+		return follower.head, plan, nil
 	}
 	before := a.now()
 	if plan.next.state != before.state {
@@ -100,7 +107,13 @@ func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) 
 	if writer != nil {
 		write = writer.Write
 	}
-	head, err := write(sites.Transaction{By: w.by, Changes: plan.rows, Key: w.key, Hash: w.hash, Answer: w.answer})
+	head, err := write(sites.Transaction{
+		By: w.by, Changes: plan.rows, Key: w.key, Hash: w.hash,
+		Answer: func(head sites.Head) (json.RawMessage, error) {
+			plan.writtenAt(head.Revision)
+			return json.Marshal(w.answer(head, plan))
+		},
+	})
 	if err != nil {
 		if plan.next.state != before.state {
 			fronts.Remove(plan.next.state)
@@ -108,8 +121,18 @@ func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) 
 		a.policies.keep(before.records)
 		return sites.Head{}, nil, unavailable(err)
 	}
+	plan.writtenAt(head.Revision)
 	a.publishWrite(source, plan, before, head)
-	return head, plan.results, nil
+	return head, plan, nil
+}
+
+// writtenAt notes the revision that a transaction has made.
+func (p *writePlan) writtenAt(revision uint64) {
+	for i := range p.results {
+		if r := &p.results[i]; !r.same && !r.accepted {
+			r.revision = revision
+		}
+	}
 }
 
 // publishWrite serves what has been written.
@@ -118,17 +141,12 @@ func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot
 	follower.known.Lock()
 	follower.head = head
 	follower.step++
-	for i := range plan.results {
-		r := &plan.results[i]
+	for _, r := range plan.results {
 		switch {
 		case r.same:
 		case r.deleted:
 			follower.forget(r.id)
 		default:
-			r.revision = head.Revision
-			if row, ok, err := follower.Row(r.id); ok && err == nil {
-				r.revision = row.Revision // an older one, if it is only accepted now
-			}
 			follower.noteRow(&sites.Row{ID: r.id, Revision: r.revision})
 		}
 	}
@@ -245,6 +263,7 @@ func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) err
 	if err := c.condition(source, row, there); err != nil {
 		return err
 	}
+	result.accepted = there && document != nil && bytes.Equal(document, row.Document)
 	plan.results = append(plan.results, result)
 	plan.rows = append(plan.rows, sites.Change{ID: c.ID, Document: document})
 	if document == nil {
@@ -308,7 +327,7 @@ func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) 
 		}
 		merged, err := jsondoc.Merge(row.Document, c.Site)
 		if err != nil {
-			return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
+			return nil, refuseWrite(statusOfDocument(err), codeInvalid, c, "site %d: %v", c.ID, err)
 		}
 		document = merged
 	default:
@@ -316,16 +335,32 @@ func (c *siteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) 
 	}
 	document, err := jsondoc.Canonical(document)
 	if err != nil {
-		return nil, refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d: %v", c.ID, err)
+		return nil, refuseWrite(statusOfDocument(err), codeInvalid, c, "site %d: %v", c.ID, err)
 	}
 	return document, nil
+}
+
+// statusOfDocument is the status of the answer to a document that is wrong by itself.
+func statusOfDocument(err error) int {
+	if _, large := errors.AsType[jsondoc.TooLargeError](err); large {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusUnprocessableEntity
 }
 
 // condition checks what a change depends on.
 func (c *siteChange) condition(source *liveSource, row sites.Row, there bool) error {
 	switch {
+	case (c.none || c.If != nil) && !there:
+		if c.If == nil || *c.If == 0 {
+			return nil
+		}
+		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
 	case c.none && there, c.If != nil && *c.If != row.Revision:
-		return refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "site %d is at revision %d: somebody has changed it", c.ID, row.Revision)
+		e := refuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "site %d is at revision %d: somebody has changed it", c.ID, row.Revision)
+		e.isAt(source.follower.head, row.Revision)
+		e.Site = row.Document
+		return e
 	case source.RequireIfMatch && c.If == nil && !c.none:
 		return refuseWrite(http.StatusPreconditionRequired, codeRequired, c,
 			"changes of %s say which revision of the site they are about: If-Match, or If-None-Match: * for a new one", source.Name)

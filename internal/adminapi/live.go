@@ -56,6 +56,13 @@ type WriteError struct {
 	Index       *int       `json:"index,omitempty"`       // of the change, from 0
 	Binding     string     `json:"binding,omitempty"`     // that contradicts
 	Other       *OtherSite `json:"other,omitempty"`
+
+	// Of a condition that is not met (412): the revision and the entity tag that the site
+	// or certificate has, and the site as its source keeps it. They are missing if it is
+	// not there; private keys are never told.
+	Revision string          `json:"revision,omitempty"` // as <source id>:<number>
+	ETag     string          `json:"etag,omitempty"`
+	Site     json.RawMessage `json:"site,omitempty"`
 }
 
 // OtherSite is the site that a refused one contradicts.

@@ -75,6 +75,11 @@ type Site struct {
 	Open    bool     `json:"open,omitempty"`
 	Refusal *Refusal `json:"refusal,omitempty"`
 
+	// Wanted is the document that is refused, and Accepted the one that is accepted in its
+	// place, if there is any. They are in the list of refused sites only.
+	Wanted   json.RawMessage `json:"wanted,omitempty"`
+	Accepted json.RawMessage `json:"site,omitempty"`
+
 	Bindings []Binding `json:"bindings,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 }

@@ -18,11 +18,27 @@ import (
 // MaxDocument bounds a row.
 const MaxDocument = 64 << 10
 
+// TooLargeError is the error of a document that no row takes.
+type TooLargeError struct{ size int }
+
+// Error implements error.
+func (e TooLargeError) Error() string {
+	return fmt.Sprintf("it has %d bytes, and %d are allowed", e.size, MaxDocument)
+}
+
+// CheckSize refuses a document that no row takes.
+func CheckSize(document []byte) error {
+	if len(document) > MaxDocument {
+		return TooLargeError{len(document)}
+	}
+	return nil
+}
+
 // Canonical brings a document into the form in which rows are compared:
 // sorted keys, no space. It refuses what two readers could read differently.
 func Canonical(raw []byte) (json.RawMessage, error) {
-	if len(raw) > MaxDocument {
-		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(raw), MaxDocument)
+	if err := CheckSize(raw); err != nil {
+		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
@@ -44,10 +60,7 @@ func Canonical(raw []byte) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(canonical) > MaxDocument {
-		return nil, fmt.Errorf("it has %d bytes, and %d are allowed", len(canonical), MaxDocument)
-	}
-	return canonical, nil
+	return canonical, CheckSize(canonical)
 }
 
 // maxDepth bounds how deep objects and lists are in each other.

@@ -1,0 +1,88 @@
+package caddyiis
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// refusedRow is a row whose document is refused.
+type refusedRow struct {
+	sites.Row
+	source *liveSource
+	served *binding.SiteEntry // what is served of it; nil: nothing
+}
+
+// refusedView shows the rows of sources whose documents are refused, in the order of
+// their ids.
+func (sn *snapshot) refusedView(q query) (any, error) {
+	if q.get("refused") != "1" {
+		return nil, apiError(http.StatusBadRequest, "refused: %q is not 1: leave it out for the sites that are served", q.get("refused"))
+	}
+	wanted, err := sn.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	var list []refusedRow
+	for _, source := range sn.app.live {
+		if q.values["source"] != nil && q.get("source") != source.Name {
+			continue
+		}
+		for _, row := range source.follower.openRows() {
+			r := refusedRow{row, source, sn.servedOf(source, row.ID)}
+			if row.Refusal != nil && (r.served != nil && wanted(r.served) || r.asked(q)) {
+				list = append(list, r)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(x, y refusedRow) int { return cmp.Compare(x.ID, y.ID) })
+	start := func(after string) (int, error) {
+		id, err := config.ParseSiteID(after)
+		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
+	}
+	return page(q, list, start, sn.showRefused, func(i int) string { return strconv.FormatUint(uint64(list[i].ID), 10) })
+}
+
+// servedOf is what is served of a row of a source, nil if nothing is.
+func (sn *snapshot) servedOf(source *liveSource, id uint32) *binding.SiteEntry {
+	entry := sn.tables.SiteByID(id)
+	if entry == nil || sn.sites[entry.Index].source != source.Name {
+		return nil
+	}
+	return entry
+}
+
+// asked reports whether a query asks for what is refused: by its id, or a text in it. The
+// other filters are about what is served.
+func (r *refusedRow) asked(q query) bool {
+	if q.get("state") != "" || q.get("host") != "" || q.get("certificate") != "" {
+		return false
+	}
+	text := strings.ToLower(q.get("q"))
+	return text == "" || strconv.FormatUint(uint64(r.ID), 10) == text || containsFold(string(r.Document), text)
+}
+
+// showRefused shows a row: what is served of it, what is wanted and why that is refused.
+func (sn *snapshot) showRefused(r refusedRow) adminapi.Site {
+	s := adminapi.Site{ID: r.ID, Source: r.source.Name, State: adminapi.StateRefused, Reason: r.Refusal.Message}
+	if r.served != nil {
+		s = sn.showOne(r.served)
+	}
+	s.Open, s.Wanted, s.Accepted, s.Refusal = true, r.Document, r.Good, showRefusal(r.Refusal)
+	if head, err := r.source.follower.Head(); err == nil {
+		s.Revision, s.ETag = r.Revision, etagOf(head, r.Revision)
+	}
+	return s
+}
+
+func showRefusal(r *sites.Refusal) *adminapi.Refusal {
+	return &adminapi.Refusal{Code: r.Code, Message: r.Message, Other: r.Other, Node: r.Node}
+}
