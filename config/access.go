@@ -51,6 +51,7 @@ type HSTS struct {
 	RedirectHTTP bool `json:"redirect_http,omitempty"`
 }
 
+// Header is the value of the header Strict-Transport-Security.
 func (h *HSTS) Header() string {
 	value := "max-age=" + strconv.FormatInt(int64(h.MaxAge)/1e9, 10)
 	if h.IncludeSubdomains {

@@ -136,6 +136,7 @@ type Endpoint struct {
 	SNIUnmatched string `json:"sni_unmatched,omitempty"`
 }
 
+// Started reports whether the bindings of the site select it.
 func (s *Site) Started() bool { return s.Autostart == nil || *s.Autostart }
 
 // NamesCertificate reports whether a site or one of its bindings names a certificate.
