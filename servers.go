@@ -410,7 +410,9 @@ func (h *httpServers) cleanup(keep time.Duration) {
 	}
 	h.groups, h.own = nil, nil
 	h.cancel()
-	h.logs.release()
+	if h.logs != nil {
+		h.logs.release()
+	}
 }
 
 // cloneServer copies server settings by way of their JSON form, so that a
