@@ -244,7 +244,8 @@ func TestCertificatesDuringLoad(t *testing.T) {
 func TestCertificatesRefused(t *testing.T) {
 	_, word := keyFile(t)
 	l := startLive(t, word, "")
-	c, other := issue(t, 30, nil, "a.test"), issue(t, 31, nil, "a.test")
+	over := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) } // which is a finding
+	c, other := issue(t, 30, over, "a.test"), issue(t, 31, nil, "a.test")
 	put := func(given adminapi.NewCertificate) string {
 		raw, _ := json.Marshal(given)
 		return string(raw)
@@ -295,7 +296,7 @@ func TestCertificatesRefused(t *testing.T) {
 	l.want(200, "PUT", "certificates/a", string(c.cert)+string(c.key), "Content-Type", "application/x-pem-file")
 	l.want(200, "PUT", "certificates/a", string(other.pfx(t, "")), "Content-Type", "application/x-pkcs12")
 	l.want(200, "PUT", "certificates/a", put(adminapi.NewCertificate{PFX: c.pfx(t, "right"), Password: "right"}))
-	expired := issue(t, 32, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "b.test")
+	expired := issue(t, 32, over, "b.test")
 	l.want(201, "PUT", "sites/10", l.sni("b.test", "a"))
 	w = l.want(200, "PUT", "certificates/a", certificateJSON(expired))
 	if len(w.Findings) == 0 || w.Findings[0].Code != "certificate-expired" {

@@ -33,7 +33,7 @@ func (c *compiler) addHeld(held []Site) {
 		}
 		entry := new(SiteEntry)
 		*entry = newSiteEntry(s, len(c.t.sites)+len(c.t.held))
-		entry.HeldBack, entry.wanted = true, s.Bindings
+		entry.HeldBack, entry.wanted = true, &s.Bindings
 		entry.Bindings = make([]BindingEntry, 0, len(s.Bindings))
 		c.t.held = append(c.t.held, entry)
 		for j := range s.Bindings {
@@ -132,7 +132,7 @@ func (c *compiler) takeFree(b *BindingEntry) {
 func (t *Tables) HeldBack() []Site {
 	sites := make([]Site, len(t.held))
 	for i, entry := range t.held {
-		sites[i] = Site{ID: entry.ID, Name: entry.Name, Stopped: !entry.State.Started, HeldBack: true, Bindings: entry.wanted}
+		sites[i] = Site{ID: entry.ID, Name: entry.Name, Stopped: !entry.State.Started, HeldBack: true, Bindings: *entry.wanted}
 	}
 	return sites
 }

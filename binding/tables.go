@@ -100,7 +100,7 @@ type SiteEntry struct {
 	// HeldBack says that requests for its bindings are not to be served: see Site.
 	HeldBack bool
 
-	wanted []SiteBinding // of a site that is held back
+	wanted *[]SiteBinding // of a site that is held back; else nil, for there are many sites
 }
 
 // BindingEntry is a binding of a site in the tables.
