@@ -324,22 +324,6 @@ func w3cVisit(tb testing.TB) (visit func(), flush func() error) {
 	return func() { request(w, r) }, flush
 }
 
-// TestW3CLogAllocations: a request with a W3C log allocates one object more.
-func TestW3CLogAllocations(t *testing.T) {
-	visit, flush := w3cVisit(t)
-	for range 3 { // until the queues have their size
-		for range 2000 {
-			visit()
-		}
-		if err := flush(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := testing.AllocsPerRun(1000, visit); n > 1 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 // BenchmarkW3CLog is all that a W3C log costs a request.
 func BenchmarkW3CLog(b *testing.B) {
 	visit, flush := w3cVisit(b)

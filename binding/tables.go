@@ -93,12 +93,12 @@ type SiteEntry struct {
 	// Index is below Tables.SiteSlots, for slices kept beside the tables.
 	Index int
 	ID    uint32
-	Name  string
+	// HeldBack says that requests for its bindings are not to be served: see Site.
+	HeldBack bool
+	Name     string
 	// Bindings are in the order of the configuration.
 	Bindings []BindingEntry
 	State    State
-	// HeldBack says that requests for its bindings are not to be served: see Site.
-	HeldBack bool
 
 	wanted *[]SiteBinding // of a site that is held back; else nil, for there are many sites
 }
