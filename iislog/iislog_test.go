@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // not every machine has zones
 
 	"github.com/caddy-iis/caddy-iis/iislog"
 )
@@ -139,6 +140,41 @@ func TestSpan(t *testing.T) {
 	}
 	if from, to := iislog.None.Span(example.Time); !from.IsZero() || !to.IsZero() {
 		t.Error("without a period there is no span")
+	}
+}
+
+// TestSpanClockChanges: a day begins and ends where the date does, also where
+// clocks are changed at midnight, so that there is none, or two of them.
+func TestSpanClockChanges(t *testing.T) {
+	for _, c := range []struct {
+		zone string
+		near time.Time // of the change
+	}{
+		{"Africa/Cairo", time.Date(2026, 4, 23, 22, 0, 0, 0, time.UTC)},       // from 0:00 to 1:00
+		{"Africa/Cairo", time.Date(2026, 10, 29, 21, 0, 0, 0, time.UTC)},      // from 24:00 to 23:00
+		{"America/Havana", time.Date(2026, 3, 8, 5, 0, 0, 0, time.UTC)},       // from 0:00 to 1:00
+		{"America/Havana", time.Date(2026, 11, 1, 5, 0, 0, 0, time.UTC)},      // from 1:00 to 0:00, the first of a month
+		{"Asia/Beirut", time.Date(2026, 3, 28, 22, 0, 0, 0, time.UTC)},        // from 0:00 to 1:00, a Sunday
+		{"Europe/Berlin", time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)},       // in the night
+		{"Australia/Lord_Howe", time.Date(2026, 4, 4, 15, 0, 0, 0, time.UTC)}, // by half an hour
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []iislog.Period{iislog.Daily, iislog.Weekly, iislog.Monthly} {
+			for at := c.near.Add(-26 * time.Hour).In(zone); at.Before(c.near.Add(26 * time.Hour)); at = at.Add(10 * time.Minute) {
+				name := p.FileName(at, 0, false)
+				from, to := p.Span(at)
+				if at.Before(from) || !at.Before(to) {
+					t.Fatalf("%s, %v: it is not within %v to %v", p, at, from, to)
+				}
+				if p.FileName(from, 0, false) != name || p.FileName(to.Add(-1), 0, false) != name ||
+					p.FileName(from.Add(-1), 0, false) == name || p.FileName(to, 0, false) == name {
+					t.Fatalf("%s, %v: %v to %v is not %s", p, at, from, to, name)
+				}
+			}
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func (p Period) FileName(at time.Time, number int, custom bool) string {
 // weekOfMonth counts weeks, which begin with Sunday, from 1. The first one of a
 // month may be short.
 func weekOfMonth(at time.Time) int {
-	first := time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, at.Location())
+	first := time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, time.UTC) // weekdays are the same everywhere
 	return (at.Day()-1+int(first.Weekday()))/7 + 1
 }
 
@@ -84,7 +84,7 @@ func weekOfMonth(at time.Time) int {
 // no end: both are zero.
 func (p Period) Span(at time.Time) (from, to time.Time) {
 	year, month, day := at.Date()
-	begin := func(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, at.Location()) }
+	begin := func(y int, m time.Month, d int) time.Time { return beginOfDay(y, m, d, at.Location()) }
 	switch p {
 	case Hourly:
 		// Zones have offsets of parts of an hour: cut what the clock shows.
@@ -94,8 +94,8 @@ func (p Period) Span(at time.Time) (from, to time.Time) {
 	case Daily:
 		return begin(year, month, day), begin(year, month, day+1)
 	case Weekly:
-		from = begin(year, month, day-int(at.Weekday()))
-		to = from.AddDate(0, 0, 7)
+		sunday := day - int(at.Weekday())
+		from, to = begin(year, month, sunday), begin(year, month, sunday+7)
 		if first := begin(year, month, 1); from.Before(first) {
 			from = first
 		}
@@ -107,4 +107,25 @@ func (p Period) Span(at time.Time) (from, to time.Time) {
 		return begin(year, month, 1), begin(year, month+1, 1)
 	}
 	return time.Time{}, time.Time{}
+}
+
+// beginOfDay returns the first moment of a day. Where clocks are changed at
+// midnight, a day may have no midnight, and another one two.
+func beginOfDay(year int, month time.Month, day int, zone *time.Location) time.Time {
+	at := time.Date(year, month, day, 0, 0, 0, 0, zone)
+	since, until := at.ZoneBounds()
+	switch hour := at.Hour(); {
+	case hour >= 12: // of the day before: the next thing that its clock shows is 1:00
+		return until
+	case hour > 0:
+		return since
+	case since.IsZero():
+		return at
+	}
+	_, offset := at.Zone()
+	_, before := since.Add(-1).Zone()
+	if first := at.Add(-time.Duration(before-offset) * time.Second); before > offset && first.Before(since) {
+		return first
+	}
+	return at
 }

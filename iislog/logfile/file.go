@@ -55,7 +55,8 @@ type file struct {
 	retryAt time.Time
 
 	buf   []byte
-	count uint64 // lines in buf
+	count uint64  // lines in buf
+	first *Layout // of the first one
 }
 
 // write writes lines to their files.
@@ -89,7 +90,7 @@ func (f *Folder) add(fl *file, l *line, text []byte, now time.Time) {
 	}
 	fl.layout = l.layout
 	if fl.count == 0 {
-		f.touched = append(f.touched, fl)
+		f.touched, fl.first = append(f.touched, fl), l.layout
 	}
 	if fields := l.layout.Format.FieldsLine(); fields != fl.fields {
 		fl.buf = l.layout.Format.AppendHeader(fl.buf, l.at)
@@ -102,7 +103,7 @@ func (f *Folder) add(fl *file, l *line, text []byte, now time.Time) {
 // holds reports whether a line belongs into the current file.
 func (fl *file) holds(l *line) bool {
 	was := fl.layout
-	if was == nil || was.Period != l.layout.Period || was.Local != l.layout.Local || fl.custom != l.layout.Format.Custom() {
+	if was == nil || was.Period != l.layout.Period || was.Local != l.layout.Local || was.MaxSize != l.layout.MaxSize || fl.custom != l.layout.Format.Custom() {
 		return false
 	}
 	return fl.to.IsZero() || l.at.Before(fl.to) && !l.at.Before(fl.from.Add(-lateLines))
@@ -181,7 +182,7 @@ func (f *Folder) store(fl *file, now time.Time) error {
 		}
 	}
 	if fl.size == 0 && !bytes.HasPrefix(fl.buf, []byte("#Software:")) {
-		fl.buf = append(fl.layout.Format.AppendHeader(nil, now), fl.buf...)
+		fl.buf = append(fl.first.Format.AppendHeader(nil, now), fl.buf...)
 	}
 	if fl.torn {
 		fl.buf = append([]byte(iislog.EndOfLine), fl.buf...)
@@ -205,6 +206,9 @@ func (f *Folder) store(fl *file, now time.Time) error {
 func (f *Folder) ready(fl *file, now time.Time) error {
 	dir := f.siteDir(fl.site)
 	path := filepath.Join(dir, fl.name)
+	if fl.open != nil && !fl.isWhole() {
+		f.shut(fl)
+	}
 	if fl.open != nil && now.Sub(fl.looked) >= lookEvery {
 		fl.looked = now
 		if !isStill(fl.open, path) {
@@ -236,6 +240,13 @@ func (f *Folder) ready(fl *file, now time.Time) error {
 
 func openAppend(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
+}
+
+// isWhole reports whether an open file is as large as it was left: somebody may
+// have cut it, and it then needs a header.
+func (fl *file) isWhole() bool {
+	info, err := fl.open.Stat()
+	return err == nil && info.Size() == fl.size
 }
 
 // isStill reports whether an open file is the one under a name.
