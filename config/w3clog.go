@@ -59,7 +59,7 @@ func (w *W3CLog) Over(below *W3CLog) *W3CLog {
 	if both.Fields == nil && both.CustomFields == nil {
 		both.Fields, both.CustomFields = below.Fields, below.CustomFields
 	}
-	if both.Period == "" {
+	if both.Period == "" && both.MaxSize == 0 && !both.LocalTime {
 		both.Period, both.MaxSize, both.LocalTime = below.Period, below.MaxSize, below.LocalTime
 	}
 	return &both
