@@ -33,6 +33,9 @@ type LogCustomField struct {
 	SourceType string `json:"source_type"` // RequestHeader, ResponseHeader, ServerVariable
 }
 
+// defaultLogSize is the truncateSize of those who have none.
+const defaultLogSize = 20 << 20
+
 // unlimitedLog is the truncateSize of a file that never ends.
 const unlimitedLog = math.MaxUint32
 
@@ -51,9 +54,11 @@ func (r *configReader) logFile(own, defaults *element) *LogFile {
 		Source: c.src(at),
 	}
 	if el, _ := inherit("truncateSize", own, defaults); el != nil {
-		if size := c.number(el, "truncateSize", 0, 0, unlimitedLog); size < unlimitedLog {
+		if size := c.number(el, "truncateSize", defaultLogSize, 0, unlimitedLog); size < unlimitedLog {
 			l.TruncateSize = size
 		}
+	} else if strings.EqualFold(l.Period, mbPeriods[0]) {
+		l.TruncateSize = defaultLogSize
 	}
 	for _, el := range []*element{own, defaults} {
 		if el == nil {
@@ -102,7 +107,11 @@ func (c *converter) logFile(n *mbNode) *LogFile {
 	if i, err := strconv.Atoi(period); err == nil && i >= 0 && i < len(mbPeriods) {
 		l.Period = mbPeriods[i]
 	}
-	if size, err := strconv.ParseInt(up("LogFileTruncateSize"), 10, 64); err == nil && size > 0 && size < unlimitedLog {
+	truncate := up("LogFileTruncateSize")
+	if truncate == "" && l.Period == mbPeriods[0] {
+		l.TruncateSize = defaultLogSize
+	}
+	if size, err := strconv.ParseInt(truncate, 10, 64); err == nil && size > 0 && size < unlimitedLog {
 		l.TruncateSize = size
 	}
 	var words []string

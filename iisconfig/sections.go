@@ -66,7 +66,7 @@ var leftOut = map[string]left{
 	"system.applicationHost/configHistory":             {why: "it is about backups of the configuration"},
 	"system.applicationHost/customMetadata":            {why: "it emulates the metabase of IIS 6 for scripts"},
 	"system.applicationHost/listenerAdapters":          {why: "it names the protocols that the server can activate"},
-	"system.applicationHost/log":                       {why: "it is about log files"},
+	"system.applicationHost/log":                       {why: "it chooses between one log and one for each site; here each site has its own"},
 	"system.applicationHost/serviceAutoStartProviders": {why: "it is about .NET applications"},
 	"system.applicationHost/webLimits":                 {why: "limits of HTTP.sys have no counterpart"},
 
@@ -78,7 +78,7 @@ var leftOut = map[string]left{
 	"system.webServer/fastCgi":                   {why: "it says how FastCGI programs are started"},
 	"system.webServer/globalModules":             {why: "it lists the modules of IIS"},
 	"system.webServer/httpCompression":           {why: "it says how IIS compresses; urlCompression says whether"},
-	"system.webServer/httpLogging":               {why: "it is about log files"},
+	"system.webServer/httpLogging":               {why: "it is about log files; where it has dontLog, write log_skip"},
 	"system.webServer/httpTracing":               {why: "it is about tracing"},
 	"system.webServer/management":                {why: "it is about the IIS Manager"},
 	"system.webServer/modules":                   {why: "it lists the modules of IIS"},

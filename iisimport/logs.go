@@ -69,25 +69,37 @@ func (b *builder) log(s *Site) *Directive {
 		l.Directory = `%SystemDrive%\inetpub\logs\LogFiles` // the default of IIS
 	}
 	w := &siteWriter{b: b, site: s}
-	kids := []*Directive{directive(append([]string{"fields"}, b.logFields(l)...)...)}
-	kids = append(kids, b.customLogFields(l)...)
-	period := strings.ToLower(l.Period)
-	switch period {
-	case "":
-		period = iislog.Daily.String()
-	case "maxsize":
-		period = iislog.None.String()
-	}
-	kids = append(kids, directive("period", period))
-	if period == iislog.None.String() && l.TruncateSize > 0 {
+	fields := b.logFields(l)
+	kids := []*Directive{directive(append([]string{"fields"}, fields...)...)}
+	kids = append(kids, b.customLogFields(l, fields)...)
+	period := b.logPeriod(l)
+	kids = append(kids, directive("period", period.String()))
+	if period == iislog.None && l.TruncateSize > 0 {
 		kids = append(kids, directive("max_size", strconv.FormatInt(l.TruncateSize, 10)))
 	}
 	if l.LocalTime {
 		kids = append(kids, directive("local_time"))
 	}
-	d := block(kids, "w3c_log", w.folderWord(l.Directory, l.Source))
+	folder := w.folderWord(l.Directory, l.Source)
+	if folder == off.Words[1] {
+		folder = "./" + folder
+	}
+	d := block(kids, "w3c_log", folder)
 	rep.translated(l.Source, what, "w3c_log %s", d.Words[1])
 	return d
+}
+
+// logPeriod returns when a new file begins.
+func (b *builder) logPeriod(l *iisconfig.LogFile) iislog.Period {
+	if strings.EqualFold(l.Period, "MaxSize") {
+		return iislog.None
+	}
+	period, err := iislog.ParsePeriod(strings.ToLower(l.Period))
+	if err != nil || period == iislog.None {
+		b.plan.Report.decide(l.Source, "logFile period "+l.Period, "", "no such period is known: a file is for a day")
+		return iislog.Daily
+	}
+	return period
 }
 
 // logFields returns the fields of a log, in the order of IIS.
@@ -116,15 +128,16 @@ func (b *builder) logFields(l *iisconfig.LogFile) []string {
 	return list
 }
 
-// customLogFields translates those fields that are headers.
-func (b *builder) customLogFields(l *iisconfig.LogFile) (list []*Directive) {
+// customLogFields translates those fields that are headers and have a name of their own.
+func (b *builder) customLogFields(l *iisconfig.LogFile, fields []string) (list []*Directive) {
 	seen := make(map[string]bool)
 	for _, f := range l.CustomFields {
 		source := map[string]string{"requestheader": iislog.RequestHeader, "responseheader": iislog.ResponseHeader}[strings.ToLower(f.SourceType)]
 		name := strings.ReplaceAll(f.Name, " ", "_")
-		_, err := iislog.NewFormat(nil, []iislog.CustomField{{Name: name, Source: source, Header: f.SourceName}})
+		_, err := iislog.NewFormat(fields, []iislog.CustomField{{Name: name, Source: source, Header: f.SourceName}})
 		if err != nil || seen[name] || !expressible(name) || !expressible(f.SourceName) {
-			b.plan.Report.decide(l.Source, "custom field "+f.Name, "", "left out: a log has headers of requests and of responses, not %s %s", f.SourceType, f.SourceName)
+			b.plan.Report.decide(l.Source, "custom field "+f.Name, "",
+				"left out: a log has headers of requests and of responses, each under a name of its own in ASCII, not %s %s", f.SourceType, f.SourceName)
 			continue
 		}
 		seen[name] = true

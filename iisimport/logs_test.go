@@ -56,6 +56,39 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// TestOddLogs: what is odd in a log makes no Caddyfile that cannot be read, and
+// what IIS takes where nothing is said is said.
+func TestOddLogs(t *testing.T) {
+	const header = `<customFields><add logFieldName="cs-host" sourceName="X-Host" sourceType="RequestHeader" /></customFields>`
+	for _, c := range []struct{ log, caddyfile, report string }{
+		{`<logFile period="Yearly" />`, "period daily", "period Yearly: no such period"},
+		{`<logFile period="None" />`, "period daily", "period None: no such period"},
+		{`<logFile period="MaxSize" />`, "period none max_size 20971520", ""},
+		{`<logFile period="MaxSize" truncateSize="4294967295" />`, "period none }", ""},
+		{`<logFile period="maxsize" truncateSize="x" />`, "period none max_size 20971520", "bad-value"},
+		{`<logFile logExtFileFlags="Host">` + header + `</logFile>`, "fields cs-host period daily", "custom field cs-host: left out"},
+		{`<logFile logExtFileFlags="Date">` + header + `</logFile>`, "fields date field cs-host request_header X-Host", ""},
+		{`<logFile logExtFileFlags="Date"><customFields><add logFieldName="cs(Referer)" sourceName="Referer" sourceType="RequestHeader" /></customFields></logFile>`,
+			"field cs(Referer) request_header Referer", ""},
+		{`<logFile directory="off" />`, "w3c_log ./off {", ""},
+		{`<logFile directory="\\server\logs$\x" />`, "w3c_log `//server/logs$/x` {", `folder \\server\logs$\x`},
+		{`<logFile directory="{$HOME}\{env.KEY}" />`, "w3c_log `\\{ $HOME\\}/\\{env.KEY\\}` {", ""},
+		{`<logFile logExtFileFlags="" directory="" />`, "w3c_log C:/inetpub/logs/LogFiles { fields date time s-ip cs-method", ""},
+	} {
+		caddyfile, report := imported(t, "applicationHost.config", `<configuration><system.applicationHost><log centralLogFileMode="CentralW3C" /><sites>`+
+			`<site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\x" /></application>`+
+			`<bindings><binding protocol="http" bindingInformation="*:80:a.test" /></bindings>`+c.log+`</site></sites></system.applicationHost></configuration>`)
+		if flat := strings.Join(strings.Fields(caddyfile), " "); !strings.Contains(flat, c.caddyfile) {
+			t.Errorf("%s: %q is missing:\n%s", c.log, c.caddyfile, caddyfile)
+		}
+		for _, text := range []string{c.report, "here each site has its own"} {
+			if !strings.Contains(report, text) {
+				t.Errorf("%s: the report does not say %q:\n%s", c.log, text, report)
+			}
+		}
+	}
+}
+
 // TestLogsOfIIS6: properties of the service hold for its sites.
 func TestLogsOfIIS6(t *testing.T) {
 	caddyfile, _ := imported(t, "MetaBase.xml", `<configuration><MBProperty>
