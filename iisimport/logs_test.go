@@ -68,8 +68,10 @@ func TestOddLogs(t *testing.T) {
 		{`<logFile period="maxsize" truncateSize="x" />`, "period none max_size 20971520", "bad-value"},
 		{`<logFile logExtFileFlags="Host">` + header + `</logFile>`, "fields cs-host period daily", "custom field cs-host: left out"},
 		{`<logFile logExtFileFlags="Date">` + header + `</logFile>`, "fields date field cs-host request_header X-Host", ""},
-		{`<logFile logExtFileFlags="Date"><customFields><add logFieldName="cs(Referer)" sourceName="Referer" sourceType="RequestHeader" /></customFields></logFile>`,
-			"field cs(Referer) request_header Referer", ""},
+		{
+			`<logFile logExtFileFlags="Date"><customFields><add logFieldName="cs(Referer)" sourceName="Referer" sourceType="RequestHeader" /></customFields></logFile>`,
+			"field cs(Referer) request_header Referer", "",
+		},
 		{`<logFile directory="off" />`, "w3c_log ./off {", ""},
 		{`<logFile directory="\\server\logs$\x" />`, "w3c_log `//server/logs$/x` {", `folder \\server\logs$\x`},
 		{`<logFile directory="{$HOME}\{env.KEY}" />`, "w3c_log `\\{ $HOME\\}/\\{env.KEY\\}` {", ""},
