@@ -12,6 +12,25 @@ func SetMaxOpen(t *testing.T, n int64) {
 	t.Cleanup(func() { maxOpen = before })
 }
 
+// SetMaxWaiting has less wait in all folders together during a test.
+func SetMaxWaiting(t *testing.T, n int64) {
+	before := maxWaiting
+	maxWaiting = n
+	t.Cleanup(func() { maxWaiting = before })
+}
+
+// TakeDisk has nobody use the disk until the function is called.
+func TakeDisk() (giveBack func()) {
+	for range cap(diskUsers) {
+		diskUsers <- struct{}{}
+	}
+	return func() {
+		for range cap(diskUsers) {
+			<-diskUsers
+		}
+	}
+}
+
 // OpenFiles counts the files that are open.
 func OpenFiles() int64 { return openFiles.Load() }
 

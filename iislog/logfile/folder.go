@@ -6,8 +6,10 @@ package logfile
 import (
 	"container/list"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +45,8 @@ const (
 	// is dropped, and counted.
 	maxLines = 1 << 16
 	maxBytes = 32 << 20
+	// lineBytes is what a line takes beside its text.
+	lineBytes = 64
 	// wakeAt is how many lines are written before the second is over.
 	wakeAt = 4096
 	// idleAfter is how long a file stays open that gets no lines.
@@ -57,6 +61,17 @@ var maxOpen int64 = 1000
 
 // openFiles counts them.
 var openFiles atomic.Int64
+
+// maxWaiting bounds the bytes that wait in all folders together: each site may
+// have its own, and all of them a disk that has gone.
+var maxWaiting int64 = 256 << 20
+
+// waitingBytes counts them.
+var waitingBytes atomic.Int64
+
+// diskUsers bounds how many folders use the disk at a time: each that waits for
+// it holds a thread, and a process ends that has 10,000 of them.
+var diskUsers = make(chan struct{}, 1000)
 
 // Folder writes the logs of sites below one folder. It opens nothing before
 // there is a line, and ends its goroutine when no file is open any more.
@@ -144,6 +159,10 @@ func (f *Folder) enqueue(l line, text []byte) (added, many bool) {
 	if f.closed || len(q.lines) >= maxLines || len(q.text)+len(text) > maxBytes {
 		return false, false
 	}
+	if size := int64(len(text) + lineBytes); waitingBytes.Add(size) > maxWaiting {
+		waitingBytes.Add(-size)
+		return false, false
+	}
 	q.lines, q.text = append(q.lines, l), append(q.text, text...)
 	f.start()
 	return true, len(q.lines) == wakeAt || len(q.text) > maxBytes/2
@@ -208,17 +227,24 @@ func (f *Folder) run() {
 		}
 		timer.Reset(flushEvery)
 		taken, waiting, closed := f.take()
-		f.write(taken, time.Now())
+		f.useDisk(taken, closed)
 		f.giveBack(taken)
-		if closed {
-			f.closeAll()
-		}
 		for _, done := range waiting {
 			close(done)
 		}
 		if f.recent.Len() == 0 && f.rest() {
 			return
 		}
+	}
+}
+
+// useDisk writes lines, and closes all files if they are the last.
+func (f *Folder) useDisk(lines batch, last bool) {
+	diskUsers <- struct{}{}
+	defer func() { <-diskUsers }()
+	f.write(lines, time.Now())
+	if last {
+		f.closeAll()
 	}
 }
 
@@ -233,6 +259,7 @@ func (f *Folder) take() (taken batch, waiting []chan struct{}, closed bool) {
 
 // giveBack keeps the memory of a batch for the next one but one.
 func (f *Folder) giveBack(written batch) {
+	waitingBytes.Add(-int64(len(written.text) + len(written.lines)*lineBytes))
 	written = written.empty()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -266,15 +293,29 @@ func (f *Folder) Problem() error { return f.failures.first() }
 // Probe finds out whether files can be written, before there is a line. It may
 // take as long as the disk does.
 func (f *Folder) Probe() {
-	err := os.MkdirAll(f.dir, folderMode)
-	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(f.dir, ".w3c-*"); err == nil {
-			_ = probe.Close()
-			err = os.Remove(probe.Name())
+	diskUsers <- struct{}{}
+	defer func() { <-diskUsers }()
+	f.failures.set(probeKey, tryFolder(f.dir), f.notify)
+	// A site that has no log any more will not tell that its folder is well again.
+	for _, site := range f.failures.sites() {
+		dir := f.siteDir(site)
+		if _, err := os.Lstat(dir); os.IsNotExist(err) || err == nil && tryFolder(dir) == nil {
+			f.failures.set(site, nil, f.notify)
 		}
 	}
-	f.failures.set(probeKey, err, f.notify)
+}
+
+// tryFolder finds out whether there can be files in a folder.
+func tryFolder(dir string) error {
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".w3c-*")
+	if err != nil {
+		return err
+	}
+	_ = probe.Close()
+	return os.Remove(probe.Name())
 }
 
 // probeKey stands for the folder among the ids of sites.
@@ -285,15 +326,29 @@ func (f *Folder) siteDir(site uint32) string { return filepath.Join(f.dir, iislo
 
 // failures are the reasons why files cannot be written, by site.
 type failures struct {
-	mu     sync.Mutex
-	errs   map[uint32]error
-	oldest error
+	mu   sync.Mutex
+	errs map[uint32]error
 }
 
 func (f *failures) first() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.oldest
+	if len(f.errs) == 0 {
+		return nil
+	}
+	return f.errs[slices.Min(slices.Collect(maps.Keys(f.errs)))]
+}
+
+// sites lists those that cannot be written.
+func (f *failures) sites() (list []uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for site := range f.errs {
+		if site != probeKey {
+			list = append(list, site)
+		}
+	}
+	return list
 }
 
 // set notes that the files of a site can be written, or why not, and tells if
@@ -312,10 +367,8 @@ func (f *failures) set(site uint32, err error, notify func(error)) {
 	}
 	switch {
 	case before == 0 && len(f.errs) > 0:
-		f.oldest = err
 		notify(err)
 	case before > 0 && len(f.errs) == 0:
-		f.oldest = nil
 		notify(nil)
 	}
 }
