@@ -45,10 +45,17 @@ func (sn *snapshot) refusedView(q query) (any, error) {
 	}
 	slices.SortStableFunc(list, func(x, y refusedRow) int { return cmp.Compare(x.ID, y.ID) })
 	start := func(after string) (int, error) {
-		id, err := config.ParseSiteID(after)
-		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
+		number, source, named := strings.Cut(after, "/")
+		id, err := config.ParseSiteID(number)
+		first := sort.Search(len(list), func(i int) bool { return list[i].ID > id })
+		for i := first - 1; named && i >= 0 && list[i].ID == id && list[i].source.Name != source; i-- {
+			first = i // two sources have it
+		}
+		return first, err
 	}
-	return page(q, list, start, sn.showRefused, func(i int) string { return strconv.FormatUint(uint64(list[i].ID), 10) })
+	return page(q, list, start, sn.showRefused, func(i int) string {
+		return strconv.FormatUint(uint64(list[i].ID), 10) + "/" + list[i].source.Name
+	})
 }
 
 // servedOf is what is served of a row of a source, nil if nothing is.

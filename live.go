@@ -38,6 +38,8 @@ type liveSource struct {
 	held  map[uint32]heldBack
 	tried uint32 // the last one that was tried again
 
+	later atomic.Bool // they are tried as soon as the follower's mutex is free
+
 	failed map[string]string // certificates that are not served, and why; replaced as a whole
 	stale  map[string]bool   // those that serve and are not encrypted with the first key; likewise
 }

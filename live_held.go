@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	"go.uber.org/zap"
@@ -100,60 +99,6 @@ func listBindings(cfg *config.Site) []*config.SiteBinding {
 	return append(list, slices.DeleteFunc(slices.Clone(cfg.Bindings), func(b *config.SiteBinding) bool { return b == nil })...)
 }
 
-// withHeldBack routes to the rows that are held back what they ask for and nobody has: a
-// site with a wildcard host, or without host, is not to get their requests.
-func (a *App) withHeldBack(base *snapshot) *snapshot {
-	wanted := a.heldToRoute(base)
-	before := base.tables.HeldBack()
-	if reflect.DeepEqual(wanted, before) {
-		return base
-	}
-	still := make(map[uint32]bool, len(wanted))
-	for i := range wanted {
-		still[wanted[i].ID] = true
-	}
-	var gone []uint32
-	for i := range before {
-		if !still[before[i].ID] {
-			gone = append(gone, before[i].ID)
-		}
-	}
-	next, _, err := a.deriveFrom(base, wanted, nil, gone, nowhere)
-	if err != nil {
-		a.logger.Error("the bindings of sites that are held back are nobody's", zap.Error(err))
-		return base
-	}
-	return next
-}
-
-// heldToRoute returns what the rows that are held back ask for, by id. What is outside of
-// what a source may claim is left out, and so is what an ordinary server has.
-func (a *App) heldToRoute(base *snapshot) []binding.Site {
-	wanted := []binding.Site{}
-	seen := make(map[uint32]bool)
-	for _, source := range a.live {
-		source.mu.Lock()
-		for id, held := range source.held {
-			if held.outside || seen[id] || base.tables.SiteByID(id) != nil {
-				continue
-			}
-			seen[id] = true
-			site := held.input
-			site.HeldBack, site.Bindings = true, slices.Clone(site.Bindings)
-			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
-			for i := range site.Bindings {
-				if b := &site.Bindings[i]; b.Certificate != "" && (!a.hasCertificateFor(source.Name, b.Certificate) || a.certificateSource(b.Certificate) == nil) {
-					b.Flags, b.Certificate, b.TLS = 0, "", ""
-				}
-			}
-			wanted = append(wanted, site)
-		}
-		source.mu.Unlock()
-	}
-	slices.SortFunc(wanted, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
-	return wanted
-}
-
 // heldBySockets returns the rows that wait for a socket.
 func (s *liveSource) heldBySockets() []uint32 {
 	return s.heldIDs(func(h *heldBack) bool { return h.socket })
@@ -242,21 +187,25 @@ func (a *App) besideHeldBack(source *liveSource, w *siteWrite, rows []configured
 	return &binding.ConflictError{Findings: found[:1], More: len(found) - 1}
 }
 
-// maxHeldTries bounds how many rows that are held back are tried after a change.
-const maxHeldTries = 100
+// maxHeldTries bounds how many rows that are held back are tried after a change: what is
+// in their way is found for all at once. maxHeldHalved is the bound where it is not.
+const (
+	maxHeldTries  = 1000
+	maxHeldHalved = 100
+)
 
 // waitsForOthers chooses the rows that another row may be in the way of.
 func waitsForOthers(h *heldBack) bool { return h.waits }
 
 // nextHeld returns rows that are held back and whose turn it is to be tried: all in
 // turn, some after each change.
-func (s *liveSource) nextHeld(wanted func(*heldBack) bool) []uint32 {
+func (s *liveSource) nextHeld(most int, wanted func(*heldBack) bool) []uint32 {
 	ids := s.heldIDs(wanted)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first, _ := slices.BinarySearch(ids, s.tried+1)
 	ids = slices.Concat(ids[first:], ids[:first])
-	ids = ids[:min(len(ids), maxHeldTries)]
+	ids = ids[:min(len(ids), most)]
 	if len(ids) > 0 {
 		s.tried = ids[len(ids)-1]
 	}
@@ -277,8 +226,8 @@ func (a *App) locked(change func()) {
 }
 
 // retryHeldBack shows rows that were held back, of all sources, if a change of one of
-// them has freed what they want. The caller holds the lock of changes and the mutex of
-// the source's follower.
+// them, or of the sites file, has freed what they want. The caller holds the lock of
+// changes and the mutex of the changed source's follower.
 func (a *App) retryHeldBack(changed *liveSource) {
 	for _, source := range a.live {
 		switch {
@@ -290,6 +239,7 @@ func (a *App) retryHeldBack(changed *liveSource) {
 				a.tryHeldBack(source, waitsForOthers)
 			}
 			source.follower.mu.Unlock()
+		case source.later.Swap(true): // somebody waits already, and will see this change
 		default: // whoever changes it must not be waited for
 			go a.tryLater(source)
 		}
@@ -300,16 +250,27 @@ func (a *App) retryHeldBack(changed *liveSource) {
 func (a *App) tryLater(source *liveSource) {
 	source.follower.mu.Lock()
 	defer source.follower.mu.Unlock()
+	source.later.Store(false)
 	if source.follower.owner == a {
 		a.locked(func() { a.tryHeldBack(source, waitsForOthers) })
 	}
 }
 
 // tryHeldBack shows rows of a source that were held back, if what was in their way has
-// gone. The caller holds the lock of changes and the follower's mutex.
+// gone, and routes to the others what they ask for. The caller holds the lock of changes
+// and the follower's mutex.
 func (a *App) tryHeldBack(source *liveSource, wanted func(*heldBack) bool) {
+	a.showHeldBack(source, wanted)
+	a.routeHeldBack()
+}
+
+func (a *App) showHeldBack(source *liveSource, wanted func(*heldBack) bool) {
 	var rows []configured
-	for _, id := range source.nextHeld(wanted) {
+	most := maxHeldTries
+	if a.options.FirstWins {
+		most = maxHeldHalved
+	}
+	for _, id := range source.nextHeld(most, wanted) {
 		row, ok, err := source.follower.Row(id)
 		if err != nil || !ok || row.Served() == nil {
 			continue

@@ -3,11 +3,16 @@ package caddyiis_test
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // gets checks what a host gets by each protocol, and that explain says the same. The
@@ -117,4 +122,92 @@ func TestLiveHeldBackOutside(t *testing.T) {
 	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.secure), SNI: "a.test"}); err == nil {
 		t.Errorf("https without any certificate: got %v", answer)
 	}
+}
+
+// wildcard is a site for all hosts below test.
+func (l *live) wildcard() string {
+	return fmt.Sprintf("site 3 Wildcard {\nserver_bindings :%d:*.test\nbinding https *:%d:*.test {\nsni\ncertificate other.test\n}\nrespond wildcard\n}\n", l.plain, l.secure)
+}
+
+// TestLiveHeldBackBySitesFile: a site that waits for one of the sites file serves when
+// that is gone.
+func TestLiveHeldBackBySitesFile(t *testing.T) {
+	l := startLive(t, "", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	write := func(lines string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(fmt.Sprintf(`{"id":20,"server_bindings":[":%d:a.test"]}`+"\n", l.plain))
+	if err := l.Restart(l.config(fmt.Sprintf("sites_file %q\n", file) + l.wildcard())); err != nil {
+		t.Fatal(err)
+	}
+	body := func() string {
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "a.test", Plain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Body
+	}
+	if got := body(); got != "default 20" {
+		t.Fatalf("got %q", got)
+	}
+	write("\n")
+	waitFor(t, "the site that waited", func() bool { return body() == "default 10" })
+	l.serves("a.test", "default 10")
+}
+
+// TestLiveHeldBackTLS: a row whose TLS settings cannot be met takes nothing from others
+// that are held back.
+func TestLiveHeldBackTLS(t *testing.T) {
+	l := startLive(t, "", "")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	document := func(host, more string) []byte {
+		return fmt.Appendf(nil, `{"server_bindings":[":%d:%s"],"bindings":[{"protocol":"https","binding":"*:%d:%[2]s","flags":1,"certificate":"wild.test"%[4]s}]}`, l.plain, host, l.secure, more)
+	}
+	tls := `,"tls":{"client_authentication":{"ca":{"provider":"file","pem_files":["` + filepath.Join(t.TempDir(), "gone.pem") + `"]}}}`
+	writeRows(t, l.file, []sites.Change{
+		{ID: 10, Document: document("a.test", tls)},
+		{ID: 11, Document: []byte(`{"template":"none",` + string(document("b.test", "")[1:]))},
+	})
+	if err := l.Load(l.config(l.wildcard())); err != nil {
+		t.Fatal(err)
+	}
+	for id, host := range map[int]string{10: "a.test", 11: "b.test"} {
+		var site adminapi.Site
+		if l.ask("GET", fmt.Sprint("sites/", id), "", &site); site.State != adminapi.StateHeldBack {
+			t.Errorf("site %d: %+v", id, site)
+		}
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: host, Plain: true})
+		if err != nil || answer.Status != 503 {
+			t.Errorf("%s: %v, %v; %s", host, answer, err, site.Reason)
+		}
+		answer, err = ts.Do(ts.Request{Addr: at("127.0.0.1", l.secure), SNI: host})
+		if err != nil || answer.Status != 503 {
+			t.Errorf("%s over https: %v, %v", host, answer, err)
+		}
+	}
+}
+
+// TestLiveHeldBackAuto: the host of a row that is held back has a certificate for
+// bindings no more; its clients have what they would have without.
+func TestLiveHeldBackAuto(t *testing.T) {
+	l := startLive(t, "", "")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	writeRows(t, l.file, []sites.Change{{ID: 10, Document: fmt.Appendf(nil,
+		`{"template":"none","server_bindings":[":%d:a.test"],"bindings":[{"protocol":"https","binding":"*:%d:a.test","flags":1,"certificate":"auto"}]}`, l.plain, l.secure)}})
+	if err := l.Load(l.config("certificate auto {\nfor_bindings\non_demand\nissuer internal\n}\n" + l.wildcard())); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("a.test", 503, "Service Unavailable", "other.test", 10)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -611,4 +612,62 @@ func TestPostgresFirstStart(t *testing.T) {
 	}
 	n.connection = good
 	n.serves("a.test", "default 10")
+}
+
+// TestPostgresSocketHolds: of a site that waits for a socket, the bindings that have one are
+// nobody else's meanwhile.
+func TestPostgresSocketHolds(t *testing.T) {
+	n := startFarmNode(t, "")
+	busy, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := busy.Addr().(*net.TCPAddr).Port
+	wide := strings.Replace(n.config(fmt.Sprintf("site 3 Wildcard {\nserver_bindings :%d:*.test\nrespond wildcard\n}", n.plain)),
+		n.connection+" {", fmt.Sprintf("%s {\nallow {\nports %d %d %d\n}", n.connection, n.plain, n.secure, port), 1)
+	if err := n.Load(wide); err != nil {
+		t.Fatal(err)
+	}
+	answers := func(status int) bool {
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", n.plain), Host: "a.test", Plain: true})
+		return err == nil && answer.Status == status
+	}
+	n.sql("%s", insert(10, fmt.Sprintf(`{"server_bindings":[":%d:a.test",":%d:a.test"]}`, n.plain, port)))
+	eventually(t, "the site is held back", 10*time.Second, func() bool { return n.source().HeldBack == 1 })
+	eventually(t, "its host is nobody's", 2*time.Second, func() bool { return answers(503) })
+	if err := busy.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it serves", 20*time.Second, func() bool { return n.source().HeldBack == 0 && answers(200) })
+}
+
+// TestPostgresRefusedPages: pages of refused rows have each once, also where two sources
+// have the same id.
+func TestPostgresRefusedPages(t *testing.T) {
+	n := startFarmNode(t, "")
+	second := n.engine.Database("second")
+	if _, err := postgres.Init(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Load(strings.Replace(n.config(""), "sites_from postgres", fmt.Sprintf("sites_from postgres %s {\nname second\n}\nsites_from postgres", second), 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, connection := range []string{n.connection, second} {
+		n.engine.Exec(connection, insert(10, `{"template":"none"}`)+insert(11, `{"template":"none"}`))
+	}
+	query := "sites?refused=1&limit=1"
+	var page adminapi.Page[adminapi.Site]
+	eventually(t, "all are refused", 10*time.Second, func() bool { return n.ask("GET", query, "", &page) == 200 && page.Total == 4 })
+	var got []string
+	for next := "start"; next != ""; next = page.Next {
+		page = adminapi.Page[adminapi.Site]{}
+		if n.ask("GET", query, "", &page); len(page.Items) != 1 || len(got) > 4 {
+			t.Fatalf("%s: %+v after %q", query, page, got)
+		}
+		got = append(got, fmt.Sprint(page.Items[0].ID, " ", page.Items[0].Source))
+		query = "sites?refused=1&limit=1&after=" + page.Next
+	}
+	if want := []string{"10 second", "10 postgres", "11 second", "11 postgres"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -72,6 +72,28 @@ func TestLiveCulprits(t *testing.T) {
 	}
 }
 
+// TestLiveManyWait: of many rows that wait, the one serves whose rival goes.
+func TestLiveManyWait(t *testing.T) {
+	l := startLive(t, "", "")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	const rows = 300
+	var list []sites.Change
+	for i := range uint32(rows) {
+		list = append(list, sites.Change{ID: 100 + i, Document: fmt.Appendf(nil, `{"server_bindings":[":%d:h%d.test"]}`, l.plain, i/2)})
+	}
+	writeRows(t, l.file, list)
+	if err := l.Load(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.want(204, "DELETE", fmt.Sprint("sites/", 100+rows-2), "")
+	want := fmt.Sprint("default ", 100+rows-1)
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: fmt.Sprintf("h%d.test", rows/2-1), Plain: true}); err != nil || answer.Body != want {
+		t.Errorf("got %v, %v, want %q", answer, err, want)
+	}
+}
+
 // BenchmarkLiveCulprits starts Caddy with 100,000 rows of which each hundredth contradicts
 // the one before. With first_wins, their list is halved until each stands alone.
 func BenchmarkLiveCulprits(b *testing.B) {

@@ -195,6 +195,7 @@ func (a *App) showWhatCanBe(source *liveSource, rows []configured, removed []uin
 		a.logger.Error("sites that are gone are still served", zap.String("source", source.Name), zap.Error(err))
 	case len(rows) == 1 && len(removed) == 0:
 		a.holdForSocket(source, &rows[0], err)
+		a.locked(a.routeHeldBack)
 	default:
 		half := len(rows) / 2
 		a.showWhatCanBe(source, nil, removed)

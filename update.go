@@ -49,6 +49,7 @@ func (a *App) apply(state sitesource.State, diff sitesource.Difference[*config.S
 	for _, id := range diff.Removed {
 		before.forgetSite(id)
 	}
+	a.retryHeldBack(nil)
 	a.logger.Info("the sites file has changed",
 		zap.String("file", f.source.String()),
 		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),

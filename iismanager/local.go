@@ -46,6 +46,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inside.URL.RawPath = ""
 	if below {
 		inside.URL.Path = "/" + path
+	} else { // nor in a path that is almost right
+		inside.URL.Path = strings.ReplaceAll(path, strings.Trim(l.folder, "/"), "...")
 	}
 	switch {
 	case !ok:

@@ -53,7 +53,7 @@ func TestLocal(t *testing.T) {
 	}
 	folder, _, _ := strings.Cut(local.Path(), "?")
 	stranger := browser()
-	for _, path := range []string{"/", folder, folder + "sites", folder + "?token=", folder + "?token=nonsense", "/sites"} {
+	for _, path := range []string{"/", folder, folder + "sites", folder + "?token=", folder + "?token=nonsense", "/sites", strings.TrimSuffix(folder, "/"), "/manager" + folder + "sites"} {
 		// Wrong tokens do not use up the right one.
 		if got, _ := status(stranger, http.MethodGet, server.URL+path, nil); got != http.StatusForbidden {
 			t.Errorf("%s: %d", path, got)
@@ -65,7 +65,7 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	refused := logs.FilterMessage("the manager page has refused a request")
-	for reason, want := range map[string]int{"wrong or used token": 2, "not authenticated": 6} {
+	for reason, want := range map[string]int{"wrong or used token": 2, "not authenticated": 8} {
 		if got := refused.FilterField(zap.String("reason", reason)).Len(); got != want {
 			t.Errorf("%s: %d lines", reason, got)
 		}
