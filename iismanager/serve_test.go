@@ -322,9 +322,10 @@ func TestProtected(t *testing.T) {
 			t.Errorf("%s: Cache-Control: %q", name, got)
 		}
 	}
-	big := m.post(m.open, "sites/1/bindings", url.Values{"do": {"add"}, "etag": {"x"}, "host": {strings.Repeat("x", 1<<20)}})
+	// Of what is larger still, net/http reads no more than 256 KiB before it hangs up.
+	big := m.post(m.open, "sites/1/bindings", url.Values{"do": {"add"}, "etag": {"x"}, "host": {strings.Repeat("x", 100<<10)}})
 	if big.status < 400 || big.status >= 500 {
-		t.Errorf("a form of 1 MiB: %d", big.status)
+		t.Errorf("a form of 100 KiB: %d", big.status)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestUpload(t *testing.T) {
 		"a path":                {map[string]string{"name": "../sites/1001"}, []string{cert, key}, 422, "is no name of a certificate"},
 		"another source":        {map[string]string{"name": "new", "source": "nonsense"}, []string{cert, key}, 422, "no source &#34;nonsense&#34;"},
 		"a tag of another time": {map[string]string{"name": "bakery", "etag": "\"nonsense\""}, []string{cert, key}, 409, "Somebody else"},
-		"very large":            {map[string]string{"name": "new"}, []string{strings.Repeat("x", 2<<20)}, 413, "too large"},
+		"very large":            {map[string]string{"name": "new"}, []string{strings.Repeat("x", 1<<20+100<<10)}, 413, "too large"},
 	} {
 		test.fields = withPassword(test.fields)
 		a := m.upload(m.secured, test.fields, test.files...)

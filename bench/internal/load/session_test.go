@@ -96,9 +96,9 @@ func TestSockets(t *testing.T) {
 // TestSocketsOverHTTP3: frames go both ways on a stream of an extended CONNECT.
 func TestSocketsOverHTTP3(t *testing.T) {
 	s := newServer(t)
-	refuses := false
+	var refuses atomic.Bool
 	addr := serveHTTP3(t, s.set, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if refuses || r.Method != http.MethodConnect || r.Proto != "websocket" {
+		if refuses.Load() || r.Method != http.MethodConnect || r.Proto != "websocket" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
@@ -123,7 +123,7 @@ func TestSocketsOverHTTP3(t *testing.T) {
 	if err := socket.Echo("a text"); err != nil {
 		t.Error(err)
 	}
-	refuses = true
+	refuses.Store(true)
 	if _, err := OpenSocketHTTP3(t.Context(), addr, s.set.Sites[0]); err == nil {
 		t.Error("404 opened a WebSocket")
 	}
