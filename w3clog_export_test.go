@@ -13,6 +13,24 @@ import (
 	"github.com/caddy-iis/caddy-iis/iislog/logfile"
 )
 
+// W3CHandled returns a request whose line is written by end, with the writer and
+// the body that its handlers have.
+func W3CHandled(dir string, w http.ResponseWriter, r *http.Request) (lw http.ResponseWriter, lr *http.Request, end func(panicked bool), err error) {
+	format, err := iislog.NewFormat([]string{"sc-status", "sc-win32-status", "sc-bytes", "cs-bytes"}, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log := &siteLog{folder: logfile.New(dir, nil), layout: &logfile.Layout{Format: format}}
+	l := log.begin(w, r, new(front.Conn))
+	l.inside = &siteRequest{site: &site{id: 1, w3c: log}}
+	end = func(panicked bool) {
+		l.returned = !panicked
+		l.end()
+		_ = log.folder.Close()
+	}
+	return l, l.countBody(r), end, nil
+}
+
 // W3CRequest returns a function that is all that a W3C log costs a request, and
 // one that waits for the disk.
 func W3CRequest(dir string) (request func(w http.ResponseWriter, r *http.Request), flush func() error, err error) {

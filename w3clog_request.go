@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,7 +35,7 @@ type loggedRequest struct {
 	few         [3]string // what headers are in, mostly
 
 	status   int
-	sent     int64 // of the body
+	sent     atomic.Int64 // of the body: proxies may still copy when they have returned
 	received countedBody
 	returned bool // the handlers have not panicked
 }
@@ -67,16 +68,17 @@ func (l *loggedRequest) countBody(r *http.Request) *http.Request {
 	return r
 }
 
-// countedBody counts what is read.
+// countedBody counts what is read. Whoever sends it on may still do so when the
+// handler has returned.
 type countedBody struct {
 	io.ReadCloser
-	n int64
+	n atomic.Int64
 }
 
 // Read implements io.Reader.
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
+	b.n.Add(int64(n))
 	return n, err
 }
 
@@ -121,7 +123,7 @@ func (l *loggedRequest) final(status int) {
 func (l *loggedRequest) Write(p []byte) (int, error) {
 	l.final(http.StatusOK)
 	n, err := l.ResponseWriter.Write(p)
-	l.sent += int64(n)
+	l.sent.Add(int64(n))
 	return n, err
 }
 
@@ -129,7 +131,7 @@ func (l *loggedRequest) Write(p []byte) (int, error) {
 func (l *loggedRequest) ReadFrom(r io.Reader) (int64, error) {
 	l.final(http.StatusOK)
 	n, err := l.ResponseWriterWrapper.ReadFrom(r)
-	l.sent += n
+	l.sent.Add(n)
 	return n, err
 }
 
@@ -155,10 +157,10 @@ func (l *loggedRequest) end() {
 	rec.Request = l.headers
 	rec.Status = l.status
 	switch {
+	case r.Context().Err() != nil: // handlers that notice may panic
+		rec.Win32 = iislog.Win32NameDeleted
 	case !l.returned:
 		rec.Win32 = iislog.Win32Aborted
-	case r.Context().Err() != nil:
-		rec.Win32 = iislog.Win32NameDeleted
 	}
 	if rec.Status == 0 && l.returned {
 		rec.Status = http.StatusOK // a handler that writes nothing answers with it
@@ -168,12 +170,12 @@ func (l *loggedRequest) end() {
 		rec.Response = append(rec.Response, headerValue(l.Header(), name))
 	}
 	if r.Method != http.MethodHead {
-		rec.Sent = l.sent
+		rec.Sent = l.sent.Load()
 	}
 	if format.CountsSent() && rec.Status != 0 {
 		rec.Sent += headerSize(l.Header()) + int64(len("HTTP/1.1 200 \r\n")+len(http.StatusText(rec.Status)))
 	}
-	rec.Received = l.size + l.received.n
+	rec.Received = l.size + l.received.n.Load()
 	l.log.folder.Add(l.log.layout, &rec)
 }
 
