@@ -16,7 +16,7 @@ import (
 // W3CHandled returns a request whose line is written by end, with the writer and
 // the body that its handlers have.
 func W3CHandled(dir string, w http.ResponseWriter, r *http.Request) (lw http.ResponseWriter, lr *http.Request, end func(panicked bool), err error) {
-	format, err := iislog.NewFormat([]string{"sc-status", "sc-win32-status", "sc-bytes", "cs-bytes"}, nil)
+	format, err := iislog.NewFormat([]string{"sc-status", "sc-win32-status", "cs-version", "sc-bytes", "cs-bytes"}, nil)
 	if err != nil {
 		return nil, nil, nil, err
 	}

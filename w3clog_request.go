@@ -153,7 +153,7 @@ func (l *loggedRequest) end() {
 	now, r := time.Now(), l.request
 	rec.Time, rec.Taken = now, now.Sub(l.began)
 	rec.Site, rec.Computer, rec.Server = l.inside.site.id, l.log.computer, l.local
-	rec.Method, rec.Stem, rec.Query, rec.Version, rec.Host = r.Method, l.path, l.query, r.Proto, r.Host
+	rec.Method, rec.Stem, rec.Query, rec.Version, rec.Host = r.Method, l.path, l.query, version(r), r.Host
 	rec.Request = l.headers
 	rec.Status = l.status
 	switch {
@@ -177,6 +177,15 @@ func (l *loggedRequest) end() {
 	}
 	rec.Received = l.size + l.received.n.Load()
 	l.log.folder.Add(l.log.layout, &rec)
+}
+
+// version returns the protocol of a request. Over HTTP/3, Proto may be what a
+// client wants to speak within the stream (RFC 9220).
+func version(r *http.Request) string {
+	if r.ProtoMajor == 3 {
+		return "HTTP/3.0"
+	}
+	return r.Proto
 }
 
 // handled takes over what Caddy's server and handlers found out, and reports

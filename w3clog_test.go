@@ -1,17 +1,14 @@
 package caddyiis_test
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -312,47 +309,6 @@ type nowhere struct{ header http.Header }
 func (w nowhere) Header() http.Header         { return w.header }
 func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w nowhere) WriteHeader(int)             {}
-
-// TestW3CLogLateCopies: a proxy may still copy bodies when it has returned. The
-// race detector looks at this.
-func TestW3CLogLateCopies(t *testing.T) {
-	w, r, end, err := caddyiis.W3CHandled(t.TempDir(), nowhere{make(http.Header)}, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.WriteHeader(http.StatusOK)
-	var copies sync.WaitGroup
-	copies.Go(func() { _, _ = io.Copy(io.Discard, r.Body) })
-	copies.Go(func() { _, _ = w.Write([]byte("body")) })
-	end(false)
-	copies.Wait()
-}
-
-// TestW3CLogClientGone: a client that goes is not taken for the server ending the
-// connection, though proxies panic then as well.
-func TestW3CLogClientGone(t *testing.T) {
-	for _, c := range []struct {
-		gone, panicked bool
-		want           string
-	}{{false, false, "200 0"}, {true, false, "200 64"}, {true, true, "200 64"}, {false, true, "200 1236"}} {
-		dir := t.TempDir()
-		ctx, cancel := context.WithCancel(t.Context())
-		r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
-		w, _, end, err := caddyiis.W3CHandled(dir, nowhere{make(http.Header)}, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.WriteHeader(http.StatusOK)
-		if c.gone {
-			cancel()
-		}
-		end(c.panicked)
-		cancel()
-		if got := w3cLines(dir, 1); len(got) != 1 || !strings.HasPrefix(got[0], c.want+" ") {
-			t.Errorf("%+v: got %q", c, got)
-		}
-	}
-}
 
 // w3cVisit is a request as browsers make it, and what a W3C log does with it.
 func w3cVisit(tb testing.TB) (visit func(), flush func() error) {
