@@ -73,7 +73,8 @@ func (c *compiler) free(b *BindingEntry) bool {
 }
 
 // ownRecord reports whether an https binding may have a record of its own: by its name,
-// if no binding of another site has this name on the port, whose clients would get it.
+// if no other site has clients with this name on the port, who would get it. A binding to
+// all addresses has all of those whose name is no other binding's.
 func (c *compiler) ownRecord(b *BindingEntry) bool {
 	key, wildcard := split(b.Host)
 	if b.Flags.kind() != RecordHostnamePort || b.Flags.rejects() || b.Certificate == "" || wildcard || b.Host == "" {
@@ -85,7 +86,8 @@ func (c *compiler) ownRecord(b *BindingEntry) bool {
 	}
 	named := table.names.get(key) != nil
 	for _, s := range table.scopes() {
-		named = named || s.route(b.Host) != nil
+		named = named || s.route(b.Host) != nil ||
+			s != nil && b.IP.IsValid() && (s.any != nil || wildcardOf(s.wildcards, []byte(key), c.opts.WildcardAnyDepth) != nil)
 	}
 	c.heldWaits = c.heldWaits || named
 	return !named

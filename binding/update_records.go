@@ -33,9 +33,10 @@ func (b *BindingEntry) settings() bool { return b.TLS != "" || b.Flags&settingBi
 // as nothing changes about it.
 func (u *update) addMaker(b *BindingEntry) {
 	rec := u.t.own(b)
+	_, wildcard := split(b.Host)
 	switch {
-	case u.t.updates.heldNames[nameKey{b.Port, b.Host}]:
-		u.complex = true
+	case u.t.updates.heldNames[nameKey{b.Port, b.Host}], len(u.t.updates.heldNames) > 0 && (b.Host == "" || wildcard):
+		u.complex = true // its clients would get the record of a site that is held back
 	case rec == nil && !makes(b):
 		u.complex = u.complex || b.settings()
 	case rec == nil:
