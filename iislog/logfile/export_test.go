@@ -12,6 +12,12 @@ func SetMaxOpen(t *testing.T, n int64) {
 	t.Cleanup(func() { maxOpen = before })
 }
 
+// OpenLimit is how many files are open at most, if the process may open so many.
+func OpenLimit(files uint64) int64 { return openLimit(files) }
+
+// MaxOpen is how many files are open at most in this process.
+func MaxOpen() int64 { return maxOpen }
+
 // SetMaxWaiting has less wait in all folders together during a test.
 func SetMaxWaiting(t *testing.T, n int64) {
 	before := maxWaiting

@@ -57,7 +57,10 @@ const (
 
 // maxOpen bounds the files that are open at a time, in all folders together:
 // those that had no line for longest are closed first.
-var maxOpen int64 = 1000
+var maxOpen = openLimit(fileLimit())
+
+// openLimit leaves most of the files that a process may have open to connections.
+func openLimit(files uint64) int64 { return int64(min(1000, max(16, files/4))) }
 
 // openFiles counts them.
 var openFiles atomic.Int64

@@ -1,8 +1,12 @@
 package logfile_test
 
 import (
+	"fmt"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +44,27 @@ func TestManyFolders(t *testing.T) {
 	}
 	if full() != before {
 		t.Error("what has been written still counts")
+	}
+}
+
+// TestOpenLimit: where a process may open few files, most are for connections.
+func TestOpenLimit(t *testing.T) {
+	for files, want := range map[uint64]int64{0: 16, 256: 64, 1024: 256, 4096: 1000, 1 << 20: 1000, math.MaxUint64: 1000} {
+		if got := logfile.OpenLimit(files); got != want {
+			t.Errorf("of %d files: got %d, want %d", files, got, want)
+		}
+	}
+	if runtime.GOOS == "windows" {
+		return // it has no such limit
+	}
+	if os.Getenv("OPEN_LIMIT_TEST") != "" {
+		fmt.Println("at most", logfile.MaxOpen())
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 400 && exec "$0" -test.run='^TestOpenLimit$'`, os.Args[0])
+	cmd.Env = append(os.Environ(), "OPEN_LIMIT_TEST=1")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "at most 100\n") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
