@@ -242,21 +242,3 @@ func appendPercent(dst []byte, c byte) []byte {
 	const digits = "0123456789ABCDEF"
 	return append(dst, '%', digits[c>>4], digits[c&15])
 }
-
-// AppendRemark appends a line that readers of requests pass over.
-func AppendRemark(dst []byte, text string) []byte {
-	dst = append(dst, "#Remark: "...)
-	start := len(dst)
-	for _, r := range text {
-		switch {
-		case len(dst)-start > MaxText:
-			return append(append(dst, "..."...), EndOfLine...)
-		case r == ' ':
-			dst = append(dst, ' ')
-		default:
-			var one [utf8.UTFMax]byte
-			dst, _ = appendRune(dst, string(one[:utf8.EncodeRune(one[:], r)]))
-		}
-	}
-	return append(dst, EndOfLine...)
-}
