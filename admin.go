@@ -123,15 +123,15 @@ func tagOf(answer any) string {
 }
 
 // activeApp returns the app that serves now.
-func activeApp() (*App, error) {
-	val, err := caddy.ActiveContext().AppIfConfigured("iis")
+func activeApp() (*Instance, error) {
+	active, err := Of(caddy.ActiveContext())
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, apiError(http.StatusNotFound, "no iis app is configured: add the iis option, or apps.iis, to the configuration")
 	}
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
 	}
-	return val.(*App), nil
+	return active, nil
 }
 
 // activeSnapshot returns what the active configuration serves.

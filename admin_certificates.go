@@ -104,7 +104,7 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 
 // sourceForCertificate finds a source: the one that is named, that which has the
 // certificate, or the first that can keep some.
-func (a *App) sourceForCertificate(named, name string) (*liveSource, error) {
+func (a *Instance) sourceForCertificate(named, name string) (*liveSource, error) {
 	if named == "" {
 		if source := a.sourceOfCertificate(name); source != nil {
 			return source, nil
@@ -256,7 +256,7 @@ func (q *writeRequest) refuseUsed() error {
 
 // writeCertificate keeps and serves a change. The caller holds the follower's mutex, and
 // this configuration owns it.
-func (a *App) writeCertificate(source *liveSource, w *siteWrite, plan *certificatePlan, answer func(sites.Head, *certificatePlan) adminapi.Written) (sites.Head, error) {
+func (a *Instance) writeCertificate(source *liveSource, w *siteWrite, plan *certificatePlan, answer func(sites.Head, *certificatePlan) adminapi.Written) (sites.Head, error) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()

@@ -20,7 +20,7 @@ const (
 
 // waitForRevision answers a question about a revision when this server serves it:
 // whoever has changed a site on one server asks another one with the answer's revision.
-func (a *App) waitForRevision(w http.ResponseWriter, r *http.Request, q query) error {
+func (a *Instance) waitForRevision(w http.ResponseWriter, r *http.Request, q query) error {
 	id, number, _ := strings.Cut(q.get("revision"), ":")
 	revision, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {

@@ -142,7 +142,7 @@ type writeRequest struct {
 
 	certificate *certificateWrite // it is about a certificate
 
-	app    *App
+	app    *Instance
 	source *liveSource
 }
 
@@ -229,7 +229,7 @@ func (q *writeRequest) lock() (*follower, error) {
 }
 
 // find finds the source that the change is for.
-func (q *writeRequest) find(app *App) (*liveSource, error) {
+func (q *writeRequest) find(app *Instance) (*liveSource, error) {
 	if q.certificate != nil {
 		return app.sourceForCertificate(q.named, q.certificate.name)
 	}
@@ -238,7 +238,7 @@ func (q *writeRequest) find(app *App) (*liveSource, error) {
 
 // sourceFor finds a source: the one that is named, that of the first site that one has,
 // or the first.
-func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error) {
+func (a *Instance) sourceFor(named string, changes []siteChange) (*liveSource, error) {
 	var names []string
 	var writable []*liveSource
 	for _, source := range a.live {
@@ -271,7 +271,7 @@ func (a *App) sourceFor(named string, changes []siteChange) (*liveSource, error)
 }
 
 // askedSource finds the source that a question is about.
-func (a *App) askedSource(q query) (*liveSource, error) {
+func (a *Instance) askedSource(q query) (*liveSource, error) {
 	source, err := a.sourceFor(q.get("source"), nil)
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
@@ -439,7 +439,7 @@ func (f *follower) matched(match string, current uint64, there bool) uint64 {
 }
 
 // freeID returns an id that no site has.
-func (a *App) freeID(source *liveSource) (uint32, error) {
+func (a *Instance) freeID(source *liveSource) (uint32, error) {
 	var last uint32
 	for _, entry := range a.now().tables.Sites() {
 		last = max(last, entry.ID)

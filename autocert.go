@@ -12,7 +12,7 @@ import (
 
 // bindAutos tells the certificates that are for bindings which hosts have one: a look
 // into the tables that serve at the moment.
-func (a *App) bindAutos() {
+func (a *Instance) bindAutos() {
 	for name, source := range a.certificates {
 		if auto, ok := source.(*certsel.Auto); ok {
 			a.autos = append(a.autos, auto)
@@ -95,7 +95,7 @@ type secureAddrs struct {
 }
 
 // secureAddrsOf lists them. They are looked up once for each state of the tables.
-func (a *App) secureAddrsOf(tables *binding.Tables) []netip.AddrPort {
+func (a *Instance) secureAddrsOf(tables *binding.Tables) []netip.AddrPort {
 	if known := a.secureAddrs.Load(); known != nil && known.tables == tables {
 		return known.addrs
 	}
@@ -115,7 +115,7 @@ func (a *App) secureAddrsOf(tables *binding.Tables) []netip.AddrPort {
 
 // bindingsChanged tells the certificates that are for bindings that hosts may have come
 // or gone.
-func (a *App) bindingsChanged() {
+func (a *Instance) bindingsChanged() {
 	for _, auto := range a.autos {
 		auto.Changed()
 	}

@@ -92,12 +92,11 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 	if err != nil {
 		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
 	}
-	val, err := ctx.AppIfConfigured("iis")
+	app, err := Of(ctx)
 	if err != nil {
 		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
 	}
-	app := val.(*App)
-	defer func() { _ = app.Cleanup() }()
+	defer app.End()
 	found.Findings = []adminapi.Finding{}
 	for _, f := range app.now().findingsAt(time.Now()) {
 		// What Caddy obtains is there only when it runs.
@@ -120,8 +119,8 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 // conflicts returns the errors among the bindings, each as a finding of its
 // own: Caddy makes one text of them.
 func conflicts(raw json.RawMessage) []adminapi.Finding {
-	app := new(App)
-	if err := caddy.StrictUnmarshalJSON(raw, app); err != nil {
+	app := New(new(config.App))
+	if err := caddy.StrictUnmarshalJSON(raw, app.App); err != nil {
 		return nil // Caddy says it with more context
 	}
 	var err error

@@ -11,14 +11,14 @@ import (
 
 // ClaimsConnection reports whether a binding or an endpoint has a certificate
 // for a TLS connection to this local address with this server name.
-func (a *App) ClaimsConnection(local netip.AddrPort, serverName string) bool {
+func (a *Instance) ClaimsConnection(local netip.AddrPort, serverName string) bool {
 	return a.serving().tables.Certificate(local, serverName).Record != nil
 }
 
 // SiteOf returns the site that the bindings route a request to. The request
 // need not have come through a binding's port; it is then asked for what the
 // bindings say about its local address, scheme and Host.
-func (a *App) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
+func (a *Instance) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
 	if req, ok := siteRequestOf(r.Context()); ok {
 		return req.site.id, req.site.name, true
 	}

@@ -18,7 +18,7 @@ var QUICKnowsAddress = quicKnowsAddress
 
 // PortsWithQUIC returns the ports on which the app would offer HTTP/3 where QUIC
 // does not tell the local address.
-func (a *App) PortsWithQUIC() []uint16 {
+func (a *Instance) PortsWithQUIC() []uint16 {
 	endpoints := slices.Clone(a.now().state.Endpoints)
 	a.now().withoutQUIC(endpoints)
 	var ports []uint16

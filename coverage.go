@@ -267,7 +267,7 @@ type findingsLog struct {
 }
 
 // reloaded has the findings looked at again a little later.
-func (a *App) reloaded() {
+func (a *Instance) reloaded() {
 	l := &a.findingsLog
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -291,7 +291,7 @@ func (l *findingsLog) end() {
 
 // examine has the findings looked at for the first time: at once, or a little
 // later if there is so much to look at that the first clients would wait for it.
-func (a *App) examine() {
+func (a *Instance) examine() {
 	if now := a.now(); len(a.certificates)+len(now.tables.Sites()) > manyToExamine {
 		a.reloaded()
 		return
@@ -305,7 +305,7 @@ const manyToExamine = 1000
 // logFindings writes to the log what an administrator should know and has not
 // been told yet, when the configuration begins to serve and when certificates
 // were reloaded.
-func (a *App) logFindings() {
+func (a *Instance) logFindings() {
 	l := &a.findingsLog
 	if !a.committed.Load() {
 		return
@@ -326,7 +326,7 @@ func (a *App) logFindings() {
 }
 
 // write writes findings to the log that are not known, and remembers all.
-func (a *App) write(l *findingsLog, findings []binding.Finding, known map[string]bool) {
+func (a *Instance) write(l *findingsLog, findings []binding.Finding, known map[string]bool) {
 	written := 0
 	for _, f := range findings {
 		_, old := l.logged[f.Message]
@@ -350,7 +350,7 @@ func (a *App) write(l *findingsLog, findings []binding.Finding, known map[string
 
 // logChanged writes to the log what an administrator should know about sites that
 // have changed. Looking at all sites would take longer than the change itself.
-func (a *App) logChanged(now *snapshot, sites []configured, removed []uint32) {
+func (a *Instance) logChanged(now *snapshot, sites []configured, removed []uint32) {
 	for range a.stores() {
 		a.reloaded() // a store may take its time
 		return

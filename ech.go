@@ -16,7 +16,7 @@ import (
 // out of date. They show the public name, which no binding need have, and learn
 // the new keys if they get the certificate that Caddy's tls app has for it
 // (RFC 9849, section 6.1.6).
-func (a *App) provisionECH() error {
+func (a *Instance) provisionECH() error {
 	if a.policies.echKeys == nil {
 		return nil
 	}

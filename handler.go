@@ -31,7 +31,7 @@ func (sn *snapshot) requestOwner(local netip.AddrPort, protocol binding.Protocol
 
 // ServeHTTP is table D2 at work: it decides which site a request is for, before
 // any of Caddy's servers sees it, so that each request is logged once.
-func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := front.ConnFrom(r.Context())
 	protocol := binding.HTTP
 	if r.TLS != nil {

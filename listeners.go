@@ -158,7 +158,7 @@ func adminListeners(ctx caddy.Context) (found []foreignListener, known bool) {
 
 // findListeners finds who else listens in this configuration. The other apps
 // have been provisioned.
-func (a *App) findListeners() {
+func (a *Instance) findListeners() {
 	admin, known := adminListeners(a.ctx)
 	if !known {
 		a.logger.Warn("this version of Caddy does not show where its admin endpoints listen: make sure that it is on no port of a binding; please report this")
@@ -179,7 +179,7 @@ func (a *App) findListeners() {
 
 // checkListeners refuses endpoints on which something else of the configuration
 // listens as well.
-func (a *App) checkListeners(endpoints []front.Endpoint) error {
+func (a *Instance) checkListeners(endpoints []front.Endpoint) error {
 	for _, l := range a.foreign {
 		for i := range endpoints {
 			if port, ok := l.collides(&endpoints[i]); ok {
@@ -226,7 +226,7 @@ func (l *foreignListener) collides(e *front.Endpoint) (port uint16, collides boo
 // lendSockets lets what listens by itself in this configuration have ports that
 // are still open here, until the configuration serves or is given up: a port
 // can pass from bindings to another app in one load.
-func (a *App) lendSockets() {
+func (a *Instance) lendSockets() {
 	a.takeBack = fronts.Lend(func(port uint16) bool {
 		if slices.ContainsFunc(a.ordinary, func(o ordinaryAddr) bool { return o.addr.Port() == port }) {
 			return false // the front has it

@@ -54,7 +54,7 @@ type follower struct {
 	began  time.Time
 
 	mu    sync.Mutex // held by who writes, takes what others wrote, or takes the table over
-	owner *App       // the configuration that serves the rows
+	owner *Instance  // the configuration that serves the rows
 
 	openSince    time.Time // since when rows wait for their first verdict
 	reconsidered time.Time // when rows that were refused were looked at
@@ -162,11 +162,11 @@ func newFollower(table sites.Table) *follower {
 }
 
 // loadSources loads the modules of sites_from. The file among them is the sites file.
-func (a *App) loadSources() error {
+func (a *Instance) loadSources() error {
 	if a.SitesFromRaw == nil {
 		return nil
 	}
-	val, err := a.ctx.LoadModule(a, "SitesFromRaw")
+	val, err := a.ctx.LoadModule(a.App, "SitesFromRaw")
 	if err != nil {
 		return fmt.Errorf("sites_from: %w", err)
 	}
@@ -198,11 +198,11 @@ func (a *App) loadSources() error {
 }
 
 // sitesComeLater reports whether sites will come that the configuration does not know.
-func (a *App) sitesComeLater() bool { return a.SitesFile != "" || len(a.live) > 0 }
+func (a *Instance) sitesComeLater() bool { return a.SitesFile != "" || len(a.live) > 0 }
 
 // projectOpen shows the rows of sources that are open in this process already, since
 // the configuration before serves them. A site that it shows must not be lost.
-func (a *App) projectOpen() error {
+func (a *Instance) projectOpen() error {
 	a.ownSites = a.now()
 	for _, source := range a.live {
 		f, err := openFollower(a.ctx, source.module, true)
@@ -261,7 +261,7 @@ func (s *liveSource) refuseLosses(next *snapshot) error {
 // openSources opens the sources that nobody in this process has open, and shows
 // their rows. A row is no reason not to start; but who serves already keeps what it has,
 // also if the list has a new source before it.
-func (a *App) openSources() error {
+func (a *Instance) openSources() error {
 	var opened []*liveSource
 	before := false // one of them is before one whose rows are shown
 	for _, source := range a.live {
@@ -293,7 +293,7 @@ func (a *App) openSources() error {
 	return nil
 }
 
-func (a *App) openSource(source *liveSource) error {
+func (a *Instance) openSource(source *liveSource) error {
 	f, err := openFollower(a.ctx, source.module, false)
 	if err != nil {
 		return fmt.Errorf("sites_from %s: %w", source.Name, err)
@@ -308,7 +308,7 @@ func (a *App) openSource(source *liveSource) error {
 	return nil
 }
 
-func (a *App) projectAll(list []*liveSource) error {
+func (a *Instance) projectAll(list []*liveSource) error {
 	for _, source := range list {
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
@@ -319,7 +319,7 @@ func (a *App) projectAll(list []*liveSource) error {
 
 // refuseTwice refuses a shared table that another source has under another address: each
 // would refuse what the other has.
-func (a *App) refuseTwice(source *liveSource) error {
+func (a *Instance) refuseTwice(source *liveSource) error {
 	head, err := source.follower.Head()
 	if err != nil || source.follower.shared == nil {
 		return nil // nothing is known of it yet
@@ -342,7 +342,7 @@ func (s *liveSource) mustBeLoaded() error {
 	if s.follower.shared == nil || s.follower.shared.Status().Loaded {
 		return nil
 	}
-	if _, err := caddy.ActiveContext().AppIfConfigured("iis"); err != nil {
+	if _, err := Of(caddy.ActiveContext()); err != nil {
 		return nil // nothing serves yet
 	}
 	_, err := s.follower.Head()
@@ -351,7 +351,7 @@ func (s *liveSource) mustBeLoaded() error {
 
 // project makes a snapshot with the rows of a source beside what there is. Rows that
 // cannot be shown are held back.
-func (a *App) project(source *liveSource) error {
+func (a *Instance) project(source *liveSource) error {
 	f := source.follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -388,7 +388,7 @@ func (a *App) project(source *liveSource) error {
 
 // prepareSockets opens the sockets of all sites. If it cannot be done for rows that
 // were read at this start, these are held back, and Caddy starts without them.
-func (a *App) prepareSockets() error {
+func (a *Instance) prepareSockets() error {
 	err := fronts.Prepare(a.ctx, a.now().state)
 	if err == nil || a.withoutRows == nil {
 		return err
@@ -424,7 +424,7 @@ func (a *App) prepareSockets() error {
 
 // addRows adds rows to a snapshot, as many as can be added: of two that contradict
 // each other the one with the lower id.
-func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
+func (a *Instance) addRows(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
 		entry := base.tables.SiteByID(c.id)
 		if entry == nil || base.sites[entry.Index].source == c.source {
@@ -443,7 +443,7 @@ func (a *App) addRows(base *snapshot, rows []configured, hold func(*configured, 
 	return a.addHalves(base, a.withoutCulprits(base, rows, hold), hold)
 }
 
-func (a *App) deriveRows(base *snapshot, rows []configured) (*snapshot, error) {
+func (a *Instance) deriveRows(base *snapshot, rows []configured) (*snapshot, error) {
 	next, _, err := a.derive(base, rows, nil, nowhere)
 	if err != nil {
 		return nil, err
@@ -452,7 +452,7 @@ func (a *App) deriveRows(base *snapshot, rows []configured) (*snapshot, error) {
 }
 
 // addHalves adds rows, and halves their list until those that cannot be added stand alone.
-func (a *App) addHalves(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
+func (a *Instance) addHalves(base *snapshot, rows []configured, hold func(*configured, error)) *snapshot {
 	if len(rows) == 0 {
 		return base
 	}
@@ -536,7 +536,7 @@ func decodeDocument(document []byte) (*config.Site, error) {
 }
 
 // passes checks a row by itself: what it says, what it names and what it claims.
-func (a *App) passes(source *liveSource, c *configured) error {
+func (a *Instance) passes(source *liveSource, c *configured) error {
 	var errs errorList
 	site := a.bindingSite(c, &errs)
 	if err := errs.err(); err != nil {
@@ -554,7 +554,7 @@ func (a *App) passes(source *liveSource, c *configured) error {
 // takeSourcesOver makes this configuration the one that serves the rows. What was
 // written since it looked at them, it takes now. Nobody writes until the function that
 // it returns is called, when the configuration serves: what is acknowledged is served.
-func (a *App) takeSourcesOver() (release func()) {
+func (a *Instance) takeSourcesOver() (release func()) {
 	moved := false
 	for _, source := range a.live {
 		source.follower.mu.Lock()
@@ -590,7 +590,7 @@ func (a *App) takeSourcesOver() (release func()) {
 
 // trimLogs forgets, now and once a day, what was written longer ago than the log is
 // kept.
-func (a *App) trimLogs() {
+func (a *Instance) trimLogs() {
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
 	for {
@@ -609,7 +609,7 @@ func (a *App) trimLogs() {
 
 // catchUp shows what was written since this configuration read the rows. The caller
 // holds the follower's mutex.
-func (a *App) catchUp(source *liveSource) error {
+func (a *Instance) catchUp(source *liveSource) error {
 	known := make(map[uint32]bool)
 	var changed []uint32
 	for _, entry := range a.now().tables.Sites() {
@@ -642,7 +642,7 @@ func (a *App) catchUp(source *liveSource) error {
 
 // show serves rows in place of those before, and others no longer; as many as can be
 // shown.
-func (a *App) show(rows []configured, removed []uint32, source *liveSource) error {
+func (a *Instance) show(rows []configured, removed []uint32, source *liveSource) error {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -664,7 +664,7 @@ func (a *App) show(rows []configured, removed []uint32, source *liveSource) erro
 
 // serve opens the sockets of a snapshot and serves it. The caller holds the lock of
 // changes.
-func (a *App) serve(before, next *snapshot) error {
+func (a *Instance) serve(before, next *snapshot) error {
 	defer func() { a.policies.keep(a.now().records) }()
 	f := &a.sitesFile
 	if next.state != before.state {
@@ -681,7 +681,7 @@ func (a *App) serve(before, next *snapshot) error {
 }
 
 // releaseSources lets go of the tables.
-func (a *App) releaseSources() {
+func (a *Instance) releaseSources() {
 	for _, source := range a.live {
 		if source.follower == nil {
 			continue

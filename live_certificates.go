@@ -110,7 +110,7 @@ func (s *liveSource) readCertificates() error {
 
 // keptCertificates yields the certificates of sources by name, those in front of others
 // of the same name.
-func (a *App) keptCertificates() iter.Seq2[string, *liveSource] {
+func (a *Instance) keptCertificates() iter.Seq2[string, *liveSource] {
 	return func(yield func(string, *liveSource) bool) {
 		for _, source := range a.live {
 			if source.follower == nil {
@@ -127,7 +127,7 @@ func (a *App) keptCertificates() iter.Seq2[string, *liveSource] {
 
 // sourceOfCertificate returns the source whose certificate a name stands for, nil if it
 // is none: the configuration's come first, then those of the sources in their order.
-func (a *App) sourceOfCertificate(name string) *liveSource {
+func (a *Instance) sourceOfCertificate(name string) *liveSource {
 	if a.certificates[name] != nil {
 		return nil
 	}
@@ -141,7 +141,7 @@ func (a *App) sourceOfCertificate(name string) *liveSource {
 
 // certificateSource returns what stands behind the name of a certificate, nil if there
 // is nothing.
-func (a *App) certificateSource(name string) certsel.Source {
+func (a *Instance) certificateSource(name string) certsel.Source {
 	if source := a.certificates[name]; source != nil {
 		return source
 	}
@@ -155,7 +155,7 @@ func (a *App) certificateSource(name string) certsel.Source {
 
 // allCertificates yields the certificates and stores by name: those of the configuration,
 // then those of sources.
-func (a *App) allCertificates() iter.Seq2[string, certsel.Source] {
+func (a *Instance) allCertificates() iter.Seq2[string, certsel.Source] {
 	return func(yield func(string, certsel.Source) bool) {
 		for _, name := range sortedKeys(a.certificates) {
 			if !yield(name, a.certificates[name]) {
@@ -172,7 +172,7 @@ func (a *App) allCertificates() iter.Seq2[string, certsel.Source] {
 
 // keptTogether are the certificates of sources as one for each source: there may be very
 // many.
-func (a *App) keptTogether() map[string]certsel.Source {
+func (a *Instance) keptTogether() map[string]certsel.Source {
 	together := make(map[string]certsel.Source)
 	for name, source := range a.keptCertificates() {
 		label := "(" + source.Name + ")"
@@ -195,7 +195,7 @@ func (l certificateList) Current() []*tls.Certificate { return l }
 
 // refuseHidden refuses a configuration with a certificate under the name of one that a
 // source serves: sites would silently get another one.
-func (s *liveSource) refuseHidden(a *App) error {
+func (s *liveSource) refuseHidden(a *Instance) error {
 	for _, name := range s.follower.certificateNames() {
 		if a.certificates[name] != nil {
 			return fmt.Errorf("certificate %q is one of %s, and the configuration has one of this name as well: give that one another name", name, s.Name)
@@ -233,7 +233,7 @@ const (
 
 // keptFindings tells of certificates of sources that are not served, and of those whose
 // private keys are not kept as the source says.
-func (a *App) keptFindings() []binding.Finding {
+func (a *Instance) keptFindings() []binding.Finding {
 	var findings []binding.Finding
 	for _, source := range a.live {
 		if source.follower == nil {

@@ -28,7 +28,7 @@ var standardPorts = []uint16{80, 443}
 
 // compileClaims makes what the rows of the sources may claim, given the sites and
 // endpoints of the configuration.
-func (a *App) compileClaims(inputs []binding.Site) {
+func (a *Instance) compileClaims(inputs []binding.Site) {
 	own := claimed{ports: make(map[uint16]bool), addresses: make(map[netip.Addr]bool)}
 	name := func(ip netip.Addr, port uint16) {
 		own.ports[port] = true

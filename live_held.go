@@ -28,7 +28,7 @@ type heldBack struct {
 
 // hold notes that a row is not served, since it cannot be by itself. Without a
 // configuration the document is read as far as it goes.
-func (a *App) hold(source *liveSource, id uint32, cfg *config.Site, document []byte, err error) {
+func (a *Instance) hold(source *liveSource, id uint32, cfg *config.Site, document []byte, err error) {
 	if cfg == nil {
 		cfg = new(config.Site)
 		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
@@ -40,12 +40,12 @@ func (a *App) hold(source *liveSource, id uint32, cfg *config.Site, document []b
 }
 
 // holdForSocket notes that a row is not served since a socket cannot be opened.
-func (a *App) holdForSocket(source *liveSource, c *configured, err error) {
+func (a *Instance) holdForSocket(source *liveSource, c *configured, err error) {
 	source.keepHeld(c.id, heldBack{reason: err.Error(), socket: true}, a.heldInput(c))
 }
 
 // waits returns what notes that a row is not served for what others have.
-func (a *App) waits(source *liveSource) func(*configured, error) {
+func (a *Instance) waits(source *liveSource) func(*configured, error) {
 	return func(c *configured, err error) {
 		source.keepHeld(c.id, heldBack{reason: err.Error(), waits: true}, a.heldInput(c))
 	}
@@ -65,7 +65,7 @@ func (s *liveSource) keepHeld(id uint32, held heldBack, input binding.Site) {
 
 // heldInput is what a row asks for that is held back: the bindings that can be
 // understood. The names of certificates stay, whether they are known or not.
-func (a *App) heldInput(c *configured) binding.Site {
+func (a *Instance) heldInput(c *configured) binding.Site {
 	site := binding.Site{ID: c.id, Name: c.cfg.Name, Stopped: !c.cfg.Started()}
 	for _, b := range listBindings(c.cfg) {
 		parsed, err := binding.Parse(b.Protocol, b.Binding)
@@ -136,7 +136,7 @@ func (s *liveSource) heldRow(id uint32) (heldBack, bool) {
 }
 
 // heldRow returns why a row is not served, and its source; nil if there is no such row.
-func (a *App) heldRow(id uint32) (heldBack, *liveSource) {
+func (a *Instance) heldRow(id uint32) (heldBack, *liveSource) {
 	for _, source := range a.live {
 		if held, ok := source.heldRow(id); ok {
 			return held, source
@@ -166,7 +166,7 @@ func (s *liveSource) letGoMissing() {
 
 // besideHeldBack refuses what contradicts rows of the source that are accepted, and not
 // served: what is accepted does not depend on what this configuration can show.
-func (a *App) besideHeldBack(source *liveSource, w *siteWrite, rows []configured) error {
+func (a *Instance) besideHeldBack(source *liveSource, w *siteWrite, rows []configured) error {
 	hidden := slices.DeleteFunc(source.heldInputs(), func(site binding.Site) bool {
 		return slices.ContainsFunc(w.changes, func(c siteChange) bool { return c.ID == site.ID })
 	})
@@ -215,7 +215,7 @@ func (s *liveSource) nextHeld(most int, wanted func(*heldBack) bool) []uint32 {
 
 // locked makes a change of what is served under the lock of changes, unless the
 // configuration has ended.
-func (a *App) locked(change func()) {
+func (a *Instance) locked(change func()) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -228,7 +228,7 @@ func (a *App) locked(change func()) {
 // retryHeldBack shows rows that were held back, of all sources, if a change of one of
 // them, or of the sites file, has freed what they want. The caller holds the lock of
 // changes and the mutex of the changed source's follower.
-func (a *App) retryHeldBack(changed *liveSource) {
+func (a *Instance) retryHeldBack(changed *liveSource) {
 	for _, source := range a.live {
 		switch {
 		case source == changed:
@@ -247,7 +247,7 @@ func (a *App) retryHeldBack(changed *liveSource) {
 }
 
 // tryLater tries the rows of a source that another change was made to.
-func (a *App) tryLater(source *liveSource) {
+func (a *Instance) tryLater(source *liveSource) {
 	source.follower.mu.Lock()
 	defer source.follower.mu.Unlock()
 	source.later.Store(false)
@@ -259,12 +259,12 @@ func (a *App) tryLater(source *liveSource) {
 // tryHeldBack shows rows of a source that were held back, if what was in their way has
 // gone, and routes to the others what they ask for. The caller holds the lock of changes
 // and the follower's mutex.
-func (a *App) tryHeldBack(source *liveSource, wanted func(*heldBack) bool) {
+func (a *Instance) tryHeldBack(source *liveSource, wanted func(*heldBack) bool) {
 	a.showHeldBack(source, wanted)
 	a.routeHeldBack()
 }
 
-func (a *App) showHeldBack(source *liveSource, wanted func(*heldBack) bool) {
+func (a *Instance) showHeldBack(source *liveSource, wanted func(*heldBack) bool) {
 	var rows []configured
 	most := maxHeldTries
 	if a.options.FirstWins {
@@ -313,7 +313,7 @@ func (a *App) showHeldBack(source *liveSource, wanted func(*heldBack) bool) {
 const codeHeldBack = "site-held-back"
 
 // liveFindings tells of the rows that are not served.
-func (a *App) liveFindings() []binding.Finding {
+func (a *Instance) liveFindings() []binding.Finding {
 	var findings []binding.Finding
 	for _, source := range a.live {
 		findings = append(findings, source.sharedFindings()...)
@@ -331,7 +331,7 @@ func (a *App) liveFindings() []binding.Finding {
 	return append(findings, a.keptFindings()...)
 }
 
-func (a *App) logHeldBack(source *liveSource) {
+func (a *Instance) logHeldBack(source *liveSource) {
 	source.mu.Lock()
 	defer source.mu.Unlock()
 	const most = 20

@@ -13,7 +13,7 @@ import (
 
 // withHeldBack routes to the rows that are held back what they ask for and nobody has: a
 // site with a wildcard host, or without host, is not to get their requests.
-func (a *App) withHeldBack(base *snapshot) *snapshot {
+func (a *Instance) withHeldBack(base *snapshot) *snapshot {
 	wanted := a.heldToRoute(base)
 	before := base.tables.HeldBack()
 	if reflect.DeepEqual(wanted, before) {
@@ -39,7 +39,7 @@ func (a *App) withHeldBack(base *snapshot) *snapshot {
 
 // heldToRoute returns what the rows that are held back ask for, by id. What is outside of
 // what a source may claim is left out, and so is what an ordinary server has.
-func (a *App) heldToRoute(base *snapshot) []binding.Site {
+func (a *Instance) heldToRoute(base *snapshot) []binding.Site {
 	wanted := []binding.Site{}
 	seen := make(map[uint32]bool)
 	for _, source := range a.live {
@@ -68,7 +68,7 @@ func (a *App) heldToRoute(base *snapshot) []binding.Site {
 // canShake reports whether there is all that handshakes need for a binding of a row that is
 // held back. A certificate for bindings has none for its host: only sites that are served
 // give it one.
-func (a *App) canShake(source *liveSource, b *binding.SiteBinding) bool {
+func (a *Instance) canShake(source *liveSource, b *binding.SiteBinding) bool {
 	if !a.hasCertificateFor(source.Name, b.Certificate) {
 		return false
 	}
@@ -82,7 +82,7 @@ func (a *App) canShake(source *liveSource, b *binding.SiteBinding) bool {
 
 // routeHeldBack serves the rows that are held back as they are now. The caller holds the
 // lock of changes.
-func (a *App) routeHeldBack() {
+func (a *Instance) routeHeldBack() {
 	before := a.now()
 	next := a.withHeldBack(before)
 	if next == before {

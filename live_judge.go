@@ -87,9 +87,9 @@ func (f *follower) waiting() bool {
 
 // rival is why an open row was refused when this server looked at it.
 type rival struct {
-	id    uint32 // the row that is in its way; 0: something else
-	step  uint64 // at which that was written
-	owner *App   // the configuration that found it
+	id    uint32    // the row that is in its way; 0: something else
+	step  uint64    // at which that was written
+	owner *Instance // the configuration that found it
 }
 
 // judgeNow writes the verdicts about the open rows, as a revision.
@@ -159,7 +159,7 @@ func (f *follower) takeVerdicts(head sites.Head, verdicts []sites.Verdict, accep
 
 // judgeOpen judges the open rows of a table, and remembers what is in the way of those
 // that are refused. It writes nothing.
-func (a *App) judgeOpen(f *follower) (accepted []uint32, refused map[uint32]*sites.Refusal) {
+func (a *Instance) judgeOpen(f *follower) (accepted []uint32, refused map[uint32]*sites.Refusal) {
 	c := &court{app: a, source: a.sourceOf(f), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal)}
 	var open []sites.Open
 	for _, row := range f.openRows() {
@@ -179,7 +179,7 @@ func (a *App) judgeOpen(f *follower) (accepted []uint32, refused map[uint32]*sit
 // court implements sites.Court: what is in the way of a row is told by the tables of
 // this server.
 type court struct {
-	app    *App
+	app    *Instance
 	source *liveSource
 	inputs map[uint32]binding.Site // what open rows want
 	alone  map[uint32]*sites.Refusal

@@ -14,7 +14,7 @@ func TestTryLaterOnce(t *testing.T) {
 		CommonSettings: &sites.CommonSettings{Name: "busy"}, follower: newFollower(nil),
 		held: map[uint32]heldBack{1: {waits: true}},
 	}
-	a := &App{live: []*liveSource{busy}}
+	a := &Instance{live: []*liveSource{busy}}
 	busy.follower.mu.Lock()
 	before := runtime.NumGoroutine()
 	for range 100 {

@@ -10,7 +10,7 @@ import (
 // withoutCulprits leaves out the rows that contradict a snapshot or rows before them, and
 // those that nobody gives a certificate. It looks at all at once: to halve a list until
 // each of many culprits stands alone takes minutes where there are 100,000 rows.
-func (a *App) withoutCulprits(base *snapshot, rows []configured, hold func(*configured, error)) []configured {
+func (a *Instance) withoutCulprits(base *snapshot, rows []configured, hold func(*configured, error)) []configured {
 	if a.options.FirstWins {
 		return rows // there, sites of the configuration that are stopped are in nobody's way
 	}
@@ -43,7 +43,7 @@ const maxCulpritRounds = 10
 
 // contradicting returns the rows of a list that contradict what is there, or a row before
 // them that does not do so itself.
-func (a *App) contradicting(base *snapshot, list []binding.Site) map[uint32]binding.Finding {
+func (a *Instance) contradicting(base *snapshot, list []binding.Site) map[uint32]binding.Finding {
 	changed := make(map[uint32]bool, len(list))
 	for i := range list {
 		changed[list[i].ID] = true
@@ -65,7 +65,7 @@ func (a *App) contradicting(base *snapshot, list []binding.Site) map[uint32]bind
 
 // withoutCertificate returns the rows of a list with an https binding that has no
 // certificate.
-func (a *App) withoutCertificate(base *snapshot, list []binding.Site) map[uint32]binding.Finding {
+func (a *Instance) withoutCertificate(base *snapshot, list []binding.Site) map[uint32]binding.Finding {
 	opts := a.bindingOptions()
 	opts.MaxFindings = 1 + 16*len(list)
 	_, findings, _ := binding.Compile(merge(base.tables.Inputs(), list, nil), a.boundEndpoints, opts)

@@ -123,13 +123,13 @@ func (f *follower) published() {
 }
 
 // sourceOf returns what the configuration has of a table.
-func (a *App) sourceOf(f *follower) *liveSource {
+func (a *Instance) sourceOf(f *follower) *liveSource {
 	i := slices.IndexFunc(a.live, func(s *liveSource) bool { return s.follower == f })
 	return a.live[i]
 }
 
 // takeRows serves what others have written.
-func (a *App) takeRows(f *follower, d *sites.Difference) {
+func (a *Instance) takeRows(f *follower, d *sites.Difference) {
 	source := a.sourceOf(f)
 	source.letGoMissing()
 	ids := make([]uint32, len(d.Rows))
@@ -158,7 +158,7 @@ func (s *liveSource) shown(sn *snapshot, ids []uint32) (shown []uint32) {
 
 // readRows reads rows that are to be shown. Those of which nothing is accepted, and that
 // were shown before, are removed; those that cannot be shown are held back.
-func (a *App) readRows(source *liveSource, ids []uint32) (rows []configured, removed []uint32) {
+func (a *Instance) readRows(source *liveSource, ids []uint32) (rows []configured, removed []uint32) {
 	for _, id := range ids {
 		row, ok, err := source.follower.Row(id)
 		if err != nil {
@@ -187,7 +187,7 @@ func (a *App) readRows(source *liveSource, ids []uint32) (rows []configured, rem
 
 // showWhatCanBe shows rows in place of those before. A socket that cannot be opened
 // holds back those that need it, and no others.
-func (a *App) showWhatCanBe(source *liveSource, rows []configured, removed []uint32) {
+func (a *Instance) showWhatCanBe(source *liveSource, rows []configured, removed []uint32) {
 	err := a.show(rows, removed, source)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -219,7 +219,7 @@ func (f *follower) retrySockets() {
 
 // begin locks a shared table for a change, and serves what was written before it. The
 // caller holds f.mu.
-func (a *App) begin(ctx context.Context, source *liveSource, w *siteWrite) (sites.Writer, error) {
+func (a *Instance) begin(ctx context.Context, source *liveSource, w *siteWrite) (sites.Writer, error) {
 	f := source.follower
 	const tries = 3
 	for try := 1; ; try++ {

@@ -80,7 +80,7 @@ const (
 
 // writeSites makes a transaction: all of it is judged, kept and served, or nothing. The
 // caller holds the follower's mutex, and this configuration owns it.
-func (a *App) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) (sites.Head, *writePlan, error) {
+func (a *Instance) writeSites(source *liveSource, writer sites.Writer, w *siteWrite) (sites.Head, *writePlan, error) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -136,7 +136,7 @@ func (p *writePlan) writtenAt(revision uint64) {
 }
 
 // publishWrite serves what has been written.
-func (a *App) publishWrite(source *liveSource, plan *writePlan, before *snapshot, head sites.Head) {
+func (a *Instance) publishWrite(source *liveSource, plan *writePlan, before *snapshot, head sites.Head) {
 	follower := source.follower
 	follower.known.Lock()
 	follower.head = head
@@ -203,7 +203,7 @@ type writePlan struct {
 }
 
 // planWrite judges a transaction.
-func (a *App) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
+func (a *Instance) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
 	plan := &writePlan{next: a.now(), simple: true}
 	for i := range w.changes {
 		if err := a.planChange(source, plan, &w.changes[i]); err != nil {
@@ -239,7 +239,7 @@ func (a *App) planWrite(source *liveSource, w *siteWrite) (*writePlan, error) {
 }
 
 // planChange judges one change by itself.
-func (a *App) planChange(source *liveSource, plan *writePlan, c *siteChange) error {
+func (a *Instance) planChange(source *liveSource, plan *writePlan, c *siteChange) error {
 	if slices.ContainsFunc(plan.results, func(r written) bool { return r.id == c.ID }) {
 		return refuseWrite(http.StatusUnprocessableEntity, codeInvalid, c, "site %d is there twice in one transaction", c.ID)
 	}
@@ -291,7 +291,7 @@ func nameOf(cfg *config.Site) string {
 }
 
 // ownedBy refuses to change a site that is not the source's.
-func (a *App) ownedBy(source *liveSource, c *siteChange) error {
+func (a *Instance) ownedBy(source *liveSource, c *siteChange) error {
 	for _, other := range a.live {
 		if _, has := other.follower.revisionOf(c.ID); has && other != source {
 			return refuseWrite(http.StatusConflict, codeOtherSource, c, "site %d is one of %s, not of %s", c.ID, other.Name, source.Name)
@@ -379,7 +379,7 @@ func (sn *snapshot) servesAll(list []configured) error {
 }
 
 // refusal turns the error of a judgement into what the API tells.
-func (a *App) refusal(w *siteWrite, err error) *writeError {
+func (a *Instance) refusal(w *siteWrite, err error) *writeError {
 	var c *siteChange
 	if len(w.changes) == 1 {
 		c = &w.changes[0]

@@ -132,7 +132,7 @@ func (m *siteMetrics) forget() {
 var classLabels = [6]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 // appMetrics are the metrics of one configuration.
-type appMetrics struct{ app *App }
+type appMetrics struct{ app *Instance }
 
 var (
 	descSites = prometheus.NewDesc("caddy_iis_sites", "Configured sites by state.", []string{"state"}, nil)
@@ -140,7 +140,7 @@ var (
 )
 
 // provisionMetrics registers the metrics of this configuration.
-func (a *App) provisionMetrics() error {
+func (a *Instance) provisionMetrics() error {
 	a.metrics = &appMetrics{a}
 	registry := a.ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
@@ -209,12 +209,12 @@ func (m *appMetrics) forgetRefused() {
 }
 
 // servingApp returns the app of the active configuration, nil if it has none.
-func servingApp() *App {
-	active, err := caddy.ActiveContext().AppIfConfigured("iis")
+func servingApp() *Instance {
+	active, err := Of(caddy.ActiveContext())
 	if err != nil {
 		return nil
 	}
-	return active.(*App)
+	return active
 }
 
 // forgetBut drops the counters of ports and sites that the other has not.

@@ -27,7 +27,7 @@ func describeAutos(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (a *App) collectAutos(ch chan<- prometheus.Metric) {
+func (a *Instance) collectAutos(ch chan<- prometheus.Metric) {
 	for name, source := range a.certificates {
 		auto, ok := source.(*certsel.Auto)
 		if !ok {

@@ -27,7 +27,7 @@ func describeCertificates(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (a *App) collectCertificates(ch chan<- prometheus.Metric) {
+func (a *Instance) collectCertificates(ch chan<- prometheus.Metric) {
 	for name, source := range a.certificates {
 		collectCertificate(ch, name, source)
 	}

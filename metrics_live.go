@@ -45,7 +45,7 @@ func describeSources(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (a *App) collectSources(ch chan<- prometheus.Metric) {
+func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
 	for _, source := range a.live {
 		f := source.follower
 		if f == nil {

@@ -7,22 +7,13 @@
 package caddyiis
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
+	"net/http"
+	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/caddyserver/caddy/v2/modules/caddytls"
-	"go.uber.org/zap"
 
-	"github.com/caddy-iis/caddy-iis/binding"
-	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
-	"github.com/caddy-iis/caddy-iis/front"
 	_ "github.com/caddy-iis/caddy-iis/iishttp" // registers the handlers
 	"github.com/caddy-iis/caddy-iis/internal/commands"
 	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
@@ -33,53 +24,12 @@ func init() {
 	caddycmd.RegisterCommand(commands.New(checkFile))
 }
 
-// fronts holds the sockets and protocol servers of the process. They outlive
-// configuration loads, so that none of these fails a request.
-var fronts = front.NewManager()
-
 // App serves web sites by IIS bindings. Its bindings alone decide on which
 // addresses and ports Caddy listens for them.
 type App struct {
 	config.App
 
-	ctx    caddy.Context
-	logger *zap.Logger
-
-	identity       *identity
-	options        config.Options
-	certificates   map[string]certsel.Source
-	challenges     *certsel.Challenges
-	boundEndpoints []binding.Endpoint
-	demands        demands
-	sniLog         *sniLog // nil unless enabled
-	policies       *policySet
-	http           *httpServers
-	tls            *caddytls.TLS
-	metrics        *appMetrics
-	ordinary       []ordinaryAddr    // addresses of ordinary servers on ports with bindings
-	otherPorts     map[uint16]string // ports of ordinary servers without bindings, and the servers
-	foreign        []foreignListener // who else listens
-	takeBack       func()            // ends what lendSockets began; nil before
-
-	snapshot  atomic.Pointer[snapshot]
-	sitesFile sitesFile
-	live      []*liveSource
-	w3c       w3cLogs
-
-	// While the app starts: what is served without rows, and without those that were
-	// read for it.
-	ownSites, withoutRows *snapshot
-
-	autos       []*certsel.Auto // certificates that are for bindings
-	secureAddrs atomic.Pointer[secureAddrs]
-
-	serverConfigured bool // there are settings of the HTTP servers
-	prepared         bool
-	settled          chan struct{} // closed when the configuration serves, or never will
-	settle           func()
-	unloaded         sync.Once
-	committed        atomic.Bool
-	findingsLog      findingsLog
+	instance *Instance // nil before it is provisioned
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,184 +43,17 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It opens no socket and changes
 // nothing that serves.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	a.logger = ctx.Logger()
-	a.identity = new(identity)
-	a.demands = make(demands)
-	a.settled = make(chan struct{})
-	a.settle = sync.OnceFunc(func() { close(a.settled) })
-	if a.LogSNI {
-		a.sniLog = newSNILog(a.logger.Named("sni"))
-	}
-	var err error
-	if a.options, err = a.ParseOptions(); err != nil {
-		return err
-	}
-	if err := provisionOtherApps(ctx); err != nil {
-		return err
-	}
-	a.findListeners()
-	tlsApp, err := ctx.App("tls")
-	if err != nil {
-		return err
-	}
-	a.tls = tlsApp.(*caddytls.TLS)
-	a.serverConfigured = a.Server != nil
-	if err := a.provisionSites(); err != nil {
-		return err
-	}
-	return a.subscribe()
-}
-
-// provisionSites makes what the app serves first.
-func (a *App) provisionSites() error {
-	if err := a.loadSources(); err != nil {
-		return err
-	}
-	if err := a.CheckSiteVars(); err != nil {
-		return err
-	}
-	if err := a.checkW3CLogs(); err != nil {
-		return err
-	}
-	sites, err := a.configuredSites()
-	if err != nil {
-		return err
-	}
-	sites, now, err := a.compileWithFile(sites)
-	if err != nil {
-		return err
-	}
-	a.snapshot.Store(now)
-	if err := a.loadCertificates(); err != nil {
-		return err
-	}
-	if err := a.provisionPolicies(); err != nil {
-		return err
-	}
-	if err := now.makeRecords(nil); err != nil {
-		return err
-	}
-	if err := a.provisionHTTP(sites); err != nil {
-		return err
-	}
-	if err := a.compileShared(); err != nil {
-		return err
-	}
-	if err := now.addSites(sites, nil); err != nil {
-		return err
-	}
-	if err := a.refuseHooks(); err != nil {
-		return err
-	}
-	a.compileClaims(now.tables.Inputs())
-	if err := a.takeOver(); err != nil {
-		return err
-	}
-	if err := now.makeState(); err != nil {
-		return err
-	}
-	a.lendSockets()
-	now.where = nil
-	if err := a.projectOpen(); err != nil {
-		return err
-	}
-	a.policies.later = a.sitesFile.ctx
-	a.Sites = nil // allow GC to deallocate
-	return a.provisionMetrics()
-}
-
-// provisionOtherApps loads the other configured apps before any site's
-// handlers refer to them: an app that is first asked for by a handler would be
-// cleaned up with the site's handlers, not with the configuration.
-func provisionOtherApps(ctx caddy.Context) error {
-	for _, mod := range caddy.GetModules("") {
-		if mod.ID == "iis" {
-			continue
-		}
-		if _, err := ctx.AppIfConfigured(string(mod.ID)); err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
-			return err
-		}
-	}
-	return nil
+	a.instance = New(&a.App)
+	return a.instance.Provision(ctx)
 }
 
 // Start makes certificates and sockets ready. The configuration serves from
 // the moment when all other apps have started as well.
-func (a *App) Start() error {
-	for _, name := range sortedKeys(a.certificates) {
-		if starter, ok := a.certificates[name].(certsel.Starter); ok {
-			if err := starter.Start(); err != nil {
-				return fmt.Errorf("certificate %q: %w", name, err)
-			}
-		}
-	}
-	if err := a.openSources(); err != nil {
-		return err
-	}
-	err := a.prepareSockets()
-	a.ownSites, a.withoutRows = nil, nil
-	if err != nil {
-		return err
-	}
-	a.prepared = true
-	if err := a.http.start(); err != nil {
-		return err
-	}
-	go a.watchCommit()
-	return nil
-}
-
-// watchCommit guards against the day when Caddy no longer announces that a
-// configuration has started, by an event that it calls experimental: a
-// configuration that is active must serve.
-func (a *App) watchCommit() {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-a.settled:
-			return
-		case <-ticker.C:
-		}
-		if active, err := caddy.ActiveContext().AppIfConfigured("iis"); err == nil && active == a {
-			a.logger.Error("this configuration is active, but Caddy has not announced that it started; serving it now; please report this")
-			a.commit()
-		}
-	}
-}
-
-// commit lets the configuration serve. It is called when every app of the
-// configuration has started, and cannot fail.
-func (a *App) commit() {
-	if a.committed.Swap(true) {
-		return // Caddy's announcement came after watchCommit had lost patience
-	}
-	a.settle()
-	// Once more: the configuration before may have dropped counters meanwhile.
-	a.now().countPorts(nil)
-	release := a.takeSourcesOver()
-	fronts.Commit(a.now().state)
-	release()
-	upgradedConns.settle()
-	a.takeBack()
-	a.metrics.forgetRemoved()
-	for _, source := range a.certificates {
-		if starter, ok := source.(certsel.Starter); ok {
-			starter.Commit()
-		}
-	}
-	a.bindingsChanged()
-	a.w3c.probe()
-	a.examine()
-	a.followSitesFile()
-	go a.keepGoodCopy()
-	go a.keepSaved()
-}
+func (a *App) Start() error { return a.instance.Start() }
 
 // Stop takes the configuration out of service. Requests in flight finish.
 func (a *App) Stop() error {
-	a.unloaded.Do(a.unload)
+	a.instance.End()
 	return nil
 }
 
@@ -278,55 +61,21 @@ func (a *App) Stop() error {
 // the configuration was refused late.
 func (a *App) Cleanup() error { return a.Stop() }
 
-func (a *App) unload() {
-	a.findingsLog.end()
-	a.releaseSources()
-	a.sitesFile.end(func() {
-		if a.policies != nil {
-			a.policies.release()
-		}
-	})
-	if a.metrics != nil && !a.committed.Load() {
-		a.metrics.forgetRefused()
-	}
-	if a.settle != nil {
-		a.settle()
-	}
-	if caddy.Exiting() { // what still comes is served, or waits for the process after this one
-		upgradedConns.endAll()
-		ctx, cancel := context.WithTimeout(context.Background(), a.options.Drain)
-		defer cancel()
-		if err := fronts.Shutdown(ctx); err != nil {
-			a.logger.Error("waiting for requests in flight", zap.Error(err))
-		}
-	}
-	if a.prepared {
-		fronts.Remove(a.now().state)
-		upgradedConns.settle()
-	}
-	if a.takeBack != nil {
-		a.takeBack()
-	}
-	if a.CentralStore != nil {
-		_ = a.CentralStore.Cleanup()
-	}
-	keep := a.options.DrainUpgraded
-	if caddy.Exiting() {
-		keep = 0
-	}
-	switch {
-	case a.http == nil:
-	case a.prepared:
-		a.http.retire(a.sitesFile.drained(a.now().state), a.options.Drain, keep, a.forget)
-	default:
-		a.http.cleanup(0)
-	}
-	switch {
-	case caddy.Exiting():
-		a.w3c.flush()
-	case a.http == nil:
-		a.w3c.release()
-	}
+// Instance returns what the configuration has come to, for the parts of this module that
+// find the app through Caddy.
+func (a *App) Instance() *Instance { return a.instance }
+
+// ClaimsConnection reports whether a binding or an endpoint has a certificate
+// for a TLS connection to this local address with this server name.
+func (a *App) ClaimsConnection(local netip.AddrPort, serverName string) bool {
+	return a.instance.ClaimsConnection(local, serverName)
+}
+
+// SiteOf returns the site that the bindings route a request to. The request
+// need not have come through a binding's port; it is then asked for what the
+// bindings say about its local address, scheme and Host.
+func (a *App) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
+	return a.instance.SiteOf(r)
 }
 
 // Interface guards

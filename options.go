@@ -14,7 +14,7 @@ import (
 )
 
 // loadCertificates loads each certificate once, whoever uses it.
-func (a *App) loadCertificates() error {
+func (a *Instance) loadCertificates() error {
 	a.certificates = make(map[string]certsel.Source, len(a.CertificatesRaw))
 	for _, name := range sortedKeys(a.CertificatesRaw) {
 		// One at a time, since Caddy's error for a map of modules names the
@@ -47,7 +47,7 @@ func (a *App) loadCertificates() error {
 // readCertificates has the sources read their files, on all cores. More of them
 // at a time than there are cores, since most of the time goes by in the file
 // system.
-func (a *App) readCertificates() error {
+func (a *Instance) readCertificates() error {
 	names := sortedKeys(a.certificates)
 	errs := make([]error, len(names))
 	limit := make(chan struct{}, 4*runtime.GOMAXPROCS(0))

@@ -56,7 +56,7 @@ const remainingRedirects = "remaining_auto_https_redirects"
 
 // takeOver takes the listen addresses that lie on a port with bindings away
 // from the servers of the user's http app: from now on the front serves both.
-func (a *App) takeOver() error {
+func (a *Instance) takeOver() error {
 	val, err := a.ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil
@@ -94,7 +94,7 @@ func (a *App) takeOver() error {
 // would be lost. All that comes there is the server's. What the front cannot do
 // for a server stays with Caddy: listener wrappers, several addresses on one port,
 // and one family of addresses only.
-func (a *App) portsAlone(httpApp *caddyhttp.App, shared map[uint16]bool) map[uint16]bool {
+func (a *Instance) portsAlone(httpApp *caddyhttp.App, shared map[uint16]bool) map[uint16]bool {
 	addresses := make(map[uint16]int)
 	for _, srv := range httpApp.Servers {
 		wrapped := refuseWrappers(srv) != nil
@@ -123,7 +123,7 @@ func (a *App) portsAlone(httpApp *caddyhttp.App, shared map[uint16]bool) map[uin
 
 // takeOverServer splits a server's addresses into those that stay with Caddy
 // and those that the front takes over, on shared ports and on others.
-func (a *App) takeOverServer(httpApp *caddyhttp.App, name string, ports, portsAlone map[uint16]bool) error {
+func (a *Instance) takeOverServer(httpApp *caddyhttp.App, name string, ports, portsAlone map[uint16]bool) error {
 	srv := httpApp.Servers[name]
 	var listen []string
 	var listenProtocols [][]string
@@ -251,7 +251,7 @@ func refuseWrappers(srv *caddyhttp.Server) error {
 
 // refuseHooks refuses sites with handlers that hook into the connections of
 // their server: connections belong to no site here, and nobody would call them.
-func (a *App) refuseHooks() error {
+func (a *Instance) refuseHooks() error {
 	for _, srv := range a.http.app.Servers {
 		for _, field := range []string{"connContextFuncs", "connStateFuncs"} {
 			if there, _ := holds(srv, field); there {
@@ -421,7 +421,7 @@ func (o *ordinaryServer) demand(c *connection) answer {
 // ordinaryAt returns the ordinary server that listens at a local address. The
 // more specific listen address has it, as it would for the kernel. It is alone
 // there if no binding has the port.
-func (a *App) ordinaryAt(local netip.AddrPort, secure bool) (_ *ordinaryServer, alone bool) {
+func (a *Instance) ordinaryAt(local netip.AddrPort, secure bool) (_ *ordinaryServer, alone bool) {
 	var found *ordinaryAddr
 	for i := range a.ordinary {
 		o := &a.ordinary[i]
@@ -442,7 +442,7 @@ func (a *App) ordinaryAt(local netip.AddrPort, secure bool) (_ *ordinaryServer, 
 }
 
 // keepPorts notes the ports on which an ordinary server listens by itself.
-func (a *App) keepPorts(addr caddy.NetworkAddress, server string) {
+func (a *Instance) keepPorts(addr caddy.NetworkAddress, server string) {
 	if addr.IsUnixNetwork() || addr.IsFdNetwork() {
 		return
 	}
@@ -486,7 +486,7 @@ func (sn *snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 
 // ordinaryHas returns the ordinary server that has the host of a binding at its address,
 // nil if there is none.
-func (a *App) ordinaryHas(b binding.Binding) *ordinaryServer {
+func (a *Instance) ordinaryHas(b binding.Binding) *ordinaryServer {
 	for _, o := range a.ordinary {
 		if b.Host != "" && sameAddress(b, o) && o.server.name != remainingRedirects && o.server.names(b.Host) {
 			return o.server
@@ -526,7 +526,7 @@ func (o *ordinaryServer) names(host string) bool {
 // ordinaryEndpoints adds the ordinary servers' addresses to what the front
 // serves. Settings of the listener can be only one server's: the bindings'
 // have precedence if they were configured, and what differs is refused.
-func (a *App) ordinaryEndpoints(endpoints []front.Endpoint) ([]front.Endpoint, error) {
+func (a *Instance) ordinaryEndpoints(endpoints []front.Endpoint) ([]front.Endpoint, error) {
 	for _, o := range a.ordinary {
 		owner := fmt.Sprintf("http server %q, listening at %s", o.server.name, listenText(o.addr))
 		exact := false

@@ -86,7 +86,7 @@ type policy struct {
 	release func() // cleans up what was loaded for it
 }
 
-func (a *App) provisionPolicies() error {
+func (a *Instance) provisionPolicies() error {
 	set := &policySet{
 		ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy),
 		trusts: make(map[string]*trust), changed: a.trustChanged,

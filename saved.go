@@ -16,7 +16,7 @@ import (
 // started, and of what it saves from then on: Caddy writes its file in place. Where
 // it saves none (persist_config off), there is nothing to copy. It may wait for the
 // file system.
-func (a *App) keepSaved() {
+func (a *Instance) keepSaved() {
 	file := caddy.ConfigAutosavePath
 	keep := func(context.Context) error {
 		err := autosave.Keep(file)

@@ -141,7 +141,7 @@ func TestWithoutQUICByAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ports := app.(*caddyiis.App).PortsWithQUIC(); len(ports) != 1 || int(ports[0]) != all {
+	if ports := app.(*caddyiis.App).Instance().PortsWithQUIC(); len(ports) != 1 || int(ports[0]) != all {
 		t.Errorf("HTTP/3 on %v, want %d", ports, all)
 	}
 }

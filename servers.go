@@ -110,7 +110,7 @@ type deeds struct {
 }
 
 // provisionHTTP makes the servers that the sites need.
-func (a *App) provisionHTTP(sites []configured) error {
+func (a *Instance) provisionHTTP(sites []configured) error {
 	if a.Server == nil {
 		a.Server = new(caddyhttp.Server)
 	}
@@ -168,7 +168,7 @@ func (a *App) provisionHTTP(sites []configured) error {
 	return h.app.Validate()
 }
 
-func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
+func (a *Instance) serverClasses(sites []configured) map[serverClass]struct{} {
 	classes := map[serverClass]struct{}{{log: a.AccessLog}: {}} // one at least: it answers requests that reach no site
 	shared := []*config.Content{new(config.Content)}
 	if a.Defaults != nil {
@@ -192,7 +192,7 @@ func (a *App) serverClasses(sites []configured) map[serverClass]struct{} {
 	return classes
 }
 
-func (a *App) classOf(cfg *config.Site, of *config.Content) serverClass {
+func (a *Instance) classOf(cfg *config.Site, of *config.Content) serverClass {
 	return serverClass{
 		log:    a.AccessLog || cfg.AccessLog,
 		errors: of.Errors != nil && len(of.Errors.Routes) > 0,
@@ -201,7 +201,7 @@ func (a *App) classOf(cfg *config.Site, of *config.Content) serverClass {
 
 // loadListenerWrappers loads the wrappers for the front: the HTTP servers
 // themselves listen nowhere.
-func (a *App) loadListenerWrappers() error {
+func (a *Instance) loadListenerWrappers() error {
 	mods, err := a.http.ctx.LoadModule(a.Server, "ListenerWrappersRaw")
 	if err != nil {
 		return fmt.Errorf("server: loading listener wrappers: %w", err)
@@ -228,7 +228,7 @@ func (a *App) loadListenerWrappers() error {
 	return nil
 }
 
-func (a *App) newServer(class serverClass) (*caddyhttp.Server, error) {
+func (a *Instance) newServer(class serverClass) (*caddyhttp.Server, error) {
 	srv, err := cloneServer(a.Server)
 	if err != nil {
 		return nil, err
@@ -256,7 +256,7 @@ func (a *App) newServer(class serverClass) (*caddyhttp.Server, error) {
 
 // compileShared compiles the defaults and the templates. Sites that name them may
 // come later, and what is wrong with a template is wrong when it is configured.
-func (a *App) compileShared() error {
+func (a *Instance) compileShared() error {
 	for _, name := range sortedKeys(a.Templates) {
 		if a.Templates[name] == nil {
 			return fmt.Errorf("template %q is null: delete it, or give it routes", name)
@@ -273,7 +273,7 @@ func (a *App) compileShared() error {
 
 // compileFor compiles what serves sites like this one, with and without access
 // log if there may be both.
-func (a *App) compileFor(cfg *config.Site) error {
+func (a *Instance) compileFor(cfg *config.Site) error {
 	for _, cfg.AccessLog = range []bool{false, true} {
 		if cfg.AccessLog && (!a.sitesComeLater() || a.AccessLog) {
 			continue
@@ -287,7 +287,7 @@ func (a *App) compileFor(cfg *config.Site) error {
 
 // contentOf compiles what serves a site. Sites without routes of their own share
 // what is compiled once.
-func (a *App) contentOf(cfg *config.Site) (*content, error) {
+func (a *Instance) contentOf(cfg *config.Site) (*content, error) {
 	if err := a.CheckTemplate(cfg); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
@@ -14,12 +15,12 @@ import (
 // replaced and forgotten learns what serves now, and the app of one that nothing has
 // replaced forgets nothing.
 func TestServingAfterForgetting(t *testing.T) {
-	newApp := func() *App {
+	newApp := func() *Instance {
 		tables, _, err := binding.Compile(nil, nil, binding.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := new(App)
+		a := New(new(config.App))
 		a.snapshot.Store(&snapshot{app: a, tables: tables})
 		return a
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // configuredSites lists the sites of the configuration in the order of their ids.
-func (a *App) configuredSites() ([]configured, error) {
+func (a *Instance) configuredSites() ([]configured, error) {
 	sites := make([]configured, 0, len(a.Sites))
 	var errs []error
 	for key, cfg := range a.Sites {
@@ -34,7 +34,7 @@ func (a *App) configuredSites() ([]configured, error) {
 }
 
 // bindingSites turns sites into the form that package binding compiles.
-func (a *App) bindingSites(sites []configured) ([]binding.Site, error) {
+func (a *Instance) bindingSites(sites []configured) ([]binding.Site, error) {
 	inputs := make([]binding.Site, 0, len(sites))
 	var errs errorList
 	for i := range sites {
@@ -67,7 +67,7 @@ func (l *errorList) err() error {
 	return errors.Join(l.first...)
 }
 
-func (a *App) bindingSite(c *configured, errs *errorList) binding.Site {
+func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
 	cfg := c.cfg
 	site := binding.Site{
 		ID: c.id, Name: cfg.Name, Stopped: !cfg.Started(),
@@ -97,7 +97,7 @@ func (a *App) bindingSite(c *configured, errs *errorList) binding.Site {
 	return site
 }
 
-func (a *App) siteBinding(c *configured, b *config.SiteBinding) (binding.SiteBinding, error) {
+func (a *Instance) siteBinding(c *configured, b *config.SiteBinding) (binding.SiteBinding, error) {
 	parsed, err := binding.Parse(b.Protocol, b.Binding)
 	if err != nil {
 		return binding.SiteBinding{}, err
@@ -131,7 +131,7 @@ func (a *App) siteBinding(c *configured, b *config.SiteBinding) (binding.SiteBin
 
 // certificateOf names the certificate or store of an https binding, empty if it is the
 // central store or that of the endpoint.
-func (a *App) certificateOf(c *configured, b *config.SiteBinding, flags binding.Flags) (string, error) {
+func (a *Instance) certificateOf(c *configured, b *config.SiteBinding, flags binding.Flags) (string, error) {
 	name, store := b.Certificate, b.Store
 	if flags&binding.FlagCentralStore != 0 {
 		if name != "" || store != "" {
@@ -155,7 +155,7 @@ func (a *App) certificateOf(c *configured, b *config.SiteBinding, flags binding.
 
 // hasCertificate reports whether a certificate is configured. Only the first
 // configuration of sites comes before certificates are loaded.
-func (a *App) hasCertificate(name string) bool {
+func (a *Instance) hasCertificate(name string) bool {
 	if a.certificates != nil {
 		return a.certificates[name] != nil && !a.isStore(name)
 	}
@@ -165,7 +165,7 @@ func (a *App) hasCertificate(name string) bool {
 
 // hasCertificateFor reports whether the sites of a source may name a certificate: one of
 // the configuration, or of that source. The source of sites of the configuration is empty.
-func (a *App) hasCertificateFor(source, name string) bool {
+func (a *Instance) hasCertificateFor(source, name string) bool {
 	if a.hasCertificate(name) {
 		return true
 	}
@@ -173,7 +173,7 @@ func (a *App) hasCertificateFor(source, name string) bool {
 	return kept != nil && kept.Name == source
 }
 
-func (a *App) unknownCertificate(name string) error {
+func (a *Instance) unknownCertificate(name string) error {
 	names := sortedKeys(a.CertificatesRaw)
 	if a.certificates != nil {
 		names = slices.DeleteFunc(sortedKeys(a.certificates), a.isStore)
@@ -189,7 +189,7 @@ func (a *App) unknownCertificate(name string) error {
 
 // bindingEndpoints turns the configured endpoints into the form that package
 // binding compiles, in a fixed order.
-func (a *App) bindingEndpoints() ([]binding.Endpoint, error) {
+func (a *Instance) bindingEndpoints() ([]binding.Endpoint, error) {
 	var endpoints []binding.Endpoint
 	var errs []error
 	for _, key := range sortedKeys(a.Endpoints) {
@@ -203,7 +203,7 @@ func (a *App) bindingEndpoints() ([]binding.Endpoint, error) {
 	return endpoints, errors.Join(errs...)
 }
 
-func (a *App) bindingEndpoint(key string, cfg *config.Endpoint) (binding.Endpoint, error) {
+func (a *Instance) bindingEndpoint(key string, cfg *config.Endpoint) (binding.Endpoint, error) {
 	var endpoint binding.Endpoint
 	if cfg == nil {
 		return endpoint, errors.New("it is null")

@@ -79,7 +79,7 @@ func decodeSite(raw []byte) (uint32, *config.Site, error) {
 
 // readSitesFile adds the sites of the sites file, if there is one, to those of
 // the configuration.
-func (a *App) readSitesFile(sites []configured) ([]configured, error) {
+func (a *Instance) readSitesFile(sites []configured) ([]configured, error) {
 	f := &a.sitesFile
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(a.baseContext()))
 	if a.SitesFile == "" {
@@ -130,7 +130,7 @@ func (f *sitesFile) records(diff sitesource.Difference[*config.Site]) []configur
 
 // baseContext has the values of the configuration's context. Without one, as in
 // a check of bindings alone, it is an empty one.
-func (a *App) baseContext() context.Context {
+func (a *Instance) baseContext() context.Context {
 	if a.ctx.Context == nil {
 		return context.Background()
 	}
@@ -139,7 +139,7 @@ func (a *App) baseContext() context.Context {
 
 // followSitesFile begins to watch the file. What changed since it was read for
 // this configuration is found at once.
-func (a *App) followSitesFile() {
+func (a *Instance) followSitesFile() {
 	f := &a.sitesFile
 	if f.source == nil {
 		return
@@ -224,7 +224,7 @@ func isDrained(state *front.State) bool {
 
 // updateSites serves what the sites file says now. If that cannot be, all stays
 // as it is.
-func (a *App) updateSites() {
+func (a *Instance) updateSites() {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -267,7 +267,7 @@ const (
 )
 
 // tryAgain has the file applied again a little later.
-func (a *App) tryAgain() {
+func (a *Instance) tryAgain() {
 	f := &a.sitesFile
 	pause := min(firstPause<<min(f.attempts, 10), lastPause)
 	f.attempts++
@@ -275,7 +275,7 @@ func (a *App) tryAgain() {
 }
 
 // sitesFileFindings tells of a sites file that is not served as it is.
-func (a *App) sitesFileFindings() []binding.Finding {
+func (a *Instance) sitesFileFindings() []binding.Finding {
 	problem := a.sitesFile.problem.Load()
 	if problem == nil {
 		return nil

@@ -30,7 +30,7 @@ func goodCopy(path string) string {
 // compileWithFile compiles the sites of the configuration and those of the sites file.
 // A file that is broken, or whose sites cannot be, refuses no configuration that is
 // good with what the file had when it was served last.
-func (a *App) compileWithFile(own []configured) ([]configured, *snapshot, error) {
+func (a *Instance) compileWithFile(own []configured) ([]configured, *snapshot, error) {
 	sites, err := a.readSitesFile(own)
 	var now *snapshot
 	if err == nil {
@@ -57,7 +57,7 @@ func (a *App) compileWithFile(own []configured) ([]configured, *snapshot, error)
 }
 
 // compileNamed is compile with the check of what the sites of a file name.
-func (a *App) compileNamed(sites []configured) (*snapshot, error) {
+func (a *Instance) compileNamed(sites []configured) (*snapshot, error) {
 	for i := range sites {
 		c := &sites[i]
 		if c.source == "" {
@@ -88,7 +88,7 @@ func (a *App) compileNamed(sites []configured) (*snapshot, error) {
 }
 
 // keepGoodCopy copies the file, as it was read for what is served. It may take long.
-func (a *App) keepGoodCopy() {
+func (a *Instance) keepGoodCopy() {
 	f := &a.sitesFile
 	f.copying.Lock()
 	defer f.copying.Unlock()

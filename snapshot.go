@@ -15,7 +15,7 @@ import (
 // them. It never changes. A sites file that has changed makes another one, and
 // shares with it what is not different.
 type snapshot struct {
-	app      *App
+	app      *Instance
 	tables   *binding.Tables
 	findings []binding.Finding // about the tables
 	sites    []*site           // by SiteEntry.Index
@@ -43,14 +43,14 @@ func (sn *snapshot) place(id uint32) string {
 }
 
 // now returns what the app serves at this moment.
-func (a *App) now() *snapshot { return a.snapshot.Load() }
+func (a *Instance) now() *snapshot { return a.snapshot.Load() }
 
 // serving returns what the app serves or, once its configuration has been replaced and
 // forgotten, what is served in its place.
-func (a *App) serving() *snapshot {
+func (a *Instance) serving() *snapshot {
 	for {
 		now := a.now()
-		next, ok := fronts.Handler().(*App)
+		next, ok := fronts.Handler().(*Instance)
 		if !now.forgotten || !ok || next == a {
 			return now
 		}
@@ -61,7 +61,7 @@ func (a *App) serving() *snapshot {
 // forget lets go of all that requests needed: Caddy's configuration, and the app with
 // it, is held by handlers that have taken a connection over. Where nothing is served
 // in its place they have none.
-func (a *App) forget() {
+func (a *Instance) forget() {
 	if fronts.Handler() == nil {
 		return
 	}
@@ -93,7 +93,7 @@ func (c *configured) label() string {
 }
 
 // compile builds the tables from all sites and endpoints.
-func (a *App) compile(sites []configured) (*snapshot, error) {
+func (a *Instance) compile(sites []configured) (*snapshot, error) {
 	inputs, siteErr := a.bindingSites(sites)
 	var endpointErr error
 	a.boundEndpoints, endpointErr = a.bindingEndpoints()
@@ -110,7 +110,7 @@ func (a *App) compile(sites []configured) (*snapshot, error) {
 }
 
 // bindingOptions are the options of the tables.
-func (a *App) bindingOptions() binding.Options {
+func (a *Instance) bindingOptions() binding.Options {
 	return binding.Options{
 		SNIMissing:       a.options.SNIMissing,
 		SNIUnmatched:     a.options.SNIUnmatched,
@@ -121,7 +121,7 @@ func (a *App) bindingOptions() binding.Options {
 	}
 }
 
-func (a *App) compileInputs(inputs []binding.Site, where func(id uint32) string) (*snapshot, error) {
+func (a *Instance) compileInputs(inputs []binding.Site, where func(id uint32) string) (*snapshot, error) {
 	tables, findings, err := binding.Compile(inputs, a.boundEndpoints, a.bindingOptions())
 	if err != nil {
 		return nil, locate(err, where)

@@ -96,7 +96,7 @@ func (sn *snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
 }
 
 // alpn lists the protocols that a TLS connection can choose from.
-func (a *App) alpn() []string {
+func (a *Instance) alpn() []string {
 	if a.Server == nil || len(a.Server.Protocols) == 0 {
 		return []string{"h2", "http/1.1"}
 	}
@@ -112,7 +112,7 @@ func (a *App) alpn() []string {
 
 // subscribe has commit called when every app of the configuration has started:
 // should one fail, this configuration has never served a request.
-func (a *App) subscribe() error {
+func (a *Instance) subscribe() error {
 	app, err := a.ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting events app: %w", err)
@@ -121,7 +121,7 @@ func (a *App) subscribe() error {
 }
 
 // startedHandler waits for Caddy's event.
-type startedHandler struct{ app *App }
+type startedHandler struct{ app *Instance }
 
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {

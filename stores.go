@@ -28,7 +28,7 @@ type fileStore interface {
 
 // loadStores makes the stores ready. They stand among the certificates: what serves a
 // record is a source, whatever it chooses by.
-func (a *App) loadStores() error {
+func (a *Instance) loadStores() error {
 	if a.CentralStore != nil {
 		if err := a.CentralStore.Provision(a.ctx); err != nil {
 			return err
@@ -60,7 +60,7 @@ func (a *App) loadStores() error {
 }
 
 // isStore reports whether a name is that of a store.
-func (a *App) isStore(name string) bool {
+func (a *Instance) isStore(name string) bool {
 	if a.certificates == nil {
 		_, ok := a.StoresRaw[name]
 		return ok
@@ -70,7 +70,7 @@ func (a *App) isStore(name string) bool {
 }
 
 // checkStore refuses the name of a store that is not there.
-func (a *App) checkStore(name string) error {
+func (a *Instance) checkStore(name string) error {
 	if a.isStore(name) {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (a *App) checkStore(name string) error {
 }
 
 // stores yields the stores by name, the central store first.
-func (a *App) stores() iter.Seq2[string, certsel.Store] {
+func (a *Instance) stores() iter.Seq2[string, certsel.Store] {
 	return func(yield func(string, certsel.Store) bool) {
 		if a.CentralStore != nil && !yield(centralStoreName, a.CentralStore) {
 			return
@@ -102,7 +102,7 @@ func (a *App) stores() iter.Seq2[string, certsel.Store] {
 
 // storeOf names the store whose certificate the clients of a record get, empty if it
 // is none.
-func (a *App) storeOf(rec *binding.Record) string {
+func (a *Instance) storeOf(rec *binding.Record) string {
 	switch {
 	case rec == nil:
 		return ""

@@ -107,7 +107,7 @@ func (b *boundTickets) bind(cert *tls.Certificate) *tls.Config {
 // the tickets of bindings, whose keys they share. All else about tickets stays as
 // Caddy has it.
 type foreignTickets struct {
-	app     *App
+	app     *Instance
 	tls     *caddytls.TLS
 	configs sync.Map // by the server's own *tls.Config
 }

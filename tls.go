@@ -166,7 +166,7 @@ func (sn *snapshot) record(rec *binding.Record) *record {
 	return nil
 }
 
-func (a *App) newRecord(rec *binding.Record) (*record, error) {
+func (a *Instance) newRecord(rec *binding.Record) (*record, error) {
 	live := &record{Record: rec, served: &served{name: rec.Certificate, flags: rec.Flags}}
 	if rec.Certificate != "" {
 		if live.source = a.certificateSource(rec.Certificate); live.source == nil {
@@ -212,7 +212,7 @@ var challengeHandshake = &handshake{challenge: true}
 
 // configForClient is table D1 at work: it decides which certificate and which
 // TLS settings a connection gets.
-func (a *App) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
+func (a *Instance) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
 	now := a.now()
 	if isChallenge(hello) {
 		now.countHandshake(conn.Local.Port(), now.certificateMatch(conn.Local, hello.ServerName), hello.ServerName, resultChallenge)

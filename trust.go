@@ -198,7 +198,7 @@ func (s *policySet) renew(settings string) (undo func(), err error) {
 // trustChanged serves with the files that settings name as they are now. If that
 // cannot be, all stays as it is. Connections that were made before meet the new
 // authorities where a site of theirs is asked for next.
-func (a *App) trustChanged(ctx context.Context, settings string) error {
+func (a *Instance) trustChanged(ctx context.Context, settings string) error {
 	if !a.committed.Load() {
 		return errors.New("the configuration does not serve yet") // this is called again
 	}
@@ -240,7 +240,7 @@ func (a *App) trustChanged(ctx context.Context, settings string) error {
 	return err
 }
 
-func (a *App) applyTrust(settings string) error {
+func (a *Instance) applyTrust(settings string) error {
 	undo, err := a.policies.renew(settings)
 	if err != nil {
 		return err
@@ -271,7 +271,7 @@ func (a *App) applyTrust(settings string) error {
 }
 
 // noteTrust tells, once, how it went.
-func (a *App) noteTrust(settings string, err error) {
+func (a *Instance) noteTrust(settings string, err error) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()

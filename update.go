@@ -16,7 +16,7 @@ import (
 )
 
 // apply makes the snapshot that a difference leads to, and serves it.
-func (a *App) apply(state sitesource.State, diff sitesource.Difference[*config.Site], start time.Time) error {
+func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*config.Site], start time.Time) error {
 	f := &a.sitesFile
 	before, sites := a.now(), f.records(diff)
 	for i := range sites {
@@ -64,7 +64,7 @@ func (a *App) apply(state sitesource.State, diff sitesource.Difference[*config.S
 
 // publish has a snapshot take the place of the one before, unless the
 // configuration has ended meanwhile.
-func (f *sitesFile) publish(a *App, before, next *snapshot) bool {
+func (f *sitesFile) publish(a *Instance, before, next *snapshot) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
@@ -86,7 +86,7 @@ func (f *sitesFile) publish(a *App, before, next *snapshot) bool {
 
 // derive makes the snapshot in which sites are different from the one before.
 // It tells whether that concerned no other sites.
-func (a *App) derive(before *snapshot, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
+func (a *Instance) derive(before *snapshot, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
 	inputs, err := a.bindingSites(sites)
 	if err != nil {
 		return nil, false, err
@@ -96,7 +96,7 @@ func (a *App) derive(before *snapshot, sites []configured, removed []uint32, whe
 
 // deriveFrom makes a snapshot for inputs of the tables: those of sites, or of sites that
 // are held back.
-func (a *App) deriveFrom(before *snapshot, inputs []binding.Site, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
+func (a *Instance) deriveFrom(before *snapshot, inputs []binding.Site, sites []configured, removed []uint32, where func(id uint32) string) (next *snapshot, simple bool, err error) {
 	tables, simple := before.tables.Update(inputs, removed)
 	if simple {
 		next = &snapshot{app: a, tables: tables, findings: before.findings, where: where}

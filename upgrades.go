@@ -273,7 +273,7 @@ func (u *upgraded) admitted() bool {
 	if caddy.Exiting() {
 		return false // whoever comes now goes to the process after this one
 	}
-	app, ok := fronts.Handler().(*App)
+	app, ok := fronts.Handler().(*Instance)
 	if !ok {
 		return false
 	}

@@ -49,7 +49,7 @@ type w3cFolder struct {
 var logFolders = caddy.NewUsagePool()
 
 // w3cLogOf returns the log of a site, nil if it has none.
-func (a *App) w3cLogOf(cfg *config.Site) (*siteLog, error) {
+func (a *Instance) w3cLogOf(cfg *config.Site) (*siteLog, error) {
 	l := &a.w3c
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (a *App) w3cLogOf(cfg *config.Site) (*siteLog, error) {
 }
 
 // checkW3CLogs checks settings that no site may have yet.
-func (a *App) checkW3CLogs() error {
+func (a *Instance) checkW3CLogs() error {
 	a.w3c.logs, a.w3c.byShared, a.w3c.folders = make(map[string]*siteLog), make(map[*config.Content]*siteLog), make(map[string]*w3cFolder)
 	a.w3c.computer, _ = os.Hostname()
 	check := func(label string, w *config.W3CLog) error {
