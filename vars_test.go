@@ -61,9 +61,7 @@ func TestSiteVars(t *testing.T) {
 		site 4 Own {
 			server_bindings 127.0.0.1:%[2]d:own.test
 			template files
-			site_vars {
-				root %[1]s/two
-			}
+			site_vars root %[1]s/two
 		}
 	`, folder, upstream))
 	row := func(template, vars string) string {
@@ -126,6 +124,7 @@ func TestSiteVars(t *testing.T) {
 		"an undeclared variable":  {"respond {iis.vars.x}", "not declared"},
 		"a default outside":       {"site_vars {\nroot /etc {\nbelow /srv\n}\n}\nrespond x", "the default of root"},
 		"a name that is none":     {"site_vars {\nRoot x\n}\nrespond x", "no name"},
+		"rules ask for files":     {"site_vars {\nplace\n}\niis_rewrite {\nfolder / {iis.vars.place}\nrule a {\nmatch a\naction none\n}\n}", "place stands in a root"},
 		"an unknown word":         {"site_vars {\nroot {\ninside /srv\n}\n}\nrespond x", "below, to"},
 		"a folder that is none":   {"site_vars {\nroot {\nbelow srv\n}\n}\nrespond x", "no absolute path"},
 		"by way of vars":          {"site_vars {\nplace\n}\nvars there {iis.vars.place}\nvars here {vars.there}\nroot * {vars.here}\nfile_server", "place stands in a root"},

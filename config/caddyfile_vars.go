@@ -58,22 +58,33 @@ func parseSiteVars(d *caddyfile.Dispenser, content *Content) error {
 //	site_vars {
 //		root /srv/sites/shop
 //	}
+//	site_vars color blue
 func parseVars(d *caddyfile.Dispenser, site *Site) error {
-	if d.NextArg() {
-		return d.Errf("site_vars takes a block with a name and a value on each line, not %q", d.Val())
-	}
 	if site.Vars == nil {
 		site.Vars = make(map[string]string)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name, args := d.Val(), d.RemainingArgs()
-		if len(args) != 1 {
-			return d.Errf("site_vars: %s has one value; quote what has spaces", name)
+	if d.NextArg() {
+		if err := parseVar(d, site); err != nil {
+			return err
 		}
-		if _, twice := site.Vars[name]; twice {
-			return d.Errf("site_vars: %s is there twice", name)
-		}
-		site.Vars[name] = args[0]
+		return noBlock(d, "site_vars <name> <value>")
 	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := parseVar(d, site); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseVar(d *caddyfile.Dispenser, site *Site) error {
+	name, args := d.Val(), d.RemainingArgs()
+	if len(args) != 1 {
+		return d.Errf("site_vars: %s has one value; quote what has spaces", name)
+	}
+	if _, twice := site.Vars[name]; twice {
+		return d.Errf("site_vars: %s is there twice", name)
+	}
+	site.Vars[name] = args[0]
 	return nil
 }

@@ -22,8 +22,8 @@ type SiteVar struct {
 	// What sites have that give no value. Null: each site must give one.
 	Default *string `json:"default,omitempty"`
 
-	// Values are absolute paths of one of these folders, or below it. Required for
-	// a variable that stands in the root of a file server.
+	// Values are absolute paths, of this system or of Windows, of one of these folders, or
+	// below it. Required for a variable that stands in the root of a file server.
 	Below []string `json:"below,omitempty"`
 
 	// Values are host:port, where the host is an IP address of one of these networks
@@ -80,8 +80,8 @@ func (c *Content) checkDeclared() error {
 			return fmt.Errorf("%s is a path (below) or an upstream (to), not both", name)
 		}
 		for _, folder := range v.Below {
-			if !filepath.IsAbs(folder) {
-				return fmt.Errorf("%s: below: %q is no absolute path of this system", name, folder)
+			if !filepath.IsAbs(folder) && !windowsPath.MatchString(folder) {
+				return fmt.Errorf("%s: below: %q is no absolute path of this system or of Windows", name, folder)
 			}
 		}
 		if v.Default != nil {
@@ -163,10 +163,24 @@ func (v *SiteVar) check(value string) error {
 	return nil
 }
 
+// windowsPath begins with a drive or a server: D:\sites, \\server\share. Elsewhere than on
+// Windows no file is there, but a configuration may have been written for it.
+var windowsPath = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\\\\[^\\/])`)
+
+func isSeparator(r rune) bool { return r == '/' || r == '\\' }
+
 // within reports whether a path is a folder or below it. Paths are taken as they are
 // written: .. has no place in them.
 func within(folder, path string) bool {
-	if !filepath.IsAbs(path) || slices.Contains(strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }), "..") {
+	names := strings.FieldsFunc(path, isSeparator)
+	if slices.Contains(names, "..") {
+		return false
+	}
+	if windowsPath.MatchString(folder) && windowsPath.MatchString(path) {
+		top := strings.FieldsFunc(folder, isSeparator)
+		return isSeparator(rune(folder[0])) == isSeparator(rune(path[0])) && len(names) >= len(top) && slices.EqualFunc(top, names[:len(top)], strings.EqualFold)
+	}
+	if !filepath.IsAbs(path) {
 		return false
 	}
 	rel, err := filepath.Rel(filepath.Clean(folder), filepath.Clean(path))

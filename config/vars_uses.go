@@ -46,6 +46,7 @@ func (c *Content) checkUses() error {
 var (
 	pathFields = map[string]bool{
 		"root": true, "file_root": true, "resolve_root": true, "storage": true, "path_prefix": true,
+		"local":           true,                        // of iis_rewrite
 		"SCRIPT_FILENAME": true, "DOCUMENT_ROOT": true, // of FastCGI
 	}
 	upstreamFields = map[string]bool{

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,19 +31,21 @@ type Rewrite struct {
 	// longest path counts.
 	Folders []Folder `json:"folders,omitempty"`
 
-	set    *rewrite.Set
-	files  *siteFiles
-	logger *zap.Logger
+	set     *rewrite.Set
+	files   *siteFiles
+	varying []winpath.Folder // in place of files, where they have variables of sites
+	logger  *zap.Logger
 }
 
 // Folder says where the files of a path are.
 type Folder struct {
 	// The path, such as / or /images.
 	URL string `json:"url"`
-	// The folder on this machine. Placeholders are replaced when it is loaded.
+	// The folder on this machine. Placeholders are replaced when it is loaded, and
+	// variables of sites, such as {iis.vars.root}, for each request.
 	Local string `json:"local"`
-	// The folder that {REQUEST_FILENAME} shows: that of the IIS server. Default: made of
-	// URL.
+	// The folder that {REQUEST_FILENAME} shows: that of the IIS server. It may have variables
+	// of sites. Default: made of Local.
 	Windows string `json:"windows,omitempty"`
 }
 
@@ -58,17 +61,61 @@ func (m *Rewrite) Provision(ctx caddy.Context) (err error) {
 		return fmt.Errorf("iis_rewrite: %w", err)
 	}
 	var folders []winpath.Folder
+	varying := false
 	for _, f := range m.Folders {
 		local, err := caddy.NewReplacer().ReplaceOrErr(f.Local, true, false)
 		if err != nil {
 			return fmt.Errorf("iis_rewrite: folder %s: %w", f.URL, err)
 		}
 		folders = append(folders, winpath.Folder{URL: f.URL, Local: local, Windows: f.Windows})
+		varying = varying || strings.Contains(local+f.Windows, siteVar)
 	}
-	if folders != nil {
+	switch {
+	case varying:
+		m.varying = folders
+	case folders != nil:
 		m.files = &siteFiles{winpath.New(folders)}
 	}
 	return nil
+}
+
+// siteVar begins the placeholders that have another value in each site.
+const siteVar = "{iis.vars."
+
+// varyingFiles are the files of the site of a request, where a template serves many. Most
+// rules do not ask for them.
+type varyingFiles struct {
+	folders []winpath.Folder
+	repl    *caddy.Replacer
+	files   *siteFiles
+}
+
+func (f *varyingFiles) of() *siteFiles {
+	if f.files == nil {
+		folders := slices.Clone(f.folders)
+		for i := range folders {
+			folders[i].Local = f.value(folders[i].Local)
+			folders[i].Windows = f.value(folders[i].Windows)
+		}
+		f.files = &siteFiles{winpath.New(folders)}
+	}
+	return f.files
+}
+
+// value replaces variables of sites, and nothing else that may be in a text.
+func (f *varyingFiles) value(text string) string {
+	if !strings.Contains(text, siteVar) {
+		return text
+	}
+	return f.repl.ReplaceKnown(text, "")
+}
+
+// Physical implements rewrite.Files.
+func (f *varyingFiles) Physical(urlPath string) (string, bool) { return f.of().Physical(urlPath) }
+
+// Is implements rewrite.Files.
+func (f *varyingFiles) Is(physical string) (file, directory bool, err error) {
+	return f.of().Is(physical)
 }
 
 // siteFiles answers the questions of rules about files.
@@ -99,8 +146,11 @@ func (m *Rewrite) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		req.Original = orig.URL
 	}
 	req.Local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if m.files != nil {
+	switch {
+	case m.files != nil:
 		req.Files = m.files
+	case m.varying != nil:
+		req.Files = &varyingFiles{folders: m.varying, repl: r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)}
 	}
 	result, err := m.set.Run(req)
 	if err != nil {

@@ -24,6 +24,9 @@ type Site struct {
 	left   []string // comments on what was left out
 	access []*Directive
 	body   []*Directive
+
+	template *Template // that has the body; nil if the site has its own
+	vars     []slot    // in what the site differs from others of the template
 }
 
 // Binding is a binding of the plan.

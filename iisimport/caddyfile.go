@@ -33,6 +33,9 @@ func (p *Plan) Caddyfile() []byte {
 	for _, e := range p.Endpoints {
 		kids = append(kids, e.directive())
 	}
+	for _, t := range p.Templates {
+		kids = append(kids, t.directive())
+	}
 	for _, s := range p.Sites {
 		kids = append(kids, s.directive())
 	}
@@ -102,13 +105,19 @@ func (s *Site) directive() *Directive {
 		kids = append(kids, comment(text))
 	}
 	kids = append(kids, s.access...)
-	kids = append(kids, s.body...)
+	if s.template != nil {
+		kids = append(kids, s.template.use(s)...)
+	} else {
+		kids = append(kids, s.body...)
+	}
 	words := []string{"site", strconv.FormatUint(uint64(s.ID), 10)}
 	if s.Name != "" {
 		words = append(words, s.Name)
 	}
 	d := block(kids, words...)
-	d.Comments = s.Comments
+	if s.template == nil {
+		d.Comments = s.Comments
+	}
 	return d
 }
 

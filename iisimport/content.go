@@ -32,11 +32,13 @@ type siteWriter struct {
 	matchers map[string]int
 	origins  []string        // that rules lead to, in the order of the rules
 	varying  map[string]bool // see documentGuards
+
+	variables map[string]string // by name, the path whose folder it is
 }
 
 // content translates what a site serves.
 func (b *builder) content(s *Site) {
-	w := &siteWriter{b: b, site: s, matchers: make(map[string]int)}
+	w := &siteWriter{b: b, site: s, matchers: make(map[string]int), variables: make(map[string]string)}
 	w.collect()
 	w.siteWords()
 	if w.root == nil {

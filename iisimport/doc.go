@@ -43,7 +43,9 @@ type Plan struct {
 	Certificates []*Certificate
 	CentralStore *CentralStore
 	Endpoints    []*Endpoint
-	Sites        []*Site
+	// Templates are what sites that are alike have in common.
+	Templates []*Template
+	Sites     []*Site
 	// Workers says that some site sends requests to the address that stands in for
 	// the worker processes.
 	Workers bool
@@ -72,6 +74,7 @@ func Import(server *iisconfig.Server, opts Options) *Plan {
 		b.content(s)
 	}
 	b.logs()
+	b.group()
 	b.serverSettings()
 	b.unusedFiles()
 	p.Report.finish(p)

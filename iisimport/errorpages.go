@@ -60,7 +60,7 @@ func (w *siteWriter) errorHandler(p iisconfig.ErrorPage) ([]*Directive, bool) {
 		return nil, false
 	}
 	return []*Directive{
-		directive("root", "*", w.folderWord(w.root.physical, w.root.source)),
+		w.folderAt(directive("root", "*"), w.root),
 		directive("rewrite", "*", "/"+literal(strings.TrimPrefix(file, "/"))),
 		directive("file_server"),
 	}, true

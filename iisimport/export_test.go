@@ -11,3 +11,15 @@ func OneDirective(words ...string) []byte {
 	site := block([]*Directive{directive("binding", "http", "*:80:a.test"), block([]*Directive{directive(words...)}, "route")}, "site", "1")
 	return (&Plan{Sites: []*Site{{ID: 1, access: site.Block}}}).Caddyfile()
 }
+
+// Ungrouped writes the Caddyfile with the directives of each site in the site.
+func (p *Plan) Ungrouped() []byte {
+	other := *p
+	other.Templates, other.Sites = nil, nil
+	for _, s := range p.Sites {
+		alone := *s
+		alone.template = nil
+		other.Sites = append(other.Sites, &alone)
+	}
+	return other.Caddyfile()
+}

@@ -73,6 +73,16 @@ func (w *siteWriter) folderWord(physical string, src iisconfig.Source) string {
 	return literal(p)
 }
 
+// folderAt adds the folder of a node to the words of a directive: what sites that are
+// otherwise alike differ in.
+func (w *siteWriter) folderAt(d *Directive, n *node) *Directive {
+	d.Words = append(d.Words, w.folderWord(n.physical, n.source))
+	if p := w.b.plan.opts.folder(n.physical); literal(p) == d.Words[len(d.Words)-1] {
+		d.slots = append(d.slots, slot{word: len(d.Words) - 1, name: w.variable("root", n), value: p, path: true})
+	}
+	return d
+}
+
 func isVariable(name string) bool {
 	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }

@@ -42,14 +42,19 @@ func (b *builder) logs() {
 	}
 	b.plan.logs = most
 	for _, s := range b.plan.Sites {
-		if d := own[s]; d != nil && plainText([]*Directive{d}) != plainText([]*Directive{most}) {
-			s.access = append(s.access, d)
+		d := own[s]
+		if d == nil || plainText([]*Directive{d}) == plainText([]*Directive{most}) {
+			continue
 		}
+		if plainText(d.Block) == plainText(most.Block) {
+			d = directive(d.Words...) // the rest is what stands in iis
+		}
+		s.access = append(s.access, d)
 	}
 }
 
 // log translates the log of a site, nil if nothing tells of one. It says all that the
-// log has: nothing is left to what stands in iis.
+// log has.
 func (b *builder) log(s *Site) *Directive {
 	l := s.source.LogFile
 	if l == nil {

@@ -299,6 +299,11 @@ func TestPipeline(t *testing.T) {
 			s := generator.Example((*pipelineSeed+round)*pipelineSites + i)
 			s.named(fmt.Sprintf("s%d", i))
 			sites, own = append(sites, s), append(own, s.ownSite)
+			if i%2 == 0 { // one that is like it, so that both have a template
+				twin := generator.Example((*pipelineSeed+round)*pipelineSites + i)
+				twin.named(fmt.Sprintf("t%d", i))
+				own = append(own, twin.ownSite)
+			}
 		}
 		t.Run(fmt.Sprintf("seed %d", *pipelineSeed+round), func(t *testing.T) {
 			serveOwnSites(t, own, upstream.Listener.Addr().String())

@@ -62,7 +62,8 @@ type Summary struct {
 	Translated   int      `json:"translated"`
 	Dropped      int      `json:"dropped"`
 	ToDecide     int      `json:"to_decide"`
-	// Places counts places of sites: a line that many sites inherit counts for each.
+	// Places counts places of templates and of other sites, as check counts them: a line that
+	// many of these inherit counts for each.
 	Places          places.Count `json:"places"`
 	UpstreamAddress string       `json:"upstream_address,omitempty"`
 }
@@ -134,7 +135,12 @@ func (r *Report) finish(p *Plan) {
 	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers
 	for _, site := range p.Sites {
 		s.Bindings += len(site.Bindings)
-		s.Places.Add(countPlaces(site.body))
+		if site.template == nil {
+			s.Places.Add(countPlaces(site.body))
+		}
+	}
+	for _, t := range p.Templates {
+		s.Places.Add(countPlaces(t.body))
 	}
 	for _, c := range p.Certificates {
 		if c.Missing {

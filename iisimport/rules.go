@@ -355,13 +355,21 @@ func (t *ruleWriter) settings() []*Directive {
 
 // folders tells where the files of the site are, for rules that ask.
 func (w *siteWriter) folders() []*Directive {
-	out := []*Directive{directive("folder", "/", w.folderWord(w.root.physical, w.root.source), windowsFolder(w.root.physical))}
+	out := []*Directive{w.ruleFolder("/", w.root)}
 	for _, n := range w.nodes {
 		if n.physical != "" && expressible(n.path) {
-			out = append(out, directive("folder", n.path, w.folderWord(n.physical, n.source), windowsFolder(n.physical)))
+			out = append(out, w.ruleFolder(n.path, n))
 		}
 	}
 	return out
+}
+
+func (w *siteWriter) ruleFolder(at string, n *node) *Directive {
+	d := w.folderAt(directive("folder", at), n)
+	windows := windowsFolder(n.physical)
+	d.slots = append(d.slots, slot{word: len(d.Words), name: w.variable("windows", n), value: windows})
+	d.Words = append(d.Words, windows)
+	return d
 }
 
 // windowsFolder is the text that {REQUEST_FILENAME} begins with.

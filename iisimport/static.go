@@ -22,7 +22,7 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if !expressible(from.path) {
 		return []*Directive{w.closed(404, n.source, "path "+from.path, "write what answers there", "the path has no form in a Caddyfile")}
 	}
-	root := directive("root", "*", w.folderWord(from.physical, from.source)).because("On the IIS server: " + from.physical)
+	root := w.folderAt(directive("root", "*"), from).because("On the IIS server: " + from.physical)
 	if n.physical != "" {
 		w.report().translated(n.source, "folder "+n.physical, "root and file_server at %s", n.path)
 	}

@@ -13,6 +13,7 @@ type Directive struct {
 	Words    []string // none: comments alone
 	Block    []*Directive
 	hasBlock bool
+	slots    []slot
 }
 
 func directive(words ...string) *Directive { return &Directive{Words: words} }
@@ -140,15 +141,21 @@ func (d *Directive) writeWords(sb *strings.Builder) {
 // plainText is what directives do, without comments: equal texts do the same.
 func plainText(list []*Directive) string {
 	var sb strings.Builder
+	writePlain(&sb, list)
+	return sb.String()
+}
+
+func writePlain(sb *strings.Builder, list []*Directive) {
 	for _, d := range list {
 		if len(d.Words) == 0 {
 			continue
 		}
-		d.writeWords(&sb)
+		d.writeWords(sb)
 		if d.hasBlock {
-			sb.WriteString(" {\n" + plainText(d.Block) + "}")
+			sb.WriteString(" {\n")
+			writePlain(sb, d.Block)
+			sb.WriteString("}")
 		}
 		sb.WriteByte('\n')
 	}
-	return sb.String()
 }

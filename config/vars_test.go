@@ -1,0 +1,34 @@
+package config
+
+import "testing"
+
+// TestWithin: paths are below a folder as their system has it, and those of Windows on any.
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		folder, path string
+		want         bool
+	}{
+		{"/srv/sites", "/srv/sites", true},
+		{"/srv/sites", "/srv/sites/a/", true},
+		{"/srv/sites", "/srv/sitesa", false},
+		{"/srv/sites", "/SRV/sites/a", false},
+		{"/srv/sites", `/srv/sites/a\..\..`, false},
+		{"/srv/sites", `C:\srv\sites`, false},
+		{`C:\inetpub`, `c:/Inetpub\shop`, true},
+		{`C:\inetpub`, `C:\inetpub2`, false},
+		{`C:\inetpub`, `D:\inetpub\shop`, false},
+		{`C:\inetpub`, `C:\inetpub\..\windows`, false},
+		{`C:\inetpub`, `C:\inetpub/../../etc`, false},
+		{`C:\inetpub`, `C:inetpub\shop`, false},
+		{`C:\inetpub`, `inetpub\shop`, false},
+		{`C:\inetpub`, `/C:/inetpub/shop`, false},
+		{`\\nas\sites`, `\\NAS\Sites\shop`, true},
+		{`\\nas\sites`, `\nas\sites\shop`, false},
+		{`\\nas\sites`, `\\other\sites\shop`, false},
+		{`\\nas\sites`, `/etc`, false},
+	} {
+		if got := within(c.folder, c.path); got != c.want {
+			t.Errorf("%s in %s: %v", c.path, c.folder, got)
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package iisimport
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// slot is a word of a directive in which sites that are otherwise alike differ.
+type slot struct {
+	word  int    // its place among the words
+	name  string // of the variable that stands there in a template
+	value string // as it is, without the escapes of a Caddyfile
+	path  bool   // a folder of this machine
+}
+
+// Template has the directives of sites that are alike.
+type Template struct {
+	Name  string
+	Sites []*Site
+
+	body []*Directive
+	vars []templateVar
+}
+
+// templateVar is a variable that a template declares.
+type templateVar struct {
+	name  string
+	below []string // for folders of this machine
+}
+
+// The limits of variables, as config has them.
+const (
+	maxVars     = 32
+	maxVarName  = 32
+	maxVarValue = 1024
+)
+
+var reNoVarName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// variable returns the name of the variable for the folder of a node.
+func (w *siteWriter) variable(kind string, n *node) string {
+	name := kind
+	if rest := strings.Trim(reNoVarName.ReplaceAllString(strings.ToLower(n.path), "_"), "_"); rest != "" {
+		name += "_" + rest
+	}
+	name = name[:min(len(name), maxVarName-4)] // room for a number
+	for i, base := 2, name; w.variables[name] != "" && w.variables[name] != n.path; i++ {
+		name = base + strconv.Itoa(i)
+	}
+	w.variables[name] = n.path
+	return name
+}
+
+// group finds the sites that are alike but for their folders. They have a template, if
+// that makes the Caddyfile shorter.
+func (b *builder) group() {
+	var order []string
+	alike := make(map[string][]*Site)
+	for _, s := range b.plan.Sites {
+		if !slices.ContainsFunc(s.body, func(d *Directive) bool { return len(d.Words) > 0 }) {
+			continue
+		}
+		shape := plainText(fill(s.body, slot.placeholder))
+		if alike[shape] == nil {
+			order = append(order, shape)
+		}
+		alike[shape] = append(alike[shape], s)
+	}
+	names := make(map[string]int)
+	for _, shape := range order {
+		t := newTemplate(alike[shape])
+		if t == nil || !t.shorter() {
+			continue
+		}
+		t.Name = templateName(t.body)
+		if names[t.Name]++; names[t.Name] > 1 {
+			t.Name += "-" + strconv.Itoa(names[t.Name])
+		}
+		for _, s := range t.Sites {
+			s.template = t
+		}
+		b.plan.Templates = append(b.plan.Templates, t)
+	}
+}
+
+// newTemplate makes one of sites of one shape, or nil if their differences have no form.
+func newTemplate(sites []*Site) *Template {
+	t := &Template{Sites: sites}
+	first := slotsOf(sites[0].body)
+	varying := make(map[string]bool)
+	values := make(map[string][]string)
+	for _, s := range sites {
+		s.vars = nil
+		own := slotsOf(s.body)
+		for _, name := range slices.Sorted(maps.Keys(own)) {
+			if own[name].value != first[name].value {
+				varying[name] = true
+			}
+			values[name] = append(values[name], own[name].value)
+		}
+	}
+	if len(varying) > maxVars {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(varying)) {
+		v := templateVar{name: name}
+		for _, value := range values[name] {
+			if len(value) > maxVarValue || !expressible(value) || value == "" || first[name].path && !absolute(value) {
+				return nil
+			}
+		}
+		if first[name].path {
+			v.below = below(values[name])
+		}
+		t.vars = append(t.vars, v)
+		for i, s := range sites {
+			s.vars = append(s.vars, slot{name: name, value: values[name][i]})
+		}
+	}
+	t.body = fill(sites[0].body, func(s slot) (string, bool) {
+		if varying[s.name] {
+			return s.placeholder()
+		}
+		return "", false
+	})
+	return t
+}
+
+func (s slot) placeholder() (string, bool) { return "{iis.vars." + s.name + "}", true }
+
+// slotsOf lists the slots of directives by their names.
+func slotsOf(list []*Directive) map[string]slot {
+	out := make(map[string]slot)
+	for _, d := range list {
+		for _, s := range d.slots {
+			out[s.name] = s
+		}
+		maps.Copy(out, slotsOf(d.Block))
+	}
+	return out
+}
+
+// fill copies directives with other words in their slots. What a comment says of a slot
+// is not true any more.
+func fill(list []*Directive, with func(slot) (string, bool)) []*Directive {
+	out := make([]*Directive, 0, len(list))
+	for _, d := range list {
+		other := *d
+		other.Block = fill(d.Block, with)
+		for _, s := range d.slots {
+			if text, ok := with(s); ok {
+				other.Words = slices.Clone(other.Words)
+				other.Words[s.word], other.Comments = text, nil
+			}
+		}
+		out = append(out, &other)
+	}
+	return out
+}
+
+var reWindowsRoot = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\\\\)`)
+
+// absolute tells whether a folder can be the value of a bounded variable.
+func absolute(p string) bool {
+	up := slices.Contains(strings.FieldsFunc(p, isSeparator), "..")
+	return !up && (filepath.IsAbs(p) || reWindowsRoot.MatchString(p))
+}
+
+func isSeparator(r rune) bool { return r == '/' || r == '\\' }
+
+// below returns the folders that folders are in: of each drive, or folder at the top, what
+// all have in common.
+func below(folders []string) []string {
+	common := make(map[string]string)
+	for _, folder := range folders {
+		parent := parentFolder(folder)
+		top := topOf(parent)
+		have, ok := common[top]
+		if !ok {
+			common[top] = parent
+			continue
+		}
+		for !inFolder(have, parent) && have != parentFolder(have) {
+			have = parentFolder(have)
+		}
+		common[top] = have
+	}
+	return slices.Sorted(maps.Values(common))
+}
+
+// parentFolder returns the folder that another is in; itself for the top.
+func parentFolder(p string) string {
+	clean := strings.TrimRight(p, `/\`)
+	i := strings.LastIndexFunc(clean, isSeparator)
+	switch {
+	case i < 0, clean == topOf(p):
+		return p
+	case i == 0:
+		return clean[:1]
+	case i == 2 && clean[1] == ':':
+		return clean[:3]
+	}
+	return clean[:i]
+}
+
+// topOf is the drive or the server of a Windows path, else the first folder.
+func topOf(p string) string {
+	if reWindowsRoot.MatchString(p) && p[1] == ':' {
+		return strings.ToLower(p[:3])
+	}
+	names := strings.FieldsFunc(p, isSeparator)
+	if len(names) == 0 {
+		return p
+	}
+	return p[:strings.Index(p, names[0])] + names[0]
+}
+
+// inFolder compares as config does: the names of a path.
+func inFolder(folder, p string) bool {
+	if reWindowsRoot.MatchString(p) {
+		folder, p = strings.ToLower(folder), strings.ToLower(p)
+	}
+	names, of := strings.FieldsFunc(folder, isSeparator), strings.FieldsFunc(p, isSeparator)
+	return len(of) >= len(names) && slices.Equal(names, of[:len(names)])
+}
+
+// shorter tells whether the template makes fewer lines than its sites have alone.
+func (t *Template) shorter() bool {
+	each := 1 + len(t.vars)
+	if len(t.vars) > 1 {
+		each += 2 // the lines around them
+	}
+	own := lines(t.body)
+	return len(t.Sites) > 1 && len(t.Sites)*own > lines([]*Directive{t.directive()})+len(t.Sites)*each
+}
+
+func lines(list []*Directive) (n int) {
+	for _, d := range list {
+		n += len(d.Comments)
+		if len(d.Words) > 0 {
+			n++
+		}
+		if d.hasBlock {
+			n += 1 + lines(d.Block)
+		}
+	}
+	return n
+}
+
+// templateName says what sites of a template do.
+func templateName(body []*Directive) string {
+	name := "closed"
+	switch {
+	case has(body, "file_server"):
+		name = "files"
+	case has(body, "iis_redirect"):
+		name = "redirect"
+	case has(body, "reverse_proxy"):
+		name = "worker"
+	}
+	if has(body, "iis_rewrite") {
+		name += "-rules"
+	}
+	return name
+}
+
+func has(list []*Directive, word string) bool {
+	return slices.ContainsFunc(list, func(d *Directive) bool {
+		return len(d.Words) > 0 && d.Words[0] == word || has(d.Block, word)
+	})
+}
+
+func (t *Template) directive() *Directive {
+	var kids []*Directive
+	for _, v := range t.vars {
+		d := directive(v.name)
+		if v.below != nil {
+			d = block([]*Directive{directive(append([]string{"below"}, v.below...)...)}, v.name)
+		}
+		kids = append(kids, d)
+	}
+	if kids != nil {
+		kids = []*Directive{block(kids, "site_vars")}
+	}
+	d := block(append(kids, t.body...), "template", t.Name)
+	return d.because(fmt.Sprintf("What %d sites do, with the comments of site %d.", len(t.Sites), t.Sites[0].ID))
+}
+
+// use is what a site of the template says in place of directives.
+func (t *Template) use(s *Site) []*Directive {
+	out := []*Directive{directive("template", t.Name)}
+	switch len(s.vars) {
+	case 0:
+		return out
+	case 1:
+		return append(out, directive("site_vars", s.vars[0].name, s.vars[0].value))
+	}
+	var kids []*Directive
+	for _, v := range s.vars {
+		kids = append(kids, directive(v.name, v.value))
+	}
+	return append(out, block(kids, "site_vars"))
+}
