@@ -102,7 +102,7 @@ func (a *Instance) secureAddrsOf(tables *binding.Tables) []netip.AddrPort {
 	seen := make(map[netip.AddrPort]bool)
 	for b := range tables.Bindings() {
 		if b.Protocol == binding.HTTPS {
-			seen[addressOf(b.Binding)] = true
+			seen[tables.Arrival(b.IP, b.Port, b.Protocol)] = true
 		}
 	}
 	found := &secureAddrs{tables: tables}

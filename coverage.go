@@ -91,21 +91,28 @@ func (sn *snapshot) unboundFindings() []binding.Finding {
 	more := 0
 	for _, site := range sn.tables.Sites() {
 		switch {
-		case len(site.Bindings) > 0 || !site.State.Started:
+		case !unbound(site):
 		case len(findings) == maxErrors:
 			more++
 		default:
-			findings = append(findings, binding.Finding{
-				Severity: binding.Warning, Code: codeNoBindings, Site: site.ID,
-				Message: config.SiteLabel(site.ID, site.Name) + " has no bindings: nobody can reach it",
-				Fix:     "add one, such as server_bindings :80:www.example.com, or set autostart off",
-			})
+			findings = append(findings, unboundFinding(site))
 		}
 	}
 	if more > 0 {
 		findings = append(findings, binding.Finding{Severity: binding.Info, Code: codeNoBindings, Message: fmt.Sprintf("and %d more warnings %q", more, codeNoBindings)})
 	}
 	return findings
+}
+
+// unbound reports whether a site is started, and nothing ever comes to it.
+func unbound(site *binding.SiteEntry) bool { return len(site.Bindings) == 0 && site.State.Started }
+
+func unboundFinding(site *binding.SiteEntry) binding.Finding {
+	return binding.Finding{
+		Severity: binding.Warning, Code: codeNoBindings, Site: site.ID,
+		Message: config.SiteLabel(site.ID, site.Name) + " has no bindings: nobody can reach it",
+		Fix:     "add one, such as server_bindings :80:www.example.com, or set autostart off",
+	}
 }
 
 // certificateFindings examines each certificate in use once, whoever uses it.
@@ -197,7 +204,7 @@ func (sn *snapshot) coverageRemark(entry *binding.BindingEntry, current func(*bi
 // uncovered asks table D1 which certificate the clients of a binding get that
 // send its host as server name, and returns it if it is not for that host.
 func (sn *snapshot) uncovered(entry *binding.BindingEntry, current func(*binding.Record) []*tls.Certificate) (name string, leaf *x509.Certificate) {
-	match := sn.tables.Certificate(addressOf(entry.Binding), entry.Host)
+	match := sn.tables.Certificate(sn.addressOf(entry.Binding), entry.Host)
 	if match.Record == nil || sn.app.storeOf(match.Record) != "" {
 		return "", nil // refused, or a matter of the store
 	}
@@ -227,12 +234,8 @@ func (sn *snapshot) currentOf(rec *binding.Record) []*tls.Certificate {
 
 // addressOf is an address at which a binding is found: its own or, if it is
 // for all addresses, one that no other binding is for.
-func addressOf(b binding.Binding) netip.AddrPort {
-	ip := b.IP
-	if !ip.IsValid() {
-		ip = netip.IPv4Unspecified()
-	}
-	return netip.AddrPortFrom(ip, b.Port)
+func (sn *snapshot) addressOf(b binding.Binding) netip.AddrPort {
+	return sn.tables.Arrival(b.IP, b.Port, b.Protocol)
 }
 
 func (sn *snapshot) legacyFindings() []binding.Finding {

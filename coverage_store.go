@@ -83,7 +83,7 @@ func (c *storeCheck) concerns(entry *binding.BindingEntry) bool {
 	case c.name == centralStoreName:
 		return entry.Flags&binding.FlagCentralStore != 0
 	}
-	return c.sn.app.storeOf(c.sn.tables.Certificate(addressOf(entry.Binding), entry.Host).Record) == c.name
+	return c.sn.app.storeOf(c.sn.tables.Certificate(c.sn.addressOf(entry.Binding), entry.Host).Record) == c.name
 }
 
 // storeCheck is one look at a store.

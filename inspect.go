@@ -54,7 +54,35 @@ func (sn *snapshot) siteView(q query) (any, error) {
 }
 
 func (sn *snapshot) showOne(entry *binding.SiteEntry) adminapi.Site {
-	return sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
+	s := sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
+	s.Serves = sn.sites[entry.Index].serves()
+	return s
+}
+
+// serves tells what serves a site, and what it demands.
+func (s *site) serves() *adminapi.Serves {
+	shown := &adminapi.Serves{
+		Template: s.content.template, Defaults: s.content.defaults,
+		RequireClientCertificate: s.access.requireCertificate,
+		HSTS:                     s.access.hsts, HSTSRedirects: s.access.hstsRedirect,
+		AccessLog: s.logName != nil,
+	}
+	switch {
+	case s.access.redirectSSL:
+		shown.RequireSSL = adminapi.RequireSSLRedirect
+	case s.access.requireSSL:
+		shown.RequireSSL = adminapi.RequireSSLOn
+	}
+	if len(s.vars) > 0 {
+		shown.Vars = make(map[string]string, len(s.vars))
+		for _, v := range s.vars {
+			shown.Vars[v.name] = v.value
+		}
+	}
+	if s.w3c != nil && s.w3c.folder != nil {
+		shown.W3CLog = s.w3c.folder.Dir()
+	}
+	return shown
 }
 
 // findingsAbout are those about the tables that are about a site.
@@ -80,6 +108,9 @@ func (sn *snapshot) showFindings(entry *binding.SiteEntry, findings []binding.Fi
 	for _, f := range findings {
 		shown = append(shown, showFinding(f))
 	}
+	if unbound(entry) {
+		shown = append(shown, showFinding(unboundFinding(entry)))
+	}
 	for i := range entry.Bindings {
 		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
 			shown = append(shown, showFinding(f))
@@ -92,12 +123,12 @@ func (sn *snapshot) showFindings(entry *binding.SiteEntry, findings []binding.Fi
 }
 
 // siteFilters are the parameters that narrow the list of sites down.
-var siteFilters = []string{"host", "state", "certificate", "source", "q"}
+var siteFilters = []string{"host", "state", "certificate", "source", "findings", "q"}
 
 // filtered lists the sites that a query asks for, by id.
 func (sn *snapshot) filtered(q query) ([]*binding.SiteEntry, error) {
 	list := sn.tables.Sites()
-	if !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
+	if q.values["source"] == nil && !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
 		return list, nil
 	}
 	wanted, err := sn.filter(q)
@@ -122,6 +153,10 @@ func (sn *snapshot) filter(q query) (func(*binding.SiteEntry) bool, error) {
 	if name, ok := binding.Host(host); ok {
 		host = name.String()
 	}
+	remarkable, err := sn.remarkable(q)
+	if err != nil {
+		return nil, err
+	}
 	return func(entry *binding.SiteEntry) bool {
 		switch {
 		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
@@ -131,9 +166,32 @@ func (sn *snapshot) filter(q query) (func(*binding.SiteEntry) bool, error) {
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
 			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
 		default:
-			return true
+			return remarkable(entry)
 		}
 		return false
+	}, nil
+}
+
+// remarkable tells about which sites there are findings of the severity that a query
+// names, or worse ones.
+func (sn *snapshot) remarkable(q query) (func(*binding.SiteEntry) bool, error) {
+	severities := []string{adminapi.SeverityError, adminapi.SeverityWarning, adminapi.SeverityInfo}
+	least := slices.Index(severities, q.get("findings"))
+	switch {
+	case q.get("findings") == "":
+		return func(*binding.SiteEntry) bool { return true }, nil
+	case least < 0:
+		return nil, apiError(http.StatusBadRequest, "findings: %q is none of error, warning and info", q.get("findings"))
+	}
+	about := make(map[uint32][]binding.Finding)
+	for _, f := range sn.findings {
+		about[f.Site] = append(about[f.Site], f)
+	}
+	look := &redirects{sn: sn}
+	return func(entry *binding.SiteEntry) bool {
+		return slices.ContainsFunc(sn.showFindings(entry, about[entry.ID], look), func(f adminapi.Finding) bool {
+			return slices.Index(severities, f.Severity) <= least
+		})
 	}, nil
 }
 
@@ -198,6 +256,7 @@ func (sn *snapshot) showBinding(entry *binding.BindingEntry, look *look) adminap
 	}
 	if entry.Record != nil {
 		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
+		b.ClientCertificate = sn.policyOf(entry).clientCertificate()
 		sn.showStanding(&b, entry, look)
 	}
 	return b

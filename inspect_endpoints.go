@@ -35,15 +35,6 @@ func (k endpointKey) compare(o endpointKey) int {
 	return cmp.Or(cmp.Compare(k.port, o.port), k.ip.Compare(o.ip), cmp.Compare(k.protocol, o.protocol))
 }
 
-// sample is the local address of a connection that only the endpoint's own
-// bindings and certificates are for, and those for all addresses.
-func (k endpointKey) sample() netip.AddrPort {
-	if !k.ip.IsValid() {
-		return netip.AddrPortFrom(netip.IPv4Unspecified(), k.port)
-	}
-	return netip.AddrPortFrom(k.ip, k.port)
-}
-
 // endpointCounts is what bindings and records say about the endpoints.
 type endpointCounts struct {
 	bindings map[endpointKey]int // to exactly this address
@@ -138,18 +129,15 @@ func (sn *snapshot) showEndpoint(key endpointKey, counts *endpointCounts, socket
 	return e
 }
 
+// arrival is the local address of a connection to an endpoint, where that listens.
+func (sn *snapshot) arrival(key endpointKey) netip.AddrPort {
+	return sn.tables.Arrival(key.ip, key.port, key.protocol)
+}
+
 // listens tells whether the configuration needs a socket for an endpoint, and
 // why not.
 func (sn *snapshot) listens(key endpointKey) (bool, string) {
-	for _, l := range sn.tables.Endpoints() {
-		if l.Port != key.port {
-			continue
-		}
-		if !key.ip.IsValid() && l.Protocol == key.protocol {
-			return true, ""
-		}
-	}
-	spoken, ok := sn.tables.Covers(key.sample())
+	spoken, ok := sn.tables.Covers(sn.arrival(key))
 	switch {
 	case ok && spoken == key.protocol:
 		return true, ""
@@ -184,7 +172,7 @@ func (sn *snapshot) bindingAt(key endpointKey) *binding.BindingEntry {
 
 // withoutSNI is what table D1 has for a client who sends no server name.
 func (sn *snapshot) withoutSNI(key endpointKey) *adminapi.Default {
-	match := sn.tables.Certificate(key.sample(), "")
+	match := sn.tables.Certificate(sn.arrival(key), "")
 	d := &adminapi.Default{Rule: match.Rule.String()}
 	if match.Record == nil {
 		d.Reason = match.Reason.String()

@@ -30,19 +30,20 @@ type probe struct {
 // server name; without scheme, it is what the port speaks, else https.
 func (sn *snapshot) explainView(q query) (any, error) {
 	p := probe{sni: typedName(q.get("sni")), host: typedName(cmp.Or(q.get("host"), q.get("sni")))}
-	var err error
-	if p.local, err = parseLocal(q.get("local")); err != nil {
+	ip, port, err := parseLocal(q.get("local"))
+	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "local: %v", err)
 	}
 	switch scheme := q.get("scheme"); scheme {
 	case "":
-		p.protocol = sn.spoken(p.local)
+		p.protocol = sn.spoken(sn.tables.Arrival(ip, port, binding.HTTPS))
 	case "http":
 	case "https":
 		p.protocol = binding.HTTPS
 	default:
 		return nil, apiError(http.StatusBadRequest, "scheme: unknown word %q: expected http or https", scheme)
 	}
+	p.local = sn.tables.Arrival(ip, port, p.protocol)
 	if p.protocol == binding.HTTP {
 		p.sni = "" // there is none on http
 	}
@@ -63,16 +64,17 @@ func typedName(name string) string {
 	return host
 }
 
-// parseLocal reads the address that a client connects to.
-func parseLocal(text string) (netip.AddrPort, error) {
+// parseLocal reads the address that a client connects to; that of * is not valid.
+func parseLocal(text string) (netip.Addr, uint16, error) {
+	const form = "name the address that a client connects to, such as 10.0.0.5:443, [::1]:443, or *:443 for one that no binding names"
 	if text == "" {
-		return netip.AddrPort{}, fmt.Errorf("it is missing: name the address that a client connects to, such as 10.0.0.5:443")
+		return netip.Addr{}, 0, fmt.Errorf("it is missing: %s", form)
 	}
-	local, err := netip.ParseAddrPort(text)
-	if err != nil || local.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address and port, such as 10.0.0.5:443 or [::1]:443", text)
+	ip, port, err := binding.ParseEndpoint(text)
+	if err != nil {
+		return netip.Addr{}, 0, fmt.Errorf("%q is not an IP address and port: %s", text, form)
 	}
-	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), nil
+	return ip, port, nil
 }
 
 // spoken is the protocol of a local address, https if there is none.
@@ -147,12 +149,7 @@ func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.P
 			h.Instead = match.Record.Key()
 		}
 	}
-	switch auth := live.policy.tcp.ClientAuth; {
-	case auth == tls.RequireAnyClientCert || auth == tls.RequireAndVerifyClientCert:
-		h.ClientCertificate = adminapi.CertificateRequired
-	case auth != tls.NoClientCert:
-		h.ClientCertificate = adminapi.CertificateRequested
-	}
+	h.ClientCertificate = live.policy.clientCertificate()
 	h.Protocols = live.policy.protocols()
 	if live.source == nil {
 		return h, nil
@@ -160,6 +157,17 @@ func (sn *snapshot) explainHandshake(p probe) (*adminapi.Handshake, []adminapi.P
 	cert := live.source.Select(hello)
 	h.Leaf = showLeaf(cert)
 	return h, certificateProblems(cert, p.name())
+}
+
+// clientCertificate tells whether clients are asked for a certificate.
+func (p *policy) clientCertificate() string {
+	switch {
+	case p == nil || p.tcp.ClientAuth == tls.NoClientCert:
+		return ""
+	case p.tcp.ClientAuth == tls.RequireAnyClientCert, p.tcp.ClientAuth == tls.RequireAndVerifyClientCert:
+		return adminapi.CertificateRequired
+	}
+	return adminapi.CertificateRequested
 }
 
 // protocols are those of HTTP that a connection can be made for under a policy. A

@@ -100,6 +100,9 @@ type content struct {
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
 
+	template string // its name
+	defaults bool   // it is that of defaults
+
 	may deeds
 }
 
@@ -299,7 +302,10 @@ func (a *Instance) contentOf(cfg *config.Site) (*content, error) {
 			return shared, nil
 		}
 	}
-	c := &content{http: h, server: h.app.Servers[class.String()]}
+	c := &content{http: h, server: h.app.Servers[class.String()], defaults: of == a.Defaults}
+	if cfg.Template != "" {
+		c.template = cfg.Template // one alone has this content
+	}
 	if of == &cfg.Content {
 		c.may = deedsOf(of)
 	} else {

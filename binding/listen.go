@@ -102,6 +102,29 @@ func (l listenList) covers(addr netip.Addr) bool {
 	return false
 }
 
+// leaves returns a local address at which connections can arrive that come to ip as
+// Binding.IP has it: ip, or one of the list within it. Of several it is one that fits.
+func (l listenList) leaves(ip netip.Addr, fits func(netip.Addr) bool) netip.Addr {
+	wide := netip.IPv4Unspecified()
+	if ip.IsValid() {
+		wide = ip
+	}
+	if l.covers(wide) {
+		return wide
+	}
+	best := wide
+	for _, a := range l {
+		switch {
+		case ip.IsValid() && !within(a, ip):
+		case fits(a):
+			return a
+		case best == wide:
+			best = a
+		}
+	}
+	return best
+}
+
 // overlaps tells whether any connection can arrive for a binding to this IP.
 func (l listenList) overlaps(ip netip.Addr) bool {
 	if len(l) == 0 || !ip.IsValid() {

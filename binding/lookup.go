@@ -397,3 +397,14 @@ func (t *Tables) Covers(local netip.AddrPort) (Protocol, bool) {
 	}
 	return f.protocolOf(local.Addr())
 }
+
+// Arrival is the local address of a connection to ip, as Binding.IP has it, and port:
+// ip itself or, for all addresses, one that nothing else is bound to. Where listen
+// leaves no such address, it is another one that listen leaves.
+func (t *Tables) Arrival(ip netip.Addr, port uint16, protocol Protocol) netip.AddrPort {
+	unbound := func(a netip.Addr) bool {
+		at := t.place(netip.AddrPortFrom(a, port), protocol)
+		return at.scopes[scopeZone] == nil && at.scopes[scopeAddr] == nil && (ip.IsValid() || at.scopes[scopeV6] == nil)
+	}
+	return netip.AddrPortFrom(t.listen.leaves(ip, unbound), port)
+}

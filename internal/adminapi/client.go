@@ -315,6 +315,17 @@ func (c *Client) Sites(ctx context.Context, filters ...string) iter.Seq2[Site, e
 	return all[Site](ctx, c, Base+"sites", filters...)
 }
 
+// SitesPage returns a page of that list.
+func (c *Client) SitesPage(ctx context.Context, limit int, filters ...string) (Page[Site], error) {
+	params := url.Values{"limit": {strconv.Itoa(limit)}}
+	for i := 0; i < len(filters); i += 2 {
+		params.Set(filters[i], filters[i+1])
+	}
+	var page Page[Site]
+	err := c.GetJSON(ctx, Base+"sites", params, &page)
+	return page, err
+}
+
 // Endpoints returns all endpoints by port.
 func (c *Client) Endpoints(ctx context.Context) iter.Seq2[Endpoint, error] {
 	return all[Endpoint](ctx, c, Base+"endpoints")

@@ -80,9 +80,46 @@ type Site struct {
 	Wanted   json.RawMessage `json:"wanted,omitempty"`
 	Accepted json.RawMessage `json:"site,omitempty"`
 
+	// Serves is what serves the site and what it demands; missing in lists.
+	Serves *Serves `json:"serves,omitempty"`
+
 	Bindings []Binding `json:"bindings,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 }
+
+// Serves is what serves a site's requests, and what the site demands of them.
+type Serves struct {
+	// Template is the name of the template, and Defaults says that the defaults
+	// serve it. Without either, the site has routes of its own, or nothing serves it.
+	Template string `json:"template,omitempty"`
+	Defaults bool   `json:"defaults,omitempty"`
+
+	// Vars are the values of its variables.
+	Vars map[string]string `json:"vars,omitempty"`
+
+	// RequireSSL is what a request over http gets: "on" is 403.4, "redirect" a
+	// redirect; missing: it is served.
+	RequireSSL string `json:"require_ssl,omitempty"`
+
+	// RequireClientCertificate says that requests without one get 403.7.
+	RequireClientCertificate bool `json:"require_client_certificate,omitempty"`
+
+	// HSTS is the header Strict-Transport-Security, and HSTSRedirects says that
+	// requests over http are redirected to https.
+	HSTS          string `json:"hsts,omitempty"`
+	HSTSRedirects bool   `json:"hsts_redirects,omitempty"`
+
+	// AccessLog says that the logger iis.log.access.<id> logs requests, and W3CLog is the
+	// folder of its log in the format of IIS.
+	AccessLog bool   `json:"access_log,omitempty"`
+	W3CLog    string `json:"w3c_log,omitempty"`
+}
+
+// The values of Serves.RequireSSL.
+const (
+	RequireSSLOn       = "on"
+	RequireSSLRedirect = "redirect"
+)
 
 // Refusal is why a document is not accepted.
 type Refusal struct {
@@ -110,6 +147,10 @@ type Binding struct {
 	// connects to the binding's address and sends its host as server name.
 	// It need not be the one that the binding names.
 	Certificate string `json:"certificate,omitempty"`
+
+	// ClientCertificate is "required" or "requested" where the handshake asks clients
+	// for a certificate.
+	ClientCertificate string `json:"client_certificate,omitempty"`
 
 	// Record is the key of the TLS record that holds the certificate, as
 	// netsh http show sslcert has it: 0.0.0.0:443, www.example.com:443 or

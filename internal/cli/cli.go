@@ -137,7 +137,7 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 	case 0:
 		return adminapi.Site{}, fmt.Errorf("there is no site named %q%s: caddy iis list shows the sites", text, near.Hint(text, names))
 	case 1:
-		return found[0], nil
+		return e.Client.Site(ctx, found[0].ID) // with what lists leave out
 	}
 	var ids []string
 	for _, site := range found {

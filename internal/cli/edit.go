@@ -195,6 +195,15 @@ func AddSite(ctx context.Context, e *Env, s NewSite) error {
 	if err != nil {
 		return &ExitError{ExitUsage, err}
 	}
+	for site, err := range e.Client.Sites(ctx, "q", s.Name) {
+		switch {
+		case adminapi.IsNotFound(err): // there is no iis app yet
+		case err != nil:
+			return err
+		case strings.EqualFold(site.Name, s.Name):
+			return fmt.Errorf("%s has this name already: choose another one, or change that site (caddy iis show %d)", siteLabel(site.ID, site.Name), site.ID)
+		}
+	}
 	id, err := e.Client.AddSite(ctx, s.ID, cfg)
 	if err != nil {
 		return err

@@ -12,13 +12,11 @@ import (
 
 // Explain tells in sentences what a client would get.
 func Explain(ctx context.Context, e *Env, q adminapi.Question) error {
-	if host, ok := strings.CutPrefix(q.Local, "*:"); ok {
-		q.Local = "0.0.0.0:" + host // an address that no binding names
-	} else if strings.HasPrefix(q.Local, ":") {
-		q.Local = "0.0.0.0" + q.Local
-	}
 	x, err := e.Client.Explain(ctx, q)
 	if err != nil {
+		if _, _, none := binding.ParseEndpoint(q.Local); none != nil {
+			err = fmt.Errorf("%w%s", err, guessAddress(q.Local))
+		}
 		return err
 	}
 	if e.JSON {
@@ -36,6 +34,28 @@ func Explain(ctx context.Context, e *Env, q adminapi.Question) error {
 	}
 	e.explainProblems(x)
 	return nil
+}
+
+// guessAddress guesses what somebody means who writes a URL or a host in the place of an
+// address.
+func guessAddress(text string) string {
+	scheme, rest, isURL := strings.Cut(text, "://")
+	if !isURL {
+		scheme, rest = "https", text
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	host, port, _ := strings.Cut(host, ":")
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	name, ok := binding.Host(host)
+	switch {
+	case !ok || !validPort(port):
+		return ""
+	case name.IsIP():
+		return fmt.Sprintf(" (did you mean %s:%s?)", name, port)
+	}
+	return fmt.Sprintf(" (did you mean *:%s --host %s?)", port, name)
 }
 
 func asked(x adminapi.Explanation) string {

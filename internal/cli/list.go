@@ -14,11 +14,23 @@ import (
 )
 
 // List shows the sites that the filters leave, pairs of a parameter of the API and its
-// value.
-func List(ctx context.Context, e *Env, filters ...string) error {
-	sites, err := collect(e.Client.Sites(ctx, filters...))
+// value: all of them, or a page of a size.
+func List(ctx context.Context, e *Env, limit int, filters ...string) error {
+	var sites []adminapi.Site
+	next := ""
+	var err error
+	if limit > 0 {
+		var page adminapi.Page[adminapi.Site]
+		page, err = e.Client.SitesPage(ctx, limit, filters...)
+		sites, next = page.Items, page.Next
+	} else {
+		sites, err = collect(e.Client.Sites(ctx, filters...))
+	}
 	if err != nil {
 		return err
+	}
+	if next != "" {
+		defer e.hint("--after %s shows the next ones.", next)
 	}
 	if e.JSON {
 		return e.json(sites)
@@ -93,11 +105,12 @@ func Show(ctx context.Context, e *Env, name string) error {
 	if site.Offline {
 		e.printf("  every request is answered with 503 while offline is set\n")
 	}
-	if site.Source == adminapi.SourceSitesFile {
-		e.printf("  the site is in the sites file, and is changed there\n")
-	}
+	e.printf("source: %s\n", sourceOf(site))
 	if site.Certificate != "" {
 		e.printf("certificate: %s\n", site.Certificate)
+	}
+	if err := e.showServes(ctx, site); err != nil {
+		return err
 	}
 	e.printf("\n")
 	if len(site.Bindings) == 0 {
@@ -114,12 +127,20 @@ func Show(ctx context.Context, e *Env, name string) error {
 
 func bindingTable(site adminapi.Site) *table {
 	t := &table{heads: []string{"PROTOCOL", "BINDING", "SSLFLAGS", "CERTIFICATE", "TLS RECORD"}, flex: []int{1, 3, 4}}
+	asks := slices.ContainsFunc(site.Bindings, func(b adminapi.Binding) bool { return b.ClientCertificate != "" })
+	if asks {
+		t.heads = append(t.heads, "CLIENT CERTIFICATE")
+	}
 	for _, b := range site.Bindings {
 		flags := ""
 		if b.Protocol == "https" {
 			flags = binding.Flags(b.Flags).String()
 		}
-		t.add(text(b.Protocol), text(b.Binding), text(flags), text(recordCertificate(b)), text(b.Record))
+		cells := []cell{text(b.Protocol), text(b.Binding), text(flags), text(recordCertificate(b)), text(b.Record)}
+		if asks {
+			cells = append(cells, text(b.ClientCertificate))
+		}
+		t.add(cells...)
 	}
 	return t
 }

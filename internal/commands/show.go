@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,29 +17,46 @@ var listFilters = [][2]string{
 	{"host", "Sites with a binding for this host"},
 	{"state", "Sites that are started or stopped"},
 	{"certificate", "Sites whose clients get this certificate"},
-	{"source", "Sites of this source"},
+	{"source", "Sites of this source: its name, sites_file or configuration"},
+	{"findings", "Sites with findings: warnings and errors, or of this severity and worse: error, warning, info"},
+	{"after", "Begin behind the site with this id"},
 }
 
+// sourceConfiguration stands for the source that has no name.
+const sourceConfiguration = "configuration"
+
 func (c *commandLine) listCommand() *cobra.Command {
-	cmd := c.command("list [--host <name>] [--state started|stopped] [--certificate <name>] [--source <name>]", "Lists the sites", `
+	cmd := c.command("list [--host <name>] [--state <started|stopped>] [--certificate <name>] [--findings[=<severity>]] [--source <name>] [--limit <n>] [--after <id>]", "Lists the sites", `
 Lists the sites with their states, bindings and certificates: all, or those that
-each of the flags leaves.`, `
+each of the flags leaves. With --limit it lists a page, and says with what --after
+the next one begins.`, `
   $ caddy iis list
   $ caddy iis list --state stopped
+  $ caddy iis list --findings
+  $ caddy iis list --source configuration --limit 20
   $ caddy iis list --json`,
 		cobra.NoArgs, cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
 			var filters []string
 			for _, filter := range listFilters {
 				if value, _ := cmd.Flags().GetString(filter[0]); value != "" {
+					if filter[0] == "source" && value == sourceConfiguration {
+						value = ""
+					}
 					filters = append(filters, filter[0], value)
 				}
 			}
-			return cli.List(ctx, e, filters...)
+			limit, _ := cmd.Flags().GetInt("limit")
+			if cmd.Flags().Changed("limit") && (limit < 1 || limit > adminapi.MaxLimit) {
+				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--limit: expected a number from 1 to %d", adminapi.MaxLimit)}
+			}
+			return cli.List(ctx, e, limit, filters...)
 		}))
 	for _, filter := range listFilters {
 		cmd.Flags().String(filter[0], "", filter[1])
 	}
+	cmd.Flags().Lookup("findings").NoOptDefVal = adminapi.SeverityWarning
+	cmd.Flags().Int("limit", 0, "List this many at most")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{adminapi.StateStarted, adminapi.StateStopped}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -96,6 +96,20 @@ func In(raw []byte) (Parts, error) {
 	return Parts{roots.parts, upstreams.parts}, nil
 }
 
+// Of finds the parts in the JSON of routes, or of whatever has some.
+func Of(raw []byte) (roots, upstreams []string) {
+	w := walker{markers: make(map[string]bool)}
+	var root any
+	if json.Unmarshal(raw, &root) == nil {
+		w.walk(root)
+	}
+	distinct := func(list []string) []string {
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	return distinct(w.roots), distinct(w.dials)
+}
+
 // collection keeps each value once.
 type collection struct {
 	parts []Part
