@@ -91,8 +91,7 @@ func (e *Env) routesOf(ctx context.Context, site adminapi.Site) (json.RawMessage
 		Routes, Errors json.RawMessage
 	}
 	err := e.Client.GetJSON(ctx, path, nil, &content)
-	var said *adminapi.Error
-	if errors.As(err, &said) {
+	if _, said := errors.AsType[*adminapi.Error](err); said {
 		return nil, nil // the configuration is another one by now
 	}
 	if err != nil || content.Routes == nil && content.Errors == nil {
