@@ -19,10 +19,7 @@ type Given struct {
 func (g *Given) Set(cert *tls.Certificate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.unload != nil {
-		g.unload()
-		g.unload = nil
-	}
+	g.unstaple()
 	g.serves.Store(cert)
 	if cert == nil {
 		return
@@ -34,6 +31,21 @@ func (g *Given) Set(cert *tls.Certificate) {
 			last.Store(stapled)
 		}
 	})
+}
+
+// end stops stapling. The certificate stays where it is: a handshake may be under way.
+func (g *Given) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unstaple()
+}
+
+// unstaple is end for who holds g.mu.
+func (g *Given) unstaple() {
+	if g.unload != nil {
+		g.unload()
+		g.unload = nil
+	}
 }
 
 // Select implements Source.

@@ -155,20 +155,25 @@ func (f *PFXFile) option(d *caddyfile.Dispenser) error {
 	case "password":
 		return parsePassword(d, &f.Password)
 	case "thumbprint":
-		thumbprint, err := certfile.ParseThumbprint(strings.Join(d.RemainingArgs(), ""))
-		switch {
-		case err != nil:
-			return d.WrapErr(err)
-		case thumbprint == "":
-			return d.Errf("thumbprint needs the SHA-1 thumbprint of a certificate, as Windows shows it")
-		case f.Thumbprint != "":
-			return d.Errf("thumbprint is set twice")
-		}
-		f.Thumbprint = thumbprint
-		return noBlock(d, word)
+		return parseThumbprint(d, &f.Thumbprint)
 	default:
 		return d.Errf("unknown word %q for a PFX file: expected password or thumbprint", word)
 	}
+}
+
+// parseThumbprint parses an option with a thumbprint, which may have blanks.
+func parseThumbprint(d *caddyfile.Dispenser, dst *string) error {
+	thumbprint, err := certfile.ParseThumbprint(strings.Join(d.RemainingArgs(), ""))
+	switch {
+	case err != nil:
+		return d.WrapErr(err)
+	case thumbprint == "":
+		return d.Errf("thumbprint needs the SHA-1 thumbprint of a certificate, as Windows shows it")
+	case *dst != "":
+		return d.Errf("thumbprint is set twice")
+	}
+	*dst = thumbprint
+	return noBlock(d, "thumbprint")
 }
 
 // Interface guards

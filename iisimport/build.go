@@ -46,7 +46,8 @@ type Certificate struct {
 	File       string
 	KeyFile    string
 	PFX        bool
-	Missing    bool // there is no such file yet
+	Missing    bool   // there is no such file yet
+	Store      string // of Windows, where it stays; empty for a file
 	Comments   []string
 
 	noPassword bool

@@ -55,6 +55,9 @@ func (c *Certificate) directive() *Directive {
 	d := directive("certificate", c.Name, c.File)
 	d.Comments = c.Comments
 	switch {
+	case c.Store != "":
+		d.Words, d.hasBlock = []string{"certificate", c.Name, "windows_store"}, true
+		d.Block = []*Directive{directive("thumbprint", c.Thumbprint), directive("store", literal(c.Store))}
 	case c.encrypted:
 		d.Words, d.hasBlock = []string{"certificate", c.Name, "pem"}, true
 		d.Block = []*Directive{directive("certificate", c.File)}

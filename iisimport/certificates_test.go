@@ -1,10 +1,18 @@
 package iisimport_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/iisconfig"
@@ -15,15 +23,21 @@ import (
 // withRecord imports a site whose certificate has a hash.
 func withRecord(t *testing.T, hash string, certs *iisimport.Certificates) string {
 	t.Helper()
+	return withRecordIn(t, hash, "My", iisimport.Options{Certificates: certs})
+}
+
+// withRecordIn is the same for a certificate in a store of Windows.
+func withRecordIn(t *testing.T, hash, store string, opts iisimport.Options) string {
+	t.Helper()
 	server, err := iisconfig.Read([]iisconfig.File{
 		{Name: "a.config", Data: []byte(`<sites><site name="a" id="1"><bindings><binding protocol="https" bindingInformation="*:443:" /></bindings></site></sites>`)},
 		{Name: "b.txt", Data: []byte("\n    IP:port                      : 0.0.0.0:443\n    Certificate Hash             : " + hash +
-			"\n    Application ID               : {4dc3e181-e14b-4a21-b022-59fc669b0914}\n    Certificate Store Name       : My\n")},
+			"\n    Application ID               : {4dc3e181-e14b-4a21-b022-59fc669b0914}\n    Certificate Store Name       : " + store + "\n")},
 	}, iisconfig.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	caddyfile := iisimport.Import(server, iisimport.Options{Certificates: certs}).Caddyfile()
+	caddyfile := iisimport.Import(server, opts).Caddyfile()
 	adapt(t, caddyfile)
 	return string(caddyfile)
 }
@@ -74,4 +88,57 @@ func TestFindByName(t *testing.T) {
 	if got := withRecord(t, thumbprint, certs); strings.Contains(got, "Not found") || !strings.Contains(got, "password {env.IIS_PFX_PASSWORD}") {
 		t.Errorf("got\n%s", got)
 	}
+}
+
+// TestWindowsStore: certificates that no file has stay in their store, if that is asked
+// for, and if it is known by which thumbprint they are found there.
+func TestWindowsStore(t *testing.T) {
+	const thumbprint = "0123456789ABCDEF0123456789ABCDEF01234567"
+	opts := iisimport.Options{WindowsStore: true}
+	for store, want := range map[string]string{"WebHosting": "WebHosting", "My": "My", "(null)": "My", "Own Store": "`Own Store`"} {
+		got := withRecordIn(t, strings.ToLower(thumbprint), store, opts)
+		for _, want := range []string{"certificate default-443 windows_store {", "thumbprint " + thumbprint + "\n", "store " + want + "\n"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("store %s: no %q in\n%s", store, want, got)
+			}
+		}
+	}
+	if got := withRecordIn(t, strings.Repeat("ab", 32), "My", opts); strings.Contains(got, "windows_store") || !strings.Contains(got, "Not found") {
+		t.Errorf("a SHA-256 hash: got\n%s", got)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, thumbprint+".pfx"), pfxWithPassword(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certs, err := iisimport.FindCertificates(os.DirFS(dir), "certs", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Certificates = certs
+	if got := withRecordIn(t, thumbprint, "My", opts); strings.Contains(got, "windows_store") || !strings.Contains(got, "certs/"+thumbprint+".pfx") {
+		t.Errorf("with a file: got\n%s", got)
+	}
+}
+
+// pfxWithPassword is a PFX file that does not open without its password.
+func pfxWithPassword(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"www.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := pkcs12.Modern2023.WithIterations(10).Encode(key, cert, nil, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -30,6 +30,10 @@ type Options struct {
 
 	// Certificates are the files that were found, by FindCertificates.
 	Certificates *Certificates
+
+	// WindowsStore leaves certificates that no file has where they are: in the
+	// certificate stores of the Windows machine, on which Caddy then runs.
+	WindowsStore bool
 }
 
 func (o Options) withDefaults() Options {

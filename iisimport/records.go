@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -131,7 +132,7 @@ func (b *builder) choose(rec *record) {
 	switch {
 	case rec.kind == binding.FlagCentralStore:
 	case rec.hash != "":
-		rec.certificate = b.certificate(rec.hash, rec.hint(), rec.source())
+		rec.certificate = b.certificate(rec.hash, rec.store(), rec.hint(), rec.source())
 	case b.fallsBack(rec):
 		b.passOn(rec)
 		rec.settings = tlsSettings{}
@@ -187,8 +188,21 @@ func (r *record) source() iisconfig.Source {
 	return r.bindings[len(r.bindings)-1].source.Source
 }
 
+// store is the name of the store that the certificate of a record is in.
+func (r *record) store() string {
+	if r.netsh != nil && r.netsh.Hash != "" {
+		return r.netsh.StoreName
+	}
+	for _, bound := range slices.Backward(r.bindings) {
+		if bound.source.CertificateHash == r.hash {
+			return bound.source.StoreName
+		}
+	}
+	return ""
+}
+
 // certificate returns the certificate with a hash, which may be one of SHA-256.
-func (b *builder) certificate(hash, hint string, src iisconfig.Source) *Certificate {
+func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *Certificate {
 	c := b.byHash[hash]
 	if c != nil {
 		return c
@@ -207,6 +221,12 @@ func (b *builder) certificate(hash, hint string, src iisconfig.Source) *Certific
 		}
 		c.Comments = []string{about}
 		b.plan.Report.translated(src, "certificate "+strings.ToUpper(hash), "file %s", c.File)
+		return c
+	}
+	if b.plan.opts.WindowsStore && c.Thumbprint != "" {
+		c.Store = cmp.Or(store, "My") // as HTTP.sys has it
+		c.Comments = []string{"Its thumbprint names this one certificate. With subject in its place, renewals are found as well."}
+		b.plan.Report.translated(src, "certificate "+c.Thumbprint, "the store %s of Windows, where it stays", c.Store)
 		return c
 	}
 	c.Missing, c.PFX = true, true
@@ -288,7 +308,7 @@ func (b *builder) endpoint(n *iisconfig.CertificateRecord, ports map[uint16]bool
 		rec.settings.clientCAs = b.authorities()
 	}
 	e := &Endpoint{Address: text, ip: ip, port: port, settings: rec.settings}
-	e.Certificate = b.certificate(n.Hash, fmt.Sprintf("default-%d", port), n.Source)
+	e.Certificate = b.certificate(n.Hash, n.StoreName, fmt.Sprintf("default-%d", port), n.Source)
 	e.Comments = []string{"No binding uses this record of HTTP.sys: it serves clients without a server name of a binding."}
 	if rec.flags != 0 {
 		rep.decide(n.Source, what, "", "no equivalent at an endpoint for the settings of sslFlags %s", rec.flags)

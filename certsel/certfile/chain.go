@@ -26,7 +26,7 @@ type certificate struct {
 // parse parses the certificate, once.
 func (c *certificate) parse() (*x509.Certificate, error) {
 	if c.parsed == nil && c.err == nil {
-		if c.parsed, c.err = parseCertificate(c.der); c.err != nil {
+		if c.parsed, c.err = ParseCertificate(c.der); c.err != nil {
 			c.err = fmt.Errorf("certificate %s: %w", Thumbprint(c.der), c.err)
 		}
 	}
@@ -79,6 +79,16 @@ func chain(leaf *certificate, others []*certificate, withRoot bool) [][]byte {
 		current = next
 	}
 	return out
+}
+
+// Chain returns a certificate and those of its issuers, without a root, as far as
+// they are among others: what is sent in a handshake.
+func Chain(leaf *x509.Certificate, others [][]byte) [][]byte {
+	candidates := make([]*certificate, len(others))
+	for i, der := range others {
+		candidates[i] = &certificate{der: der}
+	}
+	return chain(&certificate{der: leaf.Raw, parsed: leaf}, candidates, false)
 }
 
 // issuerOf finds the certificate that issued another one. Mostly there is one

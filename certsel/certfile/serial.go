@@ -8,10 +8,10 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// parseCertificate parses a certificate as crypto/x509 does, and takes also those
+// ParseCertificate parses a certificate as crypto/x509 does, and takes also those
 // with a negative serial number: old tools of Windows wrote them (RFC 5280 section
 // 4.1.2.2 has users handle them gracefully), and IIS and OpenSSL serve them.
-func parseCertificate(der []byte) (*x509.Certificate, error) {
+func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err == nil {
 		return cert, nil

@@ -41,6 +41,7 @@ const (
 	WeakKey      = "certificate-weak-key"
 	WeakSigned   = "certificate-weak-signature"
 	NotForServer = "certificate-not-for-servers"
+	NotForTLS13  = "certificate-not-for-tls13"
 )
 
 // When a certificate is said to expire soon.
@@ -79,8 +80,12 @@ func Examine(cert *tls.Certificate, now time.Time) []Problem {
 	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
 		add(WeakSigned, true, "get a new one", "is signed with %s; browsers refuse it", leaf.SignatureAlgorithm)
 	}
-	if !forServers(leaf) {
+	if !ForServers(leaf) {
 		add(NotForServer, true, "get one with the extended key usage TLS web server authentication", "is not meant for servers; browsers refuse it")
+	}
+	if notForTLS13(cert) {
+		add(NotForTLS13, true, "import it again with a key storage provider, such as certutil -csp \"Microsoft Software Key Storage Provider\" -importpfx, or set disable_tls13 in its bindings",
+			"has a private key whose provider knows no RSA-PSS: clients with TLS 1.3, all of today, cannot connect")
 	}
 	if incompleteChain(cert, now) {
 		add(NoChain, false, fmt.Sprintf("append the certificate of %q to the file", leaf.Issuer.CommonName),
@@ -113,7 +118,19 @@ func weakKey(leaf *x509.Certificate) string {
 	return ""
 }
 
-func forServers(leaf *x509.Certificate) bool {
+// notForTLS13 reports whether a certificate has a key that can make no signature of TLS
+// 1.3 (RFC 8446 section 4.2.3), as some that Windows keeps.
+func notForTLS13(cert *tls.Certificate) bool {
+	able := cert.SupportedSignatureAlgorithms
+	return able != nil && cert.Leaf.PublicKeyAlgorithm == x509.RSA &&
+		!slices.ContainsFunc(able, func(s tls.SignatureScheme) bool {
+			return s == tls.PSSWithSHA256 || s == tls.PSSWithSHA384 || s == tls.PSSWithSHA512
+		})
+}
+
+// ForServers reports whether a certificate may be used by a server (RFC 5280 section
+// 4.2.1.12).
+func ForServers(leaf *x509.Certificate) bool {
 	if len(leaf.ExtKeyUsage) == 0 && len(leaf.UnknownExtKeyUsage) == 0 {
 		return true
 	}

@@ -125,6 +125,36 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// TestNotForTLS13: a key that can make only the signatures of TLS 1.2 is a problem.
+func TestNotForTLS13(t *testing.T) {
+	now := time.Now()
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		key  crypto.Signer
+		able []tls.SignatureScheme
+		want bool
+	}{
+		"all":            {rsaKey, nil, false},
+		"PKCS #1":        {rsaKey, []tls.SignatureScheme{tls.PKCS1WithSHA256, tls.PKCS1WithSHA1}, true},
+		"and one of PSS": {rsaKey, []tls.SignatureScheme{tls.PKCS1WithSHA256, tls.PSSWithSHA384}, false},
+		"ECDSA":          {ecKey, []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}, false},
+	} {
+		cert := issue(t, now, test.key, complete, nil)
+		cert.SupportedSignatureAlgorithms = test.able
+		got := slices.ContainsFunc(Examine(cert, now), func(p Problem) bool { return p.Code == NotForTLS13 && p.Serious && p.Fix != "" })
+		if got != test.want {
+			t.Errorf("%s: problem %t", name, got)
+		}
+	}
+}
+
 func TestCovers(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

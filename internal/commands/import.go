@@ -18,7 +18,7 @@ import (
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--upstream <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -36,7 +36,9 @@ in a folder inetpub; --copies names another one.
 Certificates are found by their thumbprints in the folder of --certificates, or
 else in the folder certificates of the folder that is imported, or anywhere in
 it. The environment variable IIS_PFX_PASSWORD
-opens PFX files, now and when Caddy loads them.
+opens PFX files, now and when Caddy loads them. With --windows-store, those that
+no file has stay in the certificate stores of Windows, for a Caddy on the same
+machine.
 
 Requests that a worker process answered go to the address in the environment
 variable IIS_UPSTREAM, or else to that of --upstream.
@@ -57,6 +59,7 @@ of its file ends with .json.`, `
 	flags.StringArray("map", nil, `A folder of the IIS server and where its contents will be here, such as "C:\inetpub=/srv/www"; can be repeated`)
 	flags.StringArray("copies", nil, `A folder of the IIS server and where the copies of its web.config files are, such as "C:\inetpub=export/inetpub"; can be repeated`)
 	flags.String("certificates", "", "The folder with PFX and PEM files")
+	flags.Bool("windows-store", false, "Leave certificates that no file has in the certificate stores of Windows")
 	flags.String("upstream", "", "The address that stands in for worker processes (default 127.0.0.1:8080)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -106,6 +109,7 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	if opts.Folders, err = parseFolders(folders); err != nil {
 		return opts, err
 	}
+	opts.WindowsStore, _ = cmd.Flags().GetBool("windows-store")
 	opts.Upstream, _ = cmd.Flags().GetString("upstream")
 	if strings.ContainsAny(opts.Upstream, "{}\"` \t\n") {
 		return opts, fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", opts.Upstream)
