@@ -14,7 +14,8 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-iis/caddy-iis/config"
-	_ "github.com/caddy-iis/caddy-iis/iishttp" // registers the handlers
+	_ "github.com/caddy-iis/caddy-iis/iishttp"          // registers the handlers
+	_ "github.com/caddy-iis/caddy-iis/iislog/accesslog" // registers the encoder
 	"github.com/caddy-iis/caddy-iis/internal/commands"
 	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
 )

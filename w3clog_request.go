@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -216,7 +215,7 @@ func (l *loggedRequest) handled(rec *iislog.Record) bool {
 // tellSubStatus leaves the sub-status of an answer to logs and error routes.
 func tellSubStatus(r *http.Request, to answer) {
 	if to.sub != 0 {
-		caddyhttp.SetVar(r.Context(), iishttp.SubStatusVar, strconv.Itoa(to.status)+"."+strconv.Itoa(to.sub))
+		iishttp.SetSubStatus(r, to.status, to.sub)
 	}
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -87,12 +86,11 @@ func parseW3CLogOption(d *caddyfile.Dispenser, w *W3CLog) error {
 
 func parseW3CField(d *caddyfile.Dispenser, w *W3CLog) error {
 	here := atToken(d.Token())
-	args := d.RemainingArgs()
-	sources := []string{iislog.RequestHeader, iislog.ResponseHeader}
-	if len(args) != 3 || !slices.Contains(sources, args[1]) {
-		return here.Errf("expected: field <name> %s <header>, such as field X-Forwarded-For request_header X-Forwarded-For", strings.Join(sources, "|"))
+	custom, err := iislog.ParseCustomField(d.RemainingArgs())
+	if err != nil {
+		return here.Errf("%w", err)
 	}
-	w.CustomFields = append(w.CustomFields, iislog.CustomField{Name: args[0], Source: args[1], Header: args[2]})
+	w.CustomFields = append(w.CustomFields, custom)
 	return noBlock(d, "field")
 }
 

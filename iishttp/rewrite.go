@@ -227,7 +227,7 @@ func (m *Rewrite) act(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 // respond answers as CustomResponse does. An error without a text of its own goes to the
 // error routes.
 func (m *Rewrite) respond(w http.ResponseWriter, r *http.Request, result rewrite.Result) error {
-	caddyhttp.SetVar(r.Context(), SubStatusVar, fmt.Sprintf("%d.%d", result.Status, result.SubStatus))
+	SetSubStatus(r, result.Status, result.SubStatus)
 	if result.Description == "" && result.Status >= 400 {
 		return refuse(r, result.Status, result.SubStatus, "rule "+result.Rule)
 	}

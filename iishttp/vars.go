@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // SubStatusVar is the variable of a request that holds the status with IIS's
-// sub-status, such as 404.8, once a handler here has refused the request. Logs
-// and error routes read it as {http.vars.iis_sub_status}.
+// sub-status, such as 404.8, once a handler here has refused the request. Error routes
+// read it as {http.vars.iis_sub_status}; access logs have a field of this name.
 const SubStatusVar = "iis_sub_status"
 
 // ScriptVar is the variable of a request that iis_content_types has passed on because
@@ -31,12 +32,21 @@ const originalURLVar = "iis_original_url"
 // rule of iis_rewrite has set another.
 const clientHostVar = "iis_client_host"
 
+// SetSubStatus tells error routes and access logs the sub-status of an answer.
+func SetSubStatus(r *http.Request, status, sub int) (code string) {
+	code = fmt.Sprintf("%d.%d", status, sub)
+	caddyhttp.SetVar(r.Context(), SubStatusVar, code)
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.String(SubStatusVar, code))
+	}
+	return code
+}
+
 // refuse ends a request with a status and IIS's sub-status. The reason is for
 // the log. It must hold no value of a header; texts of the client are quoted
 // and shortened by quote.
 func refuse(r *http.Request, status, sub int, why string) error {
-	code := fmt.Sprintf("%d.%d", status, sub)
-	caddyhttp.SetVar(r.Context(), SubStatusVar, code)
+	code := SetSubStatus(r, status, sub)
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s", code, why))
 }
 

@@ -90,6 +90,14 @@ type CustomField struct {
 	Header string `json:"header"`
 }
 
+// ParseCustomField reads what stands behind the word field of a Caddyfile.
+func ParseCustomField(args []string) (CustomField, error) {
+	if len(args) != 3 || args[1] != RequestHeader && args[1] != ResponseHeader {
+		return CustomField{}, fmt.Errorf("expected: field <name> %s|%s <header>, such as field X-Forwarded-For request_header X-Forwarded-For", RequestHeader, ResponseHeader)
+	}
+	return CustomField{Name: args[0], Source: args[1], Header: args[2]}, nil
+}
+
 // Format is a list of fields that has been understood. It never changes.
 type Format struct {
 	fields            []field
