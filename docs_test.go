@@ -110,8 +110,11 @@ func TestArchitecture(t *testing.T) {
 		t.Fatalf("only %d files found in the page", len(files))
 	}
 	for _, m := range files {
-		if found, err := fs.Glob(os.DirFS("."), m[1]); err != nil || len(found) == 0 {
-			t.Errorf("docs/architecture.md names %s: there is none (%v)", m[1], err)
+		if !slices.ContainsFunc([]string{"", "internal/serve/", "internal/inspect/"}, func(folder string) bool {
+			found, err := fs.Glob(os.DirFS("."), folder+m[1])
+			return err == nil && len(found) > 0
+		}) {
+			t.Errorf("docs/architecture.md names %s: there is none", m[1])
 		}
 	}
 }

@@ -17,12 +17,14 @@ import (
 	_ "github.com/caddy-iis/caddy-iis/iishttp"          // registers the handlers
 	_ "github.com/caddy-iis/caddy-iis/iislog/accesslog" // registers the encoder
 	"github.com/caddy-iis/caddy-iis/internal/commands"
+	"github.com/caddy-iis/caddy-iis/internal/inspect"
+	"github.com/caddy-iis/caddy-iis/internal/serve"
 	_ "github.com/caddy-iis/caddy-iis/matcher" // registers the guest modules
 )
 
 func init() {
 	caddy.RegisterModule(new(App))
-	caddycmd.RegisterCommand(commands.New(checkFile))
+	caddycmd.RegisterCommand(commands.New(inspect.CheckFile))
 }
 
 // App serves web sites by IIS bindings. Its bindings alone decide on which
@@ -30,7 +32,7 @@ func init() {
 type App struct {
 	config.App
 
-	instance *Instance // nil before it is provisioned
+	instance *serve.Instance // nil before it is provisioned
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,7 +46,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It opens no socket and changes
 // nothing that serves.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.instance = New(&a.App)
+	a.instance = serve.New(&a.App, inspect.NewLog)
 	return a.instance.Provision(ctx)
 }
 
@@ -64,7 +66,7 @@ func (a *App) Cleanup() error { return a.Stop() }
 
 // Instance returns what the configuration has come to, for the parts of this module that
 // find the app through Caddy.
-func (a *App) Instance() *Instance { return a.instance }
+func (a *App) Instance() *serve.Instance { return a.instance }
 
 // ClaimsConnection reports whether a binding or an endpoint has a certificate
 // for a TLS connection to this local address with this server name.

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/inspect"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -76,7 +76,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 	if !strings.HasPrefix(api.OpenAPI, "3.1.") {
 		t.Errorf("openapi: %q", api.OpenAPI)
 	}
-	routes := caddyiis.APIMethods()
+	routes := inspect.Methods()
 	for path, methods := range api.Paths {
 		known := routes[strings.TrimPrefix(path, adminapi.Base)]
 		for name := range methods {
@@ -92,7 +92,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 			}
 		}
 	}
-	for path, want := range caddyiis.APIParameters() {
+	for path, want := range inspect.Parameters() {
 		var got []string
 		for _, p := range api.operation(t, adminapi.Base+path, http.MethodGet).Parameters {
 			if p.In == "query" {

@@ -5,9 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
-	caddyiis "github.com/caddy-iis/caddy-iis"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -111,37 +108,5 @@ func TestWrapperAboveTLS(t *testing.T) {
 	answer, err := ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", port), SNI: "www.contoso.test"})
 	if err != nil || answer.Body != "1 wildcard" || answer.Subject() != "*.contoso.test" {
 		t.Errorf("got %+v, %v", answer, err)
-	}
-}
-
-// TestWithoutQUICByAddress: where QUIC does not tell the local address, HTTP/3
-// is offered only on ports where that address decides nothing.
-func TestWithoutQUICByAddress(t *testing.T) {
-	if caddyiis.QUICKnowsAddress("windows") || !caddyiis.QUICKnowsAddress("linux") {
-		t.Error("the address is known on Linux and not on Windows")
-	}
-	one, all := ts.FreePort(t), ts.FreePort(t)
-	ts.Start(t, fmt.Sprintf(`{
-		iis {
-			certificate any {
-				subjects any.test
-				issuer internal
-			}
-			site 1 {
-				secure_bindings :%[1]d: 127.0.0.1:%[1]d:www.any.test
-				certificate any
-			}
-			site 2 {
-				secure_bindings :%[2]d:
-				certificate any
-			}
-		}
-	}`, one, all))
-	app, err := caddy.ActiveContext().AppIfConfigured("iis")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ports := app.(*caddyiis.App).Instance().PortsWithQUIC(); len(ports) != 1 || int(ports[0]) != all {
-		t.Errorf("HTTP/3 on %v, want %d", ports, all)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,36 +13,17 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	caddyiis "github.com/caddy-iis/caddy-iis"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
-
-// w3cLines returns the lines of a site's W3C logs, without their times, headers
-// and comments.
-func w3cLines(dir string, site int) []string {
-	names, _ := filepath.Glob(filepath.Join(dir, fmt.Sprintf("W3SVC%d", site), "u_ex*.log"))
-	var lines []string
-	for _, name := range names {
-		raw, _ := os.ReadFile(name)
-		for line := range strings.SplitSeq(string(raw), "\r\n") {
-			if line != "" && line[0] != '#' {
-				lines = append(lines, w3cTimes.ReplaceAllString(line, ""))
-			}
-		}
-	}
-	return lines
-}
-
-var w3cTimes = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d | \d+$`)
 
 // wantLines waits until a site has so many lines, and compares them.
 func wantLines(t *testing.T, dir string, site int, want ...string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for len(w3cLines(dir, site)) < len(want) && time.Now().Before(deadline) {
+	for len(ts.W3CLines(dir, site)) < len(want) && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
-	got := w3cLines(dir, site)
+	got := ts.W3CLines(dir, site)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("site %d: got\n%s\nwant\n%s", site, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -170,8 +150,8 @@ func TestW3CLogs(t *testing.T) {
 	get("user.test", "/", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("bob:hiccup")))
 	get("user.test", "/")
 	wantLines(t, dir, 8, "bob 200", "- 401")
-	waitFor(t, "the line of site 4", func() bool { return len(w3cLines(other, 4)) == 1 })
-	if got := w3cLines(other, 4)[0]; !regexp.MustCompile(`^127\.0\.0\.1 HTTP/1\.1 own\.test one,\+two text/plain;\+charset=utf-8 \d{2,3} \d{2,3}$`).MatchString(got) {
+	waitFor(t, "the line of site 4", func() bool { return len(ts.W3CLines(other, 4)) == 1 })
+	if got := ts.W3CLines(other, 4)[0]; !regexp.MustCompile(`^127\.0\.0\.1 HTTP/1\.1 own\.test one,\+two text/plain;\+charset=utf-8 \d{2,3} \d{2,3}$`).MatchString(got) {
 		t.Errorf("got %q", got)
 	}
 	name := filepath.Join(other, "W3SVC4", time.Now().UTC().Format("u_ex0601_x.log"))
@@ -179,7 +159,7 @@ func TestW3CLogs(t *testing.T) {
 		t.Error(err)
 	}
 	for _, site := range []int{3, 6} {
-		if got := w3cLines(dir, site); len(got) > 0 {
+		if got := ts.W3CLines(dir, site); len(got) > 0 {
 			t.Errorf("site %d: got %q", site, got)
 		}
 	}
@@ -278,7 +258,7 @@ func TestW3CLogLive(t *testing.T) {
 		}
 	}
 	wantLines(t, dir, 10, "/live")
-	if got := w3cLines(dir, 11); len(got) > 0 {
+	if got := ts.W3CLines(dir, 11); len(got) > 0 {
 		t.Errorf("got %q", got)
 	}
 }
@@ -299,44 +279,6 @@ func TestW3CLogRefused(t *testing.T) {
 		raw := fmt.Sprintf(`{"admin":{"listen":%q},"apps":{"iis":{"defaults":{"w3c_log":%s}}}}`, s.AdminAddr(), json)
 		if err := s.LoadJSON([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", json, err, want)
-		}
-	}
-}
-
-// nowhere is a response that nobody reads.
-type nowhere struct{ header http.Header }
-
-func (w nowhere) Header() http.Header         { return w.header }
-func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
-func (w nowhere) WriteHeader(int)             {}
-
-// w3cVisit is a request as browsers make it, and what a W3C log does with it.
-func w3cVisit(tb testing.TB) (visit func(), flush func() error) {
-	tb.Helper()
-	request, flush, err := caddyiis.W3CRequest(tb.TempDir())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r := httptest.NewRequest(http.MethodGet, "/index.html?id=1", nil)
-	r.Header.Set("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36")
-	r.Header.Set("Referer", "https://www.example.com/")
-	w := nowhere{make(http.Header)}
-	return func() { request(w, r) }, flush
-}
-
-// BenchmarkW3CLog is all that a W3C log costs a request.
-func BenchmarkW3CLog(b *testing.B) {
-	visit, flush := w3cVisit(b)
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		visit()
-		if n++; n%4000 == 0 { // the disk has time between its writes, as between requests
-			b.StopTimer()
-			if err := flush(); err != nil {
-				b.Fatal(err)
-			}
-			b.StartTimer()
 		}
 	}
 }

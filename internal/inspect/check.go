@@ -1,0 +1,142 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/cli"
+	"github.com/caddy-iis/caddy-iis/internal/commands"
+	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/internal/world"
+)
+
+// CheckFile looks at a configuration file.
+func CheckFile(ctx context.Context, path, adapter string, around cli.Surroundings) (commands.Checked, error) {
+	if path != "-" {
+		if _, err := os.Stat(path); err != nil {
+			return commands.Checked{}, err
+		}
+	}
+	var raw []byte
+	var err error
+	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
+	if err != nil {
+		text, _ := os.ReadFile(path) // of the standard input nothing is left
+		return commands.Checked{Findings: fileFinding(text, err)}, nil
+	}
+	return checkConfig(ctx, raw, around)
+}
+
+// quietly does something without what Caddy logs about that, which would stand before
+// the answer.
+func quietly(do func()) {
+	_, before, lines := caddy.BufferedLog()
+	defer func() {
+		lines.FlushTo(zap.NewNop())
+		caddy.UnbufferDefaultLogger(before)
+	}()
+	do()
+}
+
+// checkConfig looks at a configuration. Nothing is started.
+func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (commands.Checked, error) {
+	var cfg *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), &cfg); err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil
+	}
+	if cfg == nil || cfg.AppsRaw["iis"] == nil {
+		return commands.Checked{}, errors.New("the configuration has no iis app: there is nothing to check")
+	}
+	appRaw := cfg.AppsRaw["iis"] // loading takes it away
+	var hosts world.Hosts
+	found, decide, err := loadedFindings(cfg, &hosts)
+	if err != nil {
+		return commands.Checked{}, err
+	}
+	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
+	found.Findings = slices.Concat(found.Findings, surroundings, decide)
+	return found, err
+}
+
+// loadedFindings loads a configuration and looks at it. The hosts of its bindings are
+// added to the list. What is left to people comes by itself.
+func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Checked, decide []adminapi.Finding, err error) {
+	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
+		return commands.Checked{Findings: findings}, nil, nil
+	}
+	if decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
+		return found, nil, err
+	}
+	// Log files belong to the running Caddy, and messages among findings to
+	// nobody.
+	cfg.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
+	storage := certmagic.Default.Storage
+	var ctx caddy.Context
+	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
+	certmagic.Default.Storage = storage
+	if err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
+	}
+	app, err := serve.Of(ctx)
+	if err != nil {
+		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
+	}
+	defer app.End()
+	found.Findings = []adminapi.Finding{}
+	now := view{app.Now()}
+	for _, f := range now.findingsAt(time.Now()) {
+		// What Caddy obtains is there only when it runs.
+		if f.Code != codeNotThereYet {
+			found.Findings = append(found.Findings, showFinding(f))
+		}
+	}
+	look := newLook(now)
+	for _, entry := range now.Tables.Sites() {
+		found.Sites = append(found.Sites, now.showSite(entry, nil, look))
+	}
+	for b := range now.Tables.Bindings() {
+		if b.Site.State.Started {
+			hosts.Add(b.Site.ID, config.SiteLabel(b.Site.ID, b.Site.Name), b.Host)
+		}
+	}
+	return found, decide, nil
+}
+
+// conflicts returns the errors among the bindings, each as a finding of its
+// own: Caddy makes one text of them.
+func conflicts(raw json.RawMessage) []adminapi.Finding {
+	cfg := new(config.App)
+	if err := caddy.StrictUnmarshalJSON(raw, cfg); err != nil {
+		return nil // Caddy says it with more context
+	}
+	conflict := serve.Conflicts(cfg)
+	if conflict == nil {
+		return nil
+	}
+	var findings []adminapi.Finding
+	for _, f := range conflict.Findings {
+		findings = append(findings, showFinding(f))
+	}
+	if conflict.More > 0 {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityError, Code: cmp.Or(findings[len(findings)-1].Code, codeRefused),
+			Message: fmt.Sprintf("and %d more errors", conflict.More),
+		})
+	}
+	return findings
+}

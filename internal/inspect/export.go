@@ -1,0 +1,58 @@
+package inspect
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// serveExport writes the sites of a source as a sites file has them, as they are at
+// one moment; with revisions=1 the revision that each is at, in place of what it says.
+func serveExport(w http.ResponseWriter, r *http.Request) error {
+	q := query{r.URL.Query(), ""}
+	if err := q.only([]string{"source", "revisions"}); err != nil {
+		return err
+	}
+	write := writeLine
+	if q.values["revisions"] != nil {
+		if q.get("revisions") != "1" {
+			return apiError(http.StatusBadRequest, "revisions: %q is not 1: leave it out for the sites", q.get("revisions"))
+		}
+		write = writeRevision
+	}
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	source, err := askedSource(app, q)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	buffered := bufio.NewWriter(w)
+	if err := source.Follower.Rows(func(row sites.Row) error { return write(buffered, row) }); err != nil {
+		panic(http.ErrAbortHandler) // half of it must not look like all
+	}
+	return buffered.Flush()
+}
+
+// writeLine writes a row as a line of a sites file: the id is the first field.
+func writeLine(w *bufio.Writer, row sites.Row) error {
+	line := append([]byte(`{"id":`), strconv.AppendUint(nil, uint64(row.ID), 10)...)
+	if rest := bytes.TrimPrefix(row.Document, []byte("{")); !bytes.Equal(rest, []byte("}")) {
+		line = append(line, ',')
+	}
+	line = append(append(line, row.Document[1:]...), '\n')
+	_, err := w.Write(line)
+	return err
+}
+
+// writeRevision writes at which revision a row is.
+func writeRevision(w *bufio.Writer, row sites.Row) error {
+	_, err := fmt.Fprintf(w, "{\"id\":%d,\"revision\":%d}\n", row.ID, row.Revision)
+	return err
+}

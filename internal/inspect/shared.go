@@ -1,0 +1,62 @@
+package inspect
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/serve"
+)
+
+// The time that a question may wait for a revision.
+const (
+	defaultWait = 5 * time.Second
+	maxWait     = time.Minute
+)
+
+// waitForRevision answers a question about a revision when this server serves it:
+// whoever has changed a site on one server asks another one with the answer's revision.
+func waitForRevision(app *serve.Instance, w http.ResponseWriter, r *http.Request, q query) error {
+	id, number, _ := strings.Cut(q.get("revision"), ":")
+	revision, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return apiError(http.StatusBadRequest, "revision: %q is not the revision of an answer, <source>:<number>", q.get("revision"))
+	}
+	wait := defaultWait
+	if text := q.get("wait"); text != "" {
+		if wait, err = caddy.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+			return apiError(http.StatusBadRequest, "wait: %q is not a duration up to %s", text, maxWait)
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	if app.WaitFor(ctx, id, revision) {
+		return nil
+	}
+	w.Header().Set("Retry-After", "1")
+	return apiError(http.StatusServiceUnavailable, "revision %s is not served yet", q.get("revision"))
+}
+
+// serveAccept takes a source as it is now, whatever that takes away.
+func serveAccept(w http.ResponseWriter, r *http.Request, name string) error {
+	q := query{r.URL.Query(), name}
+	if err := q.only(nil); err != nil {
+		return err
+	}
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	for _, source := range app.Live {
+		if source.Name != name {
+			continue
+		}
+		return writeJSON(w, adminapi.Accepted{Source: name, Removed: source.Follower.Accept()})
+	}
+	return apiError(http.StatusNotFound, "there is no source %q", name)
+}

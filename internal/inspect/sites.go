@@ -1,0 +1,263 @@
+package inspect
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/serve"
+)
+
+// view is what the API and the findings tell of a snapshot.
+type view struct{ *serve.Snapshot }
+
+// sitesView shows all sites in the order of their ids.
+func (sn view) sitesView(q query) (any, error) {
+	if q.values["refused"] != nil {
+		return sn.refusedView(q)
+	}
+	list, err := sn.filtered(q)
+	if err != nil {
+		return nil, err
+	}
+	start := func(after string) (int, error) {
+		id, err := config.ParseSiteID(after)
+		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
+	}
+	findings := make(map[uint32][]binding.Finding)
+	for _, f := range sn.Findings {
+		findings[f.Site] = append(findings[f.Site], f)
+	}
+	look := newLook(sn)
+	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
+	return page(q, list, start, show, func(i int) string { return fmt.Sprint(list[i].ID) })
+}
+
+// siteView shows one site.
+func (sn view) siteView(q query) (any, error) {
+	id, err := config.ParseSiteID(q.name)
+	if err != nil {
+		return nil, apiError(http.StatusBadRequest, "%v", err)
+	}
+	var s adminapi.Site
+	if entry := sn.Tables.SiteByID(id); entry != nil {
+		s = sn.showOne(entry)
+	} else if held, ok := sn.heldSite(id); ok {
+		s = *held
+	} else {
+		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
+	}
+	return s, sn.addDocument(&s)
+}
+
+func (sn view) showOne(entry *binding.SiteEntry) adminapi.Site {
+	s := sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
+	s.Serves = sn.Sites[entry.Index].Serves()
+	return s
+}
+
+// findingsAbout are those about the tables that are about a site.
+func (sn view) findingsAbout(id uint32) []binding.Finding {
+	var findings []binding.Finding
+	for _, f := range sn.Findings {
+		if f.Site == id {
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// findingsOf shows the findings about a site.
+func (sn view) findingsOf(entry *binding.SiteEntry) []adminapi.Finding {
+	return sn.showFindings(entry, sn.findingsAbout(entry.ID), &redirects{sn: sn})
+}
+
+// showFindings shows those about the tables, and adds those about the certificates and
+// the redirects of the site's bindings.
+func (sn view) showFindings(entry *binding.SiteEntry, findings []binding.Finding, look *redirects) []adminapi.Finding {
+	var shown []adminapi.Finding
+	for _, f := range findings {
+		shown = append(shown, showFinding(f))
+	}
+	if unbound(entry) {
+		shown = append(shown, showFinding(unboundFinding(entry)))
+	}
+	for i := range entry.Bindings {
+		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
+			shown = append(shown, showFinding(f))
+		}
+		if f, ok := look.finding(&entry.Bindings[i]); ok {
+			shown = append(shown, showFinding(f))
+		}
+	}
+	return shown
+}
+
+// siteFilters are the parameters that narrow the list of sites down.
+var siteFilters = []string{"host", "state", "certificate", "source", "findings", "q"}
+
+// filtered lists the sites that a query asks for, by id.
+func (sn view) filtered(q query) ([]*binding.SiteEntry, error) {
+	list := sn.Tables.Sites()
+	if q.values["source"] == nil && !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
+		return list, nil
+	}
+	wanted, err := sn.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	var found []*binding.SiteEntry
+	for _, entry := range list {
+		if wanted(entry) {
+			found = append(found, entry)
+		}
+	}
+	return found, nil
+}
+
+// filter tells whether a query asks for a site.
+func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
+	state, host, text := q.get("state"), strings.ToLower(q.get("host")), strings.ToLower(q.get("q"))
+	if state != "" && state != adminapi.StateStarted && state != adminapi.StateStopped {
+		return nil, apiError(http.StatusBadRequest, "state: %q is neither started nor stopped", state)
+	}
+	if name, ok := binding.Host(host); ok {
+		host = name.String()
+	}
+	remarkable, err := sn.remarkable(q)
+	if err != nil {
+		return nil, err
+	}
+	return func(entry *binding.SiteEntry) bool {
+		switch {
+		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
+		case q.values["source"] != nil && q.get("source") != sn.Sites[entry.Index].Source:
+		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
+		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
+		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
+			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
+		default:
+			return remarkable(entry)
+		}
+		return false
+	}, nil
+}
+
+// remarkable tells about which sites there are findings of the severity that a query
+// names, or worse ones.
+func (sn view) remarkable(q query) (func(*binding.SiteEntry) bool, error) {
+	severities := []string{adminapi.SeverityError, adminapi.SeverityWarning, adminapi.SeverityInfo}
+	least := slices.Index(severities, q.get("findings"))
+	switch {
+	case q.get("findings") == "":
+		return func(*binding.SiteEntry) bool { return true }, nil
+	case least < 0:
+		return nil, apiError(http.StatusBadRequest, "findings: %q is none of error, warning and info", q.get("findings"))
+	}
+	about := make(map[uint32][]binding.Finding)
+	for _, f := range sn.Findings {
+		about[f.Site] = append(about[f.Site], f)
+	}
+	look := &redirects{sn: sn}
+	return func(entry *binding.SiteEntry) bool {
+		return slices.ContainsFunc(sn.showFindings(entry, about[entry.ID], look), func(f adminapi.Finding) bool {
+			return slices.Index(severities, f.Severity) <= least
+		})
+	}, nil
+}
+
+func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
+	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return wanted(b.Host) })
+}
+
+// hasCertificate reports whether clients of a site get a certificate with such a name.
+func (sn view) hasCertificate(entry *binding.SiteEntry, wanted func(string) bool) bool {
+	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool {
+		return b.Record != nil && b.Record.Certificate != "" && wanted(b.Record.Certificate)
+	})
+}
+
+// containsFold looks for a text in lower case. Names are ASCII mostly, and lists long.
+func containsFold(s, lower string) bool {
+	return strings.Contains(strings.ToLower(s), lower)
+}
+
+// readyView tells whether this server serves all sites that there are.
+func (sn view) readyView(q query) (any, error) {
+	ready := adminapi.Ready{Ready: true, Sites: len(sn.Tables.Sites()), Sources: map[string]uint64{}}
+	for _, source := range sn.App.Live {
+		head, err := source.Follower.Head()
+		if err != nil {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
+		}
+		if shared := source.Follower.Shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
+		}
+		ready.Sources[source.Name] = head.Revision
+	}
+	return ready, nil
+}
+
+// showSite shows a site with the findings about its bindings, to which those
+// about the certificates and the redirects of its bindings are added.
+func (sn view) showSite(entry *binding.SiteEntry, findings []binding.Finding, look *look) adminapi.Site {
+	s := adminapi.Site{ID: entry.ID, Name: entry.Name, State: adminapi.StateStarted}
+	if !entry.State.Started {
+		s.State, s.Reason = adminapi.StateStopped, entry.State.Reason
+		if entry.State.Code != 0 {
+			s.Code = fmt.Sprintf("0x%08X", entry.State.Code)
+		}
+	}
+	cfg := sn.Sites[entry.Index]
+	s.Offline, s.Certificate = cfg.Offline, cfg.Certificate
+	s.Source = cfg.Source
+	s.Findings = sn.showFindings(entry, findings, &look.redirects)
+	for i := range entry.Bindings {
+		s.Bindings = append(s.Bindings, sn.showBinding(&entry.Bindings[i], look))
+	}
+	return s
+}
+
+func (sn view) showBinding(entry *binding.BindingEntry, look *look) adminapi.Binding {
+	b := adminapi.Binding{
+		Protocol: entry.Protocol.String(),
+		Binding:  entry.Binding.String(),
+		Flags:    uint16(entry.Flags &^ binding.FlagReject),
+		Reject:   entry.Flags&binding.FlagReject != 0,
+	}
+	if entry.Record != nil {
+		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
+		b.ClientCertificate = sn.PolicyOf(entry).ClientCertificate()
+		sn.showStanding(&b, entry, look)
+	}
+	return b
+}
+
+// checkView shows all findings, the worst first.
+func (sn view) checkView(q query) (any, error) {
+	list := sn.remarksAt(time.Now())
+	start := func(after string) (int, error) {
+		number, err := strconv.ParseUint(after, 10, 31)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not the next of another page", after)
+		}
+		return min(int(number), len(list)), nil
+	}
+	return page(q, list, start,
+		func(r remark) adminapi.Finding { return showFinding(r.text()) },
+		func(i int) string { return strconv.Itoa(i + 1) })
+}
+
+func showFinding(f binding.Finding) adminapi.Finding {
+	return adminapi.Finding{
+		Severity: f.Severity.String(), Code: f.Code,
+		Site: f.Site, Binding: f.Binding, Message: f.Message, Fix: f.Fix,
+	}
+}

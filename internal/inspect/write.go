@@ -1,0 +1,516 @@
+package inspect
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// The limits of a request that writes.
+const (
+	maxWriteBytes   = 16 << 20
+	maxWriteChanges = 10_000
+)
+
+// serveWrite makes the change that a request asks for, and answers it. Refusals have
+// a form of their own.
+func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
+	err := answerWrite(w, r, path)
+	refused, ok := errors.AsType[*serve.WriteError](err)
+	if !ok {
+		return err
+	}
+	raw, err := json.Marshal(refused.WriteError)
+	if err != nil {
+		return err
+	}
+	switch refused.Status {
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusPreconditionFailed:
+		if refused.ETag != "" && refused.Index == nil {
+			w.Header().Set("ETag", refused.ETag)
+		}
+	case http.StatusMethodNotAllowed: // since there is nothing to write
+		found, _ := resourceAt(path)
+		w.Header().Set("Allow", strings.Join(found.reads(), ", "))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(refused.Status)
+	_, _ = w.Write(append(raw, '\n'))
+	return nil
+}
+
+func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
+	q := query{r.URL.Query(), path}
+	if err := q.only([]string{"source", "dry_run"}); err != nil {
+		return err
+	}
+	dryRun := q.get("dry_run")
+	if q.values["dry_run"] != nil && dryRun != "1" {
+		return apiError(http.StatusBadRequest, "dry_run: %q is not 1: leave it out for a change", dryRun)
+	}
+	body, kind, err := readBody(w, r, path)
+	if err != nil {
+		return err
+	}
+	write := &serve.SiteWrite{By: actor(r), DryRun: dryRun == "1"}
+	if write.Key = r.Header.Get("Idempotency-Key"); write.Key != "" {
+		if len(write.Key) > maxKeyLength || strings.ContainsFunc(write.Key, func(c rune) bool { return c < ' ' || c > '~' }) {
+			return apiError(http.StatusBadRequest, "Idempotency-Key: it has up to %d characters of ASCII", maxKeyLength)
+		}
+		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
+		write.Hash = hex.EncodeToString(sum[:])
+	}
+	request := &writeRequest{r: r, path: path, body: body, kind: kind, write: write, named: q.get("source")}
+	return request.do(w)
+}
+
+// readBody reads what is to be written.
+func readBody(w http.ResponseWriter, r *http.Request, path string) (body []byte, kind string, err error) {
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxWriteBytes))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, "", serve.RefuseWrite(http.StatusRequestEntityTooLarge, serve.CodeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if len(body) == 0 {
+		return nil, "", nil
+	}
+	expected := []string{typeJSON, "application/merge-patch+json", "application/x-ndjson"}
+	if strings.HasPrefix(path, "certificates/") {
+		expected = []string{typeJSON, typePEM, typePFX}
+	}
+	kind, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(expected, kind) {
+		return nil, "", serve.RefuseWrite(http.StatusUnsupportedMediaType, serve.CodeInvalid, nil, "the content type %q is none of %s", r.Header.Get("Content-Type"), strings.Join(expected, ", "))
+	}
+	return body, kind, nil
+}
+
+// actor says who makes a change: a user of the manager page in this process, the
+// subject of the client certificate of remote administration, else local, and who the
+// caller claims to be.
+func actor(r *http.Request) string {
+	if user := adminapi.ActorOf(r.Context()); user != "" {
+		return serve.Printable(user) // no request from outside has a context with one
+	}
+	by := "local"
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		by = r.TLS.PeerCertificates[0].Subject.String()
+	}
+	if claims := r.Header.Get("Iis-Actor"); claims != "" {
+		if len(claims) > 100 {
+			claims = claims[:100]
+		}
+		by += " claims " + serve.Printable(claims)
+	}
+	return "api/" + by
+}
+
+// writeRequest is a request that changes sites.
+type writeRequest struct {
+	r     *http.Request
+	path  string
+	body  []byte
+	kind  string // its media type
+	write *serve.SiteWrite
+	named string // the source that it names
+
+	one    bool // it is about one site
+	giveID bool // whose id is given out
+
+	certificate *serve.CertificateWrite // it is about a certificate
+
+	app    *serve.Instance
+	source *serve.LiveSource
+}
+
+// maxKeyLength bounds the Idempotency-Key, which is kept in the log.
+const maxKeyLength = 255
+
+// maxRepeats is how often a change is made that others were in the way of.
+const maxRepeats = 3
+
+// do makes the change.
+func (q *writeRequest) do(w http.ResponseWriter) error {
+	if err := q.understand(); err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		err := q.try(w)
+		if attempt == maxRepeats || !errors.Is(err, sites.ErrRepeat) {
+			return err
+		}
+	}
+}
+
+// try makes the change under the lock of the source.
+func (q *writeRequest) try(w http.ResponseWriter) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	if q.app, q.source, err = app.Claim(q.find); err != nil {
+		return err
+	}
+	defer q.source.Release()
+	follower := q.source.Follower
+	var writer sites.Writer
+	if follower.Shared != nil && q.certificate == nil {
+		if writer, err = q.app.Begin(q.r.Context(), q.source, q.write); err != nil {
+			return err
+		}
+		defer writer.End()
+	}
+	if q.write.Key != "" {
+		if done, err := q.repeated(w); done || err != nil {
+			return err
+		}
+	}
+	if q.certificate != nil {
+		return q.doCertificate(w)
+	}
+	if err := q.complete(); err != nil {
+		return err
+	}
+	q.write.Answer = q.answer
+	head, plan, err := q.app.WriteSites(q.source, writer, q.write)
+	if err != nil {
+		return err
+	}
+	if follower.Shared != nil {
+		follower.Shared.Wake() // what was in the way of others may be gone
+	}
+	return q.respond(w, head, plan)
+}
+
+// find finds the source that the change is for.
+func (q *writeRequest) find(app *serve.Instance) (*serve.LiveSource, error) {
+	if q.certificate != nil {
+		return app.SourceForCertificate(q.named, q.certificate.Name)
+	}
+	return app.SourceFor(q.named, q.write.Changes)
+}
+
+// askedSource finds the source that a question is about.
+func askedSource(a *serve.Instance, q query) (*serve.LiveSource, error) {
+	source, err := a.SourceFor(q.get("source"), nil)
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	}
+	return source, nil
+}
+
+// understand reads what is to be changed.
+func (q *writeRequest) understand() error {
+	resource, rest, _ := strings.Cut(q.path, "/")
+	switch {
+	case resource == "sites" && q.r.Method == http.MethodPost:
+		q.one, q.giveID = true, true
+		q.write.Changes = []serve.SiteChange{{Change: adminapi.Change{Op: adminapi.OpPut, Site: q.body}, None: true}}
+		return nil
+	case resource == "sites":
+		return q.understandOne(rest)
+	case resource == "certificates":
+		return q.understandCertificate(rest)
+	case resource == "revisions":
+		return q.understandRevert(rest)
+	}
+	return q.understandMany()
+}
+
+func (q *writeRequest) understandOne(name string) error {
+	id, err := config.ParseSiteID(name)
+	if err != nil {
+		return apiError(http.StatusBadRequest, "%v", err)
+	}
+	c := serve.SiteChange{Change: adminapi.Change{ID: id, Site: q.body}}
+	c.Op = map[string]string{http.MethodPut: adminapi.OpPut, http.MethodPatch: adminapi.OpPatch, http.MethodDelete: adminapi.OpDelete}[q.r.Method]
+	if c.Op == adminapi.OpDelete && q.body != nil {
+		return apiError(http.StatusBadRequest, "DELETE takes no body")
+	}
+	c.None = q.r.Header.Get("If-None-Match") == "*"
+	q.one, q.write.Changes = true, []serve.SiteChange{c}
+	return nil
+}
+
+// understandMany reads a JSON array of changes, or a change on each line.
+func (q *writeRequest) understandMany() error {
+	decoder := json.NewDecoder(bytes.NewReader(q.body))
+	decoder.DisallowUnknownFields()
+	var list []adminapi.Change
+	if first, _ := bufio.NewReader(bytes.NewReader(bytes.TrimSpace(q.body))).ReadByte(); first == '[' {
+		if err := decoder.Decode(&list); err != nil {
+			return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "%v", jsondoc.Plain(err))
+		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "there is more than one JSON array")
+		}
+	} else {
+		for len(list) <= maxWriteChanges {
+			var c adminapi.Change
+			err := decoder.Decode(&c)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "change %d: %v", len(list), jsondoc.Plain(err))
+			}
+			list = append(list, c)
+		}
+	}
+	if len(list) > maxWriteChanges {
+		return serve.RefuseWrite(http.StatusRequestEntityTooLarge, serve.CodeInvalid, nil, "%d changes at a time are allowed", maxWriteChanges)
+	}
+	for i, c := range list {
+		switch {
+		case c.ID == 0:
+			return q.wrong(i, &c, `the change has no "id"`)
+		case c.Op != adminapi.OpPut && c.Op != adminapi.OpPatch && c.Op != adminapi.OpDelete:
+			return q.wrong(i, &c, fmt.Sprintf("%q is no operation: expected one of put, patch, delete", c.Op))
+		case c.Op == adminapi.OpDelete && c.Site != nil, c.Op != adminapi.OpDelete && c.Site == nil:
+			return q.wrong(i, &c, `put and patch have a "site", and delete has none`)
+		}
+		none := c.If != nil && *c.If == 0
+		q.write.Changes = append(q.write.Changes, serve.SiteChange{Change: c, None: none})
+	}
+	return nil
+}
+
+func (q *writeRequest) wrong(index int, c *adminapi.Change, message string) error {
+	e := serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, &serve.SiteChange{Change: *c}, "%s", message)
+	e.Index = &index
+	return e
+}
+
+// understandRevert makes the changes that take a revision back.
+func (q *writeRequest) understandRevert(rest string) error {
+	number, action, _ := strings.Cut(rest, "/")
+	revision, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || action != "revert" {
+		return apiError(http.StatusNotFound, "no resource %s: POST /iis/revisions/{revision}/revert takes a revision back", q.path)
+	}
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	source, err := app.SourceFor(q.named, q.write.Changes)
+	if err != nil {
+		return err
+	}
+	list, err := source.Follower.Log(revision+1, 1)
+	if err != nil {
+		return serve.Unavailable(err)
+	}
+	if len(list) == 0 || list[0].Revision != revision {
+		return serve.RefuseWrite(http.StatusNotFound, serve.CodeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
+	}
+	q.named = source.Name
+	if len(list[0].Changes) > 0 && list[0].Changes[0].Certificate != "" {
+		return q.understandRevertedCertificate(source, list[0].Changes)
+	}
+	for _, c := range list[0].Changes {
+		current, _ := source.Follower.RevisionOf(c.ID)
+		change := serve.SiteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
+		if c.Before == nil {
+			change.Op = adminapi.OpDelete
+			if current == 0 {
+				continue // it is gone already
+			}
+		}
+		change.None = current == 0
+		q.write.Changes = append(q.write.Changes, change)
+	}
+	return nil
+}
+
+// complete fills in what depends on the source: a free id, and the revision that a
+// condition names. The lock is held.
+func (q *writeRequest) complete() error {
+	if q.giveID {
+		id, err := q.app.FreeID(q.source)
+		if err != nil {
+			return err
+		}
+		q.write.Changes[0].ID = id
+		return nil
+	}
+	match := q.r.Header.Get("If-Match")
+	if !q.one || match == "" {
+		return nil
+	}
+	c := &q.write.Changes[0]
+	current, there := q.source.Follower.RevisionOf(c.ID)
+	revision := q.source.Follower.Matched(match, current, there)
+	c.If = &revision
+	return nil
+}
+
+// repeated answers a request that was made before, and reports whether it was.
+func (q *writeRequest) repeated(w http.ResponseWriter) (bool, error) {
+	before, ok, err := q.source.Follower.Repeated(q.write.Key)
+	if err != nil {
+		return false, serve.Unavailable(err)
+	}
+	if !ok {
+		return false, nil
+	}
+	if before.Hash != q.write.Hash {
+		return false, serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "the Idempotency-Key stands for another request")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(before.Body, '\n'))
+	return true, nil
+}
+
+// answer tells what was written.
+func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.Written {
+	answer := adminapi.Written{
+		Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.DryRun,
+	}
+	if !q.one {
+		for _, r := range plan.Results {
+			if !r.Same {
+				answer.Changed = append(answer.Changed, r.ID)
+			}
+		}
+		return answer
+	}
+	result := plan.Results[0]
+	answer.ID, answer.ETag = result.ID, serve.EtagOf(head, result.Revision)
+	if entry := plan.Next.Tables.SiteByID(result.ID); entry != nil && !result.Deleted {
+		answer.Findings = view{plan.Next}.findingsOf(entry)
+	}
+	return answer
+}
+
+func (q *writeRequest) respond(w http.ResponseWriter, head sites.Head, plan *serve.WritePlan) error {
+	answer := q.answer(head, plan)
+	if !q.one || q.write.DryRun {
+		return writeJSON(w, answer)
+	}
+	result := plan.Results[0]
+	if result.Deleted {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	w.Header().Set("ETag", answer.ETag)
+	if result.Created {
+		w.Header().Set("Location", adminapi.Base+"sites/"+strconv.FormatUint(uint64(result.ID), 10)+"?source="+url.QueryEscape(q.source.Name))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+	}
+	return writeJSON(w, answer)
+}
+
+// sourcesView shows the sources of sites.
+func (sn view) sourcesView(query) (any, error) {
+	list := []adminapi.Source{}
+	if sn.App.HasSitesFile() {
+		file := adminapi.Source{Name: adminapi.SourceSitesFile, Kind: "file"}
+		for _, entry := range sn.Tables.Sites() {
+			if sn.Sites[entry.Index].Source == file.Name {
+				file.Sites++
+			}
+		}
+		list = append(list, file)
+	}
+	for _, source := range sn.App.Live {
+		list = append(list, source.Describe())
+	}
+	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
+}
+
+// revisionsView shows the log of a source, the newest revision first.
+func (sn view) revisionsView(q query) (any, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
+	}
+	below := uint64(0)
+	if after := q.get("after"); after != "" {
+		if below, err = strconv.ParseUint(after, 10, 64); err != nil {
+			return nil, apiError(http.StatusBadRequest, "after: %q is not the next of another page", after)
+		}
+	}
+	source, err := askedSource(sn.App, q)
+	if err != nil {
+		return nil, err
+	}
+	list, err := source.Follower.Log(below, limit)
+	if errors.Is(err, sites.ErrUnavailable) {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i] = list[i].WithoutKeys()
+	}
+	p := adminapi.Page[sites.Revision]{Items: list, Total: len(list)}
+	if len(list) == limit {
+		p.Next = strconv.FormatUint(list[len(list)-1].Revision, 10)
+	}
+	return p, nil
+}
+
+// addDocument adds to a site what its source keeps of it.
+func (sn view) addDocument(s *adminapi.Site) error {
+	for _, source := range sn.App.Live {
+		if source.Name != s.Source {
+			continue
+		}
+		row, ok, err := source.Follower.Row(s.ID)
+		if err != nil {
+			return err
+		}
+		head, err := source.Follower.Head()
+		if ok && err == nil {
+			s.Document, s.Revision, s.ETag = row.Document, row.Revision, serve.EtagOf(head, row.Revision)
+			s.Open = row.Open
+			if row.Refusal != nil {
+				s.Refusal = showRefusal(row.Refusal)
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+// heldSite shows a row that is not served, if there is one.
+func (sn view) heldSite(id uint32) (*adminapi.Site, bool) {
+	if held, source := sn.App.HeldRow(id); source != nil {
+		return &adminapi.Site{ID: id, Name: held.Name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.Reason}, true
+	}
+	for _, source := range sn.App.Live {
+		if row, ok, err := source.Follower.Row(id); ok && err == nil && row.Open {
+			s := &adminapi.Site{ID: id, Source: source.Name, State: adminapi.StateOpen, Reason: "nobody has judged it yet"}
+			if row.Refusal != nil {
+				s.State, s.Reason = adminapi.StateRefused, row.Refusal.Message
+			}
+			return s, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,94 @@
+package serve
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
+)
+
+// withHeldBack routes to the rows that are held back what they ask for and nobody has: a
+// site with a wildcard host, or without host, is not to get their requests.
+func (a *Instance) withHeldBack(base *Snapshot) *Snapshot {
+	wanted := a.heldToRoute(base)
+	before := base.Tables.HeldBack()
+	if reflect.DeepEqual(wanted, before) {
+		return base
+	}
+	still := make(map[uint32]bool, len(wanted))
+	for i := range wanted {
+		still[wanted[i].ID] = true
+	}
+	var gone []uint32
+	for i := range before {
+		if !still[before[i].ID] {
+			gone = append(gone, before[i].ID)
+		}
+	}
+	next, _, err := a.deriveFrom(base, wanted, nil, gone, nowhere)
+	if err != nil {
+		a.logger.Error("the bindings of sites that are held back are nobody's", zap.Error(err))
+		return base
+	}
+	return next
+}
+
+// heldToRoute returns what the rows that are held back ask for, by id. What is outside of
+// what a source may claim is left out, and so is what an ordinary server has.
+func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
+	wanted := []binding.Site{}
+	seen := make(map[uint32]bool)
+	for _, source := range a.Live {
+		source.mu.Lock()
+		for id, held := range source.held {
+			if held.outside || seen[id] || base.Tables.SiteByID(id) != nil {
+				continue
+			}
+			seen[id] = true
+			site := held.input
+			site.HeldBack, site.Bindings = true, slices.Clone(site.Bindings)
+			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
+			for i := range site.Bindings {
+				if b := &site.Bindings[i]; b.Certificate != "" && !a.canShake(source, b) {
+					b.Flags, b.Certificate, b.TLS = 0, "", ""
+				}
+			}
+			wanted = append(wanted, site)
+		}
+		source.mu.Unlock()
+	}
+	slices.SortFunc(wanted, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
+	return wanted
+}
+
+// canShake reports whether there is all that handshakes need for a binding of a row that is
+// held back. A certificate for bindings has none for its host: only sites that are served
+// give it one.
+func (a *Instance) canShake(source *LiveSource, b *binding.SiteBinding) bool {
+	if !a.hasCertificateFor(source.Name, b.Certificate) {
+		return false
+	}
+	from := a.CertificateSource(b.Certificate)
+	if _, forBindings := from.(*certsel.Auto); forBindings || from == nil {
+		return false
+	}
+	_, err := a.policies.get(policyKey{settings: b.TLS, flags: b.Flags & policyFlags, port: b.Port})
+	return err == nil
+}
+
+// routeHeldBack serves the rows that are held back as they are now. The caller holds the
+// lock of changes.
+func (a *Instance) routeHeldBack() {
+	before := a.Now()
+	next := a.withHeldBack(before)
+	if next == before {
+		return
+	}
+	if err := a.serve(before, next); err != nil {
+		a.logger.Warn("the bindings of sites that are held back are nobody's", zap.Error(err))
+	}
+}

@@ -1,0 +1,109 @@
+package serve
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The metrics of the sources of sites.
+var (
+	descSourceRevision = prometheus.NewDesc("caddy_iis_source_revision",
+		"The revision of a source of sites that is served.", []string{"source"}, nil)
+	descSourceSites = prometheus.NewDesc("caddy_iis_source_sites",
+		"The sites that a source has.", []string{"source"}, nil)
+	descSourceHeldBack = prometheus.NewDesc("caddy_iis_source_sites_held_back",
+		"The sites of a source that are not served, since they contradict others or name what is not there.", []string{"source"}, nil)
+)
+
+// The metrics of sources that others write as well.
+var (
+	descSourceHead = prometheus.NewDesc("caddy_iis_source_head_revision",
+		"The newest revision of a source of sites that was seen.", []string{"source"}, nil)
+	descSourceUp = prometheus.NewDesc("caddy_iis_source_up",
+		"Whether the engine of a source of sites is reached.", []string{"source"}, nil)
+	descSourceOpen = prometheus.NewDesc("caddy_iis_source_sites_open",
+		"The sites of a source that wait for a verdict.", []string{"source"}, nil)
+	descSourceRefused = prometheus.NewDesc("caddy_iis_source_sites_refused",
+		"The sites of a source that are refused as they are written.", []string{"source"}, nil)
+	descSourceContact = prometheus.NewDesc("caddy_iis_source_contact_age_seconds",
+		"The time since the engine of a source of sites has answered.", []string{"source"}, nil)
+	descSourceSnapshot = prometheus.NewDesc("caddy_iis_source_snapshot_age_seconds",
+		"The time since the local copy of a source of sites was written; missing while there is none.", []string{"source"}, nil)
+	descSourceSaved = prometheus.NewDesc("caddy_iis_source_snapshot_revision",
+		"The revision of a source of sites that its local copy has; missing while there is none.", []string{"source"}, nil)
+	descSourceLag = prometheus.NewDesc("caddy_iis_source_lag_seconds",
+		"The time since a revision of a source of sites was seen that is not served yet.", []string{"source"}, nil)
+)
+
+func describeSources(ch chan<- *prometheus.Desc) {
+	ch <- descSourceRevision
+	ch <- descSourceSites
+	ch <- descSourceHeldBack
+	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag, descSourceSnapshot, descSourceSaved} {
+		ch <- desc
+	}
+}
+
+func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
+	for _, source := range a.Live {
+		f := source.Follower
+		if f == nil {
+			continue // it is not open yet
+		}
+		_, count := f.Size()
+		source.mu.Lock()
+		held := len(source.held)
+		source.mu.Unlock()
+		gauge := func(desc *prometheus.Desc, value float64) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, source.Name)
+		}
+		gauge(descSourceRevision, float64(f.servedRevision()))
+		gauge(descSourceSites, float64(count))
+		gauge(descSourceHeldBack, float64(held))
+		f.collectShared(gauge)
+	}
+}
+
+// collectShared tells how a table is reached that others write as well. Times are by the
+// clock of this server alone, which does not go back.
+func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
+	if f.Shared == nil {
+		return
+	}
+	status := f.Shared.Status()
+	up, lag, open, refused := 0.0, 0.0, 0.0, 0.0
+	if status.Up {
+		up = 1
+	}
+	if f.servedRevision() != status.Seen && !status.SeenAt.IsZero() {
+		lag = time.Since(status.SeenAt).Seconds()
+	}
+	for _, row := range f.OpenRows() {
+		if row.Refusal == nil {
+			open++
+		} else {
+			refused++
+		}
+	}
+	contact := status.Contact
+	if contact.IsZero() {
+		contact = f.began
+	}
+	gauge(descSourceHead, float64(status.Seen))
+	gauge(descSourceUp, up)
+	gauge(descSourceOpen, open)
+	gauge(descSourceRefused, refused)
+	gauge(descSourceContact, time.Since(contact).Seconds())
+	gauge(descSourceLag, lag)
+	if !status.SavedAt.IsZero() {
+		gauge(descSourceSnapshot, max(0, time.Since(status.SavedAt).Seconds()))
+		gauge(descSourceSaved, float64(status.SavedRevision))
+	}
+}
+
+func (f *follower) servedRevision() uint64 {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.served.Revision
+}

@@ -1,0 +1,265 @@
+package serve
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// Snapshot is what the app serves at a moment: the sites, and what follows from
+// them. It never changes. A sites file that has changed makes another one, and
+// shares with it what is not different.
+type Snapshot struct {
+	App      *Instance
+	Tables   *binding.Tables
+	Findings []binding.Finding // about the tables
+	Sites    []*site           // by SiteEntry.Index
+	Records  []*Record         // by Record.Index
+	// The connection policy of all records of a port, nil if they differ.
+	uniform map[uint16]*policy
+	ports   map[uint16]*portMetrics
+	state   *front.State
+
+	forgotten bool // the configuration has ended, and nothing is served any more
+
+	// Where in the sites file a site is, while the snapshot is made: for errors.
+	where func(id uint32) string
+}
+
+// place is where in the sites file a site is, as the beginning of a message.
+func (sn *Snapshot) place(id uint32) string {
+	if sn.where == nil {
+		return ""
+	}
+	if where := sn.where(id); where != "" {
+		return where + ": "
+	}
+	return ""
+}
+
+// Now returns what the app serves at this moment.
+func (a *Instance) Now() *Snapshot { return a.snapshot.Load() }
+
+// Serving returns what the app serves or, once its configuration has been replaced and
+// forgotten, what is served in its place.
+func (a *Instance) Serving() *Snapshot {
+	for {
+		now := a.Now()
+		next, ok := fronts.Handler().(*Instance)
+		if !now.forgotten || !ok || next == a {
+			return now
+		}
+		a = next
+	}
+}
+
+// forget lets go of all that requests needed: Caddy's configuration, and the app with
+// it, is held by handlers that have taken a connection over. Where nothing is served
+// in its place they have none.
+func (a *Instance) forget() {
+	if fronts.Handler() == nil {
+		return
+	}
+	f := &a.sitesFile
+	f.work.Lock()
+	defer f.work.Unlock()
+	tables, _, err := binding.Compile(nil, nil, binding.Options{})
+	if err != nil {
+		return // no sites do not contradict each other
+	}
+	f.state = nil
+	a.snapshot.Store(&Snapshot{App: a, Tables: tables, forgotten: true})
+}
+
+// configured is a site as it was configured, and where.
+type configured struct {
+	id     uint32
+	cfg    *config.Site
+	source string // its name; empty if it is in Caddy's configuration
+	where  string // in the sites file, if it is there
+}
+
+// label names a site in messages.
+func (c *configured) label() string {
+	if c.where != "" {
+		return c.where + ": " + config.SiteLabel(c.id, c.cfg.Name)
+	}
+	return config.SiteLabel(c.id, c.cfg.Name)
+}
+
+// compile builds the tables from all sites and endpoints.
+func (a *Instance) compile(sites []configured) (*Snapshot, error) {
+	inputs, siteErr := a.bindingSites(sites)
+	var endpointErr error
+	a.BoundEndpoints, endpointErr = a.bindingEndpoints()
+	if err := errors.Join(siteErr, endpointErr); err != nil {
+		return nil, err
+	}
+	return a.compileInputs(inputs, func(id uint32) string {
+		i, ok := slices.BinarySearchFunc(sites, id, func(c configured, id uint32) int { return cmp.Compare(c.id, id) })
+		if !ok {
+			return ""
+		}
+		return sites[i].where
+	})
+}
+
+// bindingOptions are the options of the tables.
+func (a *Instance) bindingOptions() binding.Options {
+	return binding.Options{
+		SNIMissing:       a.Options.SNIMissing,
+		SNIUnmatched:     a.Options.SNIUnmatched,
+		FirstWins:        a.Options.FirstWins,
+		WildcardAnyDepth: a.Options.WildcardAnyDepth,
+		Listen:           a.Options.Listen,
+		CentralStore:     a.CentralStore != nil,
+	}
+}
+
+func (a *Instance) compileInputs(inputs []binding.Site, where func(id uint32) string) (*Snapshot, error) {
+	tables, findings, err := binding.Compile(inputs, a.BoundEndpoints, a.bindingOptions())
+	if err != nil {
+		return nil, locate(err, where)
+	}
+	return &Snapshot{App: a, Tables: tables, Findings: findings, where: where}, nil
+}
+
+// locate adds to conflicts where in the sites file their sites are.
+func locate(err error, where func(id uint32) string) error {
+	var conflict *binding.ConflictError
+	if !errors.As(err, &conflict) {
+		return err
+	}
+	located := &binding.ConflictError{Findings: slices.Clone(conflict.Findings), More: conflict.More}
+	for i := range located.Findings {
+		f := &located.Findings[i]
+		if place := cmp.Or(where(f.Site), where(f.Other)); place != "" {
+			f.Message = place + ": " + f.Message
+		}
+	}
+	return located
+}
+
+// addSites makes what serves each site. Those that are not among the given ones
+// are taken over from the snapshot before.
+func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
+	byID := make(map[uint32]*configured, len(sites))
+	for i := range sites {
+		byID[sites[i].id] = &sites[i]
+	}
+	sn.Sites = make([]*site, sn.Tables.SiteSlots())
+	var old []*binding.SiteEntry
+	if before != nil {
+		old = before.Tables.Sites()
+	}
+	for _, entry := range sn.Tables.Sites() {
+		for len(old) > 0 && old[0].ID < entry.ID {
+			old = old[1:]
+		}
+		if c := byID[entry.ID]; c != nil {
+			s, err := sn.newSite(c, entry)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.label(), err)
+			}
+			sn.Sites[entry.Index] = s
+			continue
+		}
+		s := before.Sites[old[0].Index]
+		if s.Access.requireCertificate && entry != old[0] {
+			if err := sn.asksForCertificates(entry); err != nil {
+				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), config.SiteLabel(entry.ID, entry.Name), err)
+			}
+		}
+		sn.Sites[entry.Index] = s
+	}
+	return nil
+}
+
+// replaceSites does the same after a change that concerns no other sites: those keep
+// their entries, and with them their slots. There may be very many of them.
+func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *Snapshot) error {
+	sn.Sites = make([]*site, sn.Tables.SiteSlots())
+	copy(sn.Sites, before.Sites)
+	for _, id := range removed {
+		if entry := before.Tables.SiteByID(id); entry != nil {
+			sn.Sites[entry.Index] = nil
+		}
+	}
+	for i := range sites {
+		entry := sn.Tables.SiteByID(sites[i].id)
+		s, err := sn.newSite(&sites[i], entry)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sites[i].label(), err)
+		}
+		sn.Sites[entry.Index] = s
+	}
+	return nil
+}
+
+// newSite makes what serves a site.
+func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
+	a, cfg := sn.App, c.cfg
+	s := &site{
+		id: c.id, name: cfg.Name, Offline: cfg.Offline,
+		Certificate: cfg.Certificate, Source: c.source,
+	}
+	access, err := sn.compileAccess(cfg, entry)
+	if err != nil {
+		return nil, err
+	}
+	s.Access = a.demands.get(access)
+	if s.Content, err = a.contentOf(cfg); err != nil {
+		return nil, err
+	}
+	values, err := a.VarsOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.vars = varsOf(values)
+	if s.w3c, err = a.w3cLogOf(cfg); err != nil {
+		return nil, err
+	}
+	if a.Metrics {
+		s.metrics = newSiteMetrics(c.id)
+	}
+	if s.Content.May.requests {
+		s.includes = new(includes)
+	}
+	if s.Content.server.Logs != nil {
+		s.logName = []any{fmt.Sprint(c.id)}
+	}
+	return s, nil
+}
+
+// Conflicts returns the errors among the bindings of a configuration that is not
+// provisioned, nil if there are none or if it cannot be told.
+func Conflicts(cfg *config.App) *binding.ConflictError {
+	a := &Instance{App: cfg}
+	var err error
+	if a.Options, err = a.ParseOptions(); err != nil {
+		return nil
+	}
+	sites, err := a.configuredSites()
+	if err != nil {
+		return nil
+	}
+	defer a.sitesFile.end(nil)
+	if sites, err = a.readSitesFile(sites); err != nil {
+		return nil
+	}
+	_, err = a.compile(sites)
+	conflict, _ := errors.AsType[*binding.ConflictError](err)
+	return conflict
+}
+
+// StandingFindings are those of the parts that serve: what they found when they were
+// made, and what they cannot do now.
+func (sn *Snapshot) StandingFindings() []binding.Finding {
+	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(),
+		sn.trustFindings(), sn.hostFindings(), sn.App.w3c.findings())
+}

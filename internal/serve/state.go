@@ -1,0 +1,130 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+)
+
+// makeState puts together what the front serves for this configuration.
+func (sn *Snapshot) makeState() error {
+	// Each of the provisioned servers has Caddy's defaults filled in; they are
+	// all alike in what concerns listeners.
+	srv := sn.App.http.itself
+	var endpoints []front.Endpoint
+	for _, listen := range sn.Tables.Endpoints() {
+		secure := listen.Protocol == binding.HTTPS
+		endpoints = append(endpoints, front.Endpoint{
+			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
+			TLS:       secure,
+			Settings:  settingsOf(srv, srv.Protocols, secure),
+			BeforeTLS: wrappersFor(secure, sn.App.http.beforeTLS),
+			AfterTLS:  wrappersFor(secure, sn.App.http.afterTLS),
+			Owner:     sn.place(listen.Site) + listen.Label,
+		})
+	}
+	endpoints, err := sn.App.ordinaryEndpoints(endpoints)
+	if err != nil {
+		return err
+	}
+	if err := sn.App.checkListeners(endpoints); err != nil {
+		return err
+	}
+	if !quicKnowsAddress(runtime.GOOS) {
+		sn.Findings = append(sn.Findings, sn.withoutQUIC(endpoints)...)
+	}
+	sn.state = &front.State{
+		Endpoints: endpoints,
+		TLS:       sn.App.configForClient,
+		Handler:   sn.App,
+		Logger:    sn.App.logger,
+
+		EncryptedClientHelloKeys: sn.App.policies.echKeys,
+	}
+	return nil
+}
+
+// wrappersFor leaves http_redirect out where there is no TLS: it takes what is
+// not TLS for a client that should use https, which is everybody there.
+func wrappersFor(secure bool, wrappers []caddy.ListenerWrapper) []caddy.ListenerWrapper {
+	if secure {
+		return wrappers
+	}
+	return slices.DeleteFunc(slices.Clone(wrappers), func(w caddy.ListenerWrapper) bool {
+		_, ok := w.(*caddyhttp.HTTPRedirectListenerWrapper)
+		return ok
+	})
+}
+
+// quicKnowsAddress reports whether QUIC connections to a socket for all
+// addresses tell their local address. On Windows they do not.
+func quicKnowsAddress(goos string) bool { return goos != "windows" }
+
+// withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
+// clients would get the certificate and the site of another address.
+func (sn *Snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
+	var findings []binding.Finding
+	byAddress := make(map[uint16]bool)
+	for b := range sn.Tables.Bindings() {
+		byAddress[b.Port] = byAddress[b.Port] || b.IP.IsValid()
+	}
+	for rec := range sn.Tables.Records() {
+		byAddress[rec.Port] = byAddress[rec.Port] || rec.IP.IsValid()
+	}
+	for _, o := range sn.App.Ordinary {
+		byAddress[o.Addr.Port()] = byAddress[o.Addr.Port()] || o.Addr.Addr().IsValid()
+	}
+	for i := range endpoints {
+		if port := endpoints[i].Addr.Port(); byAddress[port] && endpoints[i].Settings.H3 {
+			endpoints[i].Settings.H3 = false
+			findings = append(findings, binding.Finding{
+				Severity: binding.Info, Code: "no-quic-by-address",
+				Message: fmt.Sprintf("HTTP/3 is off on port %d: on this operating system it does not tell to which address a client came, and bindings there depend on it", port),
+			})
+		}
+	}
+	return findings
+}
+
+// alpn lists the protocols that a TLS connection can choose from.
+func (a *Instance) alpn() []string {
+	if a.Server == nil || len(a.Server.Protocols) == 0 {
+		return []string{"h2", "http/1.1"}
+	}
+	var protocols []string
+	if slices.Contains(a.Server.Protocols, "h2") {
+		protocols = append(protocols, "h2")
+	}
+	if slices.Contains(a.Server.Protocols, "h1") {
+		protocols = append(protocols, "http/1.1")
+	}
+	return protocols
+}
+
+// subscribe has commit called when every app of the configuration has started:
+// should one fail, this configuration has never served a request.
+func (a *Instance) subscribe() error {
+	app, err := a.ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting events app: %w", err)
+	}
+	return app.(*caddyevents.App).On("started", startedHandler{a})
+}
+
+// startedHandler waits for Caddy's event.
+type startedHandler struct{ app *Instance }
+
+// Handle implements caddyevents.Handler.
+func (h startedHandler) Handle(context.Context, caddy.Event) error {
+	h.app.commit()
+	return nil
+}
