@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -30,7 +31,9 @@ const (
 	bcryptPadPSS     = 8
 	ncryptSilentFlag = 0x40
 
-	hpHashVal = 2
+	hpHashVal     = 2
+	atKeyExchange = 1
+	atSignature   = 2
 )
 
 // hashes are the names of hashes: for CNG, and for CryptoAPI. MD5 and SHA-1 together,
@@ -66,7 +69,49 @@ func openKey(cert *windows.CertContext) (Key, error) {
 	if spec == windows.CERT_NCRYPT_KEY_SPEC {
 		return &cngKey{h}, nil
 	}
+	if newer := reopened(cert); newer != 0 {
+		h.key = newer
+		runtime.AddCleanup(h, func(key windows.Handle) { _ = windows.CryptReleaseContext(key, 0) }, newer)
+	}
+	if spec != atSignature {
+		spec = atKeyExchange // the other one that there is
+	}
 	return &capiKey{handle: h, spec: spec}, nil
+}
+
+// keyProvInfo is CRYPT_KEY_PROV_INFO.
+type keyProvInfo struct {
+	container, provider *uint16
+	kind, flags         uint32
+	_                   uint32
+	_                   uintptr
+	spec                uint32
+}
+
+// The provider of Windows that knows SHA-256, and the keys of its older ones.
+const (
+	newProvider     = "Microsoft Enhanced RSA and AES Cryptographic Provider"
+	newProviderType = 24
+)
+
+// reopened opens the key of a certificate in the provider of Windows that knows the hashes
+// of TLS 1.2, if it is in an older one of Windows; else it is 0.
+func reopened(cert *windows.CertContext) (key windows.Handle) {
+	data := property(cert, certKeyProvInfoPropID)
+	if len(data) < int(unsafe.Sizeof(keyProvInfo{})) {
+		return 0
+	}
+	defer runtime.KeepAlive(data)
+	info := (*keyProvInfo)(unsafe.Pointer(&data[0]))
+	if info.kind == newProviderType || !strings.HasPrefix(windows.UTF16PtrToString(info.provider), "Microsoft ") {
+		return 0
+	}
+	provider, err := windows.UTF16PtrFromString(newProvider)
+	if err != nil || windows.CryptAcquireContext(&key, info.container, provider, newProviderType,
+		info.flags&windows.CRYPT_MACHINE_KEYSET|windows.CRYPT_SILENT) != nil {
+		return 0
+	}
+	return key
 }
 
 // handle is a key that stays open as long as somebody has it.
