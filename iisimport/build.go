@@ -52,7 +52,8 @@ type Certificate struct {
 
 	noPassword bool
 	encrypted  bool
-	hint       string // what a name is made of
+	subject    string   // empty if it is not known
+	hints      []string // what it is for
 }
 
 // CentralStore is the central certificate store of the plan.
@@ -103,6 +104,8 @@ type builder struct {
 	caFile  string
 	asking  map[uint16]bool // ports whose endpoint asks for client certificates
 
+	exportTold, unknownTold bool // what to do about missing certificates is said once
+
 	listenIPs []netip.Addr // as Plan.Listen
 }
 
@@ -111,6 +114,10 @@ func (b *builder) findings() {
 	for _, f := range b.server.Findings {
 		if f.Code == iisconfig.CodeUnusedRecord {
 			continue // endpoints says what becomes of it
+		}
+		if f.Code == iisconfig.CodeIgnored && f.Source.File != "" && f.Source.Scope == "" {
+			b.plan.Report.stock(f.Source, f.Message)
+			continue
 		}
 		outcome := Decide
 		if f.Severity == binding.Info || f.Code == iisconfig.CodeIgnored {

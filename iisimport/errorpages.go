@@ -32,8 +32,8 @@ func (w *siteWriter) errorPages() []*Directive {
 
 func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 	what := fmt.Sprintf("error page %d %s", p.Status, p.Path)
-	if p.Source.Scope == "" && strings.Contains(strings.ToLower(p.Prefix+p.Path), "custerr") {
-		w.report().dropped(p.Source, what, "it is one of those that IIS brings along")
+	if stockPage(p) {
+		w.report().stock(p.Source, "error pages of IIS")
 		return nil
 	}
 	if p.SubStatus > 0 || p.Prefix != "" || p.Status < 400 || p.Status > 599 || p.Path == "" {
@@ -64,4 +64,11 @@ func (w *siteWriter) errorHandler(p iisconfig.ErrorPage) ([]*Directive, bool) {
 		directive("rewrite", "*", "/"+literal(strings.TrimPrefix(file, "/"))),
 		directive("file_server"),
 	}, true
+}
+
+// stockPage tells whether a page is one of those that IIS brings along: those of IIS 6 are
+// in iisHelp, later ones in custerr.
+func stockPage(p iisconfig.ErrorPage) bool {
+	file := strings.ReplaceAll(strings.ToLower(p.Prefix+p.Path), "/", `\`)
+	return p.Source.Scope == "" && (strings.Contains(file, "custerr") || strings.Contains(file, `\help\iishelp\common\`))
 }

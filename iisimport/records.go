@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -205,9 +206,10 @@ func (r *record) store() string {
 func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *Certificate {
 	c := b.byHash[hash]
 	if c != nil {
+		c.hint(hint)
 		return c
 	}
-	c = &Certificate{hint: hint}
+	c = &Certificate{hints: []string{hint}}
 	if len(hash) == 40 {
 		c.Thumbprint = strings.ToUpper(hash)
 	}
@@ -215,6 +217,7 @@ func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *C
 	b.plan.Certificates = append(b.plan.Certificates, c)
 	if f, ok := b.plan.opts.Certificates.lookup(hash); ok {
 		c.File, c.KeyFile, c.PFX, c.noPassword, c.encrypted = literal(f.File), literal(f.KeyFile), f.PFX, f.noPassword, f.encrypted
+		c.subject = f.Subject
 		about := "thumbprint " + strings.ToUpper(hash)
 		if f.Subject != "" {
 			about = f.Subject + ", " + about
@@ -231,9 +234,13 @@ func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *C
 	}
 	c.Missing, c.PFX = true, true
 	c.File = literal(path.Join(b.plan.opts.CertificateFolder, strings.ToUpper(hash)+".pfx"))
-	c.Comments = []string{
-		"Not found: export the certificate with the thumbprint " + strings.ToUpper(hash) + " from the IIS server, with its",
-		"private key and chain, as the file named here. Its password is in the environment variable " + PasswordVariable + ".",
+	if !b.exportTold {
+		b.exportTold = true
+		c.Comments = []string{
+			"Not found: export the certificate with this thumbprint from the IIS server, with its private key and chain, as",
+			"the file named here, and so the others that the report names. The password is in the environment variable",
+			PasswordVariable + ".",
+		}
 	}
 	b.plan.Report.decide(src, "certificate "+strings.ToUpper(hash), "export it with its private key as "+c.File, "no file has it")
 	return c
@@ -245,10 +252,13 @@ func (b *builder) unknown(rec *record) *Certificate {
 	if c := b.byHash[name]; c != nil {
 		return c
 	}
-	c := &Certificate{hint: rec.hint(), PFX: true, Missing: true, File: literal(path.Join(b.plan.opts.CertificateFolder, name+".pfx"))}
-	c.Comments = []string{
-		"Which certificate this was is not known: give the output of netsh http show sslcert to the import, or put the",
-		"certificate into the file named here.",
+	c := &Certificate{hints: []string{rec.hint()}, PFX: true, Missing: true, File: literal(path.Join(b.plan.opts.CertificateFolder, name+".pfx"))}
+	if !b.unknownTold {
+		b.unknownTold = true
+		c.Comments = []string{
+			"Which certificate this was is not known: give the output of netsh http show sslcert to the import, or put the",
+			"certificate into the file named here. So it is with others, which the report names.",
+		}
 	}
 	b.byHash[name] = c
 	b.plan.Certificates = append(b.plan.Certificates, c)
@@ -257,15 +267,38 @@ func (b *builder) unknown(rec *record) *Certificate {
 	return c
 }
 
-// nameCertificates names them by the hosts that they are for.
+// hint notes one more thing that the certificate is for.
+func (c *Certificate) hint(text string) {
+	if !slices.Contains(c.hints, text) {
+		c.hints = append(c.hints, text)
+	}
+}
+
+var reNoName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// name is made of the subject. Where that is not known, it is the host that the
+// certificate is for, or of several the thumbprint tells it.
+func (c *Certificate) name() string {
+	text := c.subject
+	switch {
+	case text != "":
+	case len(c.hints) == 1 || c.Thumbprint == "":
+		text = c.hints[0]
+	default:
+		text = "certificate-" + strings.ToLower(c.Thumbprint[:8])
+	}
+	text = strings.Trim(reNoName.ReplaceAllString(strings.Replace(text, "*", "wildcard", 1), "-"), "-")
+	return cmp.Or(text, "certificate")
+}
+
+// nameCertificates gives each a name of its own.
 func (b *builder) nameCertificates() {
 	for _, c := range b.plan.Certificates {
-		name := strings.Replace(c.hint, "*", "wildcard", 1)
-		for n := 2; b.used[name]; n++ {
-			name = fmt.Sprintf("%s-%d", strings.Replace(c.hint, "*", "wildcard", 1), n)
+		c.Name = c.name()
+		for n := 2; b.used[c.Name]; n++ {
+			c.Name = fmt.Sprintf("%s-%d", c.name(), n)
 		}
-		b.used[name] = true
-		c.Name = name
+		b.used[c.Name] = true
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -77,6 +78,13 @@ type Report struct {
 	Findings []binding.Finding `json:"findings,omitempty"`
 
 	workers []string
+	stocks  []stock
+}
+
+// stock is what every IIS server has: it needs nothing here, and is one line for a file.
+type stock struct {
+	file, what string
+	lines      []int
 }
 
 func (r *Report) add(outcome Outcome, src iisconfig.Source, what, fix, format string, args ...any) {
@@ -111,6 +119,46 @@ func (r *Report) upstream(src iisconfig.Source, what, fix, format string, args .
 	r.add(Upstream, src, what, fix, format, args...)
 }
 
+// stock notes what every IIS server has.
+func (r *Report) stock(src iisconfig.Source, what string) {
+	what = oneLine(what)
+	if name, ok := strings.CutPrefix(what, "the section "); ok {
+		what, _, _ = strings.Cut(name, " is not needed")
+	}
+	i := slices.IndexFunc(r.stocks, func(s stock) bool { return s.file == src.File && s.what == what })
+	if i < 0 {
+		i = len(r.stocks)
+		r.stocks = append(r.stocks, stock{file: src.File, what: what})
+	}
+	if s := &r.stocks[i]; !slices.Contains(s.lines, src.Line) {
+		s.lines = append(s.lines, src.Line)
+	}
+}
+
+// tellStock writes one line for each file.
+func (r *Report) tellStock() {
+	texts := make(map[string][]string)
+	first := make(map[string]int)
+	for _, s := range r.stocks {
+		slices.Sort(s.lines)
+		text := fmt.Sprintf("%s (%d)", s.what, s.lines[0])
+		if n := len(s.lines); n > 1 {
+			text = fmt.Sprintf("%s (%d, in %d to %d)", s.what, n, s.lines[0], s.lines[n-1])
+		}
+		if texts[s.file] == nil || s.lines[0] < first[s.file] {
+			first[s.file] = s.lines[0]
+		}
+		texts[s.file] = append(texts[s.file], text)
+	}
+	for _, file := range slices.Sorted(maps.Keys(texts)) {
+		r.Lines = append(r.Lines, Line{
+			Outcome: Dropped, Source: iisconfig.Source{File: file, Line: first[file]}, What: "what IIS brings along",
+			Message: "it needs nothing here, with its lines: " + strings.Join(texts[file], ", "),
+		})
+	}
+	r.stocks = nil
+}
+
 func (r *Report) worker(name string) {
 	if !slices.Contains(r.workers, name) {
 		r.workers = append(r.workers, name)
@@ -120,6 +168,7 @@ func (r *Report) worker(name string) {
 // finish sorts the lines as the source has them and counts. The same line of the
 // source, inherited by many sites, is reported once.
 func (r *Report) finish(p *Plan) {
+	r.tellStock()
 	slices.SortStableFunc(r.Lines, func(x, y Line) int {
 		return cmp.Or(cmp.Compare(x.Source.File, y.Source.File), cmp.Compare(x.Source.Line, y.Source.Line))
 	})
