@@ -22,6 +22,7 @@ import (
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/certsel/certfile"
 	"github.com/caddy-iis/caddy-iis/internal/needs"
+	"github.com/caddy-iis/caddy-iis/internal/testpg"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -262,8 +263,8 @@ func (r *road) file(name string) string {
 	return string(data)
 }
 
-// serve runs Caddy and asks it.
-func (r *road) serve(block string) {
+// serve runs Caddy, and what is to be run beside it, and asks it.
+func (r *road) serve(block string, beside ...string) {
 	t := r.t
 	ctx, cancel := context.WithCancel(t.Context())
 	var log bytes.Buffer
@@ -278,7 +279,15 @@ func (r *road) serve(block string) {
 
 	web, tls := fmt.Sprintf("127.0.0.1:%d", r.http), fmt.Sprintf("127.0.0.1:%d", r.https)
 	deadline := time.After(30 * time.Second)
-	for {
+	for ready := false; ; {
+		if !ready && len(beside) > 0 {
+			if a, err := http.Get("http://" + r.admin + "/iis/ready"); err == nil {
+				_ = a.Body.Close()
+				if ready = a.StatusCode == http.StatusOK; ready {
+					r.run(strings.Join(beside, "\n"))
+				}
+			}
+		}
 		_, err := ts.Do(ts.Request{Addr: web, Plain: true, Host: "www.example.com"})
 		if err == nil {
 			break
@@ -320,6 +329,38 @@ func (r *road) serve(block string) {
 	a, err := ts.Do(ts.Request{Addr: web, Plain: true, Host: "third.example.com"})
 	if err == nil && a.Status == http.StatusOK {
 		t.Errorf("a stopped site answers: %d %q", a.Status, a.Body)
+	}
+}
+
+// TestImportTo follows the guide for sites that are beside the Caddyfile, in each of the
+// places: import, start, import of the sites, requests.
+func TestImportTo(t *testing.T) {
+	blocks := guideBlocks(t, "Sites beside the Caddyfile", "sh")
+	for _, to := range []string{"sites-file", "bolt", "postgres"} {
+		t.Run(to, func(t *testing.T) {
+			r := newRoad(t)
+			r.write(filepath.Join(r.dir, "export"), r.export())
+			r.write(filepath.Join(r.dir, "srv", "www"), map[string][]byte{
+				"main/start.html": []byte("main"), "main/private/x.txt": []byte("private"), "main/index.html": []byte("wrong"), "shop/index.html": []byte("wrong"),
+			})
+			r.env = append(r.env, "IIS_PFX_PASSWORD=secret", "IIS_UPSTREAM="+r.worker)
+			if to == "postgres" {
+				connection := testpg.Start(t).Database("sites")
+				r.run("caddy iis sites init postgres " + connection)
+				r.env = append(r.env, "IIS_SITES_DATABASE="+connection)
+			}
+			r.run(strings.Replace(blocks[0], "--to bolt", "--to "+to, 1))
+			caddyfile, sites := r.file("Caddyfile"), r.file("sites.jsonl")
+			if strings.Contains(caddyfile, "\tsite ") || strings.Count(sites, "\n") != 3 {
+				t.Errorf("the Caddyfile\n%s\nthe sites\n%s", caddyfile, sites)
+			}
+			if to == "sites-file" {
+				r.serve(blocks[1])
+				return
+			}
+			r.serve(blocks[1], blocks[2])
+			r.serve(blocks[1]) // and again: the sites have stayed
+		})
 	}
 }
 

@@ -36,8 +36,13 @@ func (p *Plan) Caddyfile() []byte {
 	for _, t := range p.Templates {
 		kids = append(kids, t.directive())
 	}
+	if d := p.source(); d != nil {
+		kids = append(kids, d)
+	}
 	for _, s := range p.Sites {
-		kids = append(kids, s.directive())
+		if !p.moves(s) {
+			kids = append(kids, s.directive())
+		}
 	}
 	var sb strings.Builder
 	sb.WriteString("# Made from the configuration of an IIS server by: caddy iis import\n")

@@ -28,6 +28,13 @@ type Options struct {
 	// does not have. Default: certificates.
 	CertificateFolder string
 
+	// To is where the sites are to be, one of Targets: in the Caddyfile, or in a source of
+	// sites beside it, with a template for each kind of site. Default: caddyfile.
+	To string
+
+	// SitesFile is the file with the sites that are not in the Caddyfile.
+	SitesFile string
+
 	// Certificates are the files that were found, by FindCertificates.
 	Certificates *Certificates
 
@@ -79,6 +86,7 @@ func Import(server *iisconfig.Server, opts Options) *Plan {
 	}
 	b.logs()
 	b.group()
+	p.reportMoved()
 	b.serverSettings()
 	b.unusedFiles()
 	p.Report.finish(p)

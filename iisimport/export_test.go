@@ -1,5 +1,10 @@
 package iisimport
 
+import (
+	"maps"
+	"slices"
+)
+
 // What tests of the package iisimport_test see.
 var (
 	Expressible = expressible
@@ -23,3 +28,6 @@ func (p *Plan) Ungrouped() []byte {
 	}
 	return other.Caddyfile()
 }
+
+// Thumbprints lists those that were found.
+func (c *Certificates) Thumbprints() []string { return slices.Sorted(maps.Keys(c.byThumbprint)) }

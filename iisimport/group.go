@@ -57,7 +57,7 @@ func (w *siteWriter) variable(kind string, n *node) string {
 }
 
 // group finds the sites that are alike but for their folders. They have a template, if
-// that makes the Caddyfile shorter.
+// that makes the Caddyfile shorter; in a source of sites all have one.
 func (b *builder) group() {
 	var order []string
 	alike := make(map[string][]*Site)
@@ -71,21 +71,30 @@ func (b *builder) group() {
 		}
 		alike[shape] = append(alike[shape], s)
 	}
-	names := make(map[string]int)
 	for _, shape := range order {
-		t := newTemplate(alike[shape])
-		if t == nil || !t.shorter() {
-			continue
+		sites := alike[shape]
+		t := newTemplate(sites)
+		switch {
+		case t != nil && (t.shorter() || b.plan.opts.elsewhere()):
+			b.addTemplate(t)
+		case b.plan.opts.elsewhere():
+			for _, s := range sites {
+				b.addTemplate(newTemplate([]*Site{s}))
+			}
 		}
-		t.Name = templateName(t.body)
-		if names[t.Name]++; names[t.Name] > 1 {
-			t.Name += "-" + strconv.Itoa(names[t.Name])
-		}
-		for _, s := range t.Sites {
-			s.template = t
-		}
-		b.plan.Templates = append(b.plan.Templates, t)
 	}
+}
+
+func (b *builder) addTemplate(t *Template) {
+	kind := templateName(t.body)
+	t.Name = kind
+	for n := 2; slices.ContainsFunc(b.plan.Templates, func(other *Template) bool { return other.Name == t.Name }); n++ {
+		t.Name = kind + "-" + strconv.Itoa(n)
+	}
+	for _, s := range t.Sites {
+		s.template = t
+	}
+	b.plan.Templates = append(b.plan.Templates, t)
 }
 
 // newTemplate makes one of sites of one shape, or nil if their differences have no form.
@@ -288,6 +297,9 @@ func (t *Template) directive() *Directive {
 		kids = []*Directive{block(kids, "site_vars")}
 	}
 	d := block(append(kids, t.body...), "template", t.Name)
+	if len(t.Sites) == 1 {
+		return d.because(fmt.Sprintf("What site %d does.", t.Sites[0].ID))
+	}
 	return d.because(fmt.Sprintf("What %d sites do, with the comments of site %d.", len(t.Sites), t.Sites[0].ID))
 }
 

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ import (
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -40,6 +42,11 @@ opens PFX files, now and when Caddy loads them. With --windows-store, those that
 no file has stay in the certificate stores of Windows, for a Caddy on the same
 machine.
 
+--to says where the sites will be: in the Caddyfile, or beside it, in a
+sites_file or a source of sites. Then the Caddyfile has certificates and
+templates, and the file of --sites a site on each line: what sites_file reads,
+and what caddy iis sites import puts into the source.
+
 Requests that a worker process answered go to the address in the environment
 variable IIS_UPSTREAM, or else to that of --upstream.
 
@@ -55,12 +62,15 @@ of its file ends with .json.`, `
 		})
 	flags := cmd.Flags()
 	flags.String("format", "caddyfile", "What to write: caddyfile or json")
+	flags.String("to", "caddyfile", "Where the sites will be: "+strings.Join(iisimport.Targets(), ", "))
+	flags.String("sites", "sites.jsonl", "The file for the sites, if they are not in the Caddyfile")
 	flags.String("report", "", "The file for the report, or - for the standard error")
 	flags.StringArray("map", nil, `A folder of the IIS server and where its contents will be here, such as "C:\inetpub=/srv/www"; can be repeated`)
 	flags.StringArray("copies", nil, `A folder of the IIS server and where the copies of its web.config files are, such as "C:\inetpub=export/inetpub"; can be repeated`)
 	flags.String("certificates", "", "The folder with PFX and PEM files")
 	flags.Bool("windows-store", false, "Leave certificates that no file has in the certificate stores of Windows")
 	flags.String("upstream", "", "The address that stands in for worker processes (default 127.0.0.1:8080)")
+	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions(iisimport.Targets(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -92,6 +102,9 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	if len(plan.Sites) == 0 {
 		return fmt.Errorf("no site was found in %s: give applicationHost.config, MetaBase.xml, or the output of appcmd list site", strings.Join(in.names, ", "))
 	}
+	if err := writeSites(e, plan, opts); err != nil {
+		return err
+	}
 	out := plan.Caddyfile()
 	if format == "json" {
 		if out, err = adaptImported(out); err != nil {
@@ -110,6 +123,19 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 		return opts, err
 	}
 	opts.WindowsStore, _ = cmd.Flags().GetBool("windows-store")
+	opts.To, _ = cmd.Flags().GetString("to")
+	if !slices.Contains(iisimport.Targets(), opts.To) {
+		return opts, fmt.Errorf("--to: unknown place %q: expected one of %s", opts.To, strings.Join(iisimport.Targets(), ", "))
+	}
+	if opts.To != "caddyfile" {
+		name, _ := cmd.Flags().GetString("sites")
+		if opts.SitesFile, err = filepath.Abs(name); err != nil {
+			return opts, err
+		}
+		if strings.ContainsAny(opts.SitesFile, "{}\"`\n") {
+			return opts, fmt.Errorf("--sites: %q cannot be written into a Caddyfile", name)
+		}
+	}
 	opts.Upstream, _ = cmd.Flags().GetString("upstream")
 	if strings.ContainsAny(opts.Upstream, "{}\"` \t\n") {
 		return opts, fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", opts.Upstream)
@@ -171,4 +197,52 @@ func adaptImported(caddyfile []byte) ([]byte, error) {
 	}
 	out.WriteByte('\n')
 	return out.Bytes(), nil
+}
+
+// writeSites writes the sites that are not in the Caddyfile, as Caddy reads them there.
+func writeSites(e *cli.Env, plan *iisimport.Plan, opts iisimport.Options) error {
+	if opts.SitesFile == "" {
+		return nil
+	}
+	raw, err := adaptImported(plan.Whole())
+	if err != nil {
+		return err
+	}
+	var whole struct {
+		Apps struct {
+			IIS struct {
+				Sites map[string]json.RawMessage `json:"sites"`
+			} `json:"iis"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(raw, &whole); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	moved := plan.Moved()
+	for _, id := range moved {
+		site := bytes.TrimSpace(whole.Apps.IIS.Sites[strconv.FormatUint(uint64(id), 10)])
+		line := fmt.Appendf(nil, `{"id":%d`, id)
+		if rest := bytes.TrimSpace(bytes.TrimPrefix(site, []byte("{"))); !bytes.HasPrefix(rest, []byte("}")) {
+			line = append(append(line, ','), rest...)
+		} else {
+			line = append(line, '}')
+		}
+		if err := json.Compact(&out, line); err != nil {
+			return fmt.Errorf("site %d: %w", id, err)
+		}
+		out.WriteByte('\n')
+	}
+	if len(moved) == 0 {
+		out.WriteByte('\n') // no sites, and not a file that was cut off
+	}
+	if err := os.WriteFile(opts.SitesFile, out.Bytes(), 0o600); err != nil {
+		return err
+	}
+	how := "start Caddy, then: caddy iis sites import " + opts.SitesFile
+	if opts.To == "sites-file" {
+		how = "Caddy reads them there"
+	}
+	_, err = fmt.Fprintf(e.Err, "%d sites are in %s: %s\n", len(moved), opts.SitesFile, how)
+	return err
 }
