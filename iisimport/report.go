@@ -122,9 +122,7 @@ func (r *Report) upstream(src iisconfig.Source, what, fix, format string, args .
 // stock notes what every IIS server has.
 func (r *Report) stock(src iisconfig.Source, what string) {
 	what = oneLine(what)
-	if name, ok := strings.CutPrefix(what, "the section "); ok {
-		what, _, _ = strings.Cut(name, " is not needed")
-	}
+	what = strings.Replace(strings.TrimPrefix(what, "the section "), " is not needed: ", ", ", 1)
 	i := slices.IndexFunc(r.stocks, func(s stock) bool { return s.file == src.File && s.what == what })
 	if i < 0 {
 		i = len(r.stocks)
@@ -153,7 +151,7 @@ func (r *Report) tellStock() {
 	for _, file := range slices.Sorted(maps.Keys(texts)) {
 		r.Lines = append(r.Lines, Line{
 			Outcome: Dropped, Source: iisconfig.Source{File: file, Line: first[file]}, What: "what IIS brings along",
-			Message: "it needs nothing here, with its lines: " + strings.Join(texts[file], ", "),
+			Message: "it needs nothing here, with its lines: " + strings.Join(texts[file], "; "),
 		})
 	}
 	r.stocks = nil

@@ -37,8 +37,8 @@ func TestStock(t *testing.T) {
 			own = append(own, l.What)
 		}
 	}
-	if len(stock) != 1 || !strings.Contains(stock[0], "error pages of IIS (4, in 4 to 7)") || !strings.Contains(stock[0], "configProtectedData (1)") ||
-		!strings.Contains(stock[0], "system.webServer/caching (8)") || len(own) != 1 || !strings.Contains(own[0], "402") {
+	if len(stock) != 1 || !strings.Contains(stock[0], "error pages of IIS (4, in 4 to 7)") || !strings.Contains(stock[0], "configProtectedData, it names the keys of encrypted attributes (1)") ||
+		!strings.Contains(stock[0], "system.webServer/caching, it is about the cache of IIS (8)") || len(own) != 1 || !strings.Contains(own[0], "402") {
 		t.Errorf("%q, %q", stock, own)
 	}
 }
