@@ -163,7 +163,16 @@ func (m *Rewrite) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	for _, h := range result.Headers {
 		setHeader(r, h)
 	}
-	return m.act(w, r, next, result)
+	if !m.set.HasOutbound() {
+		return m.act(w, r, next, result)
+	}
+	out := &outboundWriter{handler: m, request: req, variables: result.Variables}
+	out.ResponseWriter = w
+	err = m.act(out, r, next, result)
+	if err == nil {
+		out.finish(http.StatusOK) // a handler that writes nothing answers with it
+	}
+	return err
 }
 
 func setHeader(r *http.Request, h rewrite.Header) {

@@ -48,6 +48,16 @@ func init() {
 //			append_query_string off
 //			stop
 //		}
+//		pre_condition <name> {
+//			<syntax, any_condition and condition as in a rule>
+//		}
+//		outbound_rule <name> {
+//			pre_condition <name>
+//			match <RESPONSE_NAME> [not] [case_sensitive] <pattern>
+//			action rewrite <value> [keep]
+//			action none
+//			<syntax, any_condition, track_all_captures, condition, file_condition and stop as in a rule>
+//		}
 //	}
 func (m *Rewrite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -59,6 +69,10 @@ func (m *Rewrite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		switch word := d.Val(); word {
 		case "rule":
 			err = m.unmarshalRule(d)
+		case "pre_condition":
+			err = m.unmarshalPreCondition(d)
+		case "outbound_rule":
+			err = m.unmarshalOutboundRule(d)
 		case "map":
 			err = m.unmarshalMap(d)
 		default:
@@ -130,17 +144,10 @@ func (m *Rewrite) unmarshalMap(d *caddyfile.Dispenser) error {
 
 func (m *Rewrite) unmarshalRule(d *caddyfile.Dispenser) error {
 	var r rewrite.Rule
-	if !d.Args(&r.Name) || d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word, args := d.Val(), d.RemainingArgs()
-		if !ruleWord(&r, word, args) {
-			return d.Errf("rule %s: %s %s: not a word of a rule, or with wrong arguments", r.Name, word, strings.Join(args, " "))
-		}
-	}
+	name, err := unmarshalWords(d, "rule", func(word string, args []string) bool { return ruleWord(&r, word, args) })
+	r.Name = name
 	m.Rules = append(m.Rules, r)
-	return nil
+	return err
 }
 
 var syntaxes = map[string]ecma.Syntax{"ecmascript": ecma.ECMAScript, "wildcard": ecma.Wildcard, "exact_match": ecma.ExactMatch}

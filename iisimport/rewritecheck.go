@@ -55,7 +55,15 @@ func ruleConfig(r iisconfig.RewriteRule) rewrite.Rule {
 	if r.Action.Type == "Redirect" {
 		out.Action.Status = redirectCodes[r.Action.RedirectType]
 	}
-	for _, c := range r.Conditions {
+	out.Conditions = conditionsConfig(r.Conditions)
+	for _, v := range r.ServerVariables {
+		out.Set = append(out.Set, rewrite.Variable{Name: v.Name, Value: v.Value, Keep: !v.Replace})
+	}
+	return out
+}
+
+func conditionsConfig(list []iisconfig.RewriteCondition) (out []rewrite.Condition) {
+	for _, c := range list {
 		cond := rewrite.Condition{Input: c.Input, Pattern: rewrite.Pattern{Pattern: c.Pattern, CaseSensitive: !c.IgnoreCase, Not: c.Negate}}
 		switch c.MatchType {
 		case "IsFile":
@@ -66,10 +74,7 @@ func ruleConfig(r iisconfig.RewriteRule) rewrite.Rule {
 		if cond.Is != "" {
 			cond.Input = orFilename(c.Input)
 		}
-		out.Conditions = append(out.Conditions, cond)
-	}
-	for _, v := range r.ServerVariables {
-		out.Set = append(out.Set, rewrite.Variable{Name: v.Name, Value: v.Value, Keep: !v.Replace})
+		out = append(out, cond)
 	}
 	return out
 }

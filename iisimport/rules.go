@@ -26,26 +26,11 @@ func (w *siteWriter) rules(n *node) []*Directive {
 	if sec == nil {
 		return nil
 	}
-	w.outboundRules(sec)
 	out := w.ruleSet(n, sec, sec.Rules, false)
-	if out == nil {
-		return nil
+	if !slices.ContainsFunc(sec.Rules, func(r iisconfig.RewriteRule) bool { return r.Enabled }) {
+		return out
 	}
 	return append(out, w.otherPools(n)...)
-}
-
-// outboundRules reports those that change answers: none is executed.
-func (w *siteWriter) outboundRules(sec *iisconfig.Rewrite) {
-	for _, r := range sec.OutboundRules {
-		if !r.Enabled || r.Action.Type == "None" {
-			continue
-		}
-		fix, what := "change links in the application, or see replace_response of others' plugins", "bodies"
-		if v := r.Match.ServerVariable; v != "" {
-			fix, what = "write it with header or with header_down of the proxy", oneLine(v)
-		}
-		w.report().decide(r.Source, "outbound rule "+r.Name, fix, "it is not executed: it changes %s of answers", what)
-	}
 }
 
 // otherPools refuses what rules lead into an application of another pool, or out of their
@@ -75,9 +60,6 @@ func (w *siteWriter) otherPools(n *node) []*Directive {
 // ruleSet writes one iis_rewrite.
 func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.RewriteRule, global bool) []*Directive {
 	rules = slices.DeleteFunc(slices.Clone(rules), func(r iisconfig.RewriteRule) bool { return !r.Enabled })
-	if len(rules) == 0 {
-		return nil
-	}
 	t := &ruleWriter{w: w, n: n, sec: sec, rules: rules, global: global}
 	var kids []*Directive
 	for _, r := range rules {
@@ -89,6 +71,12 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 			kids = append(kids, t.rule(r))
 			t.base = ""
 		}
+	}
+	if !global {
+		kids = append(kids, t.outboundRules()...)
+	}
+	if kids == nil {
+		return nil
 	}
 	return []*Directive{block(append(t.settings(), kids...), "iis_rewrite")}
 }

@@ -13,6 +13,7 @@ import (
 // Set is a compiled Config. It may be used by many goroutines.
 type Set struct {
 	rules     []rule
+	outbound  []outbound
 	global    bool
 	allowed   map[string]bool
 	constants map[string]string
@@ -91,7 +92,18 @@ func Compile(c Config) (*Set, error) {
 		}
 		s.rules = append(s.rules, r)
 	}
-	return s, errors.Join(errs...)
+	return s, errors.Join(append(errs, s.compileOutbound(&c)...)...)
+}
+
+// CheckOutbound tells whether Compile takes an outbound rule among the others of a Config.
+func CheckOutbound(c Config, r OutboundRule) error {
+	c.Outbound = []OutboundRule{r}
+	s, err := Compile(Config{Maps: c.Maps, Constants: c.Constants, PreConditions: c.PreConditions})
+	if err != nil {
+		return err
+	}
+	s.scope.custom = customVariables(c.Rules)
+	return errors.Join(s.compileOutbound(&c)...)
 }
 
 // CheckRule tells whether Compile takes a rule among the others of a Config.
@@ -147,10 +159,7 @@ func customVariables(rules []Rule) map[string]bool {
 
 func (s *Set) compileRule(c *Rule) (r rule, err error) {
 	r = rule{name: c.Name, base: strings.TrimRight("/"+strings.Trim(c.Base, "/"), "/"), any: c.AnyCondition, track: c.TrackAllCaptures, stop: c.Stop}
-	syntax := c.Syntax
-	if syntax == "" {
-		syntax = ecma.ECMAScript
-	}
+	syntax := orECMAScript(c.Syntax)
 	if c.Match.Pattern == "" {
 		return r, errors.New("match has no pattern")
 	}
@@ -162,14 +171,8 @@ func (s *Set) compileRule(c *Rule) (r rule, err error) {
 	if c.TrackAllCaptures {
 		scope.captures = 999
 	}
-	positive := false
-	for i := range c.Conditions {
-		cond, err := s.compileCondition(&scope, &c.Conditions[i], syntax)
-		if err != nil {
-			return r, fmt.Errorf("condition %d: %w", i+1, err)
-		}
-		positive = positive || !cond.not && cond.is == ""
-		r.conditions = append(r.conditions, cond)
+	if err = s.compileConditions(&r, &scope, c.Conditions, syntax); err != nil {
+		return r, err
 	}
 	for _, v := range c.Set {
 		set, err := s.compileVariable(&scope, v)
@@ -181,7 +184,29 @@ func (s *Set) compileRule(c *Rule) (r rule, err error) {
 	if r.action, err = s.compileAction(&scope, &c.Action); err != nil {
 		return r, err
 	}
-	return r, r.references(positive, c)
+	results := []template{r.action.url, r.action.reason, r.action.description}
+	for _, v := range r.set {
+		results = append(results, v.value)
+	}
+	return r, r.references(results)
+}
+
+func orECMAScript(syntax ecma.Syntax) ecma.Syntax {
+	if syntax == "" {
+		return ecma.ECMAScript
+	}
+	return syntax
+}
+
+func (s *Set) compileConditions(r *rule, scope *scope, list []Condition, syntax ecma.Syntax) error {
+	for i := range list {
+		cond, err := s.compileCondition(scope, &list[i], orECMAScript(syntax))
+		if err != nil {
+			return fmt.Errorf("condition %d: %w", i+1, err)
+		}
+		r.conditions = append(r.conditions, cond)
+	}
+	return nil
 }
 
 func compileTest(p Pattern, syntax ecma.Syntax) (test, error) {
@@ -310,14 +335,12 @@ func fixedOrigin(t template) error {
 
 // references refuses captures that are not there. It also refuses a rule that blocks by
 // what is not known yet.
-func (r *rule) references(positive bool, c *Rule) error {
+func (r *rule) references(results []template) error {
 	var all []template
+	positive := false
 	for _, cond := range r.conditions {
 		all = append(all, cond.input)
-	}
-	results := []template{r.action.url, r.action.reason, r.action.description}
-	for _, v := range r.set {
-		results = append(results, v.value)
+		positive = positive || !cond.not && cond.is == ""
 	}
 	for _, t := range slices.Concat(all, results) {
 		if r.match.not && t.uses(func(n node) bool { return n.kind == ruleGroup && n.index > 0 }) {
@@ -325,7 +348,7 @@ func (r *rule) references(positive bool, c *Rule) error {
 		}
 	}
 	for _, t := range results {
-		if !positive && len(c.Conditions) > 0 && t.uses(func(n node) bool { return n.kind == conditionGroup }) {
+		if !positive && len(r.conditions) > 0 && t.uses(func(n node) bool { return n.kind == conditionGroup }) {
 			return errors.New("{C:0} without a condition that must fit a pattern")
 		}
 	}

@@ -33,6 +33,12 @@ type Config struct {
 
 	// The rules in their order, those of places above first.
 	Rules []Rule `json:"rules,omitempty"`
+
+	// What outbound rules name.
+	PreConditions []PreCondition `json:"pre_conditions,omitempty"`
+
+	// Rules for headers of responses, in their order.
+	Outbound []OutboundRule `json:"outbound,omitempty"`
 }
 
 // Map is a rewriteMap.

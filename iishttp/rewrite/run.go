@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -65,6 +66,9 @@ type call struct {
 	custom  map[string]string
 	result  Result
 	noFile  bool
+
+	response http.Header // of outbound rules
+	status   int
 
 	originalURL string
 	rule        match

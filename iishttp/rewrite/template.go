@@ -30,9 +30,11 @@ const (
 	ruleGroup               // {R:n}
 	conditionGroup          // {C:n}
 	variableNode            // {NAME}
+	responseNode            // {RESPONSE_NAME}
 	toLower
 	urlEncode
 	urlDecode
+	htmlEncode
 	mapNode
 )
 
@@ -57,6 +59,7 @@ type scope struct {
 	custom    map[string]bool   // variables that rules set
 	constants map[string]string
 	captures  int // the highest {C:n}
+	outbound  bool
 }
 
 // compileTemplate reads a template.
@@ -146,6 +149,10 @@ func (s *scope) function(name string) (node, error) {
 		return node{kind: urlEncode}, nil
 	case "urldecode":
 		return node{kind: urlDecode}, nil
+	case "htmlencode":
+		if s.outbound {
+			return node{kind: htmlEncode}, nil
+		}
 	}
 	if table := s.tables[strings.ToLower(name)]; table != nil {
 		return node{kind: mapNode, text: name, table: table}, nil
@@ -157,6 +164,10 @@ func (s *scope) variable(name string) (node, error) {
 	n := node{kind: variableNode, text: strings.ToUpper(name)}
 	if isHeader(n.text) {
 		n.from = headerName(n.text)
+	}
+	if name, ok := strings.CutPrefix(n.text, "RESPONSE_"); ok && name != "" && s.outbound {
+		n.kind, n.from = responseNode, headerName("HTTP_"+name)
+		return n, nil
 	}
 	if s.custom[n.text] || isVariable(n.text) {
 		return n, nil
@@ -225,6 +236,8 @@ func (n *node) expand(c *call, out []piece) ([]piece, error) {
 		return c.conditionGroup(n.index, out)
 	case variableNode:
 		return c.variable(n, out)
+	case responseNode:
+		return append(out, piece{text: c.responseVariable(n)}), nil
 	}
 	pieces, err := n.arg.expand(c, nil)
 	if err != nil {
@@ -240,6 +253,8 @@ func (n *node) expand(c *call, out []piece) ([]piece, error) {
 			p.text = strings.Map(unicode.ToLower, p.text)
 		case urlEncode:
 			p.text, p.decoded = encodeAll(p.text), false
+		case htmlEncode:
+			p.text = html.EscapeString(p.text)
 		case urlDecode:
 			p.text, p.decoded = decodeValid(p.text), true
 		}

@@ -1,0 +1,253 @@
+package rewrite_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/caddy-iis/caddy-iis/iishttp/ecma"
+	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
+)
+
+// plainOutbound is the slow reading of outbound rules. A response is a list of lines, so
+// that a header may be there several times.
+func plainOutbound(config rewrite.Config, req *rewrite.Request, status int, lines []string) (_ []string, err error) {
+	p := &plain{config: config, req: req, path: req.URL.Path, query: req.URL.RawQuery, set: make(map[string]string)}
+	for _, r := range config.Outbound {
+		name := strings.ReplaceAll(strings.TrimPrefix(r.Variable, "RESPONSE_"), "_", "-")
+		header := func(name string) (values []string) {
+			for _, line := range lines {
+				if n, v, _ := strings.Cut(line, ": "); strings.EqualFold(n, name) {
+					values = append(values, v)
+				}
+			}
+			return values
+		}
+		// What a template can ask of a response is put among the variables that are set.
+		p.set["RESPONSE_STATUS"] = fmt.Sprint(status)
+		for _, n := range []string{"LOCATION", "X_A", "SET_COOKIE", "SERVER"} {
+			p.set["RESPONSE_"+n] = strings.Join(header(strings.ReplaceAll(n, "_", "-")), ", ")
+		}
+		p.rule, p.conditions = nil, nil
+		if r.PreCondition != "" {
+			for _, pre := range config.PreConditions {
+				if pre.Name != r.PreCondition {
+					continue
+				}
+				ok, err := p.hold(rewrite.Rule{Syntax: pre.Syntax, AnyCondition: pre.AnyCondition, Conditions: pre.Conditions})
+				if err != nil {
+					return nil, err
+				}
+				if !ok {
+					name = ""
+				}
+			}
+			if name == "" {
+				continue
+			}
+		}
+		inputs := header(name)
+		if name != "SET-COOKIE" && name != "Set-Cookie" || len(inputs) == 0 {
+			inputs = []string{strings.Join(inputs, ", ")}
+		}
+		var outputs []string
+		fired := false
+		for _, input := range inputs {
+			output := input
+			p.conditions = nil
+			groups, fits, err := fit(r.Match, r.Syntax, mark(input, false, true))
+			if err != nil {
+				return nil, err
+			}
+			if fits != r.Match.Not {
+				p.rule = groups
+				if !fits {
+					p.rule = []chars{mark(input, false, true)}
+				}
+				ok, err := p.hold(rewrite.Rule{Syntax: r.Syntax, AnyCondition: r.AnyCondition, TrackAllCaptures: r.TrackAllCaptures, Conditions: r.Conditions})
+				if err != nil {
+					return nil, err
+				}
+				if ok {
+					fired = true
+					if r.Action == "rewrite" && (!r.Keep || input == "") {
+						text, err := p.expand(r.Value)
+						if err != nil || strings.ContainsAny(text.String(), "\r\n\x00\t") {
+							return nil, errReference
+						}
+						output = text.String()
+					}
+				}
+			}
+			outputs = append(outputs, output)
+		}
+		if fired && r.Action == "rewrite" {
+			var rest []string
+			for _, line := range lines {
+				if n, _, _ := strings.Cut(line, ": "); !strings.EqualFold(n, name) {
+					rest = append(rest, line)
+				}
+			}
+			for _, output := range outputs {
+				if output != "" {
+					rest = append(rest, http.CanonicalHeaderKey(name)+": "+output)
+				}
+			}
+			lines = rest
+		}
+		if fired && r.Stop {
+			break
+		}
+	}
+	return lines, nil
+}
+
+func headerOf(lines []string) http.Header {
+	h := make(http.Header)
+	for _, line := range lines {
+		n, v, _ := strings.Cut(line, ": ")
+		h.Add(n, v)
+	}
+	return h
+}
+
+// TestOutboundAgainstReference: any outbound rules do what the slow reading of them does.
+func TestOutboundAgainstReference(t *testing.T) {
+	values := []string{"http://in/x", "a=1; path=/", "b=2", "", "a", "a, b", "text/html"}
+	templates := []string{"", "https://{HTTP_HOST}/{R:1}", "{R:0}", "{C:1}", "{C:0}-{C:2}", "v", "{RESPONSE_X_A}", "{RESPONSE_STATUS}", "{URL}", "{ToLower:{R:0}}", "{RESPONSE_SET_COOKIE}"}
+	inputs := []string{"{RESPONSE_STATUS}", "{RESPONSE_X_A}", "{RESPONSE_LOCATION}", "{HTTP_HOST}", "{URL}", "{R:1}", "{C:1}", "{RESPONSE_SET_COOKIE}"}
+	patterns := []string{".*", "(.+)", "^$", "^http://[^/]+/(.*)", "^(a)=(.*)$", "a", "^30[12]", "(h)", "^200$"}
+	conditions := func(t *rapid.T, syntax ecma.Syntax) (list []rewrite.Condition) {
+		for range rapid.IntRange(0, 2).Draw(t, "conditions") {
+			c := rewrite.Condition{Input: pick(t, inputs), Pattern: rewrite.Pattern{Pattern: pick(t, patterns), Not: some(t), CaseSensitive: some(t)}}
+			if syntax != "" {
+				c.Pattern.Pattern = pick(t, []string{"*", "30?", "200", "http://*/*", "a*"})
+			}
+			list = append(list, c)
+		}
+		return list
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		syntax := func() ecma.Syntax {
+			return rapid.SampledFrom([]ecma.Syntax{"", "", ecma.Wildcard}).Draw(t, "syntax")
+		}
+		var c rewrite.Config
+		for _, name := range []string{"p", "q"} {
+			p := rewrite.PreCondition{Name: name, Syntax: syntax(), AnyCondition: some(t)}
+			p.Conditions = conditions(t, p.Syntax)
+			if rewrite.CheckOutbound(rewrite.Config{PreConditions: []rewrite.PreCondition{p}}, rewrite.OutboundRule{Variable: "RESPONSE_A", Match: pattern(".")}) == nil {
+				c.PreConditions = append(c.PreConditions, p)
+			}
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "rules") {
+			r := rewrite.OutboundRule{
+				Name: "r", Syntax: syntax(), Variable: pick(t, []string{"RESPONSE_LOCATION", "RESPONSE_X_A", "RESPONSE_SET_COOKIE"}),
+				AnyCondition: some(t), TrackAllCaptures: some(t), Keep: some(t), Stop: some(t), Action: pick(t, []string{"rewrite", "rewrite", "rewrite", "none"}),
+				Value: pick(t, templates), Match: rewrite.Pattern{Pattern: pick(t, patterns), Not: some(t)},
+				PreCondition: pick(t, []string{"", "", "p", "q"}),
+			}
+			if r.Syntax != "" {
+				r.Match.Pattern = pick(t, []string{"*", "http://*/*", "a*"})
+			}
+			r.Conditions = conditions(t, r.Syntax)
+			if rewrite.CheckOutbound(c, r) == nil {
+				c.Outbound = append(c.Outbound, r)
+			}
+		}
+		set, err := rewrite.Compile(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for range rapid.IntRange(0, 4).Draw(t, "headers") {
+			if v := pick(t, values); v != "" {
+				lines = append(lines, pick(t, []string{"Location", "X-A", "Set-Cookie", "Set-Cookie", "Server"})+": "+v)
+			}
+		}
+		req, status := drawRequest(t), rapid.SampledFrom([]int{200, 301, 302, 404}).Draw(t, "status")
+		header := headerOf(lines)
+		_, err = set.Outbound(req, nil, status, header)
+		want, plainErr := plainOutbound(c, req, status, lines)
+		got, expected := fmt.Sprint(header), fmt.Sprint(headerOf(want))
+		if (err != nil) != (plainErr != nil) || err == nil && got != expected {
+			text, _ := json.MarshalIndent(c, "", " ")
+			t.Fatalf("%d %q: %s %v, the reference says %s %v\n%s", status, lines, got, err, expected, plainErr, text)
+		}
+	})
+}
+
+func TestOutbound(t *testing.T) {
+	location := rewrite.OutboundRule{
+		Name: "location", Variable: "RESPONSE_LOCATION", Match: pattern("^http://[^/]+/(.*)"), Action: "rewrite", Value: "http://{HTTP_HOST}/{R:1}",
+		Conditions: []rewrite.Condition{{Input: "{RESPONSE_STATUS}", Pattern: pattern("^301")}},
+	}
+	add := rewrite.OutboundRule{Name: "add", Variable: "RESPONSE_X_Custom_Header", Match: pattern("^$"), Action: "rewrite", Value: "Something"}
+	secure := rewrite.OutboundRule{
+		Name: "secure", Variable: "RESPONSE_Set_Cookie", Match: pattern(".+"), Action: "rewrite", Value: "{R:0}; Secure",
+		Conditions: []rewrite.Condition{{Input: "{R:0}", Pattern: rewrite.Pattern{Pattern: "; Secure", Not: true}}},
+	}
+	for _, c := range []struct {
+		rule   rewrite.OutboundRule
+		status int
+		lines  string
+		want   string
+	}{
+		{location, 301, "Location: http://in/x", "Location: http://h/x"},
+		{location, 302, "Location: http://in/x", "Location: http://in/x"},
+		{add, 200, "", "X-Custom-Header: Something"},
+		{add, 200, "X-Custom-Header: a", "X-Custom-Header: a"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_SERVER", Match: pattern(".*"), Action: "rewrite"}, 200, "Server: IIS|A: b", "A: b"},
+		{secure, 200, "Set-Cookie: a=1|Set-Cookie: b=2; Secure", "Set-Cookie: a=1; Secure|Set-Cookie: b=2; Secure"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_X", Match: pattern("(.*)"), Action: "rewrite", Value: "{HtmlEncode:{R:1}}"}, 200, "X: <b>", "X: " + html.EscapeString("<b>")},
+	} {
+		set, err := rewrite.Compile(rewrite.Config{Outbound: []rewrite.OutboundRule{c.rule}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.FieldsFunc(c.lines, func(r rune) bool { return r == '|' })
+		header := headerOf(lines)
+		if _, err := set.Outbound(get("http://h/p"), nil, c.status, header); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(header), fmt.Sprint(headerOf(strings.Split(c.want, "|"))); got != want {
+			t.Errorf("%s, %d %s: got %s, want %s", c.rule.Variable, c.status, c.lines, got, want)
+		}
+	}
+}
+
+func TestOutboundRefused(t *testing.T) {
+	for _, c := range []struct {
+		rule rewrite.OutboundRule
+		want string
+	}{
+		{rewrite.OutboundRule{Variable: "RESPONSE_CONTENT_LENGTH"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_Transfer_Encoding"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_STATUS"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "REMOTE_ADDR"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_A b"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_A", PreCondition: "gone"}, `no pre-condition "gone"`},
+		{rewrite.OutboundRule{Variable: "RESPONSE_A", Action: "redirect"}, "expected rewrite or none"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_A", Action: "rewrite", Value: "{C:1}", Conditions: []rewrite.Condition{{Input: "{URL}", Pattern: rewrite.Pattern{Pattern: "a", Not: true}}}}, "without a condition"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_A", Action: "rewrite", Value: "{Gone:x}"}, "neither a function"},
+	} {
+		c.rule.Match = pattern("x")
+		if _, err := rewrite.Compile(rewrite.Config{Outbound: []rewrite.OutboundRule{c.rule}}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %v, want %s", c.rule, err, c.want)
+		}
+	}
+	if _, err := rewrite.Compile(rewrite.Config{Rules: []rewrite.Rule{{Name: "in", Match: pattern("x"), Action: rewrite.Action{Type: "redirect", URL: "{RESPONSE_LOCATION}"}}}}); err == nil {
+		t.Error("an inbound rule may ask for the response")
+	}
+	set, err := rewrite.Compile(rewrite.Config{Outbound: []rewrite.OutboundRule{{Name: "o", Variable: "RESPONSE_A", Match: pattern("^$"), Action: "rewrite", Value: "{UrlDecode:{QUERY_STRING}}"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rule, err := set.Outbound(get("http://h/?x%0d%0aSet-Cookie:a"), nil, 200, make(http.Header)); err == nil || rule != "o" {
+		t.Errorf("a line break gets into a header: %v", err)
+	}
+}
