@@ -75,10 +75,8 @@ func (s *IPSecurity) Provision(caddy.Context) error {
 }
 
 func (s *IPSecurity) compile() error {
-	switch s.DenyAction {
-	case "", "forbidden", "unauthorized", "not_found", "abort":
-	default:
-		return fmt.Errorf("deny_action %q: expected forbidden, unauthorized, not_found or abort", s.DenyAction)
+	if err := checkDenyAction(s.DenyAction); err != nil {
+		return err
 	}
 	s.networks = nil
 	for i, entry := range s.Entries {
@@ -127,16 +125,29 @@ func (s *IPSecurity) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if s.admits(r) {
 		return next.ServeHTTP(w, r)
 	}
-	const listed, why = 503, "address of the client" // 403.503: denied by the list
-	switch s.DenyAction {
+	const listed = 503 // 403.503: denied by the list
+	return deny(r, s.DenyAction, listed, "address of the client")
+}
+
+func checkDenyAction(action string) error {
+	switch action {
+	case "", "forbidden", "unauthorized", "not_found", "abort":
+		return nil
+	}
+	return fmt.Errorf("deny_action %q: expected forbidden, unauthorized, not_found or abort", action)
+}
+
+// deny does what denyAction says.
+func deny(r *http.Request, action string, sub int, why string) error {
+	switch action {
 	case "unauthorized":
-		return refuse(r, http.StatusUnauthorized, listed, why)
+		return refuse(r, http.StatusUnauthorized, sub, why)
 	case "not_found":
-		return refuse(r, http.StatusNotFound, listed, why)
+		return refuse(r, http.StatusNotFound, sub, why)
 	case "abort":
 		panic(http.ErrAbortHandler)
 	}
-	return refuse(r, http.StatusForbidden, listed, why)
+	return refuse(r, http.StatusForbidden, sub, why)
 }
 
 // admits tells whether all addresses of a request pass.

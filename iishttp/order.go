@@ -8,6 +8,7 @@ var directiveOrder = []struct{ directive, before string }{
 	{"iis_url", "redir"},
 	{"iis_filter", "redir"},
 	{"iis_ip_security", "redir"},
+	{"iis_dynamic_ip_security", "redir"},
 	{"iis_rewrite", "redir"},
 	// These two see who the user is, so they come after basic_auth and
 	// forward_auth.

@@ -13,11 +13,12 @@ import (
 
 // handlerOf makes the handler of a directive that is checked before it is written.
 var handlerOf = map[string]func() caddyfile.Unmarshaler{
-	"iis_filter":        func() caddyfile.Unmarshaler { return new(iishttp.Filter) },
-	"iis_ip_security":   func() caddyfile.Unmarshaler { return new(iishttp.IPSecurity) },
-	"iis_authorization": func() caddyfile.Unmarshaler { return new(iishttp.Authorization) },
-	"iis_redirect":      func() caddyfile.Unmarshaler { return new(iishttp.Redirect) },
-	"iis_content_types": func() caddyfile.Unmarshaler { return new(iishttp.ContentTypes) },
+	"iis_filter":              func() caddyfile.Unmarshaler { return new(iishttp.Filter) },
+	"iis_dynamic_ip_security": func() caddyfile.Unmarshaler { return new(iishttp.DynamicIPSecurity) },
+	"iis_ip_security":         func() caddyfile.Unmarshaler { return new(iishttp.IPSecurity) },
+	"iis_authorization":       func() caddyfile.Unmarshaler { return new(iishttp.Authorization) },
+	"iis_redirect":            func() caddyfile.Unmarshaler { return new(iishttp.Redirect) },
+	"iis_content_types":       func() caddyfile.Unmarshaler { return new(iishttp.ContentTypes) },
 }
 
 // accepted asks the handler of a directive whether it takes its words, as Caddy asks when

@@ -40,11 +40,56 @@ func (w *siteWriter) access(n *node) []*Directive {
 	return out
 }
 
-// addresses is ipSecurity: the entries in their order, then what is not listed.
+// addresses is who may come: ipSecurity, the entries in their order, then what is not
+// listed, and dynamicIpSecurity.
 func (w *siteWriter) addresses(n *node) []*Directive {
-	if d := n.settings.DynamicIPSecurity; d != nil && d.MaxConcurrent+d.MaxRequests > 0 && !d.LoggingOnly {
-		w.report().decide(d.Source, "dynamicIpSecurity", "set a rate limit with a module for it, or at a firewall", "limits by the rate of requests are not here")
+	return append(w.addressList(n), w.requestLimits(n)...)
+}
+
+// requestLimits is dynamicIpSecurity.
+func (w *siteWriter) requestLimits(n *node) []*Directive {
+	d := n.settings.DynamicIPSecurity
+	if d == nil || d.MaxConcurrent == 0 && d.MaxRequests == 0 {
+		return nil
 	}
+	var kids []*Directive
+	if d.MaxConcurrent > 0 {
+		kids = append(kids, directive("max_concurrent", strconv.FormatUint(uint64(d.MaxConcurrent), 10)))
+	}
+	if d.MaxRequests > 0 {
+		kids = append(kids, directive("max_requests", strconv.FormatUint(uint64(d.MaxRequests), 10), strconv.FormatUint(uint64(d.Interval), 10)+"ms"))
+	}
+	if d.LoggingOnly {
+		kids = append(kids, directive("logging_only"))
+	}
+	if d.ProxyMode {
+		kids = append(kids, directive("proxy_mode"))
+	}
+	action, ok := denyAction(d.DenyAction)
+	if !ok {
+		return []*Directive{w.closed(403, d.Source, "dynamicIpSecurity", "write iis_dynamic_ip_security", "its denyAction is not understood")}
+	}
+	w.report().translated(d.Source, "dynamicIpSecurity", "iis_dynamic_ip_security")
+	return []*Directive{w.acceptedOr(block(append(kids, action...), "iis_dynamic_ip_security"), 403, d.Source)}
+}
+
+// denyAction writes what a denied client gets, and reports whether it is understood.
+func denyAction(text string) ([]*Directive, bool) {
+	switch strings.ToLower(text) {
+	case "", "forbidden", "3":
+		return nil, true
+	case "unauthorized", "1":
+		return []*Directive{directive("deny_action", "unauthorized")}, true
+	case "notfound", "4":
+		return []*Directive{directive("deny_action", "not_found")}, true
+	case "abortrequest", "0":
+		return []*Directive{directive("deny_action", "abort")}, true
+	}
+	return nil, false
+}
+
+// addressList is ipSecurity.
+func (w *siteWriter) addressList(n *node) []*Directive {
 	sec := n.settings.IPSecurity
 	if sec == nil || len(sec.Entries) == 0 && !sec.DenyUnlisted {
 		return nil
@@ -69,17 +114,11 @@ func (w *siteWriter) addresses(n *node) []*Directive {
 	if sec.DenyUnlisted {
 		kids = append(kids, directive("unlisted", "deny"))
 	}
-	switch strings.ToLower(sec.DenyAction) {
-	case "", "forbidden", "3":
-	case "unauthorized", "1":
-		kids = append(kids, directive("deny_action", "unauthorized"))
-	case "notfound", "4":
-		kids = append(kids, directive("deny_action", "not_found"))
-	case "abortrequest", "0":
-		kids = append(kids, directive("deny_action", "abort"))
-	default:
+	action, ok := denyAction(sec.DenyAction)
+	if !ok {
 		return []*Directive{w.closed(403, sec.Source, "ipSecurity", "write iis_ip_security", "its denyAction is not understood")}
 	}
+	kids = append(kids, action...)
 	if sec.ProxyMode {
 		kids = append(kids, directive("proxy_mode"))
 	}
