@@ -105,6 +105,10 @@ func (r *configReader) section(prefix string, el *element) error {
 		return r.pools(el)
 	case "system.webServer/isapiFilters":
 		return r.x.each(r.isapiFilter)
+	case "system.webServer/fastCgi":
+		if r.web == nil {
+			return r.x.each(r.fastCGI)
+		}
 	case "webFarms":
 		return r.x.each(r.webFarm)
 	case "configurationRedirection":

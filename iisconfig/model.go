@@ -15,6 +15,7 @@ type Server struct {
 	CertificateFiles []CertificateFile    `json:"certificate_files,omitempty"`
 	CentralStore     *CentralStore        `json:"central_store,omitempty"`
 	WebFarms         []*WebFarm           `json:"web_farms,omitempty"`
+	FastCGI          []FastCGI            `json:"fast_cgi,omitempty"`
 	// Listen are the addresses that HTTP.sys listens on for all ports; none means all.
 	// ListenRead says whether any input told.
 	Listen     []ListenAddress `json:"listen,omitempty"`
@@ -224,4 +225,16 @@ type WebFarmServer struct {
 	HTTPSPort int    `json:"https_port"`
 	Weight    int    `json:"weight"`
 	Source    Source `json:"source"`
+}
+
+// FastCGI says how a program that handlers name as their script processor is run.
+type FastCGI struct {
+	FullPath            string `json:"full_path"`
+	Arguments           string `json:"arguments,omitempty"`
+	MaxInstances        int    `json:"max_instances"` // 0: as many as the server sees fit
+	InstanceMaxRequests int    `json:"instance_max_requests"`
+	ActivityTimeout     int    `json:"activity_timeout"` // seconds without a byte
+	RequestTimeout      int    `json:"request_timeout"`  // seconds
+	Environment         []Pair `json:"environment,omitempty"`
+	Source              Source `json:"source"`
 }

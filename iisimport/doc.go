@@ -24,6 +24,11 @@ type Options struct {
 	// 127.0.0.1:8080.
 	Upstream string
 
+	// FastCGI is the address of a FastCGI server, such as 127.0.0.1:9000 or
+	// unix//run/php/php-fpm.sock, for the scripts that handlers run by FastCGI. Without it
+	// they go to Upstream as well.
+	FastCGI string
+
 	// CertificateFolder is where certificates are looked for that Certificates
 	// does not have. Default: certificates.
 	CertificateFolder string

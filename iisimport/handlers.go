@@ -119,6 +119,7 @@ type scripts struct {
 	sent, closed []string           // sent to the stand-in of worker processes, and not
 	source       iisconfig.Source   // of a handler whose pattern is sent
 	unclear      *iisconfig.Handler // one whose pattern has no form here
+	fast         []fastScripts      // of those that are sent, those that FastCGI runs
 }
 
 // scripts sorts what a worker process runs at a node, by patterns of paths, into what
@@ -137,7 +138,10 @@ func (w *siteWriter) scripts(n *node) scripts {
 			case !e.NeedsWorker() || p == "*" || p == "*." || p == "":
 			case !handlerPath.MatchString(p):
 				s.unclear = &e
-			case own && e.Source.Scope != "":
+			case own && (e.Source.Scope != "" || w.fastCGI(e)):
+				if _, have := kinds[p]; w.fastCGI(e) && (!have || !kinds[p]) {
+					s.fast = append(s.fast, fastScripts{pattern: p, handler: e})
+				}
 				kinds[p], s.source = true, e.Source
 			case !kinds[p]:
 				kinds[p] = false

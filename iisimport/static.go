@@ -40,11 +40,14 @@ func (w *siteWriter) static(n *node) []*Directive {
 	}
 	out := append(w.documentGuards(n), root, types)
 	if s.sent != nil {
-		w.report().upstream(s.source, fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "run the scripts there, or let the IIS server go on running them",
-			"requests for scripts go to the address in IIS_UPSTREAM")
-		out = append(out,
-			directive("@scripts", "vars", iishttp.ScriptVar, "true"),
-			block([]*Directive{block(w.toWorker("handlers of the site"), "route")}, "handle", "@scripts"))
+		out = append(out, w.toFastCGI(from, s)...)
+		if len(s.fast) < len(s.sent) {
+			w.report().upstream(s.source, fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "run the scripts there, or let the IIS server go on running them",
+				"requests for scripts go to the address in IIS_UPSTREAM")
+			out = append(out,
+				directive("@scripts", "vars", iishttp.ScriptVar, "true"),
+				block([]*Directive{block(w.toWorker("handlers of the site"), "route")}, "handle", "@scripts"))
+		}
 	}
 	return append(out, w.fileServer(n))
 }

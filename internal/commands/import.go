@@ -20,7 +20,7 @@ import (
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] [--fastcgi <address>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -70,6 +70,7 @@ of its file ends with .json.`, `
 	flags.String("certificates", "", "The folder with PFX and PEM files")
 	flags.Bool("windows-store", false, "Leave certificates that no file has in the certificate stores of Windows")
 	flags.String("upstream", "", "The address that stands in for worker processes (default 127.0.0.1:8080)")
+	flags.String("fastcgi", "", "The address of a FastCGI server for scripts that IIS runs by FastCGI, such as 127.0.0.1:9000 (default: they go to that of --upstream)")
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions(iisimport.Targets(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -137,8 +138,11 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 		}
 	}
 	opts.Upstream, _ = cmd.Flags().GetString("upstream")
-	if strings.ContainsAny(opts.Upstream, "{}\"` \t\n") {
-		return opts, fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", opts.Upstream)
+	opts.FastCGI, _ = cmd.Flags().GetString("fastcgi")
+	for _, address := range []string{opts.Upstream, opts.FastCGI} {
+		if strings.ContainsAny(address, "{}\"` \t\n") {
+			return opts, fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", address)
+		}
 	}
 	return opts, nil
 }
