@@ -55,7 +55,7 @@ func TestPackages(t *testing.T) {
 		}
 	}
 	const documents = "/usr/share/doc/caddy-iis/"
-	for target, source := range map[string]string{documents + "docs/": "docs/*.md", documents + "examples": "examples", "/usr/bin/caddy": "${PROGRAM}"} {
+	for target, source := range map[string]string{documents + "docs": "docs", documents + "examples": "examples", "/usr/bin/caddy": "${PROGRAM}"} {
 		if targets[target] != source {
 			t.Errorf("%s comes from %q, not %s", target, targets[target], source)
 		}
