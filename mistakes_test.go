@@ -17,7 +17,7 @@ import (
 )
 
 // waysOut are the words by which a message says what to do.
-var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|is a closing brace missing|remove it|give one of them|has no place here: |they are swapped|global option log|add certificate `)
+var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|is a closing brace missing|remove it|give one of them|has no place here: |they are swapped|global option log|add certificate |add template |give one |: expected |, expected `)
 
 // TestMistakes: each likely mistake is answered by a sentence that says what is wrong and
 // what to do; a message without a way out does not pass. With UPDATE_GOLDEN=1 in the environment, testdata/mistakes.txt is written
@@ -45,7 +45,13 @@ func TestMistakes(t *testing.T) {
 			fmt.Fprintf(&written, "### %s\n%s\n\n", name, strings.TrimSpace(rest))
 			continue // root may read everything
 		}
-		file := filepath.Join(dir, fmt.Sprintf("%d.caddyfile", i))
+		ending := ".caddyfile"
+		for mark, other := range map[string]string{"(JSON)": ".json", "(no name)": ".conf"} {
+			if strings.HasPrefix(input, mark) {
+				ending = other
+			}
+		}
+		file := filepath.Join(dir, fmt.Sprint(i)+ending)
 		if err := os.WriteFile(file, encode(names.Replace(input)), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -88,6 +94,8 @@ func encode(input string) []byte {
 		return b
 	case "(BOM)":
 		return []byte("\ufeff" + rest)
+	case "(JSON)", "(no name)":
+		return []byte(rest)
 	case "(CRLF)":
 		return []byte(strings.ReplaceAll(rest, "\n", "\r\n"))
 	}

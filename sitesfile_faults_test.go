@@ -170,7 +170,7 @@ func TestSitesFilePlaces(t *testing.T) {
 		"a host of a later site":    {`{"id":5,"secure_bindings":[":HTTPS:high.contoso.test"]}`, `site 500 "High"`},
 		"a host of a later line":    {`{"id":6,"secure_bindings":[":HTTPS:ten.contoso.test"]}`, `site 10 "Ten"`},
 		"bad TLS settings":          {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"protocol_min":"tls9"}}]}`, "site 12"},
-		"TLS settings of bad type":  {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x","tls":7}]}`, `field "bindings.tls" cannot be a number`},
+		"TLS settings of bad type":  {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x","tls":7}]}`, `field "bindings.tls" is a number: expected an object`},
 		"a missing authority":       {`{"id":13,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"client_authentication":{"mode":"require_and_verify","ca":{"provider":"file","pem_files":["/nonexistent"]}}}}]}`, "site 13"},
 		"a port that is in use":     {fmt.Sprintf(`{"id":14,"server_bindings":[":%d:x.test"]}`, busy.Addr().(*net.TCPAddr).Port), "(this is tried again)"},
 		"an ordinary server's port": {fmt.Sprintf(`{"id":15,"server_bindings":[":%d:x.test"]}`, siteBlock), "load Caddy's configuration again"},
@@ -315,7 +315,7 @@ func TestSitesFileAndCommands(t *testing.T) {
 			t.Errorf("%q: %d %s, want %s", args, code, out, want)
 		}
 	}
-	if code, out := run("show", "Two"); code != 0 || !strings.Contains(out, "the site is in the sites file, and is changed there") {
+	if code, out := run("show", "Two"); code != 0 || !strings.Contains(out, "sites file, and it is changed there") {
 		t.Errorf("show: %d %s", code, out)
 	}
 }

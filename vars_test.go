@@ -104,7 +104,7 @@ func TestSiteVars(t *testing.T) {
 		{"files", `{"root":"` + folder + `","colour":"red"}`, `"colour" is not declared`},
 		{"files", `{"root":"` + folder + `","color":"a\nb"}`, "control characters"},
 		{"files", `{"root":"` + folder + `","color":"` + strings.Repeat("x", 1025) + `"}`, "1024"},
-		{"files", `{"root":1}`, "cannot be a number"},
+		{"files", `{"root":1}`, "is a number: expected a text"},
 		{"page", `{"root":"x"}`, "no site_vars"},
 		{"proxy", `{"upstream":"127.0.0.4:` + fmt.Sprint(upstream) + `"}`, "not one of"},
 		{"proxy", `{"upstream":"127.0.0.1:1"}`, "not one of"},

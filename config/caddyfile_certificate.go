@@ -22,7 +22,7 @@ func (p *caddyfileParser) certificate(d *caddyfile.Dispenser) error {
 	}
 	name := segment[1].Text
 	if _, ok := p.app.CertificatesRaw[name]; ok {
-		return here.Errf("certificate %q is configured twice: names must differ", name)
+		return here.Errf("certificate %q is configured twice: give one of them another name, or remove it", name)
 	}
 	source, tokens := certificateSource(segment)
 	if source == "" {

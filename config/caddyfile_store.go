@@ -41,7 +41,7 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	}
 	name, module := segment[1].Text, segment[2].Text
 	if _, ok := a.StoresRaw[name]; ok {
-		return here.Errf("store %q is configured twice: names must differ", name)
+		return here.Errf("store %q is configured twice: give one of them another name, or remove it", name)
 	}
 	if _, err := caddy.GetModule(namespace + "." + module); err != nil {
 		return here.Errf("store %q: unknown module %q: expected one of %s", name, module, strings.Join(modulesIn(namespace), ", "))

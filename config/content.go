@@ -30,7 +30,7 @@ func (a *App) CheckTemplate(cfg *Site) error {
 	case a.Templates[cfg.Template] != nil:
 		return nil
 	case len(a.Templates) == 0:
-		return fmt.Errorf("template %q is not configured: no templates are", cfg.Template)
+		return fmt.Errorf("template %q is not configured, and no other is: add template %s { ... } to iis", cfg.Template, cfg.Template)
 	}
 	names := slices.Sorted(maps.Keys(a.Templates))
 	return fmt.Errorf("template %q is not configured: %s%s", cfg.Template, near.Expected(names), near.Hint(cfg.Template, names))

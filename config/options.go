@@ -85,7 +85,7 @@ func parseIPs(list []string) ([]netip.Addr, error) {
 	for _, s := range list {
 		ip, err := netip.ParseAddr(s)
 		if err != nil || ip.IsUnspecified() {
-			return nil, fmt.Errorf("listen: %q is not an IP address of this machine, such as 10.0.0.5 or ::1", s)
+			return nil, fmt.Errorf("listen: %q is not an IP address of this machine; accepted: one such as 10.0.0.5 or ::1", s)
 		}
 		ips = append(ips, ip.Unmap())
 	}

@@ -230,7 +230,7 @@ func refusal(status int, content []byte) error {
 
 // chain is what Caddy puts before the reason why it refuses a configuration: the way
 // through its adapter and its modules.
-var chain = regexp.MustCompile(`adapting config using caddyfile: |parsing caddyfile tokens for 'iis': |` +
+var chain = regexp.MustCompile(`adapting config using caddyfile: |parsing caddyfile tokens for '[^']*': |` +
 	`loading new config: |loading iis app module: |provision iis: |iis app module: |` +
 	`loading module '[^']*': |provision iis\.certificates\.[a-z_]+: `)
 

@@ -4,6 +4,7 @@ package commands
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 	"golang.org/x/term"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -154,12 +157,44 @@ func asking(do task) task {
 // connect finds the admin endpoint by the flags.
 func connect(e *cli.Env, cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+	var raw []byte
+	var err error
+	if config := flags.String("config"); config != "" && flags.String("address") == "" {
+		Quietly(func() { raw, _, _, err = caddycmd.LoadConfig(config, flags.String("adapter")) })
+		if err != nil {
+			return fmt.Errorf("cannot tell the address of the admin endpoint: %w", err)
+		}
+		if adminOff(raw) {
+			return fmt.Errorf("%s says admin off: without admin endpoint nobody can ask or change this Caddy (take admin off out, and restart it; caddy iis check --config looks at the file alone)", config)
+		}
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), raw, flags.String("config"), flags.String("adapter"))
 	if err != nil {
 		return fmt.Errorf("cannot tell the address of the admin endpoint: %w", err)
 	}
 	e.Client, err = adminapi.New(address)
 	return err
+}
+
+// adminOff tells whether a configuration turns the admin endpoint off.
+func adminOff(raw []byte) bool {
+	var cfg struct {
+		Admin struct {
+			Disabled bool `json:"disabled"`
+		} `json:"admin"`
+	}
+	return json.Unmarshal(raw, &cfg) == nil && cfg.Admin.Disabled
+}
+
+// Quietly does something without what Caddy logs about that, which would stand before
+// the answer.
+func Quietly(do func()) {
+	_, before, lines := caddy.BufferedLog()
+	defer func() {
+		lines.FlushTo(zap.NewNop())
+		caddy.UnbufferDefaultLogger(before)
+	}()
+	do()
 }
 
 // newEnv looks at what the command writes to.

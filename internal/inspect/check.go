@@ -13,12 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 	"github.com/caddy-iis/caddy-iis/internal/commands"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/internal/world"
 )
@@ -32,23 +32,28 @@ func CheckFile(ctx context.Context, path, adapter string, around cli.Surrounding
 	}
 	var raw []byte
 	var err error
-	quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
+	commands.Quietly(func() { raw, _, _, err = caddycmd.LoadConfig(path, adapter) })
 	if err != nil {
 		text, _ := os.ReadFile(path) // of the standard input nothing is left
-		return commands.Checked{Findings: fileFinding(text, err)}, nil
+		return commands.Checked{Findings: fileFinding(text, adapter, err)}, nil
 	}
-	return checkConfig(ctx, raw, around)
+	found, err := checkConfig(ctx, raw, around)
+	if text, readErr := os.ReadFile(path); readErr == nil && err == nil && adapter != "iis" {
+		addLines(found.Findings, path, text)
+	}
+	return found, err
 }
 
-// quietly does something without what Caddy logs about that, which would stand before
-// the answer.
-func quietly(do func()) {
-	_, before, lines := caddy.BufferedLog()
-	defer func() {
-		lines.FlushTo(zap.NewNop())
-		caddy.UnbufferDefaultLogger(before)
-	}()
-	do()
+// addLines says of errors where the file has what they are about.
+func addLines(findings []adminapi.Finding, path string, text []byte) {
+	lines := config.LinesOf(path, text)
+	for i := range findings {
+		if f := &findings[i]; f.Severity == adminapi.SeverityError {
+			if at := lines.Of(f.Message); at != "" {
+				f.Message += ", at " + at
+			}
+		}
+	}
 }
 
 // checkConfig looks at a configuration. Nothing is started.
@@ -65,6 +70,13 @@ func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (comm
 	found, decide, err := loadedFindings(cfg, &hosts)
 	if err != nil {
 		return commands.Checked{}, err
+	}
+	if cfg.Admin != nil && cfg.Admin.Disabled {
+		decide = append(decide, adminapi.Finding{
+			Severity: adminapi.SeverityInfo, Code: codeAdminOff,
+			Message: "admin is off: caddy iis cannot show, change or verify what serves, and nothing can be loaded into this Caddy while it runs",
+			Fix:     "take admin off out; by default the admin endpoint is at localhost:2019, where no other machine reaches it",
+		})
 	}
 	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
 	found.Findings = slices.Concat(found.Findings, surroundings, decide)
@@ -87,7 +99,7 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 	}}
 	storage := certmagic.Default.Storage
 	var ctx caddy.Context
-	quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
+	commands.Quietly(func() { ctx, err = caddy.ProvisionContext(cfg) })
 	certmagic.Default.Storage = storage
 	if err != nil {
 		return commands.Checked{Findings: refusedFinding(err)}, nil, nil
@@ -122,7 +134,7 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 func conflicts(raw json.RawMessage) []adminapi.Finding {
 	cfg := new(config.App)
 	if err := caddy.StrictUnmarshalJSON(raw, cfg); err != nil {
-		return nil // Caddy says it with more context
+		return refusedFinding(fmt.Errorf("apps.iis: %w", jsondoc.PlainFor(err, cfg)))
 	}
 	conflict := serve.Conflicts(cfg)
 	if conflict == nil {

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -171,13 +173,89 @@ func Plain(err error) error {
 	var mismatch *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &mismatch) && mismatch.Field == "":
-		return fmt.Errorf("a JSON object is expected, not a %s", mismatch.Value)
+		return fmt.Errorf("a JSON object is expected, not %s", withArticle(mismatch.Value))
 	case errors.As(err, &mismatch):
-		return fmt.Errorf("field %q cannot be a %s", jsonField(mismatch.Field), mismatch.Value)
+		return fmt.Errorf("field %q is %s: expected %s", jsonField(mismatch.Field), withArticle(mismatch.Value), expectation(mismatch.Type))
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the JSON object does not end on this line")
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// PlainFor is Plain for an error of decoding a value, and guesses which field was meant by
+// an unknown one.
+func PlainFor(err error, value any) error {
+	unknown := unknownField.FindStringSubmatch(err.Error())
+	if unknown == nil {
+		return Plain(err)
+	}
+	return fmt.Errorf("unknown field %q%s", unknown[1], near.Hint(unknown[1], fieldsOf(reflect.TypeOf(value), make(map[reflect.Type]bool))))
+}
+
+var unknownField = regexp.MustCompile(`^json: unknown field "([^"]*)"`)
+
+// fieldsOf lists the names that fields of a type and of its parts have in JSON, as far as
+// they are of this project.
+func fieldsOf(t reflect.Type, seen map[reflect.Type]bool) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldsOf(t.Elem(), seen)
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	if seen[t] || !strings.Contains(t.PkgPath(), "caddy-iis") {
+		return nil
+	}
+	seen[t] = true
+	var names []string
+	for field := range t.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+		names = append(names, fieldsOf(field.Type, seen)...)
+	}
+	return names
+}
+
+// withArticle names what JSON has, as encoding/json calls it: string, number, number 1.5,
+// bool, array or object.
+func withArticle(value string) string {
+	switch kind, rest, _ := strings.Cut(value, " "); kind {
+	case "string":
+		return "a text"
+	case "bool":
+		return "true or false"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	default:
+		return strings.TrimSpace("a " + kind + " " + rest)
+	}
+}
+
+// expectation says what a Go type is in JSON.
+func expectation(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return expectation(t.Elem())
+	case reflect.String:
+		return `a text in quotes, "..."`
+	case reflect.Bool:
+		return "true or false, without quotes"
+	case reflect.Slice, reflect.Array:
+		if t.Elem().Kind() == reflect.String {
+			return `a list of texts, ["..."]`
+		}
+		return "a list, [...]"
+	case reflect.Map, reflect.Struct:
+		return `an object, {"...": ...}`
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint:
+		return "a whole number from 0, without quotes"
+	default:
+		return "a number, without quotes"
+	}
 }
 
 // jsonField leaves out of a path what is no field, but a type of this package in

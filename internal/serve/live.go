@@ -521,7 +521,7 @@ func decodeDocument(document []byte) (*config.Site, error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(cfg); err != nil {
-		return nil, jsondoc.Plain(err)
+		return nil, jsondoc.PlainFor(err, cfg)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON object")

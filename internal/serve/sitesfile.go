@@ -61,7 +61,7 @@ func decodeSite(raw []byte) (uint32, *config.Site, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(line); err != nil {
-		return 0, nil, jsondoc.Plain(err)
+		return 0, nil, jsondoc.PlainFor(err, line)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return 0, nil, errors.New("there is more on the line than one JSON object")
