@@ -81,7 +81,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addEditing(iis)
 	c.addChecking(iis)
 	c.addSources(iis)
-	iis.AddCommand(c.importCommand(), c.restoreCommand(), c.managerCommand())
+	iis.AddCommand(c.endpointCommand(), c.importCommand(), c.restoreCommand(), c.managerCommand())
 }
 
 // noCommand helps with a command that is missing or unknown.

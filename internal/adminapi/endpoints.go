@@ -1,0 +1,63 @@
+package adminapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// EndpointConfig is an endpoint as it is configured, with all that others have put there.
+type EndpointConfig map[string]json.RawMessage
+
+const endpointsPath = "/config/apps/iis/endpoints"
+
+// ChangeEndpoint changes the certificate of an IP address and port in the configuration,
+// in whatever form its key is written there. The function is called with what is there,
+// nil for nothing, and returns what is to be there; nil removes it. It is called again
+// when somebody else has changed the endpoints meanwhile.
+func (c *Client) ChangeEndpoint(ctx context.Context, address string, change func(EndpointConfig) (EndpointConfig, error)) error {
+	ip, port, err := binding.ParseEndpoint(address)
+	if err != nil {
+		return err
+	}
+	return c.repeat(ctx, func(*SiteConfig) error {
+		var all map[string]EndpointConfig
+		etag := ""
+		a, err := c.get(ctx, endpointsPath)
+		switch err = absent(err); {
+		case errors.Is(err, ErrNoSite):
+			return errors.New("no iis app is configured: add the iis option, or apps.iis, to the configuration")
+		case err != nil:
+			return err
+		}
+		if err := json.Unmarshal(a.body, &all); err != nil {
+			return fmt.Errorf("the endpoints have an unexpected form in the configuration: %w", err)
+		}
+		if all != nil {
+			etag = a.etag
+		}
+		key, method := address, http.MethodPut
+		for other := range all {
+			if i, p, err := binding.ParseEndpoint(other); err == nil && i == ip && p == port {
+				key, method = other, http.MethodPatch
+			}
+		}
+		wanted, err := change(all[key])
+		if err != nil {
+			return err
+		}
+		var body []byte
+		if wanted == nil {
+			method = http.MethodDelete
+		} else if body, err = json.Marshal(wanted); err != nil {
+			return err
+		}
+		_, err = c.do(ctx, method, endpointsPath+"/"+url.PathEscape(key), etag, body)
+		return err
+	})
+}
