@@ -171,8 +171,7 @@ func TestPostgresSites(t *testing.T) {
 		var s adminapi.Site
 		return n.ask("GET", "sites/20", "", &s) == 200 && !s.Open && strings.Contains(string(s.Document), "a.test")
 	})
-	n.serves("a.test", "default 20")
-	n.serves("b.test", "default 30")
+	eventually(t, "both serve", 10*time.Second, func() bool { return n.body("a.test") == "default 20" && n.body("b.test") == "default 30" })
 	// A restart and a load know the same.
 	if err := n.Load(n.config("template other {\n respond other\n}")); err != nil {
 		t.Fatal(err)

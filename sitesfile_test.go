@@ -201,7 +201,7 @@ func TestSitesFileRefused(t *testing.T) {
 		"no id":                 {[]string{`{"name":"x"}`}, []string{`line 1: the site has no id: add "id" with a number from 1`}},
 		"an id as text":         {[]string{`{"id":"11"}`}, []string{`line 1: field "id" is a text: expected a whole number from 0, without quotes`}},
 		"a mistyped field":      {[]string{good, `{"id":11,"biding":[]}`}, []string{`line 2: unknown field "biding"`}},
-		"routes":                {[]string{`{"id":11,"routes":[{}]}`}, []string{"line 1: site 11: routes and errors have no place in a sites file: name a template"}},
+		"routes":                {[]string{`{"id":11,"routes":[{}]}`}, []string{"line 1: site 11: routes, errors and site_vars have no place here: name a template"}},
 		"twice":                 {[]string{good, good}, []string{"line 2", "site 10", "line 1"}},
 		"of the configuration":  {[]string{good, `{"id":1,"name":"x"}`}, []string{"line 2: the configuration has a site 1 as well"}},
 		"a bad binding":         {[]string{`{"id":11,"server_bindings":["www"]}`}, []string{"line 1: site 11:", "www"}},

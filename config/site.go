@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -55,6 +56,10 @@ type Site struct {
 	// site_vars: the placeholders {iis.vars.<name>}. Texts of up to 1024 bytes, which
 	// are put in as they are. A site with routes of its own may have any, up to 32.
 	Vars map[string]string `json:"vars,omitempty"`
+
+	// The routes and error routes of a row as canonical JSON, once they have been checked;
+	// nil: they are those of the configuration, or there are none.
+	OwnRoutes json.RawMessage `json:"-"`
 
 	Content
 }

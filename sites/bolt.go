@@ -67,6 +67,12 @@ func (b *Bolt) Provision(caddy.Context) error {
 //			templates    <names...>
 //			certificates <names...>
 //		}
+//		allow_routes {
+//			modules   <ids...>
+//			max_sites <number>
+//			below     <folders...>
+//			to        <networks and names...>
+//		}
 //	}
 func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the kind

@@ -41,6 +41,9 @@ type CommonSettings struct {
 
 	// What the rows may claim. Default: see Allow.
 	Allow *Allow `json:"allow,omitempty"`
+
+	// Lets rows have routes of their own. Default: none may have them.
+	AllowRoutes *AllowRoutes `json:"allow_routes,omitempty"`
 }
 
 // Allow says what the rows of a source may claim. What a field leaves out is as by
@@ -102,8 +105,8 @@ func (s *CommonSettings) Check(kind string) error {
 			return errors.New("certificate_key takes a placeholder such as {file./run/secrets/key}, and not the key itself: the configuration can be read")
 		}
 	}
-	if s.Allow == nil {
-		return nil
+	if err := s.AllowRoutes.Check(); err != nil || s.Allow == nil {
+		return err
 	}
 	var errs []error
 	for _, text := range s.Allow.Addresses {
@@ -168,9 +171,13 @@ func (s *CommonSettings) UnmarshalBlock(d *caddyfile.Dispenser, words []string, 
 			if err := s.Allow.unmarshal(d); err != nil {
 				return err
 			}
+		case "allow_routes":
+			if err := unmarshalAllowRoutes(d, &s.AllowRoutes); err != nil {
+				return err
+			}
 		default:
 			if !slices.Contains(words, word) {
-				return d.Errf("unknown word %q: expected one of %s", word, strings.Join(append([]string{"name", "require_if_match", "keep_log", "certificate_key", "plain_keys", "allow"}, words...), ", "))
+				return d.Errf("unknown word %q: expected one of %s", word, strings.Join(append([]string{"name", "require_if_match", "keep_log", "certificate_key", "plain_keys", "allow", "allow_routes"}, words...), ", "))
 			}
 			if err := own(word); err != nil {
 				return err

@@ -171,6 +171,11 @@ func (q *writeRequest) try(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
+	if q.certificate == nil {
+		if source, err := q.find(app); err == nil {
+			defer app.ProvisionAhead(source, q.write.Changes)()
+		}
+	}
 	if q.app, q.source, err = app.Claim(q.find); err != nil {
 		return err
 	}

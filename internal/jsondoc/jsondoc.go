@@ -44,7 +44,7 @@ func Canonical(raw []byte) (json.RawMessage, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	value, err := decodeOnce(decoder, maxDepth)
+	value, err := decodeOnce(decoder, maxDepth, false)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +72,13 @@ const maxDepth = 100
 // another reader may not.
 var fieldName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
+// anyNamesBelow are the fields of a document in which names may be any: those of headers
+// and placeholders. What stands there is compared with the fields that are known, letter by
+// letter.
+var anyNamesBelow = []string{"routes", "errors"}
+
 // decodeOnce decodes a value in which no key is there twice.
-func decodeOnce(decoder *json.Decoder, depth int) (any, error) {
+func decodeOnce(decoder *json.Decoder, depth int, anyNames bool) (any, error) {
 	if depth == 0 {
 		return nil, fmt.Errorf("objects and lists are in each other more than %d deep", maxDepth)
 	}
@@ -93,10 +98,11 @@ func decodeOnce(decoder *json.Decoder, depth int) (any, error) {
 			if _, twice := object[key]; twice {
 				return nil, fmt.Errorf("%q is there twice", key)
 			}
-			if !fieldName.MatchString(key) {
+			if !anyNames && !fieldName.MatchString(key) {
 				return nil, fmt.Errorf("%q is no field: names are in lower case", key)
 			}
-			if object[key], err = decodeOnce(decoder, depth-1); err != nil {
+			free := anyNames || depth == maxDepth && slices.Contains(anyNamesBelow, key)
+			if object[key], err = decodeOnce(decoder, depth-1, free); err != nil {
 				return nil, err
 			}
 		}
@@ -105,7 +111,7 @@ func decodeOnce(decoder *json.Decoder, depth int) (any, error) {
 	case json.Delim('['):
 		list := []any{}
 		for decoder.More() {
-			item, err := decodeOnce(decoder, depth-1)
+			item, err := decodeOnce(decoder, depth-1, anyNames)
 			if err != nil {
 				return nil, err
 			}

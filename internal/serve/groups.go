@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 )
 
 // handlerGroup is the handlers of some sites, or of what sites share: they are
@@ -14,7 +15,8 @@ import (
 type handlerGroup struct {
 	ctx    caddy.Context
 	cancel context.CancelFunc
-	sites  int // that have handlers of their own in it
+	sites  int         // that have handlers of their own in it
+	guard  *zap.Logger // not nil: its modules are what rows say, and a panic of one stops nobody
 
 	mu       sync.Mutex
 	upgraded int         // connections that were taken over and are open
@@ -77,9 +79,18 @@ func (g *handlerGroup) end() {
 		g.timer.Stop()
 	}
 	g.mu.Unlock()
-	if !again {
-		g.cancel()
+	if again {
+		return
 	}
+	defer func() {
+		if g.guard == nil {
+			return
+		}
+		if cause := recover(); cause != nil {
+			g.guard.Error("a module panics when routes of a row are cleaned up", zap.Any("cause", cause))
+		}
+	}()
+	g.cancel()
 }
 
 // take counts a connection that a handler has taken over. It reports false if the

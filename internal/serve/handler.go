@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -99,6 +100,19 @@ func (sn *Snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protoco
 
 func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
 	site := sn.Sites[match.Site.Index]
+	var exit func()
+	if own := site.Content.own; own != nil {
+		if !own.enter() { // a change was faster
+			if now := sn.App.Serving(); now != sn {
+				now.App.ServeHTTP(w, r)
+			} else {
+				sn.answerItself(w, r, HeldBackAnswer)
+			}
+			return
+		}
+		exit = sync.OnceFunc(own.exit)
+		defer exit()
+	}
 	var logged *loggedRequest
 	if site.w3c != nil {
 		logged = site.w3c.begin(w, r, conn)
@@ -117,7 +131,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	case found.Status == 0 && r.TLS != nil && site.Access.hsts != "":
 		w.Header().Set("Strict-Transport-Security", site.Access.hsts)
 	}
-	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found}}
+	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found, exit: exit}}
 	r = r.WithContext(ctx)
 	if logged != nil {
 		logged.inside = &ctx.request

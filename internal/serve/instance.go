@@ -50,6 +50,7 @@ type Instance struct {
 	snapshot  atomic.Pointer[Snapshot]
 	sitesFile sitesFile
 	Live      []*LiveSource
+	own       *ownRoutes
 	w3c       w3cLogs
 
 	// While the app starts: what is served without rows, and without those that were
@@ -260,6 +261,7 @@ func (a *Instance) commit() {
 	fronts.Commit(a.Now().state)
 	release()
 	upgradedConns.settle()
+	a.locked(func() { a.own.settle(a.Now()) })
 	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {

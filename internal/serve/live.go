@@ -29,8 +29,9 @@ type LiveSource struct {
 	*sites.CommonSettings
 	module   sites.Source
 	claims   claimed
-	Follower *follower // nil until it is opened
-	from     uint64    // the step of the follower that this configuration began with
+	routes   *config.RouteRules // for routes of rows; nil: they have none
+	Follower *follower          // nil until it is opened
+	from     uint64             // the step of the follower that this configuration began with
 	sealer   *sites.Sealer
 
 	// The rows that are not served, and why.
@@ -178,6 +179,9 @@ func (a *Instance) loadSources() error {
 				return errors.New("sites_from: there is one sites file at most: put its lines into one, or import them into another source")
 			}
 			a.SitesFile = file.Path
+			if a.sitesFile.rules, err = config.NewRouteRules(file.AllowRoutes); err != nil {
+				return fmt.Errorf("sites_from file: %w", err)
+			}
 			continue
 		}
 		source := &LiveSource{module: module.(sites.Source)}
@@ -191,10 +195,18 @@ func (a *Instance) loadSources() error {
 		if source.sealer, err = sites.NewSealer(source.CommonSettings); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
+		if source.routes, err = config.NewRouteRules(source.AllowRoutes); err != nil {
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
 		names[source.Name], addresses[source.module.Address()] = true, source.Name
 		a.Live = append(a.Live, source)
 	}
 	return nil
+}
+
+// allowsRoutes reports whether rows may have routes of their own.
+func (a *Instance) allowsRoutes() bool {
+	return a.sitesFile.rules != nil || slices.ContainsFunc(a.Live, func(s *LiveSource) bool { return s.routes != nil })
 }
 
 // sitesComeLater reports whether sites will come that the configuration does not know.
@@ -361,6 +373,7 @@ func (a *Instance) project(source *LiveSource) error {
 		return err
 	}
 	var rows []configured
+	limit := a.ownLimitOf(source)
 	err := f.Rows(func(row sites.Row) error {
 		document := row.Served()
 		if document == nil {
@@ -368,7 +381,7 @@ func (a *Instance) project(source *LiveSource) error {
 		}
 		c, err := source.read(row.ID, document)
 		if err == nil {
-			err = a.passes(source, &c)
+			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
 			a.hold(source, row.ID, c.cfg, document, err)
@@ -512,6 +525,9 @@ func lost(entry *binding.SiteEntry) error {
 // read decodes a document.
 func (s *LiveSource) read(id uint32, document []byte) (configured, error) {
 	cfg, err := decodeDocument(document)
+	if err == nil {
+		err = s.routes.Take(document, cfg)
+	}
 	return configured{id: id, cfg: cfg, source: s.Name}, err
 }
 
@@ -526,17 +542,15 @@ func decodeDocument(document []byte) (*config.Site, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON object")
 	}
-	if cfg.Routes != nil || cfg.Errors != nil || cfg.SiteVars != nil {
-		return cfg, errors.New("routes, errors and site_vars have no place here: name a template of the configuration")
-	}
 	if w := cfg.W3CLog; w != nil && !reflect.DeepEqual(w, &config.W3CLog{Off: true}) {
 		return cfg, errors.New(`w3c_log: only {"off": true} has a place here: the configuration says where logs are written`)
 	}
 	return cfg, nil
 }
 
-// passes checks a row by itself: what it says, what it names and what it claims.
-func (a *Instance) passes(source *LiveSource, c *configured) error {
+// passes checks a row by itself: what it says, what it names, what it claims and what
+// routes it has.
+func (a *Instance) passes(source *LiveSource, limit *ownLimit, c *configured) error {
 	var errs errorList
 	site := a.bindingSite(c, &errs)
 	if err := errs.err(); err != nil {
@@ -548,7 +562,17 @@ func (a *Instance) passes(source *LiveSource, c *configured) error {
 	if _, err := a.VarsOf(c.cfg); err != nil {
 		return err
 	}
-	return source.claims.check(c.cfg, &site)
+	if err := source.claims.check(c.cfg, &site); err != nil {
+		return err
+	}
+	if err := limit.admit(c); err != nil || c.cfg.OwnRoutes == nil {
+		return err
+	}
+	if _, err := a.own.ask(c.cfg.OwnRoutes); err != nil {
+		limit.remove(c.id)
+		return err
+	}
+	return nil
 }
 
 // takeSourcesOver makes this configuration the one that serves the rows. What was
@@ -665,7 +689,7 @@ func (a *Instance) show(rows []configured, removed []uint32, source *LiveSource)
 // serve opens the sockets of a snapshot and serves it. The caller holds the lock of
 // changes.
 func (a *Instance) serve(before, next *Snapshot) error {
-	defer func() { a.policies.keep(a.Now().Records) }()
+	defer func() { a.keep(a.Now()) }()
 	f := &a.sitesFile
 	if next.state != before.state {
 		if err := fronts.Prepare(f.ctx, next.state); err != nil {

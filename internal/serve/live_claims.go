@@ -83,7 +83,7 @@ func (c claimed) narrowed(allow *sites.Allow) claimed {
 
 // check refuses a site that claims what it may not.
 func (c *claimed) check(cfg *config.Site, site *binding.Site) error {
-	if c.templates != nil && !slices.Contains(c.templates, cfg.Template) {
+	if c.templates != nil && cfg.OwnRoutes == nil && !slices.Contains(c.templates, cfg.Template) {
 		return fmt.Errorf("template %q is not one that sites of this source may name: %s", cfg.Template, near.Expected(c.templates))
 	}
 	for _, b := range site.Bindings {

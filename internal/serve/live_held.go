@@ -270,6 +270,7 @@ func (a *Instance) showHeldBack(source *LiveSource, wanted func(*heldBack) bool)
 	if a.Options.FirstWins {
 		most = maxHeldHalved
 	}
+	limit := a.ownLimitOf(source)
 	for _, id := range source.nextHeld(most, wanted) {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil || !ok || row.Served() == nil {
@@ -277,7 +278,7 @@ func (a *Instance) showHeldBack(source *LiveSource, wanted func(*heldBack) bool)
 		}
 		c, err := source.read(id, row.Served())
 		if err == nil {
-			err = a.passes(source, &c)
+			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
 			a.hold(source, id, c.cfg, row.Served(), err)

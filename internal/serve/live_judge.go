@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -76,9 +77,10 @@ func (f *follower) reconsider() {
 // waiting reports whether a refused row may be accepted now: the rival that it had is
 // not as it was when this was found out, or it had none.
 func (f *follower) waiting() bool {
+	full := f.owner.ownLimitOf(f.owner.sourceOf(f)).full()
 	for _, row := range f.OpenRows() {
 		rival, known := f.rivals[row.ID]
-		if !known || rival.owner != f.owner || rival.id != 0 && f.moved[rival.id] != rival.step {
+		if !known || rival.owner != f.owner || rival.id != 0 && f.moved[rival.id] != rival.step || rival.full && !full {
 			return true
 		}
 	}
@@ -89,6 +91,7 @@ func (f *follower) waiting() bool {
 type rival struct {
 	id    uint32    // the row that is in its way; 0: something else
 	step  uint64    // at which that was written
+	full  bool      // too many rows had routes of their own
 	owner *Instance // the configuration that found it
 }
 
@@ -160,7 +163,7 @@ func (f *follower) takeVerdicts(head sites.Head, verdicts []sites.Verdict, accep
 // judgeOpen judges the open rows of a table, and remembers what is in the way of those
 // that are refused. It writes nothing.
 func (a *Instance) judgeOpen(f *follower) (accepted []uint32, refused map[uint32]*sites.Refusal) {
-	c := &court{app: a, source: a.sourceOf(f), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal)}
+	c := &court{app: a, source: a.sourceOf(f), limit: a.ownLimitOf(a.sourceOf(f)), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal), full: make(map[uint32]bool)}
 	var open []sites.Open
 	for _, row := range f.OpenRows() {
 		open = append(open, sites.Open{ID: row.ID, Revision: row.Revision})
@@ -171,7 +174,7 @@ func (a *Instance) judgeOpen(f *follower) (accepted []uint32, refused map[uint32
 	f.known.Lock()
 	defer f.known.Unlock()
 	for id, reason := range refused {
-		f.rivals[id] = rival{reason.Other, f.moved[reason.Other], a}
+		f.rivals[id] = rival{id: reason.Other, step: f.moved[reason.Other], owner: a, full: c.full[id]}
 	}
 	return accepted, refused
 }
@@ -181,9 +184,11 @@ func (a *Instance) judgeOpen(f *follower) (accepted []uint32, refused map[uint32
 type court struct {
 	app    *Instance
 	source *LiveSource
+	limit  *ownLimit
 	inputs map[uint32]binding.Site // what open rows want
 	alone  map[uint32]*sites.Refusal
-	hidden []binding.Site // what is accepted and not shown here
+	full   map[uint32]bool // those of alone that are so since there are too many with routes of their own
+	hidden []binding.Site  // what is accepted and not shown here
 }
 
 // hear reads what an open row wants, as strictly as the API does.
@@ -194,12 +199,14 @@ func (c *court) hear(row *sites.Row) {
 		site, err = c.source.read(row.ID, row.Document)
 	}
 	if err == nil {
-		err = c.app.passes(c.source, &site)
+		err = c.app.passes(c.source, c.limit, &site)
 	}
 	if err == nil {
 		err = c.app.ownedBy(c.source, &SiteChange{Change: changeOf(row.ID)})
 	}
 	if err != nil {
+		c.limit.stays(row.ID)
+		c.full[row.ID] = errors.Is(err, errTooManyOwn)
 		c.alone[row.ID] = &sites.Refusal{Code: CodeInvalid, Message: err.Error()}
 		return
 	}

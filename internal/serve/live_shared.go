@@ -39,6 +39,9 @@ func (f *follower) receive(d *sites.Difference) {
 		return
 	}
 	f.judge()
+	if a := f.owner; a != nil && !a.own.settled() {
+		a.locked(func() { a.own.settle(a.Now()) }) // what was looked at and not accepted
+	}
 }
 
 // take makes a difference what this server knows and serves. It reports false if it
@@ -136,7 +139,7 @@ func (a *Instance) takeRows(f *follower, d *sites.Difference) {
 	for i := range d.Rows {
 		ids[i] = d.Rows[i].ID
 	}
-	rows, removed := a.readRows(source, ids)
+	rows, removed := a.readRows(source, ids, d.Removed...)
 	a.showWhatCanBe(source, rows, append(removed, source.shown(a.Now(), d.Removed)...))
 	if len(d.Removed) > 0 || len(rows) > 0 {
 		a.locked(func() { a.retryHeldBack(source) })
@@ -157,8 +160,13 @@ func (s *LiveSource) shown(sn *Snapshot, ids []uint32) (shown []uint32) {
 }
 
 // readRows reads rows that are to be shown. Those of which nothing is accepted, and that
-// were shown before, are removed; those that cannot be shown are held back.
-func (a *Instance) readRows(source *LiveSource, ids []uint32) (rows []configured, removed []uint32) {
+// were shown before, are removed; those that cannot be shown are held back. Others are
+// gone at the same time.
+func (a *Instance) readRows(source *LiveSource, ids []uint32, gone ...uint32) (rows []configured, removed []uint32) {
+	limit := a.ownLimitOf(source)
+	for _, id := range slices.Concat(ids, gone) {
+		limit.remove(id)
+	}
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil {
@@ -173,7 +181,7 @@ func (a *Instance) readRows(source *LiveSource, ids []uint32) (rows []configured
 		}
 		c, err := source.read(id, document)
 		if err == nil {
-			err = a.passes(source, &c)
+			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
 			a.hold(source, id, c.cfg, document, err)

@@ -99,7 +99,7 @@ func (a *Instance) WriteSites(source *LiveSource, writer sites.Writer, w *SiteWr
 	before := a.Now()
 	if plan.Next.state != before.state {
 		if err := fronts.Prepare(f.ctx, plan.Next.state); err != nil {
-			a.policies.keep(before.Records)
+			a.keep(before)
 			return sites.Head{}, nil, RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "%v", err)
 		}
 	}
@@ -118,7 +118,7 @@ func (a *Instance) WriteSites(source *LiveSource, writer sites.Writer, w *SiteWr
 		if plan.Next.state != before.state {
 			fronts.Remove(plan.Next.state)
 		}
-		a.policies.keep(before.Records)
+		a.keep(before)
 		return sites.Head{}, nil, Unavailable(err)
 	}
 	plan.writtenAt(head.Revision)
@@ -168,7 +168,7 @@ func (a *Instance) publishWrite(source *LiveSource, plan *WritePlan, before *Sna
 		source.letGo(row.ID)
 	}
 	source.tell()
-	a.policies.keep(next.Records)
+	a.keep(next)
 	a.retryHeldBack(source)
 	follower.published()
 	if plan.simple {
@@ -187,13 +187,18 @@ type WritePlan struct {
 	removed []uint32 // of those that are shown
 	Next    *Snapshot
 	simple  bool
+	limit   *ownLimit
 }
 
 // planWrite judges a transaction.
 func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, error) {
-	plan := &WritePlan{Next: a.Now(), simple: true}
+	plan := &WritePlan{Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
+	for i := range w.Changes {
+		plan.limit.remove(w.Changes[i].ID)
+	}
 	for i := range w.Changes {
 		if err := a.planChange(source, plan, &w.Changes[i]); err != nil {
+			a.keep(a.Now())
 			if refused, ok := errors.AsType[*WriteError](err); ok && len(w.Changes) > 1 {
 				refused.Index = &i
 			}
@@ -215,12 +220,12 @@ func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, erro
 		err = a.besideHeldBack(source, w, plan.shown)
 	}
 	if err != nil {
-		a.policies.keep(a.Now().Records)
+		a.keep(a.Now())
 		return nil, a.refusal(w, err)
 	}
 	plan.Next, plan.simple = next, simple
 	if w.DryRun {
-		a.policies.keep(a.Now().Records)
+		a.keep(a.Now())
 	}
 	return plan, nil
 }
@@ -243,6 +248,7 @@ func (a *Instance) planChange(source *LiveSource, plan *WritePlan, c *SiteChange
 	}
 	result := written{ID: c.ID, Created: !there, Deleted: document == nil, Revision: row.Revision}
 	if there && document != nil && !row.Open && bytes.Equal(document, row.Document) {
+		plan.limit.stays(c.ID)
 		result.Same = true // a repeated request succeeds, whatever it is conditional on
 		plan.Results = append(plan.Results, result)
 		return nil
@@ -261,7 +267,7 @@ func (a *Instance) planChange(source *LiveSource, plan *WritePlan, c *SiteChange
 	}
 	site, err := source.read(c.ID, document)
 	if err == nil {
-		err = a.passes(source, &site)
+		err = a.passes(source, plan.limit, &site)
 	}
 	if err != nil {
 		return RefuseWrite(http.StatusUnprocessableEntity, CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)

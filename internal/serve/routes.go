@@ -23,6 +23,8 @@ type siteRequest struct {
 	answer  answer          // instead of the routes
 	handled context.Context // of the request in Caddy's server; nil before it is there
 
+	exit func() // from the routes of a row, once; nil: they are of the configuration
+
 	// A handler of the site made the request: demands are met already.
 	admitted bool
 }
@@ -96,6 +98,9 @@ func (sr *siteRequest) serve(routes caddyhttp.Handler, w http.ResponseWriter, r 
 		defer up.returned()
 		w, r = up.wrap(w, r)
 	}
+	if sr.site.Content.own != nil {
+		return sr.serveOwn(routes, w, r)
+	}
 	return routes.ServeHTTP(w, r)
 }
 
@@ -136,10 +141,13 @@ func (siteErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return req.serve(req.site.Content.errors, w, r)
 }
 
+// varUnhandled is Caddy's variable of a request that nothing has handled.
+const varUnhandled = "unhandled"
+
 // endOfRoutes ends a site's routes as Caddy ends a server's: a request that
 // nothing handles is a successful one without content.
 var endOfRoutes caddyhttp.Handler = caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
-	caddyhttp.SetVar(r.Context(), "unhandled", true)
+	caddyhttp.SetVar(r.Context(), varUnhandled, true)
 	return nil
 })
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ type httpServers struct {
 	metrics    *sharedmetrics.Shared
 	groups     []*handlerGroup
 	own        *handlerGroup // the one for the next site with handlers of its own
+	rows       *ownRoutes    // those of rows
 	groupSites int           // how many of such sites a group has
 	logs       *w3cLogs
 
@@ -99,6 +101,7 @@ type site struct {
 type content struct {
 	http   *httpServers
 	group  *handlerGroup // that the handlers are in
+	own    *ownContent   // that rows have brought; nil: it is of the configuration
 	server *caddyhttp.Server
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
@@ -141,9 +144,11 @@ func (a *Instance) provisionHTTP(sites []configured) error {
 		return err
 	}
 	h.metrics.Add(h.ctx)
+	a.own = newOwnRoutes(a)
+	h.rows = a.own
 	withOwn := 0
 	for i := range sites {
-		if cfg := sites[i].cfg; cfg.Routes != nil || cfg.Errors != nil {
+		if cfg := sites[i].cfg; cfg.OwnRoutes == nil && (cfg.Routes != nil || cfg.Errors != nil) {
 			withOwn++
 		}
 	}
@@ -194,6 +199,11 @@ func (a *Instance) serverClasses(sites []configured) map[serverClass]struct{} {
 	for i := range sites {
 		cfg := sites[i].cfg
 		classes[a.classOf(cfg, a.ContentFor(cfg))] = struct{}{}
+	}
+	if a.allowsRoutes() {
+		for class := range maps.Clone(classes) {
+			classes[serverClass{class.log, true}], classes[serverClass{class.log, false}] = struct{}{}, struct{}{}
+		}
 	}
 	return classes
 }
@@ -296,6 +306,13 @@ func (a *Instance) compileFor(cfg *config.Site) error {
 func (a *Instance) contentOf(cfg *config.Site) (*content, error) {
 	if err := a.CheckTemplate(cfg); err != nil {
 		return nil, err
+	}
+	if cfg.OwnRoutes != nil {
+		own, err := a.own.ask(cfg.OwnRoutes)
+		if err != nil {
+			return nil, err
+		}
+		return own.contentFor(cfg), nil
 	}
 	h, of := a.http, a.ContentFor(cfg)
 	class := a.classOf(cfg, of)
@@ -416,6 +433,9 @@ func (h *httpServers) cleanup(keep time.Duration) {
 	}
 	for _, g := range h.groups {
 		g.retire(keep)
+	}
+	if h.rows != nil {
+		h.rows.end(keep)
 	}
 	h.groups, h.own = nil, nil
 	h.cancel()

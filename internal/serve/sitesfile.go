@@ -33,9 +33,10 @@ type sitesFile struct {
 	// Why the file as it is now is not what is served; nil if it is.
 	problem atomic.Pointer[string]
 
-	work     sync.Mutex       // held while a change is made, which may take long
-	state    sitesource.State // that the snapshot shows
-	again    *time.Timer      // of another attempt
+	work     sync.Mutex         // held while a change is made, which may take long
+	state    sitesource.State   // that the snapshot shows
+	rules    *config.RouteRules // for routes of sites; nil: they have none
+	again    *time.Timer        // of another attempt
 	attempts int
 
 	mu       sync.Mutex // held for moments only: nobody may wait for a change
@@ -55,8 +56,8 @@ type siteLine struct {
 	config.Site
 }
 
-// decodeSite reads one line of a sites file.
-func decodeSite(raw []byte) (uint32, *config.Site, error) {
+// decodeSite reads one line of the sites file.
+func (a *Instance) decodeSite(raw []byte) (uint32, *config.Site, error) {
 	line := new(siteLine)
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
@@ -66,13 +67,11 @@ func decodeSite(raw []byte) (uint32, *config.Site, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return 0, nil, errors.New("there is more on the line than one JSON object")
 	}
-	switch {
-	case line.ID == 0:
+	if line.ID == 0 {
 		return 0, nil, errors.New(`the site has no id: add "id" with a number from 1`)
-	case line.Routes != nil || line.Errors != nil:
-		return 0, nil, fmt.Errorf("site %d: routes and errors have no place in a sites file: name a template of the configuration", line.ID)
-	case line.SiteVars != nil:
-		return 0, nil, fmt.Errorf("site %d: site_vars have no place in a sites file: a template declares them", line.ID)
+	}
+	if err := a.sitesFile.rules.Take(raw, &line.Site); err != nil {
+		return 0, nil, fmt.Errorf("site %d: %w", line.ID, err)
 	}
 	return line.ID, &line.Site, nil
 }
@@ -89,7 +88,7 @@ func (a *Instance) readSitesFile(sites []configured) ([]configured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sites_file: %w", err)
 	}
-	f.source = sitesource.NewFile(path, decodeSite, sitesource.FileOptions{})
+	f.source = sitesource.NewFile(path, a.decodeSite, sitesource.FileOptions{})
 	state, diff, err := f.source.Read(f.ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sites_file: %w", err)
@@ -101,12 +100,16 @@ func (a *Instance) readSitesFile(sites []configured) ([]configured, error) {
 func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesource.Difference[*config.Site]) ([]configured, error) {
 	sites = slices.Clone(sites)
 	taken := make(map[uint32]bool, len(sites))
+	limit := (*ownRoutes)(nil).limit(adminapi.SourceSitesFile, f.rules)
 	for i := range sites {
 		taken[sites[i].id] = true
 	}
 	for _, c := range f.records(diff) {
 		if taken[c.id] {
 			return nil, fmt.Errorf("sites_file: %w", takenError(&c))
+		}
+		if err := limit.admit(&c); err != nil {
+			return nil, fmt.Errorf("sites_file: %s: %w", c.label(), err)
 		}
 		sites = append(sites, c)
 	}

@@ -41,7 +41,7 @@ func (a *Instance) compileWithFile(own []configured) ([]configured, *Snapshot, e
 		return sites, now, err
 	}
 	broken := err
-	state, diff, err := sitesource.NewFile(goodCopy(f.source.String()), decodeSite, sitesource.FileOptions{}).Read(f.ctx, nil)
+	state, diff, err := sitesource.NewFile(goodCopy(f.source.String()), a.decodeSite, sitesource.FileOptions{}).Read(f.ctx, nil)
 	if err == nil {
 		sites, err = f.add(own, state, diff)
 	}

@@ -24,8 +24,20 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 			return takenError(&sites[i])
 		}
 	}
+	limit := a.own.limit(adminapi.SourceSitesFile, f.rules)
+	for _, id := range diff.Removed {
+		limit.remove(id)
+	}
+	for i := range sites {
+		limit.remove(sites[i].id)
+	}
+	for i := range sites {
+		if err := limit.admit(&sites[i]); err != nil {
+			return fmt.Errorf("%s: %w", sites[i].label(), err)
+		}
+	}
 	// Settings that only a refused change had, or that nobody has any more.
-	defer func() { a.policies.keep(a.Now().Records) }()
+	defer func() { a.keep(a.Now()) }()
 	next, simple, err := a.derive(before, sites, diff.Removed, func(id uint32) string {
 		if where := state.Where(id); where != "" {
 			return f.source.String() + ", " + where
@@ -84,6 +96,12 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 	return true
 }
 
+// keep is the end of a change: what only another snapshot than this one needs is let go.
+func (a *Instance) keep(now *Snapshot) {
+	a.policies.keep(now.Records)
+	a.own.settle(now)
+}
+
 // derive makes the snapshot in which sites are different from the one before.
 // It tells whether that concerned no other sites.
 func (a *Instance) derive(before *Snapshot, sites []configured, removed []uint32, where func(id uint32) string) (next *Snapshot, simple bool, err error) {
@@ -97,6 +115,7 @@ func (a *Instance) derive(before *Snapshot, sites []configured, removed []uint32
 // deriveFrom makes a snapshot for inputs of the tables: those of sites, or of sites that
 // are held back.
 func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []configured, removed []uint32, where func(id uint32) string) (next *Snapshot, simple bool, err error) {
+	a.own.touch(false, removed...)
 	tables, simple := before.Tables.Update(inputs, removed)
 	if simple {
 		next = &Snapshot{App: a, Tables: tables, Findings: before.Findings, where: where}

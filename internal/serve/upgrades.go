@@ -85,6 +85,7 @@ func (s *upgradedSet) endAll() {
 type upgraded struct {
 	site      uint32
 	group     *handlerGroup
+	exit      func() // the request is none of its routes any more, but the group's; may be nil
 	host      string // as the request named it
 	protocol  binding.Protocol
 	forwarded bool // a proxy that is trusted says that the client came to it by https
@@ -114,7 +115,7 @@ func (sr *siteRequest) mayBeTakenOver(r *http.Request) bool {
 
 func newUpgraded(sr *siteRequest, r *http.Request) *upgraded {
 	u := &upgraded{
-		site: sr.site.id, group: sr.site.Content.group, host: r.Host, protocol: binding.HTTP,
+		site: sr.site.id, group: sr.site.Content.group, exit: sr.exit, host: r.Host, protocol: binding.HTTP,
 		made:      *liveConnection(r, front.ConnFrom(r.Context())),
 		webSocket: r.ProtoMajor == 1 && httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket"),
 	}
@@ -176,6 +177,9 @@ func (u *upgraded) begin(conn net.Conn) {
 		u.group = nil
 		u.end()
 		return
+	}
+	if u.exit != nil {
+		u.exit()
 	}
 	upgradedConns.mu.Lock()
 	upgradedConns.open[u] = struct{}{}

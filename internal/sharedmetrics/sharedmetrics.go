@@ -39,12 +39,18 @@ var standardMetrics = []prometheus.Collector{
 	collectors.NewGoCollector(),
 }
 
-// Add shows the metrics of a derived context as well.
-func (s *Shared) Add(derived caddy.Context) {
+// Leave leaves what modules in a derived context count out.
+func (*Shared) Leave(derived caddy.Context) {
 	registry := derived.GetMetricsRegistry()
 	for _, standard := range standardMetrics {
 		registry.Unregister(standard)
 	}
+}
+
+// Add shows the metrics of a derived context as well.
+func (s *Shared) Add(derived caddy.Context) {
+	s.Leave(derived)
+	registry := derived.GetMetricsRegistry()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.derived = append(s.derived, registry)
