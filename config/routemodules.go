@@ -35,7 +35,7 @@ var (
 			"replace": list(fields{"key": free, "search": free, "search_regexp": pattern, "replace": free}.shape()),
 		}.shape(),
 	}.shape()
-	namedPattern = fields{"name": free, "pattern": pattern}.shape()
+	patternShape = fields{"name": free, "pattern": pattern}.shape()
 	ranges       = fields{"ranges": free}.shape()
 )
 
@@ -60,8 +60,8 @@ func init() {
 func matcherModules() map[string]shape {
 	return map[string]shape{
 		"path": free, "host": free, "method": free, "query": free, "header": free, "protocol": free,
-		"path_regexp":   namedPattern,
-		"header_regexp": named(namedPattern),
+		"path_regexp":   patternShape,
+		"header_regexp": named(patternShape),
 		"remote_ip":     ranges,
 		"client_ip":     ranges,
 		"not":           matcherSets,
