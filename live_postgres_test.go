@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -427,6 +428,11 @@ func TestPostgresSnapshot(t *testing.T) {
 	}
 	if s := n.source(); s.From != "snapshot" || s.Revision != 3 || s.Refused != 1 || s.SnapshotAge == nil || s.ContactAge != nil || *s.Up {
 		t.Errorf("%+v", s)
+	}
+	if resp, err := http.Get("http://" + n.AdminAddr() + "/iis/ready?fresh=1"); err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("503 without Retry-After: %v, %v", resp, err)
+	} else {
+		resp.Body.Close()
 	}
 	if usual, fresh := n.ask("GET", "ready", "", nil), n.ask("GET", "ready?fresh=1", "", nil); usual != 200 || fresh != 503 {
 		t.Errorf("ready: %d, fresh: %d", usual, fresh)

@@ -65,7 +65,15 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 
 // serve answers from the configuration that is active at this moment. It
 // takes no lock, so it answers while Caddy loads another one.
-func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+func (a adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	err := a.answer(w, r)
+	if refused, ok := errors.AsType[caddy.APIError](err); ok && refused.HTTPStatus == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	return err
+}
+
+func (adminAPI) answer(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set(adminapi.ProcessHeader, adminapi.Process)
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, adminapi.Base), "/")
 	found, name := resourceAt(path)
@@ -91,7 +99,7 @@ func (adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if q.get("revision") != "" {
-		if err := waitForRevision(now.App, w, r, q); err != nil {
+		if err := waitForRevision(now.App, r, q); err != nil {
 			return err
 		}
 		if now, err = activeSnapshot(); err != nil {

@@ -21,7 +21,7 @@ const (
 
 // waitForRevision answers a question about a revision when this server serves it:
 // whoever has changed a site on one server asks another one with the answer's revision.
-func waitForRevision(app *serve.Instance, w http.ResponseWriter, r *http.Request, q query) error {
+func waitForRevision(app *serve.Instance, r *http.Request, q query) error {
 	id, number, _ := strings.Cut(q.get("revision"), ":")
 	revision, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
@@ -38,7 +38,6 @@ func waitForRevision(app *serve.Instance, w http.ResponseWriter, r *http.Request
 	if app.WaitFor(ctx, id, revision) {
 		return nil
 	}
-	w.Header().Set("Retry-After", "1")
 	return apiError(http.StatusServiceUnavailable, "revision %s is not served yet", q.get("revision"))
 }
 
