@@ -36,10 +36,11 @@ func Compile(sites []Site, endpoints []Endpoint, opts Options) (*Tables, []Findi
 // compiler is the state of one Compile. Each phase is a method; a binding that
 // one phase refuses is left out of the others.
 type compiler struct {
-	opts   Options
-	sites  []*Site // in order of ID
-	report *reporter
-	t      *Tables
+	opts    Options
+	sites   []*Site      // in order of ID
+	entries []*SiteEntry // likewise
+	report  *reporter
+	t       *Tables
 
 	invalid map[*BindingEntry]bool
 	chunk   []Record // room for the next records
@@ -86,12 +87,12 @@ func (c *compiler) addSites() {
 	for _, s := range c.sites {
 		total += len(s.Bindings)
 	}
-	c.t.sites = make([]*SiteEntry, len(c.sites))
+	c.entries = make([]*SiteEntry, len(c.sites))
 	entries, bindings := make([]SiteEntry, len(c.sites)), make([]BindingEntry, total)
 	for i, s := range c.sites {
 		entry := &entries[i]
 		*entry = newSiteEntry(s, i)
-		c.t.sites[i] = entry
+		c.entries[i] = entry
 		c.checkID(i)
 		n := len(s.Bindings)
 		entry.Bindings, bindings = bindings[:n:n], bindings[n:]
@@ -100,6 +101,7 @@ func (c *compiler) addSites() {
 		}
 		c.checkRepeats(entry)
 	}
+	c.t.sites = newSiteList(c.entries)
 }
 
 func newSiteEntry(s *Site, slot int) SiteEntry {
@@ -111,17 +113,17 @@ func newSiteEntry(s *Site, slot int) SiteEntry {
 }
 
 func (c *compiler) checkID(i int) {
-	entry := c.t.sites[i]
+	entry := c.entries[i]
 	switch {
 	case entry.ID == 0:
 		c.report.add(Error, CodeBadSite, func() Finding {
 			return Finding{Message: siteLabel(entry) + " has no id", Fix: "give it an id from 1 on"}
 		})
-	case i > 0 && c.t.sites[i-1].ID == entry.ID:
+	case i > 0 && c.entries[i-1].ID == entry.ID:
 		c.report.add(Error, CodeBadSite, func() Finding {
 			return Finding{
 				Site:    entry.ID,
-				Message: fmt.Sprintf("%s and %s have the same id", siteLabel(c.t.sites[i-1]), siteLabel(entry)),
+				Message: fmt.Sprintf("%s and %s have the same id", siteLabel(c.entries[i-1]), siteLabel(entry)),
 				Fix:     "give each site its own id",
 			}
 		})

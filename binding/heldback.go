@@ -28,11 +28,11 @@ func splitHeld(sites []Site) (live, held []Site) {
 func (c *compiler) addHeld(held []Site) {
 	for i := range held {
 		s := &held[i]
-		if _, taken := c.t.search(s.ID); taken {
+		if c.t.sites.find(s.ID) != nil {
 			continue
 		}
 		entry := new(SiteEntry)
-		*entry = newSiteEntry(s, len(c.t.sites)+len(c.t.held))
+		*entry = newSiteEntry(s, c.t.sites.size+len(c.t.held))
 		entry.HeldBack, entry.wanted = true, &s.Bindings
 		entry.Bindings = make([]BindingEntry, 0, len(s.Bindings))
 		c.t.held = append(c.t.held, entry)

@@ -5,8 +5,7 @@ import "fmt"
 // route puts the bindings of all sites into the tables, in order of site id, and
 // finds the sites that cannot be started beside those before them.
 func (c *compiler) route() {
-	for i := range c.t.sites {
-		site := c.t.sites[i]
+	for _, site := range c.entries {
 		if site.State.Started {
 			c.startable(site)
 		}

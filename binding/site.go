@@ -95,9 +95,9 @@ type Options struct {
 
 // Inputs returns the sites as Compile would take them, without those that are held back.
 func (t *Tables) Inputs() []Site {
-	sites := make([]Site, len(t.sites))
-	for i, entry := range t.sites {
-		sites[i] = entry.Input()
+	sites := make([]Site, 0, t.sites.size)
+	for entry := range t.sites.all() {
+		sites = append(sites, entry.Input())
 	}
 	return sites
 }

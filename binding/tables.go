@@ -1,17 +1,15 @@
 package binding
 
 import (
-	"cmp"
 	"iter"
 	"net/netip"
-	"slices"
 )
 
 // Tables are compiled sites and endpoints. They never change, so that any number
 // of connections can be looked up in them at the same time.
 type Tables struct {
 	opts      Options
-	sites     []*SiteEntry             // in order of ID
+	sites     *siteList                // in order of ID
 	held      []*SiteEntry             // those that are held back, likewise
 	records   []*Record                // by Index; nil where Update has removed one
 	ports     [2]map[uint16]*portTable // by Protocol
@@ -157,24 +155,17 @@ type scope struct {
 }
 
 // Sites returns all sites in order of ID, without those that are held back. The slice
-// must not be changed.
-func (t *Tables) Sites() []*SiteEntry { return t.sites }
+// must not be changed. After a change of some sites it is made when it is asked for first.
+func (t *Tables) Sites() []*SiteEntry { return t.sites.flat() }
+
+// SiteCount is how many sites there are, without those that are held back.
+func (t *Tables) SiteCount() int { return t.sites.size }
 
 // SiteSlots is above the Index of every site.
 func (t *Tables) SiteSlots() int { return t.updates.siteSlots }
 
 // SiteByID returns the site with this id, nil if there is none or it is held back.
-func (t *Tables) SiteByID(id uint32) *SiteEntry {
-	i, ok := t.search(id)
-	if !ok {
-		return nil
-	}
-	return t.sites[i]
-}
-
-func (t *Tables) search(id uint32) (int, bool) {
-	return slices.BinarySearchFunc(t.sites, id, func(s *SiteEntry, id uint32) int { return cmp.Compare(s.ID, id) })
-}
+func (t *Tables) SiteByID(id uint32) *SiteEntry { return t.sites.find(id) }
 
 // State returns the state of a site, and whether there is such a site.
 func (t *Tables) State(id uint32) (State, bool) {
@@ -188,7 +179,7 @@ func (t *Tables) State(id uint32) (State, bool) {
 // back.
 func (t *Tables) Bindings() iter.Seq[*BindingEntry] {
 	return func(yield func(*BindingEntry) bool) {
-		for _, site := range t.sites {
+		for site := range t.sites.all() {
 			for i := range site.Bindings {
 				if !yield(&site.Bindings[i]) {
 					return

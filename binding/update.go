@@ -34,7 +34,7 @@ func (u *updatable) crowd(b *BindingEntry) {
 // prepareUpdates notes what Update has to know.
 func (c *compiler) prepareUpdates() {
 	u := &c.t.updates
-	u.siteSlots = len(c.t.sites)
+	u.siteSlots = c.t.sites.size
 	u.makers = make([]int32, len(c.t.records))
 	for i, m := range c.makers {
 		rec := c.t.records[i]
@@ -79,7 +79,7 @@ func makes(b *BindingEntry) bool {
 // Compile has to decide about all sites.
 func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
 	isHeld := func(s Site) bool { return s.HeldBack }
-	if !t.updates.settled || slices.ContainsFunc(changed, isHeld) || t.updates.sparse() || len(changed)+len(removed) > maxUpdate(len(t.sites)) {
+	if !t.updates.settled || slices.ContainsFunc(changed, isHeld) || t.updates.sparse() || len(changed)+len(removed) > maxUpdate(t.sites.size) {
 		return nil, false
 	}
 	u := newUpdate(t)
@@ -95,6 +95,7 @@ func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
 			return nil, false
 		}
 	}
+	u.t.sites.finish()
 	u.assign()
 	u.conclude()
 	return u.t, !u.complex
@@ -137,7 +138,7 @@ type scopeEdit struct {
 func newUpdate(old *Tables) *update {
 	t := new(Tables)
 	*t = *old
-	t.sites = slices.Clone(old.sites)
+	t.sites = old.sites.edit()
 	t.records = slices.Clone(old.records)
 	t.updates.freeSites = slices.Clone(old.updates.freeSites)
 	t.updates.freeRecords = slices.Clone(old.updates.freeRecords)
@@ -155,13 +156,11 @@ func newUpdate(old *Tables) *update {
 // remove takes a site, if there is one with this id, out of the tables.
 func (u *update) remove(id uint32) {
 	u.removeHeld(id)
-	i, ok := u.t.search(id)
+	site, ok := u.t.sites.remove(id)
 	if !ok {
 		return
 	}
 	u.complex = u.complex || u.t.updates.heldWaits
-	site := u.t.sites[i]
-	u.t.sites = slices.Delete(u.t.sites, i, i+1)
 	u.gone[id] = site.Index
 	if u.t.updates.remarked[id] {
 		u.complex = true
@@ -197,14 +196,13 @@ func (u *update) removeBinding(b *BindingEntry) {
 
 // add puts a site into the tables.
 func (u *update) add(s *Site) {
-	i, exists := u.t.search(s.ID)
-	if s.ID == 0 || exists {
+	if s.ID == 0 || u.t.sites.find(s.ID) != nil {
 		u.complex = true
 		return
 	}
 	site := new(SiteEntry)
 	*site = newSiteEntry(s, u.slot(s.ID))
-	u.t.sites = slices.Insert(u.t.sites, i, site)
+	u.t.sites.insert(site)
 	u.added = append(u.added, site)
 	site.Bindings = make([]BindingEntry, len(s.Bindings))
 	for j := range s.Bindings {

@@ -192,7 +192,7 @@ func (sn view) explainRequest(p serve.Probe) *adminapi.Request {
 		r.Outcome, r.Status, r.Reason = adminapi.OutcomeHeldBack, serve.HeldBackAnswer.Status, held.Reason
 		return r
 	}
-	site := sn.Sites[match.Site.Index]
+	site := sn.Sites.At(match.Site.Index)
 	demanded := sn.Demand(sn.Assumed(p), p.Host, site, match)
 	r.Status, r.Reason = demanded.Status, demanded.Reason
 	if site.Offline {

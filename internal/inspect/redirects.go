@@ -46,7 +46,7 @@ func (l *redirects) finding(entry *binding.BindingEntry) (binding.Finding, bool)
 // remark is the one about a binding, if there is any: the site redirects its
 // requests to a host that no https binding has.
 func (l *redirects) remark(entry *binding.BindingEntry) (remark, bool) {
-	site := l.sn.Sites[entry.Site.Index]
+	site := l.sn.Sites.At(entry.Site.Index)
 	if entry.Protocol != binding.HTTP || !entry.Site.State.Started || site.Offline {
 		return remark{}, false
 	}
@@ -78,7 +78,7 @@ func (sn view) plainFindings() []binding.Finding {
 	var first *binding.BindingEntry
 	sites := 0
 	for _, entry := range sn.Tables.Sites() {
-		site := sn.Sites[entry.Index]
+		site := sn.Sites.At(entry.Index)
 		if !entry.State.Started || site.Offline || site.Content.May.Redirects || site.Access.OverHTTP(false).Status != 0 {
 			continue
 		}

@@ -62,7 +62,7 @@ func (sn view) refusedView(q query) (any, error) {
 // servedOf is what is served of a row of a source, nil if nothing is.
 func (sn view) servedOf(source *serve.LiveSource, id uint32) *binding.SiteEntry {
 	entry := sn.Tables.SiteByID(id)
-	if entry == nil || sn.Sites[entry.Index].Source != source.Name {
+	if entry == nil || sn.Sites.At(entry.Index).Source != source.Name {
 		return nil
 	}
 	return entry

@@ -59,7 +59,7 @@ func (sn view) siteView(q query) (any, error) {
 
 func (sn view) showOne(entry *binding.SiteEntry) adminapi.Site {
 	s := sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
-	s.Serves = sn.Sites[entry.Index].Serves()
+	s.Serves = sn.Sites.At(entry.Index).Serves()
 	return s
 }
 
@@ -138,7 +138,7 @@ func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
 	return func(entry *binding.SiteEntry) bool {
 		switch {
 		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
-		case q.values["source"] != nil && q.get("source") != sn.Sites[entry.Index].Source:
+		case q.values["source"] != nil && q.get("source") != sn.Sites.At(entry.Index).Source:
 		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
 		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
@@ -191,7 +191,7 @@ func containsFold(s, lower string) bool {
 
 // readyView tells whether this server serves all sites that there are.
 func (sn view) readyView(q query) (any, error) {
-	ready := adminapi.Ready{Ready: true, Sites: len(sn.Tables.Sites()), Sources: map[string]uint64{}}
+	ready := adminapi.Ready{Ready: true, Sites: sn.Tables.SiteCount(), Sources: map[string]uint64{}}
 	for _, source := range sn.App.Live {
 		head, err := source.Follower.Head()
 		if err != nil {
@@ -215,7 +215,7 @@ func (sn view) showSite(entry *binding.SiteEntry, findings []binding.Finding, lo
 			s.Code = fmt.Sprintf("0x%08X", entry.State.Code)
 		}
 	}
-	cfg := sn.Sites[entry.Index]
+	cfg := sn.Sites.At(entry.Index)
 	s.Offline, s.Certificate = cfg.Offline, cfg.Certificate
 	s.Source = cfg.Source
 	s.Findings = sn.showFindings(entry, findings, &look.redirects)

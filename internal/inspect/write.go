@@ -435,7 +435,7 @@ func (sn view) sourcesView(query) (any, error) {
 	if sn.App.HasSitesFile() {
 		file := adminapi.Source{Name: adminapi.SourceSitesFile, Kind: "file"}
 		for _, entry := range sn.Tables.Sites() {
-			if sn.Sites[entry.Index].Source == file.Name {
+			if sn.Sites.At(entry.Index).Source == file.Name {
 				file.Sites++
 			}
 		}

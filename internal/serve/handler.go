@@ -99,7 +99,7 @@ func (sn *Snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protoco
 }
 
 func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
-	site := sn.Sites[match.Site.Index]
+	site := sn.Sites.At(match.Site.Index)
 	var exit func()
 	if own := site.Content.own; own != nil {
 		if !own.enter() { // a change was faster

@@ -271,7 +271,7 @@ func (a *Instance) commit() {
 	}
 	a.bindingsChanged()
 	a.w3c.probe()
-	a.observer.Examine(len(a.certificates) + len(a.Now().Tables.Sites()))
+	a.observer.Examine(len(a.certificates) + a.Now().Tables.SiteCount())
 	a.followSitesFile()
 	go a.keepGoodCopy()
 	go a.keepSaved()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -252,7 +253,7 @@ func (s *LiveSource) refuseLosses(next *Snapshot) error {
 	var errs errorList
 	before := owner.Now()
 	for _, entry := range before.Tables.Sites() {
-		if before.Sites[entry.Index].Source != s.Name || lost(entry) != nil {
+		if before.Sites.At(entry.Index).Source != s.Name || lost(entry) != nil {
 			continue
 		}
 		var reason string
@@ -372,32 +373,21 @@ func (a *Instance) project(source *LiveSource) error {
 	if err := source.readCertificates(); err != nil {
 		return err
 	}
-	var rows []configured
-	limit := a.ownLimitOf(source)
-	err := f.Rows(func(row sites.Row) error {
-		document := row.Served()
-		if document == nil {
-			return nil // it waits for a verdict, or is refused
-		}
-		c, err := source.read(row.ID, document)
-		if err == nil {
-			err = a.passes(source, limit, &c)
-		}
-		if err != nil {
-			a.hold(source, row.ID, c.cfg, document, err)
-		} else {
-			rows = append(rows, c)
-		}
-		return nil
-	})
+	rows, err := a.readAllRows(source)
 	if err != nil {
 		return err
 	}
 	next := a.withHeldBack(a.addRows(a.Now(), rows, a.waits(source)))
 	next.where = nil
 	a.snapshot.Store(next)
+	if len(rows) > manyRows {
+		go debug.FreeOSMemory() // what reading them took is never needed again
+	}
 	return nil
 }
+
+// manyRows is how many rows take some hundred megabytes while they are read.
+const manyRows = 50_000
 
 // prepareSockets opens the sockets of all sites. If it cannot be done for rows that
 // were read at this start, these are held back, and Caddy starts without them.
@@ -419,7 +409,7 @@ func (a *Instance) prepareSockets() error {
 		var removed []uint32
 		for _, entry := range next.Tables.Sites() {
 			elsewhere := slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return !ports[b.Port] })
-			if next.Sites[entry.Index].Source == source.Name && elsewhere {
+			if next.Sites.At(entry.Index).Source == source.Name && elsewhere {
 				source.holdShown(entry, err)
 				removed = append(removed, entry.ID)
 			}
@@ -440,10 +430,10 @@ func (a *Instance) prepareSockets() error {
 func (a *Instance) addRows(base *Snapshot, rows []configured, hold func(*configured, error)) *Snapshot {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
 		entry := base.Tables.SiteByID(c.id)
-		if entry == nil || base.Sites[entry.Index].Source == c.source {
+		if entry == nil || base.Sites.At(entry.Index).Source == c.source {
 			return false
 		}
-		hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(base.Sites[entry.Index].Source, "the configuration"), c.id))
+		hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(base.Sites.At(entry.Index).Source, "the configuration"), c.id))
 		return true
 	})
 	if len(rows) == 0 {
@@ -551,20 +541,32 @@ func decodeDocument(document []byte) (*config.Site, error) {
 // passes checks a row by itself: what it says, what it names, what it claims and what
 // routes it has.
 func (a *Instance) passes(source *LiveSource, limit *ownLimit, c *configured) error {
+	if err := a.passesAlone(source, c); err != nil {
+		return err
+	}
+	return a.passesOwn(limit, c)
+}
+
+// passesAlone checks all of it but for routes of its own. It may be called for several
+// rows at a time.
+func (a *Instance) passesAlone(source *LiveSource, c *configured) error {
 	var errs errorList
 	site := a.bindingSite(c, &errs)
 	if err := errs.err(); err != nil {
 		return err
 	}
+	c.input = &site
 	if err := a.CheckTemplate(c.cfg); err != nil {
 		return err
 	}
 	if _, err := a.VarsOf(c.cfg); err != nil {
 		return err
 	}
-	if err := source.claims.check(c.cfg, &site); err != nil {
-		return err
-	}
+	return source.claims.check(c.cfg, &site)
+}
+
+// passesOwn makes the routes of its own that a row has, if there may be so many.
+func (a *Instance) passesOwn(limit *ownLimit, c *configured) error {
 	if err := limit.admit(c); err != nil || c.cfg.OwnRoutes == nil {
 		return err
 	}
@@ -637,7 +639,7 @@ func (a *Instance) catchUp(source *LiveSource) error {
 	known := make(map[uint32]bool)
 	var changed []uint32
 	for _, entry := range a.Now().Tables.Sites() {
-		if a.Now().Sites[entry.Index].Source == source.Name {
+		if a.Now().Sites.At(entry.Index).Source == source.Name {
 			known[entry.ID] = true
 		}
 	}

@@ -152,7 +152,7 @@ func (a *Instance) takeRows(f *follower, d *sites.Difference) {
 // shown returns which of some ids are shown, and the source's.
 func (s *LiveSource) shown(sn *Snapshot, ids []uint32) (shown []uint32) {
 	for _, id := range ids {
-		if entry := sn.Tables.SiteByID(id); entry != nil && sn.Sites[entry.Index].Source == s.Name {
+		if entry := sn.Tables.SiteByID(id); entry != nil && sn.Sites.At(entry.Index).Source == s.Name {
 			shown = append(shown, id)
 		}
 	}

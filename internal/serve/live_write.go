@@ -294,7 +294,7 @@ func (a *Instance) ownedBy(source *LiveSource, c *SiteChange) error {
 	if entry == nil {
 		return nil
 	}
-	switch owner := a.Now().Sites[entry.Index].Source; owner {
+	switch owner := a.Now().Sites.At(entry.Index).Source; owner {
 	case source.Name:
 		return nil
 	case "":
@@ -400,7 +400,7 @@ func (a *Instance) refusal(w *SiteWrite, err error) *WriteError {
 		e.ID, other = first.Other, first.Site
 	}
 	if entry := a.Now().Tables.SiteByID(other); entry != nil {
-		e.Other = &adminapi.OtherSite{ID: entry.ID, Name: entry.Name, Source: a.Now().Sites[entry.Index].Source, Binding: first.Binding}
+		e.Other = &adminapi.OtherSite{ID: entry.ID, Name: entry.Name, Source: a.Now().Sites.At(entry.Index).Source, Binding: first.Binding}
 	} else if held, source := a.HeldRow(other); source != nil {
 		e.Other = &adminapi.OtherSite{ID: other, Name: held.Name, Source: source.Name, Binding: first.Binding}
 	}

@@ -223,7 +223,7 @@ func (sn *Snapshot) forgetBut(other *Snapshot) {
 	if !sn.App.Metrics {
 		return
 	}
-	for _, s := range sn.Sites {
+	for _, s := range sn.Sites.All() {
 		if s != nil && (other == nil || !other.App.Metrics || other.Tables.SiteByID(s.id) == nil) {
 			s.metrics.forget()
 		}
@@ -260,8 +260,8 @@ func (sn *Snapshot) forgetPortsBut(other *Snapshot) {
 
 // forgetSite drops the counters of a site.
 func (sn *Snapshot) forgetSite(id uint32) {
-	if entry := sn.Tables.SiteByID(id); entry != nil && sn.Sites[entry.Index].metrics != nil {
-		sn.Sites[entry.Index].metrics.forget()
+	if entry := sn.Tables.SiteByID(id); entry != nil && sn.Sites.At(entry.Index).metrics != nil {
+		sn.Sites.At(entry.Index).metrics.forget()
 	}
 }
 
@@ -303,7 +303,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 		switch {
 		case !entry.State.Started:
 			states["stopped"]++
-		case now.Sites[entry.Index].Offline:
+		case now.Sites.At(entry.Index).Offline:
 			states["offline"]++
 		default:
 			states["started"]++

@@ -73,6 +73,9 @@ func (l *ownLimit) full() bool { return l.rules != nil && l.sites >= l.rules.Max
 
 // admit counts a site, or refuses it if there would be too many.
 func (l *ownLimit) admit(c *configured) error {
+	if c.cfg.OwnRoutes == nil && !l.has(c.id) {
+		return nil
+	}
 	l.remove(c.id)
 	switch {
 	case c.cfg.OwnRoutes == nil:

@@ -150,8 +150,8 @@ func (p *ownRoutes) settle(now *Snapshot) {
 	defer p.mu.Unlock()
 	for id := range p.touched {
 		before, had := p.of[id]
-		if entry := now.Tables.SiteByID(id); entry != nil && now.Sites[entry.Index].Content.own != nil {
-			site := now.Sites[entry.Index]
+		if entry := now.Tables.SiteByID(id); entry != nil && now.Sites.At(entry.Index).Content.own != nil {
+			site := now.Sites.At(entry.Index)
 			p.of[id] = ownUse{site.Content.own, site.Source}
 			p.counts[site.Source]++
 			site.Content.own.sites++

@@ -68,6 +68,9 @@ func (l *errorList) err() error {
 }
 
 func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
+	if c.input != nil {
+		return *c.input
+	}
 	cfg := c.cfg
 	site := binding.Site{
 		ID: c.id, Name: cfg.Name, Stopped: !cfg.Started(),

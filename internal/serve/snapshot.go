@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // Snapshot is what the app serves at a moment: the sites, and what follows from
@@ -17,9 +18,9 @@ import (
 type Snapshot struct {
 	App      *Instance
 	Tables   *binding.Tables
-	Findings []binding.Finding // about the tables
-	Sites    []*site           // by SiteEntry.Index
-	Records  []*Record         // by Record.Index
+	Findings []binding.Finding   // about the tables
+	Sites    *paged.Slice[*site] // by SiteEntry.Index
+	Records  []*Record           // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
 	uniform map[uint16]*policy
 	ports   map[uint16]*portMetrics
@@ -73,15 +74,16 @@ func (a *Instance) forget() {
 		return // no sites do not contradict each other
 	}
 	f.state = nil
-	a.snapshot.Store(&Snapshot{App: a, Tables: tables, forgotten: true})
+	a.snapshot.Store(&Snapshot{App: a, Tables: tables, Sites: paged.Make[*site](0), forgotten: true})
 }
 
 // configured is a site as it was configured, and where.
 type configured struct {
 	id     uint32
 	cfg    *config.Site
-	source string // its name; empty if it is in Caddy's configuration
-	where  string // in the sites file, if it is there
+	source string        // its name; empty if it is in Caddy's configuration
+	where  string        // in the sites file, if it is there
+	input  *binding.Site // what the tables take of it; nil before it is made
 }
 
 // label names a site in messages.
@@ -152,7 +154,7 @@ func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
 	for i := range sites {
 		byID[sites[i].id] = &sites[i]
 	}
-	sn.Sites = make([]*site, sn.Tables.SiteSlots())
+	sn.Sites = paged.Make[*site](sn.Tables.SiteSlots())
 	var old []*binding.SiteEntry
 	if before != nil {
 		old = before.Tables.Sites()
@@ -166,16 +168,16 @@ func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.label(), err)
 			}
-			sn.Sites[entry.Index] = s
+			sn.Sites.Set(entry.Index, s)
 			continue
 		}
-		s := before.Sites[old[0].Index]
+		s := before.Sites.At(old[0].Index)
 		if s.Access.requireCertificate && entry != old[0] {
 			if err := sn.asksForCertificates(entry); err != nil {
 				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), config.SiteLabel(entry.ID, entry.Name), err)
 			}
 		}
-		sn.Sites[entry.Index] = s
+		sn.Sites.Set(entry.Index, s)
 	}
 	return nil
 }
@@ -183,11 +185,10 @@ func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
 // replaceSites does the same after a change that concerns no other sites: those keep
 // their entries, and with them their slots. There may be very many of them.
 func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *Snapshot) error {
-	sn.Sites = make([]*site, sn.Tables.SiteSlots())
-	copy(sn.Sites, before.Sites)
+	slots := before.Sites.Edit(sn.Tables.SiteSlots())
 	for _, id := range removed {
 		if entry := before.Tables.SiteByID(id); entry != nil {
-			sn.Sites[entry.Index] = nil
+			slots.Set(entry.Index, nil)
 		}
 	}
 	for i := range sites {
@@ -196,8 +197,9 @@ func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *S
 		if err != nil {
 			return fmt.Errorf("%s: %w", sites[i].label(), err)
 		}
-		sn.Sites[entry.Index] = s
+		slots.Set(entry.Index, s)
 	}
+	sn.Sites = slots.Slice()
 	return nil
 }
 

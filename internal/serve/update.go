@@ -20,7 +20,7 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 	f := &a.sitesFile
 	before, sites := a.Now(), f.records(diff)
 	for i := range sites {
-		if old := before.Tables.SiteByID(sites[i].id); old != nil && before.Sites[old.Index].Source != adminapi.SourceSitesFile {
+		if old := before.Tables.SiteByID(sites[i].id); old != nil && before.Sites.At(old.Index).Source != adminapi.SourceSitesFile {
 			return takenError(&sites[i])
 		}
 	}
@@ -65,7 +65,7 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 	a.logger.Info("the sites file has changed",
 		zap.String("file", f.source.String()),
 		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),
-		zap.Int("sites", len(next.Tables.Sites())), zap.Duration("took", time.Since(start)))
+		zap.Int("sites", next.Tables.SiteCount()), zap.Duration("took", time.Since(start)))
 	if simple {
 		a.observer.Changed(next, idsOf(sites), diff.Removed)
 	} else {

@@ -286,7 +286,7 @@ func (u *upgraded) admitted() bool {
 	if ordinary != nil || !valid || match.Site == nil || match.Site.HeldBack || match.Site.ID != u.site {
 		return false
 	}
-	site := sn.Sites[match.Site.Index]
+	site := sn.Sites.At(match.Site.Index)
 	demanded := sn.Demand(&u.made, u.host, site, match)
 	if u.forwarded {
 		demanded = site.forwarded(demanded, false)
