@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // Compile builds the tables for sites and endpoints. Sites are taken in the order
@@ -23,6 +25,7 @@ func Compile(sites []Site, endpoints []Endpoint, opts Options) (*Tables, []Findi
 	c.route()
 	c.eachBinding(c.assignRecord)
 	c.addHeld(held)
+	c.t.records = paged.Of(c.records)
 	c.buildFronts()
 	c.lint(endpoints)
 	findings, err := c.report.result()
@@ -43,8 +46,9 @@ type compiler struct {
 	t       *Tables
 
 	invalid map[*BindingEntry]bool
-	chunk   []Record // room for the next records
-	makers  []maker  // by Record.Index
+	chunk   []Record  // room for the next records
+	records []*Record // by Index
+	makers  []maker   // by Record.Index
 	claims  map[uint16]*claims
 	// The records with an endpoint of the configuration.
 	endpoints map[*Record]bool

@@ -149,8 +149,9 @@ func (t *Tables) searchHeld(id uint32) (int, bool) {
 	return slices.BinarySearchFunc(t.held, id, func(s *SiteEntry, id uint32) int { return cmp.Compare(s.ID, id) })
 }
 
-// prepareHeld notes what Update has to know of sites that are held back.
-func (c *compiler) prepareHeld() {
+// prepareHeld notes what Update has to know of sites that are held back, and counts their
+// bindings among those who make records.
+func (c *compiler) prepareHeld(makers []int32) {
 	u := &c.t.updates
 	u.siteSlots += len(c.t.held)
 	u.heldWaits = c.heldWaits
@@ -160,7 +161,7 @@ func (c *compiler) prepareHeld() {
 			if !makes(b) {
 				continue
 			}
-			u.makers[c.t.own(b).Index]++
+			makers[c.t.own(b).Index]++
 			if u.heldNames == nil {
 				u.heldNames = make(map[nameKey]bool)
 			}

@@ -130,7 +130,7 @@ func (c *compiler) lintDefault(port uint16, named *namedBindings) {
 // lintShadows warns of records for one IP address that hide server names: in
 // table D1 the address goes before the name.
 func (c *compiler) lintShadows(named map[uint16]*namedBindings) {
-	records := slices.DeleteFunc(slices.Clone(c.t.records), func(r *Record) bool {
+	records := slices.DeleteFunc(slices.Clone(c.records), func(r *Record) bool {
 		return r.Kind != RecordIPPort || !r.IP.IsValid() || r.IP.IsUnspecified()
 	})
 	if len(records) == 0 {

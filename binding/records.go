@@ -22,9 +22,9 @@ func (c *compiler) newRecord(r Record, who owner) *Record {
 	rec := &c.chunk[0]
 	c.chunk = c.chunk[1:]
 	*rec = r
-	rec.Index = len(c.t.records)
+	rec.Index = len(c.records)
 	rec.SNIMissing, rec.SNIUnmatched = c.opts.SNIMissing, c.opts.SNIUnmatched
-	c.t.records = append(c.t.records, rec)
+	c.records = append(c.records, rec)
 	m := maker{who: who}
 	if who.binding != nil || r.TLS != "" {
 		m.tls = who
@@ -154,7 +154,7 @@ func (c *compiler) joinSettings(rec *Record, m *maker, b *BindingEntry) {
 
 // finishRecords refuses endpoints to which nobody gave a certificate.
 func (c *compiler) finishRecords() {
-	for _, rec := range c.t.records {
+	for _, rec := range c.records {
 		if rec.Certificate == "" && rec.Kind == RecordIPPort && !rec.Flags.rejects() {
 			c.endpointError(c.makers[rec.Index].who, "has no certificate, and no https binding on this address and port gives it one",
 				"add a certificate to the endpoint")

@@ -3,6 +3,8 @@ package binding
 import (
 	"iter"
 	"net/netip"
+
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // Tables are compiled sites and endpoints. They never change, so that any number
@@ -11,7 +13,8 @@ type Tables struct {
 	opts      Options
 	sites     *siteList                // in order of ID
 	held      []*SiteEntry             // those that are held back, likewise
-	records   []*Record                // by Index; nil where Update has removed one
+	records   *paged.Slice[*Record]    // by Index; nil where none is
+	changed   []int                    // slots of records that Update has changed
 	ports     [2]map[uint16]*portTable // by Protocol
 	fronts    map[uint16]front
 	endpoints []ListenEndpoint
@@ -192,7 +195,7 @@ func (t *Tables) Bindings() iter.Seq[*BindingEntry] {
 // Records returns all TLS records in order of Index.
 func (t *Tables) Records() iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
-		for _, rec := range t.records {
+		for _, rec := range t.records.All() {
 			if rec != nil && !yield(rec) {
 				return
 			}
@@ -200,13 +203,20 @@ func (t *Tables) Records() iter.Seq[*Record] {
 	}
 }
 
+// Record returns the record with an index, nil if there is none.
+func (t *Tables) Record(index int) *Record { return t.records.At(index) }
+
 // RecordSlots is above the Index of every record.
-func (t *Tables) RecordSlots() int { return len(t.records) }
+func (t *Tables) RecordSlots() int { return t.records.Len() }
+
+// ChangedRecords are the indexes of the records that came, went or are different since the
+// tables that Update made these of.
+func (t *Tables) ChangedRecords() []int { return t.changed }
 
 // RecordSites returns by Record.Index, in order, the sites whose bindings made
 // or share each record.
 func (t *Tables) RecordSites() [][]uint32 {
-	sites := make([][]uint32, len(t.records))
+	sites := make([][]uint32, t.records.Len())
 	for b := range t.Bindings() {
 		rec := t.SharedRecord(b)
 		if rec == nil {

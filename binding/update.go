@@ -4,16 +4,18 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // updatable is what Update has to know about tables beside the tables.
 type updatable struct {
 	siteSlots   int
-	freeSites   []int            // slots without a site
-	freeRecords []int            // slots without a record
-	makers      []int32          // by Record.Index: bindings with a certificate, and endpoints
-	crowded     map[Binding]bool // bindings that more than one site wants
-	remarked    map[uint32]bool  // sites with findings
+	freeSites   []int               // slots without a site
+	freeRecords []int               // slots without a record
+	makers      *paged.Slice[int32] // by Record.Index: bindings with a certificate, and endpoints
+	crowded     map[Binding]bool    // bindings that more than one site wants
+	remarked    map[uint32]bool     // sites with findings
 	// settled says that there are no findings about more sites than those in
 	// remarked, and no conflict that the order of the sites has resolved.
 	settled bool
@@ -35,20 +37,20 @@ func (u *updatable) crowd(b *BindingEntry) {
 func (c *compiler) prepareUpdates() {
 	u := &c.t.updates
 	u.siteSlots = c.t.sites.size
-	u.makers = make([]int32, len(c.t.records))
+	makers := make([]int32, len(c.records))
 	for i, m := range c.makers {
-		rec := c.t.records[i]
+		rec := c.records[i]
 		rec.inherited = m.tls.endpoint != nil
 		rec.lent = c.endpoints[rec] && (m.tls.binding != nil && rec.TLS != "" || m.flags.binding != nil && rec.Flags != 0)
 	}
 	for rec := range c.endpoints {
 		if c.makers[rec.Index].who.endpoint != nil {
-			u.makers[rec.Index]++
+			makers[rec.Index]++
 		}
 	}
 	for b := range c.t.Bindings() {
 		if makes(b) {
-			u.makers[c.t.own(b).Index]++
+			makers[c.t.own(b).Index]++
 		}
 	}
 	u.remarked = make(map[uint32]bool)
@@ -59,7 +61,8 @@ func (c *compiler) prepareUpdates() {
 			u.settled = false
 		}
 	}
-	c.prepareHeld()
+	c.prepareHeld(makers)
+	u.makers = paged.Of(makers)
 }
 
 // makes reports whether a binding makes the record under its key, or takes part
@@ -96,6 +99,8 @@ func (t *Tables) Update(changed []Site, removed []uint32) (*Tables, bool) {
 		}
 	}
 	u.t.sites.finish()
+	u.t.records, u.t.updates.makers = u.records.Slice(), u.makers.Slice()
+	u.t.changed = slices.Sorted(maps.Keys(u.changed))
 	u.assign()
 	u.conclude()
 	return u.t, !u.complex
@@ -114,6 +119,10 @@ func maxUpdate(sites int) int { return 16 + sites/64 }
 type update struct {
 	t       *Tables
 	complex bool // something is for Compile to decide
+
+	records *paged.Edit[*Record]
+	makers  *paged.Edit[int32]
+	changed map[int]bool // slots of records
 
 	added   []*SiteEntry
 	gone    map[uint32]int // slots, by id of sites that were removed
@@ -139,15 +148,13 @@ func newUpdate(old *Tables) *update {
 	t := new(Tables)
 	*t = *old
 	t.sites = old.sites.edit()
-	t.records = slices.Clone(old.records)
 	t.updates.freeSites = slices.Clone(old.updates.freeSites)
 	t.updates.freeRecords = slices.Clone(old.updates.freeRecords)
-	t.updates.makers = slices.Clone(old.updates.makers)
 	for p := range t.ports {
 		t.ports[p] = maps.Clone(old.ports[p])
 	}
 	return &update{
-		t: t, gone: make(map[uint32]int),
+		t: t, records: old.records.Edit(0), makers: old.updates.makers.Edit(0), changed: make(map[int]bool), gone: make(map[uint32]int),
 		ports: make(map[*portTable]bool), scopes: make(map[*scope]*scopeEdit),
 		names: make(map[*portTable]*indexEdit[*Record]), orphans: make(map[*Record]bool), renamed: make(map[nameKey]bool),
 	}

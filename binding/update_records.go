@@ -13,14 +13,16 @@ func (u *update) removeMaker(b *BindingEntry) {
 	if !makes(b) {
 		return
 	}
-	if u.t.updates.makers[rec.Index]--; u.t.updates.makers[rec.Index] > 0 {
+	left := u.makers.At(rec.Index) - 1
+	u.makers.Set(rec.Index, left)
+	if left > 0 {
 		return
 	}
 	if _, wildcard := split(rec.Host); rec.Kind != RecordHostnamePort || wildcard {
 		u.orphans[rec] = true
 		return
 	}
-	u.t.records[rec.Index] = nil
+	u.setRecord(rec.Index, nil)
 	u.t.updates.freeRecords = append(u.t.updates.freeRecords, rec.Index)
 	u.namesOf(u.port(HTTPS, b.Port)).remove(rec.Host)
 	u.renamed[nameKey{rec.Port, rec.Host}] = true
@@ -46,7 +48,7 @@ func (u *update) addMaker(b *BindingEntry) {
 	case rec.Certificate != b.Certificate || !rec.agrees(b):
 		u.complex = true
 	default:
-		u.t.updates.makers[rec.Index]++
+		u.makers.Set(rec.Index, u.makers.At(rec.Index)+1)
 		delete(u.orphans, rec)
 	}
 	u.checkQuiet(b)
@@ -72,12 +74,12 @@ func (u *update) newRecord(b *BindingEntry) {
 	if n := len(*free); n > 0 {
 		rec.Index = (*free)[n-1]
 		*free = (*free)[:n-1]
-		u.t.records[rec.Index], u.t.updates.makers[rec.Index] = rec, 1
+		u.makers.Set(rec.Index, 1)
 	} else {
-		rec.Index = len(u.t.records)
-		u.t.records = append(u.t.records, rec)
-		u.t.updates.makers = append(u.t.updates.makers, 1)
+		rec.Index = u.makers.Append(1)
+		u.records.Append(nil)
 	}
+	u.setRecord(rec.Index, rec)
 	u.namesOf(u.port(HTTPS, b.Port)).set(b.Host, rec)
 	u.renamed[nameKey{b.Port, b.Host}] = true
 }
@@ -140,4 +142,9 @@ func (u *update) namesOf(table *portTable) *indexEdit[*Record] {
 		u.names[table] = edit
 	}
 	return edit
+}
+
+func (u *update) setRecord(slot int, rec *Record) {
+	u.records.Set(slot, rec)
+	u.changed[slot] = true
 }

@@ -156,8 +156,8 @@ func describe(tables *Tables) string {
 	sites := tables.RecordSites()
 	slots = make(map[int]bool)
 	for r := range tables.Records() {
-		records = append(records, fmt.Sprint(describeRecord(r), sites[r.Index], tables.updates.makers[r.Index]))
-		if slots[r.Index] || tables.records[r.Index] != r {
+		records = append(records, fmt.Sprint(describeRecord(r), sites[r.Index], tables.updates.makers.At(r.Index)))
+		if slots[r.Index] || tables.Record(r.Index) != r {
 			records = append(records, "bad slot")
 		}
 		slots[r.Index] = true

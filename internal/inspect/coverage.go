@@ -204,7 +204,7 @@ func (sn view) uncovered(entry *binding.BindingEntry, current func(*binding.Reco
 	if match.Record == nil || sn.App.StoreOf(match.Record) != "" {
 		return "", nil // refused, or a matter of the store
 	}
-	if auto, ok := sn.Records[match.Record.Index].Source.(*certsel.Auto); ok && auto.Bound(entry.Host) {
+	if auto, ok := sn.Records.At(match.Record.Index).Source.(*certsel.Auto); ok && auto.Bound(entry.Host) {
 		return "", nil
 	}
 	certs := current(match.Record)
@@ -221,7 +221,7 @@ func (sn view) uncovered(entry *binding.BindingEntry, current func(*binding.Reco
 
 // currentOf are the certificates that clients of a record can get at this moment.
 func (sn view) currentOf(rec *binding.Record) []*tls.Certificate {
-	source := sn.Records[rec.Index].Source
+	source := sn.Records.At(rec.Index).Source
 	if source == nil {
 		return nil
 	}
@@ -236,16 +236,20 @@ func (sn view) addressOf(b binding.Binding) netip.AddrPort {
 
 func (sn view) legacyFindings() []binding.Finding {
 	var findings []binding.Finding
-	for _, rec := range sn.Records {
-		if rec != nil && rec.Policy.TCP.MinVersion < 0x0303 { // TLS 1.2
-			findings = append(findings, binding.Finding{
-				Severity: binding.Warning, Code: codeLegacyTLS,
-				Message: fmt.Sprintf("TLS 1.0 and 1.1, which are broken, are on for %s (certificate %q)", rec.Key(), rec.Certificate),
-				Fix:     "remove legacy_tls when the last device that needs it is gone",
-			})
+	for _, rec := range sn.Records.All() {
+		if rec != nil && rec.Policy.Legacy() {
+			findings = append(findings, legacyFinding(rec))
 		}
 	}
 	return findings
+}
+
+func legacyFinding(rec *serve.Record) binding.Finding {
+	return binding.Finding{
+		Severity: binding.Warning, Code: codeLegacyTLS,
+		Message: fmt.Sprintf("TLS 1.0 and 1.1, which are broken, are on for %s (certificate %q)", rec.Key(), rec.Certificate),
+		Fix:     "remove legacy_tls when the last device that needs it is gone",
+	}
 }
 
 // maxLoggedFindings bounds what a load writes to the log; the rest is to be
@@ -357,9 +361,12 @@ func (l *findingsLog) Changed(served *serve.Snapshot, sites, removed []uint32) {
 		l.Reloaded() // a store may take its time
 		return
 	}
-	findings := now.legacyFindings()
+	var findings []binding.Finding
 	look := redirects{sn: now}
 	for entry := range now.BindingsOf(sites) {
+		if entry.Record != nil && now.Records.At(entry.Record.Index).Policy.Legacy() {
+			findings = append(findings, legacyFinding(now.Records.At(entry.Record.Index)))
+		}
 		if f, ok := now.coverageFinding(entry); ok {
 			findings = append(findings, f)
 		}

@@ -39,7 +39,7 @@ func (l *look) context() (context.Context, context.CancelFunc) {
 // showStanding tells how the certificate stands that clients of a binding get who send
 // its host.
 func (sn view) showStanding(b *adminapi.Binding, entry *binding.BindingEntry, look *look) {
-	live := sn.Records[entry.Record.Index]
+	live := sn.Records.At(entry.Record.Index)
 	if live == nil || live.Source == nil {
 		return
 	}

@@ -25,6 +25,19 @@ func Make[T any](n int) *Slice[T] {
 	return s
 }
 
+// Of returns the values of a slice, which must not be changed any more.
+func Of[T any](values []T) *Slice[T] {
+	s := Make[T](0)
+	for page := range slices.Chunk(values, pageSize) {
+		if len(page) < pageSize {
+			page = append(make([]T, 0, pageSize), page...)[:pageSize]
+		}
+		s.pages = append(s.pages, page)
+	}
+	s.len = len(values)
+	return s
+}
+
 // grow adds zero values.
 func (s *Slice[T]) grow(n int) {
 	for s.len < n {
@@ -90,6 +103,20 @@ func (e *Edit[T]) Set(i int, v T) {
 		e.next.own(page, e.own)
 	}
 	e.next.Set(i, v)
+}
+
+// At returns a value as it is now.
+func (e *Edit[T]) At(i int) T { return e.next.At(i) }
+
+// Append adds a value, and returns its place.
+func (e *Edit[T]) Append(v T) int {
+	i := e.next.len
+	if i&(pageSize-1) != 0 && i>>pageBits < e.shared {
+		e.next.own(i>>pageBits, e.own)
+	}
+	e.next.grow(i + 1)
+	e.Set(i, v)
+	return i
 }
 
 // Slice returns the slice; it is not to be changed any more.

@@ -278,8 +278,8 @@ func (sn *Snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 // name: that of the record that table D1 selects or, while this one has no certificate
 // for the name, that of the record which serves in its place.
 func (sn *Snapshot) meets(c *connection, serverName string, chosen binding.CertificateMatch) *policy {
-	own := sn.Records[chosen.Record.Index].Policy
-	if chosen.Fallback == nil || own == sn.Records[chosen.Fallback.Index].Policy {
+	own := sn.Records.At(chosen.Record.Index).Policy
+	if chosen.Fallback == nil || own == sn.Records.At(chosen.Fallback.Index).Policy {
 		return own
 	}
 	again := Probe{Local: c.local, Protocol: binding.HTTPS, SNI: serverName}

@@ -158,7 +158,9 @@ func (a *Instance) publishWrite(source *LiveSource, plan *WritePlan, before *Sna
 	if !a.sitesFile.publish(a, before, next) {
 		return // the configuration has ended; the one that follows reads what was written
 	}
-	before.forgetPortsBut(next)
+	if !plan.simple {
+		before.forgetPortsBut(next)
+	}
 	for _, row := range plan.rows {
 		if row.Document == nil {
 			before.forgetSite(row.ID)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // tlsSettings are the TLS settings of a binding or an endpoint in the form in
@@ -51,6 +52,8 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 // policySet holds one provisioned connection policy for each distinct set of
 // TLS settings and endpoint, however many bindings have them.
 type policySet struct {
+	loose bool // there may be policies that no record has
+
 	ctx       caddy.Context
 	tls       *caddytls.TLS
 	alpn      []string // of policies without one
@@ -120,6 +123,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	if p, ok := s.policies[key]; ok {
 		return p, nil
 	}
+	s.loose = true
 	var settings tlsSettings
 	if key.settings != "" {
 		if err := json.Unmarshal([]byte(key.settings), &settings); err != nil {
@@ -193,10 +197,14 @@ func (s *policySet) context() (caddy.Context, func()) {
 }
 
 // keep drops the policies that no record has.
-func (s *policySet) keep(records []*Record) {
+func (s *policySet) keep(records *paged.Slice[*Record]) {
+	if !s.loose && records != nil {
+		return
+	}
+	s.loose = false
 	used := make(map[*policy]bool)
 	var last *policy
-	for _, rec := range records {
+	for _, rec := range records.All() {
 		if rec != nil && rec.Policy != last {
 			last = rec.Policy
 			used[last] = true
@@ -303,7 +311,7 @@ func (sn *Snapshot) policyOfRecord(rec *binding.Record) *policy {
 	if rec == nil {
 		return nil
 	}
-	return sn.Records[rec.Index].Policy
+	return sn.Records.At(rec.Index).Policy
 }
 
 // Protocols are those of HTTP that a connection can be made for under a policy. A
@@ -331,3 +339,6 @@ func (p *policy) ClientCertificate() string {
 	}
 	return adminapi.CertificateRequested
 }
+
+// Legacy reports whether versions of TLS are on that are broken.
+func (p *policy) Legacy() bool { return p.TCP.MinVersion < tls.VersionTLS12 }

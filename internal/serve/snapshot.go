@@ -18,9 +18,9 @@ import (
 type Snapshot struct {
 	App      *Instance
 	Tables   *binding.Tables
-	Findings []binding.Finding   // about the tables
-	Sites    *paged.Slice[*site] // by SiteEntry.Index
-	Records  []*Record           // by Record.Index
+	Findings []binding.Finding     // about the tables
+	Sites    *paged.Slice[*site]   // by SiteEntry.Index
+	Records  *paged.Slice[*Record] // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
 	uniform map[uint16]*policy
 	ports   map[uint16]*portMetrics

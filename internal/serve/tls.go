@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // Record is a TLS record of the tables with what serves it.
@@ -125,8 +127,9 @@ func (r refusal) Unwrap() []error { return []error{r.error, r.alert} }
 // makeRecords puts a certificate and a connection policy to each record. Those of
 // the snapshot before are taken over.
 func (sn *Snapshot) makeRecords(before *Snapshot) error {
-	sn.Records = make([]*Record, sn.Tables.RecordSlots())
+	sn.Records = paged.Make[*Record](sn.Tables.RecordSlots())
 	sn.uniform = make(map[uint16]*policy)
+	sn.App.policies.loose = true
 	for rec := range sn.Tables.Records() {
 		live := before.record(rec)
 		if live == nil {
@@ -135,13 +138,40 @@ func (sn *Snapshot) makeRecords(before *Snapshot) error {
 				return fmt.Errorf("%s: %w", sn.ownerOf(rec), err)
 			}
 		}
-		sn.Records[rec.Index] = live
+		sn.Records.Set(rec.Index, live)
 		if first, ok := sn.uniform[rec.Port]; !ok {
 			sn.uniform[rec.Port] = live.Policy
 		} else if first != live.Policy {
 			sn.uniform[rec.Port] = nil
 		}
 	}
+	return nil
+}
+
+// replaceRecords does the same after a change that concerns few of them.
+func (sn *Snapshot) replaceRecords(before *Snapshot) error {
+	edit := before.Records.Edit(sn.Tables.RecordSlots())
+	sn.uniform = maps.Clone(before.uniform)
+	for _, slot := range sn.Tables.ChangedRecords() {
+		var old, live *Record
+		if slot < before.Records.Len() {
+			old = before.Records.At(slot)
+		}
+		if rec := sn.Tables.Record(slot); rec != nil {
+			var err error
+			if live, err = sn.App.newRecord(rec); err != nil {
+				return fmt.Errorf("%s: %w", sn.ownerOf(rec), err)
+			}
+			if sn.uniform[rec.Port] != live.Policy {
+				sn.uniform[rec.Port] = nil
+			}
+		}
+		if old != nil && (live == nil || live.Policy != old.Policy) {
+			sn.App.policies.loose = true // nobody may have that of the old one any more
+		}
+		edit.Set(slot, live)
+	}
+	sn.Records = edit.Slice()
 	return nil
 }
 
@@ -157,10 +187,10 @@ func (sn *Snapshot) ownerOf(rec *binding.Record) string {
 
 // record returns what serves a record, nil if this snapshot does not have it.
 func (sn *Snapshot) record(rec *binding.Record) *Record {
-	if sn == nil || rec.Index >= len(sn.Records) {
+	if sn == nil || rec.Index >= sn.Records.Len() {
 		return nil
 	}
-	if live := sn.Records[rec.Index]; live != nil && live.Record == rec {
+	if live := sn.Records.At(rec.Index); live != nil && live.Record == rec {
 		return live
 	}
 	return nil
@@ -259,7 +289,7 @@ func (sn *Snapshot) serving(match binding.CertificateMatch, hello *tls.ClientHel
 		if rec == nil {
 			continue
 		}
-		live := sn.Records[rec.Index]
+		live := sn.Records.At(rec.Index)
 		if live.Source == nil {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // codeTrustFile is the finding about a file with the authorities of client
@@ -247,12 +248,13 @@ func (a *Instance) applyTrust(settings string) error {
 	}
 	before := a.Now()
 	stale := *before
-	stale.Records = slices.Clone(before.Records)
+	stale.Records = paged.Make[*Record](before.Records.Len())
 	replaced := make(map[*policy]bool)
-	for i, rec := range stale.Records {
+	for i, rec := range before.Records.All() {
 		if rec != nil && rec.TLS == settings {
 			replaced[rec.Policy] = true
-			stale.Records[i] = nil
+		} else {
+			stale.Records.Set(i, rec)
 		}
 	}
 	next := stale

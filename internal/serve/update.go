@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -57,7 +58,9 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 	if !f.publish(a, before, next) {
 		return context.Cause(f.ctx)
 	}
-	before.forgetPortsBut(next)
+	if !simple {
+		before.forgetPortsBut(next)
+	}
 	for _, id := range diff.Removed {
 		before.forgetSite(id)
 	}
@@ -122,12 +125,9 @@ func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []c
 	} else if next, err = a.compileInputs(merge(append(before.Tables.Inputs(), before.Tables.HeldBack()...), inputs, removed), where); err != nil {
 		return nil, false, err
 	}
-	if err := next.makeRecords(before); err != nil {
-		return nil, false, err
-	}
 	if simple {
-		err = next.replaceSites(sites, removed, before)
-	} else {
+		err = errors.Join(next.replaceRecords(before), next.replaceSites(sites, removed, before))
+	} else if err = next.makeRecords(before); err == nil {
 		err = next.addSites(sites, before)
 	}
 	if err != nil {
