@@ -24,7 +24,7 @@ func TestWithin(t *testing.T) {
 		{`C:\inetpub`, `/C:/inetpub/shop`, false},
 		{`\\nas\sites`, `\\NAS\Sites\shop`, true},
 		{`\\nas\sites`, `\nas\sites\shop`, false},
-		{`\\nas\sites`, `\\other\sites\shop`, false},
+		{`\\nas\sites`, `\\another\sites\shop`, false},
 		{`\\nas\sites`, `/etc`, false},
 	} {
 		if got := within(c.folder, c.path); got != c.want {

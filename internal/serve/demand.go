@@ -18,9 +18,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/front"
 )
 
-// connection is what is known of a connection when somebody asks what a
+// Connection is what is known of a connection when somebody asks what a
 // request on it gets: a live one, or one that explain assumes.
-type connection struct {
+type Connection struct {
 	local netip.AddrPort
 	proto int                  // the major version of HTTP; with 3 it is one over QUIC
 	state *tls.ConnectionState // nil on http
@@ -32,22 +32,22 @@ type connection struct {
 }
 
 // liveConnection is the connection of a request.
-func liveConnection(r *http.Request, conn *front.Conn) *connection {
-	return &connection{local: conn.Local, proto: r.ProtoMajor, state: r.TLS, made: handshakeOf(conn), verified: &conn.Verified}
+func liveConnection(r *http.Request, conn *front.Conn) *Connection {
+	return &Connection{local: conn.Local, proto: r.ProtoMajor, state: r.TLS, made: handshakeOf(conn), verified: &conn.Verified}
 }
 
 // policy returns the one under which the connection was made; nil if that is
 // unknown, or an ordinary server's.
-func (c *connection) policy() *policy {
+func (c *Connection) policy() *Policy {
 	if c.made == nil {
 		return nil
 	}
 	return c.made.policy
 }
 
-// answer is what a request gets in place of its site's routes, which it gets
+// Answer is what a request gets in place of its site's routes, which it gets
 // if the status is 0.
-type answer struct {
+type Answer struct {
 	Status int
 	sub    int    // the sub-status that IIS has for it, 0 for none
 	Port   uint16 // of a redirect to https
@@ -63,46 +63,46 @@ const (
 // Demand asks what a request gets from its site, in the order of IIS. It is
 // the one reading of a site's demands: live traffic writes what it says, and
 // explain shows it.
-func (sn *Snapshot) Demand(c *connection, host string, s *site, match binding.SiteMatch) answer {
+func (sn *Snapshot) Demand(c *Connection, host string, s *site, match binding.SiteMatch) Answer {
 	if s.Offline {
-		return answer{Status: http.StatusServiceUnavailable, Reason: "the site is offline"}
+		return Answer{Status: http.StatusServiceUnavailable, Reason: "the site is offline"}
 	}
 	if c.state == nil {
 		return s.Access.OverHTTP(false)
 	}
 	if err := sn.misdirected(c, host, s, match); err != nil {
-		return answer{Status: http.StatusMisdirectedRequest, Reason: err.Error()}
+		return Answer{Status: http.StatusMisdirectedRequest, Reason: err.Error()}
 	}
 	if s.Access.requireCertificate && !sn.certified(c, match) {
-		return answer{
+		return Answer{
 			Status: http.StatusForbidden, sub: subStatusClientCertificate,
 			Reason: "the site demands a client certificate (403.7)",
 		}
 	}
-	return answer{}
+	return Answer{}
 }
 
 // OverHTTP is what the site demands over http, where a proxy that is trusted may
 // say that the client came to it by https.
-func (a *access) OverHTTP(forwarded bool) answer {
+func (a *access) OverHTTP(forwarded bool) Answer {
 	const redirects = "the site redirects http to https"
 	switch {
 	case forwarded && a.requireCertificate:
 		// It was shown to the proxy, if to anybody.
-		return answer{
+		return Answer{
 			Status: http.StatusForbidden, sub: subStatusClientCertificate,
 			Reason: "the site demands a client certificate (403.7)",
 		}
 	case forwarded:
-		return answer{}
+		return Answer{}
 	case a.hstsRedirect:
-		return answer{Status: http.StatusMovedPermanently, Port: 443, Reason: redirects}
+		return Answer{Status: http.StatusMovedPermanently, Port: 443, Reason: redirects}
 	case a.redirectSSL:
-		return answer{Status: http.StatusMovedPermanently, Port: a.sslPort, Reason: redirects}
+		return Answer{Status: http.StatusMovedPermanently, Port: a.sslPort, Reason: redirects}
 	case a.requireSSL, a.requireCertificate: // without TLS there is no certificate
-		return answer{Status: http.StatusForbidden, sub: subStatusSSL, Reason: "the site demands https (403.4)"}
+		return Answer{Status: http.StatusForbidden, sub: subStatusSSL, Reason: "the site demands https (403.4)"}
 	}
-	return answer{}
+	return Answer{}
 }
 
 // acmeChallenges is the path below which authorities ask (RFC 8555 section 8.3).
@@ -143,7 +143,7 @@ func forwardedHTTPS(r *http.Request) bool {
 }
 
 // write answers a request.
-func (a *access) write(w http.ResponseWriter, r *http.Request, to answer) {
+func (a *access) write(w http.ResponseWriter, r *http.Request, to Answer) {
 	switch {
 	case to.Port != 0:
 		redirectToHTTPS(w, r, to.Port)
@@ -160,7 +160,7 @@ func (a *access) write(w http.ResponseWriter, r *http.Request, to answer) {
 // certified reports whether the connection has a client certificate that the
 // site's own authorities vouch for, whichever site's settings it was made
 // under and whatever misdirected allows.
-func (sn *Snapshot) certified(c *connection, match binding.SiteMatch) bool {
+func (sn *Snapshot) certified(c *Connection, match binding.SiteMatch) bool {
 	if len(c.state.PeerCertificates) == 0 {
 		return false
 	}
@@ -170,7 +170,7 @@ func (sn *Snapshot) certified(c *connection, match binding.SiteMatch) bool {
 
 // satisfies reports whether a connection has the client certificate, if any, that
 // a policy demands: it was made under this policy, or it is verified again.
-func (c *connection) satisfies(own *policy) bool {
+func (c *Connection) satisfies(own *Policy) bool {
 	if c.policy() == own {
 		return true
 	}
@@ -190,7 +190,7 @@ func (c *connection) satisfies(own *policy) bool {
 
 // verified remembers the last policy, other than that of its handshake, whose
 // authorities a connection's client certificate has satisfied.
-type verified struct{ policy *policy }
+type verified struct{ policy *Policy }
 
 // selects reports whether a server name, taken as Host, selects the site.
 func (sn *Snapshot) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
@@ -207,7 +207,7 @@ func (sn *Snapshot) selects(serverName string, local netip.AddrPort, match bindi
 // TLS settings would have allowed, or where they would have asked the client
 // for something else; strict wants the server name to select the site itself;
 // allow refuses nothing.
-func (sn *Snapshot) misdirected(c *connection, host string, s *site, match binding.SiteMatch) error {
+func (sn *Snapshot) misdirected(c *Connection, host string, s *site, match binding.SiteMatch) error {
 	if match.Binding.Flags&binding.FlagReject != 0 {
 		return errRejected
 	}
@@ -229,7 +229,7 @@ var errRejected = errors.New("clients of this host are rejected")
 // and, as to client certificates, those of the binding that has routed the
 // request: of the record that its clients get, and of the one that it made, which the
 // record of an address may shadow.
-func (sn *Snapshot) wouldAllow(c *connection, host string, match binding.SiteMatch) error {
+func (sn *Snapshot) wouldAllow(c *Connection, host string, match binding.SiteMatch) error {
 	under := c.policy()
 	if under != nil && under == sn.uniform[c.local.Port()] {
 		return under.speaks(c.proto) // whatever table D1 selects here, it has the same settings
@@ -266,7 +266,7 @@ func (sn *Snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 		}
 	}
 	made := sn.policyOfRecord(sn.Tables.SharedRecord(match.Binding))
-	for _, own := range [...]*policy{bound, made} {
+	for _, own := range [...]*Policy{bound, made} {
 		if own != nil && own != here && !c.satisfies(own) {
 			return errors.New("the connection's client certificate is not one for this site")
 		}
@@ -277,7 +277,7 @@ func (sn *Snapshot) wouldAllow(c *connection, host string, match binding.SiteMat
 // meets returns the policy that a client meets who comes with a host as its server
 // name: that of the record that table D1 selects or, while this one has no certificate
 // for the name, that of the record which serves in its place.
-func (sn *Snapshot) meets(c *connection, serverName string, chosen binding.CertificateMatch) *policy {
+func (sn *Snapshot) meets(c *Connection, serverName string, chosen binding.CertificateMatch) *Policy {
 	own := sn.Records.At(chosen.Record.Index).Policy
 	if chosen.Fallback == nil || own == sn.Records.At(chosen.Fallback.Index).Policy {
 		return own

@@ -27,7 +27,7 @@ func (a *Instance) provisionECH() error {
 	config := policy.TLSConfig
 	config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
 	config.SessionTicketsDisabled = true // a ticket would be good for any endpoint
-	a.policies.ech = &ordinaryServer{
+	a.policies.ech = &OrdinaryServer{
 		Name:      adminapi.ServerECH,
 		tickets:   foreignTickets{tls: a.tls},
 		policies:  &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, nil }},
@@ -38,7 +38,7 @@ func (a *Instance) provisionECH() error {
 
 // byPublicName returns what serves a handshake with a public name of Encrypted
 // Client Hello, nil if the name is none.
-func (s *policySet) byPublicName(hello *tls.ClientHelloInfo) *ordinaryServer {
+func (s *policySet) byPublicName(hello *tls.ClientHelloInfo) *OrdinaryServer {
 	if s.ech == nil || hello.ServerName == "" {
 		return nil
 	}
@@ -68,7 +68,7 @@ func publicName(config []byte) (string, bool) {
 }
 
 // echOwner is who serves a handshake with a public name that no binding has.
-func (sn *Snapshot) echOwner(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *ordinaryServer {
+func (sn *Snapshot) echOwner(match binding.CertificateMatch, hello *tls.ClientHelloInfo) *OrdinaryServer {
 	if match.Known {
 		return nil
 	}

@@ -19,7 +19,7 @@ import (
 // port shared with ordinary Caddy sites, hosts that bindings name come first,
 // then those of the ordinary sites, then bindings without host, and last a
 // catch-all of the ordinary server.
-func (sn *Snapshot) RequestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *ordinaryServer, valid bool) {
+func (sn *Snapshot) RequestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *OrdinaryServer, valid bool) {
 	host, valid := binding.Host(header)
 	match := sn.siteMatch(local, protocol, host)
 	if len(sn.App.Ordinary) > 0 && !byHost(match.Rule) {
@@ -147,7 +147,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 // serveOrdinary hands a request to an ordinary server. Where client certificates are
 // asked for, the connection must have been made under this server's policies, as they are
 // now: the server itself only compares Host and server name.
-func (sn *Snapshot) serveOrdinary(w http.ResponseWriter, r *http.Request, conn *front.Conn, o *ordinaryServer) {
+func (sn *Snapshot) serveOrdinary(w http.ResponseWriter, r *http.Request, conn *front.Conn, o *OrdinaryServer) {
 	if refused := o.Demand(liveConnection(r, conn)); refused.Status != 0 {
 		sn.answerItself(w, r, ownAnswer{refused.Status, http.StatusText(refused.Status)})
 		return

@@ -37,7 +37,7 @@ type LiveSource struct {
 
 	// The rows that are not served, and why.
 	mu    sync.Mutex
-	held  map[uint32]heldBack
+	held  map[uint32]HeldBack
 	tried uint32 // the last one that was tried again
 
 	later atomic.Bool // they are tried as soon as the follower's mutex is free
@@ -369,7 +369,7 @@ func (a *Instance) project(source *LiveSource) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	source.from = f.step
-	source.held = make(map[uint32]heldBack)
+	source.held = make(map[uint32]HeldBack)
 	if err := source.readCertificates(); err != nil {
 		return err
 	}

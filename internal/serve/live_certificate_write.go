@@ -6,11 +6,12 @@ import (
 	"maps"
 	"net/http"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/sites"
-	"go.uber.org/zap"
 )
 
 // CertificateWrite is a change of one certificate that a source keeps.
@@ -24,6 +25,7 @@ type CertificateWrite struct {
 	None  bool   // only if it is not there yet (If-None-Match: *)
 }
 
+// Refuse makes a refusal that is about the certificate.
 func (c *CertificateWrite) Refuse(status int, code, format string, args ...any) *WriteError {
 	e := RefuseWrite(status, code, nil, format, args...)
 	e.Certificate = c.Name
@@ -166,7 +168,7 @@ func (a *Instance) WriteCertificate(source *LiveSource, w *SiteWrite, plan *Cert
 	source.forgetFailed(plan.Name)
 	source.tell()
 	follower.published()
-	a.tryHeldBack(source, func(*heldBack) bool { return true }) // they may name it
+	a.tryHeldBack(source, func(*HeldBack) bool { return true }) // they may name it
 	a.observer.Reloaded()
 	a.logger.Info("a certificate has changed", zap.String("source", source.Name), zap.String("certificate", plan.Name),
 		zap.Uint64("revision", head.Revision), zap.Bool("deleted", plan.Cert == nil))

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 )
 
-// heldBack is a row that is accepted and not served.
-type heldBack struct {
+// HeldBack is a row that is accepted and not served.
+type HeldBack struct {
 	Name   string // of the site, if that much is known
 	Reason string
 	socket bool // it waits for a socket
@@ -33,7 +33,7 @@ func (a *Instance) hold(source *LiveSource, id uint32, cfg *config.Site, documen
 		cfg = new(config.Site)
 		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
 	}
-	held := heldBack{Reason: err.Error()}
+	held := HeldBack{Reason: err.Error()}
 	input := a.heldInput(&configured{id: id, cfg: cfg, source: source.Name})
 	held.outside = source.claims.check(cfg, &input) != nil
 	source.keepHeld(id, held, input)
@@ -41,22 +41,22 @@ func (a *Instance) hold(source *LiveSource, id uint32, cfg *config.Site, documen
 
 // holdForSocket notes that a row is not served since a socket cannot be opened.
 func (a *Instance) holdForSocket(source *LiveSource, c *configured, err error) {
-	source.keepHeld(c.id, heldBack{Reason: err.Error(), socket: true}, a.heldInput(c))
+	source.keepHeld(c.id, HeldBack{Reason: err.Error(), socket: true}, a.heldInput(c))
 }
 
 // waits returns what notes that a row is not served for what others have.
 func (a *Instance) waits(source *LiveSource) func(*configured, error) {
 	return func(c *configured, err error) {
-		source.keepHeld(c.id, heldBack{Reason: err.Error(), waits: true}, a.heldInput(c))
+		source.keepHeld(c.id, HeldBack{Reason: err.Error(), waits: true}, a.heldInput(c))
 	}
 }
 
 // holdShown notes that a row is not served any more.
 func (s *LiveSource) holdShown(entry *binding.SiteEntry, err error) {
-	s.keepHeld(entry.ID, heldBack{Reason: err.Error()}, entry.Input())
+	s.keepHeld(entry.ID, HeldBack{Reason: err.Error()}, entry.Input())
 }
 
-func (s *LiveSource) keepHeld(id uint32, held heldBack, input binding.Site) {
+func (s *LiveSource) keepHeld(id uint32, held HeldBack, input binding.Site) {
 	held.Name, held.input = input.Name, input
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,11 +101,11 @@ func listBindings(cfg *config.Site) []*config.SiteBinding {
 
 // heldBySockets returns the rows that wait for a socket.
 func (s *LiveSource) heldBySockets() []uint32 {
-	return s.heldIDs(func(h *heldBack) bool { return h.socket })
+	return s.heldIDs(func(h *HeldBack) bool { return h.socket })
 }
 
 // heldIDs returns rows that are held back, by id.
-func (s *LiveSource) heldIDs(wanted func(*heldBack) bool) (ids []uint32) {
+func (s *LiveSource) heldIDs(wanted func(*HeldBack) bool) (ids []uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range SortedKeys(s.held) {
@@ -128,7 +128,7 @@ func (s *LiveSource) heldInputs() []binding.Site {
 }
 
 // heldRow returns why a row is not served, if it is not.
-func (s *LiveSource) heldRow(id uint32) (heldBack, bool) {
+func (s *LiveSource) heldRow(id uint32) (HeldBack, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held, ok := s.held[id]
@@ -136,13 +136,13 @@ func (s *LiveSource) heldRow(id uint32) (heldBack, bool) {
 }
 
 // HeldRow returns why a row is not served, and its source; nil if there is no such row.
-func (a *Instance) HeldRow(id uint32) (heldBack, *LiveSource) {
+func (a *Instance) HeldRow(id uint32) (HeldBack, *LiveSource) {
 	for _, source := range a.Live {
 		if held, ok := source.heldRow(id); ok {
 			return held, source
 		}
 	}
-	return heldBack{}, nil
+	return HeldBack{}, nil
 }
 
 // letGo forgets why rows were held back that have been written.
@@ -158,7 +158,7 @@ func (s *LiveSource) letGo(ids ...uint32) {
 func (s *LiveSource) letGoMissing() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.held, func(id uint32, _ heldBack) bool {
+	maps.DeleteFunc(s.held, func(id uint32, _ HeldBack) bool {
 		_, there := s.Follower.RevisionOf(id)
 		return !there
 	})
@@ -195,11 +195,11 @@ const (
 )
 
 // waitsForOthers chooses the rows that another row may be in the way of.
-func waitsForOthers(h *heldBack) bool { return h.waits }
+func waitsForOthers(h *HeldBack) bool { return h.waits }
 
 // nextHeld returns rows that are held back and whose turn it is to be tried: all in
 // turn, some after each change.
-func (s *LiveSource) nextHeld(most int, wanted func(*heldBack) bool) []uint32 {
+func (s *LiveSource) nextHeld(most int, wanted func(*HeldBack) bool) []uint32 {
 	ids := s.heldIDs(wanted)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,12 +259,12 @@ func (a *Instance) tryLater(source *LiveSource) {
 // tryHeldBack shows rows of a source that were held back, if what was in their way has
 // gone, and routes to the others what they ask for. The caller holds the lock of changes
 // and the follower's mutex.
-func (a *Instance) tryHeldBack(source *LiveSource, wanted func(*heldBack) bool) {
+func (a *Instance) tryHeldBack(source *LiveSource, wanted func(*HeldBack) bool) {
 	a.showHeldBack(source, wanted)
 	a.routeHeldBack()
 }
 
-func (a *Instance) showHeldBack(source *LiveSource, wanted func(*heldBack) bool) {
+func (a *Instance) showHeldBack(source *LiveSource, wanted func(*HeldBack) bool) {
 	var rows []configured
 	most := maxHeldTries
 	if a.Options.FirstWins {

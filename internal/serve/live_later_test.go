@@ -12,7 +12,7 @@ import (
 func TestTryLaterOnce(t *testing.T) {
 	busy := &LiveSource{
 		CommonSettings: &sites.CommonSettings{Name: "busy"}, Follower: newFollower(nil),
-		held: map[uint32]heldBack{1: {waits: true}},
+		held: map[uint32]HeldBack{1: {waits: true}},
 	}
 	a := &Instance{Live: []*LiveSource{busy}}
 	busy.Follower.mu.Lock()

@@ -79,6 +79,7 @@ func (f *follower) Matched(match string, current uint64, there bool) uint64 {
 	return n
 }
 
+// RevisionOf names a revision of a source in answers.
 func RevisionOf(head sites.Head) string {
 	return head.Source + ":" + strconv.FormatUint(head.Revision, 10)
 }

@@ -52,6 +52,7 @@ type WriteError struct {
 // Error implements error.
 func (e *WriteError) Error() string { return e.Message }
 
+// RefuseWrite makes a refusal; c is the change that it is about, if it is about one.
 func RefuseWrite(status int, code string, c *SiteChange, format string, args ...any) *WriteError {
 	e := &WriteError{Status: status, WriteError: adminapi.WriteError{Message: fmt.Sprintf(format, args...), Code: code}}
 	if c != nil {

@@ -24,9 +24,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/idn"
 )
 
-// ordinaryServer is a server of Caddy's http app that listens on a port which
+// OrdinaryServer is a server of Caddy's http app that listens on a port which
 // bindings use too. The front accepts its connections; all else stays with it.
-type ordinaryServer struct {
+type OrdinaryServer struct {
 	Name     string
 	srv      *caddyhttp.Server
 	policies *tls.Config // chooses among the server's connection policies
@@ -46,7 +46,7 @@ type ordinaryAddr struct {
 	Addr     netip.AddrPort // the zero IP stands for all addresses
 	Secure   bool
 	alone    bool // no binding is on the port
-	Server   *ordinaryServer
+	Server   *OrdinaryServer
 	settings front.Settings
 }
 
@@ -273,8 +273,8 @@ func holds(srv *caddyhttp.Server, field string) (there, known bool) {
 	return value.Len() > 0, true
 }
 
-func newOrdinaryServer(ctx caddy.Context, name string, srv *caddyhttp.Server) *ordinaryServer {
-	o := &ordinaryServer{
+func newOrdinaryServer(ctx caddy.Context, name string, srv *caddyhttp.Server) *OrdinaryServer {
+	o := &OrdinaryServer{
 		Name: name, srv: srv,
 		hosts: make(map[string]struct{}), wildcards: make(map[string]struct{}),
 	}
@@ -321,7 +321,7 @@ func routeHosts(route caddyhttp.Route) (hosts []string, all bool) {
 	return hosts, all
 }
 
-func (o *ordinaryServer) addHost(host string) {
+func (o *OrdinaryServer) addHost(host string) {
 	host = caddy.NewReplacer().ReplaceAll(strings.ToLower(host), "")
 	if rest, ok := strings.CutPrefix(host, "*."); ok {
 		o.wildcards[rest] = struct{}{}
@@ -334,7 +334,7 @@ func (o *ordinaryServer) addHost(host string) {
 // converts them to ASCII as they are written, browsers map them first.
 func (sn *Snapshot) hostFindings() []binding.Finding {
 	var findings []binding.Finding
-	seen := make(map[*ordinaryServer]bool)
+	seen := make(map[*OrdinaryServer]bool)
 	for _, addr := range sn.App.Ordinary {
 		if seen[addr.Server] {
 			continue
@@ -358,7 +358,7 @@ const codeUnreachableHost = "host-not-as-browsers-write-it"
 
 // has reports whether a route of the server names the host, which is in lower
 // case and has no port.
-func (o *ordinaryServer) has(host string) bool {
+func (o *OrdinaryServer) has(host string) bool {
 	if host == "" {
 		return false
 	}
@@ -374,7 +374,7 @@ func (o *ordinaryServer) has(host string) bool {
 
 // claims reports whether the server owns a server name: a route names it as
 // host, or a connection policy is for it and not for everybody.
-func (o *ordinaryServer) claims(hello *tls.ClientHelloInfo) bool {
+func (o *OrdinaryServer) claims(hello *tls.ClientHelloInfo) bool {
 	if hello.ServerName == "" {
 		return false
 	}
@@ -392,7 +392,7 @@ func (o *ordinaryServer) claims(hello *tls.ClientHelloInfo) bool {
 }
 
 // configForClient chooses among the server's own connection policies.
-func (o *ordinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
+func (o *OrdinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn) (*tls.Config, error) {
 	conn.Handshake.Store(o.handshake)
 	config, err := o.policies.GetConfigForClient(hello)
 	if err != nil || config == nil {
@@ -402,26 +402,26 @@ func (o *ordinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front
 }
 
 // owns reports whether a request is the server's that no binding names by host.
-func (o *ordinaryServer) owns(host binding.HostName, match binding.SiteMatch) bool {
+func (o *OrdinaryServer) owns(host binding.HostName, match binding.SiteMatch) bool {
 	return o.has(host.String()) || match.Site == nil && o.catchAll
 }
 
 // Demand asks what a request gets in place of the server's routes: the one
 // reading for live traffic and for explain.
-func (o *ordinaryServer) Demand(c *connection) answer {
+func (o *OrdinaryServer) Demand(c *Connection) Answer {
 	if o.clientAuth && c.state != nil && (c.made == nil || *c.made != *o.handshake) {
-		return answer{
+		return Answer{
 			Status: http.StatusMisdirectedRequest,
 			Reason: "the connection was not made under the server's own TLS settings, of which some ask clients for a certificate",
 		}
 	}
-	return answer{}
+	return Answer{}
 }
 
 // OrdinaryAt returns the ordinary server that listens at a local address. The
 // more specific listen address has it, as it would for the kernel. It is alone
 // there if no binding has the port.
-func (a *Instance) OrdinaryAt(local netip.AddrPort, secure bool) (_ *ordinaryServer, alone bool) {
+func (a *Instance) OrdinaryAt(local netip.AddrPort, secure bool) (_ *OrdinaryServer, alone bool) {
 	var found *ordinaryAddr
 	for i := range a.Ordinary {
 		o := &a.Ordinary[i]
@@ -486,7 +486,7 @@ func (sn *Snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 
 // ordinaryHas returns the ordinary server that has the host of a binding at its address,
 // nil if there is none.
-func (a *Instance) ordinaryHas(b binding.Binding) *ordinaryServer {
+func (a *Instance) ordinaryHas(b binding.Binding) *OrdinaryServer {
 	for _, o := range a.Ordinary {
 		if b.Host != "" && sameAddress(b, o) && o.Server.Name != remainingRedirects && o.Server.names(b.Host) {
 			return o.Server
@@ -502,7 +502,7 @@ func sameAddress(b binding.Binding, o ordinaryAddr) bool {
 
 // names reports whether a route of the server has exactly this host, and not
 // only in order to redirect it to https.
-func (o *ordinaryServer) names(host string) bool {
+func (o *OrdinaryServer) names(host string) bool {
 	for _, route := range o.srv.Routes {
 		for _, set := range route.MatcherSets {
 			redirect := false
@@ -558,6 +558,7 @@ func (a *Instance) ordinaryEndpoints(endpoints []front.Endpoint) ([]front.Endpoi
 	return endpoints, nil
 }
 
+// Overlap reports whether a connection can come to both addresses; an invalid one is for all.
 func Overlap(x, y netip.Addr) bool { return !x.IsValid() || !y.IsValid() || x == y }
 
 func listenText(addr netip.AddrPort) string {

@@ -57,7 +57,7 @@ type policySet struct {
 	ctx       caddy.Context
 	tls       *caddytls.TLS
 	alpn      []string // of policies without one
-	policies  map[policyKey]*policy
+	policies  map[policyKey]*Policy
 	later     context.Context                                  // of policies that come when the app is provisioned
 	challenge *tls.Config                                      // ACME TLS-ALPN challenges
 	changed   func(ctx context.Context, settings string) error // files have, that settings name
@@ -65,7 +65,7 @@ type policySet struct {
 	mu      sync.Mutex        // held where trusts are changed, and where they are shown meanwhile
 	trusts  map[string]*trust // by settings
 	echKeys func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
-	ech     *ordinaryServer // serves the public names; nil without such keys
+	ech     *OrdinaryServer // serves the public names; nil without such keys
 }
 
 // policyKey is what makes TLS settings distinct: the settings themselves and
@@ -79,8 +79,8 @@ type policyKey struct {
 
 const policyFlags = binding.FlagReject | binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
 
-// policy is a provisioned connection policy.
-type policy struct {
+// Policy is a provisioned connection policy.
+type Policy struct {
 	TCP  *tls.Config
 	quic *tls.Config // nil: HTTP/3 is off
 
@@ -92,7 +92,7 @@ type policy struct {
 
 func (a *Instance) provisionPolicies() error {
 	set := &policySet{
-		ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*policy),
+		ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*Policy),
 		trusts: make(map[string]*trust), changed: a.trustChanged,
 	}
 	challenge := new(caddytls.ConnectionPolicy)
@@ -119,7 +119,7 @@ func (a *Instance) provisionPolicies() error {
 }
 
 // get returns the policy for settings, provisioned once.
-func (s *policySet) get(key policyKey) (*policy, error) {
+func (s *policySet) get(key policyKey) (*Policy, error) {
 	if p, ok := s.policies[key]; ok {
 		return p, nil
 	}
@@ -167,7 +167,7 @@ func (s *policySet) get(key policyKey) (*policy, error) {
 	}
 	// Caddy puts it there for challenges, which have a configuration of their own.
 	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == acmez.ACMETLS1Protocol })
-	p := &policy{TCP: config, release: release}
+	p := &Policy{TCP: config, release: release}
 	if key.flags&binding.FlagNoQUIC == 0 && config.MaxVersion >= tls.VersionTLS13 { // QUIC has no other
 		p.quic = config
 	}
@@ -202,8 +202,8 @@ func (s *policySet) keep(records *paged.Slice[*Record]) {
 		return
 	}
 	s.loose = false
-	used := make(map[*policy]bool)
-	var last *policy
+	used := make(map[*Policy]bool)
+	var last *Policy
 	for _, rec := range records.All() {
 		if rec != nil && rec.Policy != last {
 			last = rec.Policy
@@ -224,7 +224,7 @@ func (s *policySet) release() { s.keep(nil) }
 
 // allows tells why a connection, as it was negotiated, would not have come
 // about under this policy, client certificates left aside.
-func (p *policy) allows(c *connection) error {
+func (p *Policy) allows(c *Connection) error {
 	config, state := p.TCP, c.state
 	if c.proto == 3 {
 		config = p.quic
@@ -244,7 +244,7 @@ func (p *policy) allows(c *connection) error {
 
 // speaks tells why this policy has not a version of HTTP. Behind a listener wrapper
 // net/http takes the preface of HTTP/2 on any connection, whatever was negotiated.
-func (p *policy) speaks(proto int) error {
+func (p *Policy) speaks(proto int) error {
 	switch {
 	case proto == 3 && p.quic == nil:
 		return errNoQUIC
@@ -257,7 +257,7 @@ func (p *policy) speaks(proto int) error {
 // asks reports whether clients are asked for a certificate under this policy
 // otherwise than they were under another one, which may be unknown: not at
 // all, or with other authorities for them to choose by.
-func (p *policy) asks(beyond *policy) bool {
+func (p *Policy) asks(beyond *Policy) bool {
 	if p.TCP.ClientAuth == tls.NoClientCert {
 		return false
 	}
@@ -303,11 +303,11 @@ func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Ce
 
 // PolicyOf is the policy that the clients of a site should have met: that of
 // the record that the binding's clients get.
-func (sn *Snapshot) PolicyOf(entry *binding.BindingEntry) *policy {
+func (sn *Snapshot) PolicyOf(entry *binding.BindingEntry) *Policy {
 	return sn.policyOfRecord(entry.Record)
 }
 
-func (sn *Snapshot) policyOfRecord(rec *binding.Record) *policy {
+func (sn *Snapshot) policyOfRecord(rec *binding.Record) *Policy {
 	if rec == nil {
 		return nil
 	}
@@ -316,7 +316,7 @@ func (sn *Snapshot) policyOfRecord(rec *binding.Record) *policy {
 
 // Protocols are those of HTTP that a connection can be made for under a policy. A
 // policy without ALPN leaves it to HTTP/1.1.
-func (p *policy) Protocols() []string {
+func (p *Policy) Protocols() []string {
 	var list []string
 	for _, known := range []struct{ alpn, name string }{{"http/1.1", "h1"}, {"h2", "h2"}} {
 		if slices.Contains(p.TCP.NextProtos, known.alpn) || len(p.TCP.NextProtos) == 0 && known.name == "h1" {
@@ -330,7 +330,7 @@ func (p *policy) Protocols() []string {
 }
 
 // ClientCertificate tells whether clients are asked for a certificate.
-func (p *policy) ClientCertificate() string {
+func (p *Policy) ClientCertificate() string {
 	switch {
 	case p == nil || p.TCP.ClientAuth == tls.NoClientCert:
 		return ""
@@ -341,4 +341,4 @@ func (p *policy) ClientCertificate() string {
 }
 
 // Legacy reports whether versions of TLS are on that are broken.
-func (p *policy) Legacy() bool { return p.TCP.MinVersion < tls.VersionTLS12 }
+func (p *Policy) Legacy() bool { return p.TCP.MinVersion < tls.VersionTLS12 }

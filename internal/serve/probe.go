@@ -54,8 +54,8 @@ func (probeConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }
 // Assumed is the connection that explain asks about: that of a client of
 // today, with TLS 1.3 and HTTP/2 as far as the server lets it, and without a
 // client certificate.
-func (sn *Snapshot) Assumed(p Probe) *connection {
-	c := &connection{local: p.Local, proto: 1}
+func (sn *Snapshot) Assumed(p Probe) *Connection {
+	c := &Connection{local: p.Local, proto: 1}
 	if p.Protocol == binding.HTTP {
 		return c
 	}

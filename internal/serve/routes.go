@@ -20,7 +20,7 @@ import (
 type siteRequest struct {
 	site    *site
 	binding binding.Binding // a copy: the entry would hold all tables
-	answer  answer          // instead of the routes
+	answer  Answer          // instead of the routes
 	handled context.Context // of the request in Caddy's server; nil before it is there
 
 	exit func() // from the routes of a row, once; nil: they are of the configuration
@@ -106,9 +106,9 @@ func (sr *siteRequest) serve(routes caddyhttp.Handler, w http.ResponseWriter, r 
 
 // demanded is what the site demands. Which proxies are trusted is known here
 // only, where the server has looked at the request.
-func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
+func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) Answer {
 	if r.TLS == nil && !sr.site.Offline && sr.site.Access.excepts(r) {
-		return answer{}
+		return Answer{}
 	}
 	if sr.admitted || !forwardedHTTPS(r) {
 		return sr.answer
@@ -122,7 +122,7 @@ func (sr *siteRequest) demanded(w http.ResponseWriter, r *http.Request) answer {
 
 // forwarded is what the site demands of a client that came to a proxy by https, if it
 // demands this of the proxy's connection.
-func (s *site) forwarded(demanded answer, secure bool) answer {
+func (s *site) forwarded(demanded Answer, secure bool) Answer {
 	if secure || s.Offline {
 		return demanded
 	}

@@ -50,6 +50,7 @@ type errorList struct {
 	more  int
 }
 
+// MaxErrors bounds how many errors or findings of a kind are told one by one.
 const MaxErrors = 20
 
 func (l *errorList) add(label, format string, args ...any) {
@@ -247,6 +248,7 @@ func (a *Instance) bindingEndpoint(key string, cfg *config.Endpoint) (binding.En
 	return endpoint, nil
 }
 
+// SortedKeys returns the keys of a map in order.
 func SortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
 }

@@ -290,4 +290,5 @@ func (a *Instance) sitesFileFindings() []binding.Finding {
 	}}
 }
 
+// HasSitesFile reports whether there is a sites file.
 func (a *Instance) HasSitesFile() bool { return a.sitesFile.source != nil }

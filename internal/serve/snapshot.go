@@ -22,7 +22,7 @@ type Snapshot struct {
 	Sites    *paged.Slice[*site]   // by SiteEntry.Index
 	Records  *paged.Slice[*Record] // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
-	uniform map[uint16]*policy
+	uniform map[uint16]*Policy
 	ports   map[uint16]*portMetrics
 	state   *front.State
 

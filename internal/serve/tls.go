@@ -35,7 +35,7 @@ type served struct {
 	name   string // of the certificate, empty with a store
 	flags  binding.Flags
 	Source certsel.Source // nil: nothing serves
-	Policy *policy
+	Policy *Policy
 
 	// The certificate without its OCSP staple, if the binding's flags say so.
 	unstapled atomic.Pointer[unstapledCertificate]
@@ -68,7 +68,7 @@ type handshake struct {
 	in        *identity
 	challenge bool          // of a certificate authority: no request has a place there
 	ordinary  *identity     // the ordinary server, or
-	policy    *policy       // of the record of a binding or an endpoint,
+	policy    *Policy       // of the record of a binding or an endpoint,
 	name      string        // the name of its certificate
 	flags     binding.Flags // and its flags
 
@@ -128,7 +128,7 @@ func (r refusal) Unwrap() []error { return []error{r.error, r.alert} }
 // the snapshot before are taken over.
 func (sn *Snapshot) makeRecords(before *Snapshot) error {
 	sn.Records = paged.Make[*Record](sn.Tables.RecordSlots())
-	sn.uniform = make(map[uint16]*policy)
+	sn.uniform = make(map[uint16]*Policy)
 	sn.App.policies.loose = true
 	for rec := range sn.Tables.Records() {
 		live := before.record(rec)
@@ -219,7 +219,7 @@ func (a *Instance) newRecord(rec *binding.Record) (*Record, error) {
 // that bindings know come first, then those of the ordinary sites, then public
 // names of Encrypted Client Hello, then the endpoint's certificate, and last
 // whatever else the ordinary server serves.
-func (sn *Snapshot) HandshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *Record, *tls.Certificate, *ordinaryServer) {
+func (sn *Snapshot) HandshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *Record, *tls.Certificate, *OrdinaryServer) {
 	match := sn.CertificateMatch(local, hello.ServerName)
 	ordinary, alone := sn.App.OrdinaryAt(local, true)
 	if alone || ordinary != nil && !match.Known && ordinary.claims(hello) {

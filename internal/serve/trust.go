@@ -172,7 +172,7 @@ func (s *policySet) dropTrusts() {
 // renew makes the policies that have these settings anew. It returns what takes
 // that back.
 func (s *policySet) renew(settings string) (undo func(), err error) {
-	old := make(map[policyKey]*policy)
+	old := make(map[policyKey]*Policy)
 	for key, p := range s.policies {
 		if key.settings == settings {
 			old[key] = p
@@ -249,7 +249,7 @@ func (a *Instance) applyTrust(settings string) error {
 	before := a.Now()
 	stale := *before
 	stale.Records = paged.Make[*Record](before.Records.Len())
-	replaced := make(map[*policy]bool)
+	replaced := make(map[*Policy]bool)
 	for i, rec := range before.Records.All() {
 		if rec != nil && rec.TLS == settings {
 			replaced[rec.Policy] = true

@@ -89,7 +89,7 @@ type upgraded struct {
 	host      string // as the request named it
 	protocol  binding.Protocol
 	forwarded bool // a proxy that is trusted says that the client came to it by https
-	made      connection
+	made      Connection
 	webSocket bool
 
 	cancel context.CancelFunc // of the request's context, which ends what is behind the handler

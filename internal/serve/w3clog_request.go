@@ -213,7 +213,7 @@ func (l *loggedRequest) handled(rec *iislog.Record) bool {
 }
 
 // tellSubStatus leaves the sub-status of an answer to logs and error routes.
-func tellSubStatus(r *http.Request, to answer) {
+func tellSubStatus(r *http.Request, to Answer) {
 	if to.sub != 0 {
 		iishttp.SetSubStatus(r, to.Status, to.sub)
 	}
