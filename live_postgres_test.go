@@ -129,7 +129,7 @@ func TestPostgresSites(t *testing.T) {
 		t.Errorf("%+v", created)
 	}
 	n.serves("a.test", "default 10")
-	n.sql("%s", insert(20, n.site("B", "b.test"))+insert(30, n.site("C", "a.test"))+insert(31, `{"template":"nowhere"}`)+insert(32, `{"new_field":1}`))
+	n.sql("%s", insert(20, n.site("B", "b.test"))+insert(30, n.site("C", "a.test"))+insert(31, `{"template":"nowhere"}`)+insert(100032, `{"new_field":1}`))
 	n.reaches(2)
 	n.serves("b.test", "default 20")
 	n.serves("a.test", "default 10")
@@ -189,15 +189,15 @@ func TestPostgresSites(t *testing.T) {
 }
 
 // listsRefused looks at the list of rows that are refused: 30 contradicts 10, and nobody
-// understands 31 and 32.
+// understands 31 and 100032, a number that no port has.
 func (n *farmNode) listsRefused() {
 	n.t.Helper()
 	for query, want := range map[string]string{
-		"":              "30 31 32",
+		"":              "30 31 100032",
 		"&limit=2":      "30 31",
-		"&after=30":     "31 32",
+		"&after=30":     "31 100032",
 		"&q=NOWHERE":    "31",
-		"&q=32":         "32",
+		"&q=100032":     "100032",
 		"&source=":      "",
 		"&host=a.test":  "",
 		"&source=other": "",

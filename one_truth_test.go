@@ -254,4 +254,11 @@ func TestShowServes(t *testing.T) {
 			}
 		}
 	}
+	for template, want := range map[string]int{"app": 1, "App": 0} {
+		var found adminapi.Page[adminapi.Site]
+		s.AdminJSON("/iis/sites?template="+template, &found)
+		if found.Total != want || want == 1 && found.Items[0].ID != 2 {
+			t.Errorf("template %s: %+v", template, found)
+		}
+	}
 }

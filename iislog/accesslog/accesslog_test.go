@@ -43,6 +43,7 @@ http://` + s.addr + ` {
 		output file ` + s.folder + `/access.log ` + output + `
 		format ` + format + `
 	}
+	log_skip /unlogged
 	log_append <s-ip {http.request.local.host}
 	log_append <s-port {http.request.local.port}
 	log_append <s-sitename W3SVC7
@@ -101,6 +102,24 @@ func (s *site) lines(n int) []string {
 	return s.files(n)[0]
 }
 
+// load loads another configuration, and waits until its server alone takes connections:
+// for a moment, Caddy's server of before still can, and closes them.
+func (s *site) load(config string) {
+	s.t.Helper()
+	if err := s.srv.Load(config); err != nil {
+		s.t.Fatal(err)
+	}
+	for answered, end := 0, time.Now().Add(10*time.Second); answered < 10; answered++ {
+		answer, err := testserver.Raw(s.addr, "GET /unlogged HTTP/1.1\r\nHost: "+s.addr+"\r\nConnection: close\r\n\r\n")
+		if err != nil || !strings.Contains(answer, "hello") {
+			answered = 0
+			if time.Now().After(end) {
+				s.t.Fatal("nobody answers after the load")
+			}
+		}
+	}
+}
+
 // TestAccessLog: lines of a site are as those of w3c_log, with what log_append adds of
 // what an entry does not have; a load begins no new log.
 func TestAccessLog(t *testing.T) {
@@ -117,9 +136,7 @@ func TestAccessLog(t *testing.T) {
 	s.get("/private/a", "User-Agent: u", "Authorization: Basic YWxpY2U6c2VjcmV0")
 	s.get("/gone", "User-Agent: u")
 	s.lines(10)
-	if err := s.srv.Load(strings.ReplaceAll(s.config, "hello", "hello again")); err != nil {
-		t.Fatal(err)
-	}
+	s.load(strings.ReplaceAll(s.config, "hello", "hello again"))
 	s.get("/after", "User-Agent: u")
 	got := s.lines(11)
 	got[2] = got[2][:len("#Date: ")]
@@ -200,9 +217,7 @@ func TestOtherFields(t *testing.T) {
 	s.lines(5)
 	s.get("/2")
 	s.lines(6)
-	if err := s.srv.Load(strings.ReplaceAll(s.config, "fields cs-uri-stem", "fields cs-uri-stem sc-status")); err != nil {
-		t.Fatal(err)
-	}
+	s.load(strings.ReplaceAll(s.config, "fields cs-uri-stem", "fields cs-uri-stem sc-status"))
 	s.get("/3")
 	got := s.lines(11)
 	if want := []string{"/1", "/2", "#Fields: cs-uri-stem sc-status", "/3 200"}; got[4] != want[0] || got[5] != want[1] || got[9] != want[2] || got[10] != want[3] {

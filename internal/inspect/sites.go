@@ -101,7 +101,7 @@ func (sn view) showFindings(entry *binding.SiteEntry, findings []binding.Finding
 }
 
 // siteFilters are the parameters that narrow the list of sites down.
-var siteFilters = []string{"host", "state", "certificate", "source", "findings", "q"}
+var siteFilters = []string{"host", "state", "certificate", "template", "source", "findings", "q"}
 
 // filtered lists the sites that a query asks for, by id.
 func (sn view) filtered(q query) ([]*binding.SiteEntry, error) {
@@ -140,6 +140,7 @@ func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
 		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
 		case q.values["source"] != nil && q.get("source") != sn.Sites.At(entry.Index).Source:
 		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
+		case q.get("template") != "" && q.get("template") != sn.Sites.At(entry.Index).Template():
 		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
 			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):

@@ -463,6 +463,9 @@ func namesHTTPS(c *config.Content) bool {
 	})
 }
 
+// Template is the name of the template that serves a site, empty if none does.
+func (s *site) Template() string { return s.Content.template }
+
 // Serves tells what serves a site, and what it demands.
 func (s *site) Serves() *adminapi.Serves {
 	shown := &adminapi.Serves{
