@@ -175,7 +175,7 @@ func TestLiveHeldBackTLS(t *testing.T) {
 	}
 	tls := `,"tls":{"client_authentication":{"ca":{"provider":"file","pem_files":["` + filepath.Join(t.TempDir(), "gone.pem") + `"]}}}`
 	writeRows(t, l.file, []sites.Change{
-		{ID: 10, Document: document("a.test", tls)},
+		{ID: 10, Document: []byte(`{"require_client_certificate":true,` + string(document("a.test", tls)[1:]))},
 		{ID: 11, Document: []byte(`{"template":"none",` + string(document("b.test", "")[1:]))},
 	})
 	if err := l.Load(l.config(l.wildcard())); err != nil {
@@ -194,6 +194,9 @@ func TestLiveHeldBackTLS(t *testing.T) {
 		if err != nil || answer.Status != 503 {
 			t.Errorf("%s over https: %v, %v", host, answer, err)
 		}
+	}
+	for id, row := range [][]byte{document("c.test", tls), []byte(`{"require_client_certificate":true,` + string(document("c.test", tls)[1:]))} {
+		l.refused(422, "PUT", fmt.Sprint("sites/", 20+id), string(row), "gone.pem")
 	}
 }
 

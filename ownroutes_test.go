@@ -25,7 +25,7 @@ import (
 // allowSome lets rows have routes of some modules.
 const allowSome = `allow_routes {
 	modules http.handlers.static_response http.handlers.headers http.handlers.subroute http.handlers.error
-	modules http.matchers.* http.handlers.reverse_proxy http.handlers.file_server http.handlers.rewrite http.handlers.map
+	modules http.matchers.* http.handlers.reverse_proxy http.handlers.file_server http.handlers.rewrite
 	%s
 }`
 
@@ -151,6 +151,26 @@ func TestOwnRoutesAreBounded(t *testing.T) {
 		{handle(`{"handler":"static_response","body":"{secret.x}"}`), "placeholder"},
 		{handle(`{"handler":"static_response","body":"{http.request.body}"}`), "placeholder"},
 		{handle(`{"handler":"static_response","headers":{"{env.HOME}":["x"]}}`), "placeholder"},
+		{handle(`{"handler":"static_response","body":"{http.response.header.X}"}`), "placeholder"},
+		{handle(`{"handler":"headers","response":{"set":{"X":["{http.response.header.X}{http.response.header.X}"]}}}`), "placeholder"},
+		{handle(`{"handler":"headers","request":{"set":{"X":["{http.request.header.X}{http.request.header.X}"]}}}`), "no place in a header"},
+		{handle(`{"handler":"headers","request":{"add":{"X":["{http.request.uri}"]}}}`), "no place in a header"},
+		{handle(`{"handler":"headers","request":{"set":{"X-{http.request.cookie.a}":["x"]}}}`), "no place in a header"},
+		{handle(`{"handler":"headers","request":{"set":{"X":["{http.regexp.a.1}"]}}}`), "no place in a header"},
+		{handle(`{"handler":"headers","request":{"set":{"X":["{x}"]}}}`), "no place in a header"},
+		{handle(`{"handler":"headers","request":{"replace":{"X":[{"search":"a","replace":"aaaaaaaaaa"}]}}}`), "cannot be used"},
+		{handle(`{"handler":"headers","response":{"replace":{"X":[{"search_regexp":"{http.request.header.P}","replace":""}]}}}`), "cannot be used"},
+		{handle(`{"handler":"rewrite","uri":"{http.request.uri}{http.request.uri}"}`), "one placeholder"},
+		{handle(`{"handler":"rewrite","method":"{http.request.header.X}"}`), "no placeholders"},
+		{handle(`{"handler":"rewrite","uri_substring":[{"find":"a","replace":"aa"}]}`), "cannot be used"},
+		{handle(`{"handler":"rewrite","path_regexp":[{"find":"a","replace":"aa"}]}`), "cannot be used"},
+		{handle(`{"handler":"rewrite","query":{"add":[{"key":"a","val":"{http.request.uri.query}"}]}}`), "cannot be used"},
+		{handle(`{"handler":"reverse_proxy","upstreams":[{"dial":"` + address + `"}],"headers":{"request":{"set":{"X":["{http.request.header.X}"]}}}}`), "no place in a header"},
+		{handle(`{"handler":"reverse_proxy","upstreams":[{"dial":"` + address + `"}],"rewrite":{"query":{}}}`), "cannot be used"},
+		{handle(`{"handler":"map","source":"{a}","destinations":["{a}"]}`), "no module"},
+		{handle(`{"handler":"file_server","root":` + quoted(folder+"/site") + `,"etag_file_extensions":["b/../../../etc/passwd"]}`), "cannot be used"},
+		{match(`"file":{"root":` + quoted(folder+"/site") + `,"try_files":["/*/*/*"]}`), "without * ? ["},
+		{handle(`{"handler":"static_response","body":"` + strings.Repeat("{http.request.uri}", 201) + `"}`), "placeholders"},
 		{handle(`{"handler":"templates"}`), "no module"},
 		{handle(`{"handler":"vars","root":"/"}`), "no module"},
 		{handle(`{"handler":"invoke","name":"x"}`), "no module"},
@@ -211,10 +231,9 @@ func TestOwnRoutesReadNothing(t *testing.T) {
 	t.Setenv("OWN_ROUTES_SECRET", "s3cret")
 	l := startLive(t, fmt.Sprintf(allowSome, ""), "")
 	l.want(201, "PUT", "sites/10", l.site("", "a.test", `"routes":[
-		{"handle":[{"handler":"map","source":"x","destinations":["{http.my.value}"],"defaults":["{http.request.header.X-In}"]}]},
 		{"match":[{"header_regexp":{"X-In":{"name":"r","pattern":"(.*)"}}}],"handle":[
-			{"handler":"headers","request":{"set":{"X-Twice":["{http.request.header.X-In}"]}},"response":{"set":{"X-Out":["{http.request.header.X-Twice}"]}}},
-			{"handler":"static_response","body":"[{http.regexp.r.1}] [{http.request.header.X-Twice}] {time.now.year}"}]}]`, `"vars":{"x":"{env.OWN_ROUTES_SECRET}"}`))
+			{"handler":"headers","request":{"set":{"X-From":["{http.request.orig_uri} {http.request.remote.host}"]}},"response":{"set":{"X-Out":["{http.request.header.X-In} {http.request.header.X-From}"]}}},
+			{"handler":"static_response","body":"[{http.regexp.r.1}] [{http.request.header.X-In}] {time.now.year}"}]}]`, `"vars":{"x":"{env.OWN_ROUTES_SECRET}"}`))
 	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "a.test", Plain: true, Header: http.Header{"X-In": {"{env.OWN_ROUTES_SECRET}{file./etc/passwd}"}}})
 	if err != nil {
 		t.Fatal(err)

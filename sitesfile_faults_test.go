@@ -167,14 +167,15 @@ func TestSitesFilePlaces(t *testing.T) {
 	f.Server = ts.Start(t, f.config(fmt.Sprintf("site 500 High {\nsecure_bindings :%d:high.contoso.test\n}\n", f.https))+
 		fmt.Sprintf("\nhttp://site.block.test:%d {\nrespond x\n}\nhttp://shared.block.test:%d {\nrespond x\n}\n", siteBlock, f.http))
 	for name, tc := range map[string]struct{ line, want string }{
-		"a host of a later site":    {`{"id":5,"secure_bindings":[":HTTPS:high.contoso.test"]}`, `site 500 "High"`},
-		"a host of a later line":    {`{"id":6,"secure_bindings":[":HTTPS:ten.contoso.test"]}`, `site 10 "Ten"`},
-		"bad TLS settings":          {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"protocol_min":"tls9"}}]}`, "site 12"},
-		"TLS settings of bad type":  {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x","tls":7}]}`, `field "bindings.tls" is a number: expected an object`},
-		"a missing authority":       {`{"id":13,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"client_authentication":{"mode":"require_and_verify","ca":{"provider":"file","pem_files":["/nonexistent"]}}}}]}`, "site 13"},
-		"a port that is in use":     {fmt.Sprintf(`{"id":14,"server_bindings":[":%d:x.test"]}`, busy.Addr().(*net.TCPAddr).Port), "(this is tried again)"},
-		"an ordinary server's port": {fmt.Sprintf(`{"id":15,"server_bindings":[":%d:x.test"]}`, siteBlock), "load Caddy's configuration again"},
-		"an ordinary server's host": {`{"id":16,"server_bindings":[":HTTP:shared.block.test"]}`, "shared.block.test"},
+		"a host of a later site":         {`{"id":5,"secure_bindings":[":HTTPS:high.contoso.test"]}`, `site 500 "High"`},
+		"a host of a later line":         {`{"id":6,"secure_bindings":[":HTTPS:ten.contoso.test"]}`, `site 10 "Ten"`},
+		"bad TLS settings":               {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"protocol_min":"tls9"}}]}`, "site 12"},
+		"bad TLS settings, and a demand": {`{"id":12,"require_client_certificate":true,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"protocol_min":"tls9"}}]}`, "site 12"},
+		"TLS settings of bad type":       {`{"id":12,"bindings":[{"protocol":"https","binding":"*:HTTPS:x","tls":7}]}`, `field "bindings.tls" is a number: expected an object`},
+		"a missing authority":            {`{"id":13,"require_client_certificate":true,"bindings":[{"protocol":"https","binding":"*:HTTPS:x.contoso.test","flags":1,"certificate":"wildcard","tls":{"client_authentication":{"mode":"require_and_verify","ca":{"provider":"file","pem_files":["/nonexistent"]}}}}]}`, "site 13"},
+		"a port that is in use":          {fmt.Sprintf(`{"id":14,"server_bindings":[":%d:x.test"]}`, busy.Addr().(*net.TCPAddr).Port), "(this is tried again)"},
+		"an ordinary server's port":      {fmt.Sprintf(`{"id":15,"server_bindings":[":%d:x.test"]}`, siteBlock), "load Caddy's configuration again"},
+		"an ordinary server's host":      {`{"id":16,"server_bindings":[":HTTP:shared.block.test"]}`, "shared.block.test"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.write(tenLine, "", tc.line)

@@ -48,6 +48,15 @@ func (l *siteList) all() iter.Seq[*SiteEntry] {
 	}
 }
 
+// last returns the highest id, 0 if there is no site.
+func (l *siteList) last() uint32 {
+	if len(l.chunks) == 0 {
+		return 0
+	}
+	chunk := l.chunks[len(l.chunks)-1]
+	return chunk[len(chunk)-1].ID
+}
+
 // find returns the site with an id, nil if there is none.
 func (l *siteList) find(id uint32) *SiteEntry {
 	i, j, ok := l.search(id)

@@ -161,6 +161,9 @@ type scope struct {
 // must not be changed. After a change of some sites it is made when it is asked for first.
 func (t *Tables) Sites() []*SiteEntry { return t.sites.flat() }
 
+// LastID is the highest id of a site, 0 if there is none.
+func (t *Tables) LastID() uint32 { return t.sites.last() }
+
 // SiteCount is how many sites there are, without those that are held back.
 func (t *Tables) SiteCount() int { return t.sites.size }
 

@@ -12,6 +12,9 @@ package config
 //   - health checks, dynamic upstreams and retries: they go on without a request, or for as
 //     long as who writes them says
 //   - buffers of requests and answers: as large as who writes them says
+//   - map, replacements in headers and URIs, and what changes a request by what was changed
+//     before: a text that doubles itself thirty times is larger than the machine
+//   - etag_file_extensions: it reads the whole of any file
 var routeModules = make(map[string]shape)
 
 // routesShape is a list of routes. It is a variable, since routes have routes.
@@ -22,19 +25,11 @@ var routeFields fields
 // The fields of header operations, of matchers of answers and of rewrites are those of
 // several modules.
 var (
-	matcherSets = list(modules("http.matchers"))
-	replacement = fields{"search": free, "search_regexp": pattern, "replace": free}.shape()
-	headerOps   = fields{"add": free, "set": free, "delete": free, "replace": named(list(replacement))}
-	answerOps   = fields{"add": free, "set": free, "delete": free, "replace": named(list(replacement)), "require": free, "deferred": free}
-	headerShape = fields{"request": headerOps.shape(), "response": answerOps.shape()}.shape()
-	rewrites    = fields{
-		"method": free, "uri": free, "strip_path_prefix": free, "strip_path_suffix": free, "uri_substring": free,
-		"path_regexp": list(fields{"find": pattern, "replace": free}.shape()),
-		"query": fields{
-			"rename": free, "set": free, "add": free, "delete": free,
-			"replace": list(fields{"key": free, "search": free, "search_regexp": pattern, "replace": free}.shape()),
-		}.shape(),
-	}.shape()
+	matcherSets  = list(modules("http.matchers"))
+	headerOps    = fields{"add": steady, "set": steady, "delete": free}
+	answerOps    = fields{"add": free, "set": free, "delete": free, "require": free, "deferred": free}
+	headerShape  = fields{"request": headerOps.shape(), "response": answerOps.shape()}.shape()
+	rewrites     = fields{"method": fixed, "uri": once, "strip_path_prefix": fixed, "strip_path_suffix": fixed}.shape()
 	patternShape = fields{"name": free, "pattern": pattern}.shape()
 	ranges       = fields{"ranges": free}.shape()
 )
@@ -65,7 +60,7 @@ func matcherModules() map[string]shape {
 		"remote_ip":     ranges,
 		"client_ip":     ranges,
 		"not":           matcherSets,
-		"file":          fields{"root!": folder, "try_files": free, "try_policy": free, "split_path": free}.shape(),
+		"file":          fields{"root!": folder, "try_files": noGlobs, "try_policy": free, "split_path": free}.shape(),
 	}
 }
 
@@ -76,16 +71,12 @@ func handlerModules() map[string]shape {
 		"headers":         headerShape,
 		"rewrite":         rewrites,
 		"subroute":        fields{"routes": routesShape, "errors": fields{"routes": routesShape}.shape()}.shape(),
-		"request_body":    fields{"max_size": free, "set": free}.shape(),
-		"map": fields{
-			"source": free, "destinations": free, "defaults": free,
-			"mappings": list(fields{"input": free, "input_regexp": pattern, "outputs": free}.shape()),
-		}.shape(),
-		"encode": fields{"encodings": modules("http.encoders"), "prefer": free, "minimum_length": free, "match": free}.shape(),
+		"request_body":    fields{"max_size": free}.shape(),
+		"encode":          fields{"encodings": modules("http.encoders"), "prefer": free, "minimum_length": free, "match": free}.shape(),
 		"file_server": fields{
 			"root!": folder, "hide": free, "index_names": free, "canonical_uris": free, "status_code": free, "pass_thru": free,
 			"browse":        fields{"reveal_symlinks": free, "sort": free, "file_limit": free}.shape(),
-			"precompressed": modules("http.precompressed"), "precompressed_order": free, "etag_file_extensions": free,
+			"precompressed": modules("http.precompressed"), "precompressed_order": free,
 		}.shape(),
 		"reverse_proxy": fields{
 			"upstreams!":     list(fields{"dial!": upstream, "max_requests": free}.shape()),

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -109,7 +111,13 @@ func nameTransports(node any) {
 }
 
 func (r *RouteRules) check(own map[string]any) error {
-	err := walkTexts("", own, func(_, text string) error { return checkPlaceholders(text) })
+	placeholders := 0
+	err := walkTexts("", own, func(_, text string) error {
+		if placeholders += strings.Count(text, "{"); placeholders > maxPlaceholders {
+			return fmt.Errorf("there are more than %d braces of placeholders and patterns in the routes of a row", maxPlaceholders)
+		}
+		return checkPlaceholders(text)
+	})
 	if err != nil {
 		return err
 	}
@@ -120,8 +128,14 @@ func (r *RouteRules) check(own map[string]any) error {
 // Placeholders that begin like these tell of the request, of its site and of the time.
 var safePlaceholders = []string{"http.", "iis.", "time."}
 
-// unsafePlaceholders are those that tell of the machine, whatever ends them. The body of a request is as large as its sender likes, and is read as a whole.
-var unsafePlaceholders = regexp.MustCompile(`\{(env\.|file\.|system\.|http\.request\.body)`)
+// unsafePlaceholders are those that tell of the machine, whatever ends them. The body of a
+// request is as large as its sender likes, and is read as a whole; the headers of an answer
+// could be made of themselves, twice as long each time.
+var unsafePlaceholders = regexp.MustCompile(`\{(env\.|file\.|system\.|http\.request\.body|http\.response\.)`)
+
+// maxPlaceholders bounds how many placeholders the routes of a row can have: each can be as
+// long as the headers of a request.
+const maxPlaceholders = 200
 
 // anyPlaceholder is the form of what a module could replace.
 var anyPlaceholder = regexp.MustCompile(`\{([A-Za-z_][A-Za-z0-9_-]*\.[^\s{}]+)\}`)
@@ -150,6 +164,62 @@ type shape func(c *routeCheck, at string, value any) error
 
 // free is what modules read by themselves: texts, numbers, headers.
 func free(*routeCheck, string, any) error { return nil }
+
+// texts looks at each text of what a module reads by itself.
+func texts(check func(text string) error) shape {
+	return func(_ *routeCheck, at string, value any) error {
+		return walkTexts(at, value, func(at, text string) error {
+			if err := check(text); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+			return nil
+		})
+	}
+}
+
+// steadyPlaceholders begin those that no handler changes.
+var steadyPlaceholders = []string{
+	"http.request.remote", "http.request.local", "http.request.scheme", "http.request.proto", "http.request.orig_",
+	"http.request.tls.", "http.request.uuid", "iis.", "time.",
+}
+
+var (
+	// fixed has no placeholders.
+	fixed = texts(func(text string) error {
+		if strings.Contains(text, "{") {
+			return errors.New("it has no placeholders here")
+		}
+		return nil
+	})
+	// steady has placeholders only of what no route changes: what is made of itself can
+	// double without end.
+	steady = texts(func(text string) error {
+		found := anyPlaceholder.FindAllStringSubmatch(text, -1)
+		for _, m := range found {
+			if !slices.ContainsFunc(steadyPlaceholders, func(p string) bool { return strings.HasPrefix(m[1], p) }) {
+				return fmt.Errorf("the placeholder %.100q has no place in a header of the request: those of the connection, of the URI as it came ({http.request.orig_uri}), of the site and of the time have", m[0])
+			}
+		}
+		if strings.Count(text, "{") > len(found) {
+			return errors.New("braces have no place in a header of the request but for placeholders")
+		}
+		return nil
+	})
+	// once has one placeholder at most.
+	once = texts(func(text string) error {
+		if strings.Count(text, "{") > 1 {
+			return errors.New("one placeholder is allowed here, such as {http.request.uri}")
+		}
+		return nil
+	})
+	// noGlobs looks for files by their names, and walks no folders.
+	noGlobs = texts(func(text string) error {
+		if strings.ContainsAny(text, `*?[\\`) {
+			return errors.New("files are named without * ? [ and \\")
+		}
+		return nil
+	})
+)
 
 // fields are those of an object, and no others. One whose name ends with an exclamation
 // mark is required.
@@ -295,7 +365,13 @@ var (
 		case len(c.rules.address.To) == 0:
 			return errors.New("routes of this source send requests nowhere (allow_routes to)")
 		}
-		return c.rules.address.check(value)
+		if err := c.rules.address.check(value); err != nil {
+			return err
+		}
+		if isOwn(value) && !slices.Contains(c.rules.address.To, value) {
+			return fmt.Errorf("%s is this machine: allow_routes to names it with its port if routes may send requests there", value)
+		}
+		return nil
 	})
 	pattern = text(func(c *routeCheck, value string) error {
 		parsed, err := syntax.Parse(value, syntax.Perl)
@@ -309,9 +385,30 @@ var (
 	})
 )
 
+// isOwn reports whether an upstream is an address of this machine, where its admin endpoint
+// and the sites themselves listen.
+func isOwn(value string) bool {
+	host, _, err := net.SplitHostPort(value)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // then it is better not
+	}
+	return slices.ContainsFunc(own, func(addr net.Addr) bool {
+		prefix, err := netip.ParsePrefix(addr.String())
+		return err == nil && prefix.Addr().Unmap() == ip.Unmap().WithZone("")
+	})
+}
+
 // maxPatterns bounds what the regular expressions of a row come to when they are compiled,
 // about 40 bytes a step: {1000} behind {1000} is a million.
-const maxPatterns = 10_000
+const maxPatterns = 2000
 
 // sizeOf is about how many steps a regular expression comes to, or more than a limit.
 func sizeOf(re *syntax.Regexp, limit int) int {

@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -110,4 +112,38 @@ func handlersIn(raw json.RawMessage, t *testing.T) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestOwnAddresses: addresses of this machine in a network that rows may send requests to
+// are no upstreams, since its admin endpoint and its sites listen there.
+func TestOwnAddresses(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil || len(addrs) == 0 {
+		t.Fatalf("%v, %v", addrs, err)
+	}
+	for _, addr := range addrs {
+		ip := netip.MustParsePrefix(addr.String()).Addr()
+		if !isOwn(netip.AddrPortFrom(ip, 80).String()) {
+			t.Errorf("%s is not known", ip)
+		}
+		if ip.IsLoopback() || !ip.Is4() {
+			continue
+		}
+		network, _ := ip.Prefix(24)
+		for to, allowed := range map[string]bool{network.String(): false, netip.AddrPortFrom(ip, 8080).String(): true} {
+			r, err := NewRouteRules(&sites.AllowRoutes{Modules: []string{"http.handlers.reverse_proxy"}, MaxSites: 1, To: []string{to}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			routes := map[string]any{"routes": []any{map[string]any{"handle": []any{map[string]any{
+				"handler": "reverse_proxy", "upstreams": []any{map[string]any{"dial": netip.AddrPortFrom(ip, 8080).String()}},
+			}}}}}
+			if err := r.check(routes); (err == nil) != allowed {
+				t.Errorf("to %s: %v", to, err)
+			}
+		}
+	}
+	if isOwn("192.0.2.1:80") {
+		t.Error("192.0.2.1 is documentation's")
+	}
 }

@@ -212,7 +212,7 @@ func (q *ownRequest) do(addr string) (status, location, body string, err error) 
 // serveOwnSites imports the sites together and serves them.
 func serveOwnSites(t *testing.T, all []*ownSite, upstream string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := ts.Folder(t)
 	var sites, server strings.Builder
 	var files []iisconfig.File
 	farm := strings.NewReplacer("127.0.0.1:21990", upstream)

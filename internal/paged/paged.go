@@ -51,7 +51,7 @@ func (s *Slice[T]) grow(n int) {
 // Len returns how many values there are.
 func (s *Slice[T]) Len() int { return s.len }
 
-// At returns a value. It panics where there is none, as a slice does.
+// At returns the value at an index below Len.
 func (s *Slice[T]) At(i int) T { return s.pages[i>>pageBits][i&(pageSize-1)] }
 
 // Set sets a value, before the slice is published.

@@ -50,3 +50,32 @@ func TestEditsLikeSlices(t *testing.T) {
 		}
 	})
 }
+
+// TestTwoEditsOfOne: a change that is given up leaves nothing in the next one, wherever
+// the last page ends.
+func TestTwoEditsOfOne(t *testing.T) {
+	for _, n := range []int{0, 1, 511, 512, 513, 1024, 1500} {
+		values := make([]int, n)
+		for i := range values {
+			values[i] = i
+		}
+		base := paged.Of(values)
+		for _, v := range []int{-1, -2} {
+			edit := base.Edit(0)
+			if place := edit.Append(v); place != n {
+				t.Fatalf("%d values: the next is at %d", n, place)
+			}
+			if n > 0 {
+				edit.Set(n-1, v)
+			}
+			grown := base.Edit(n + 600)
+			next, wide := edit.Slice(), grown.Slice()
+			if next.Len() != n+1 || next.At(n) != v || n > 0 && next.At(n-1) != v || n > 1 && next.At(0) != 0 {
+				t.Errorf("%d values: the change is not there", n)
+			}
+			if base.Len() != n || n > 0 && base.At(n-1) != n-1 || wide.Len() != n+600 || wide.At(n) != 0 {
+				t.Errorf("%d values: a change is seen where it was not made", n)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"runtime"
 
 	"github.com/caddy-iis/caddy-iis/sites"
@@ -70,6 +71,11 @@ func (a *Instance) readAllRows(source *LiveSource) ([]configured, error) {
 
 // judgeRow decodes a row, and looks at what it says.
 func (a *Instance) judgeRow(source *LiveSource, row *judgedRow) {
+	defer func() {
+		if r := recover(); r != nil { // one row must not end the process
+			row.err = fmt.Errorf("it cannot be judged: %v", r)
+		}
+	}()
 	var err error
 	if row.configured, err = source.read(row.id, row.document); err == nil {
 		err = a.passesAlone(source, &row.configured)

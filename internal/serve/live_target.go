@@ -47,10 +47,7 @@ func (a *Instance) SourceFor(named string, changes []SiteChange) (*LiveSource, e
 
 // FreeID returns an id that no site has.
 func (a *Instance) FreeID(source *LiveSource) (uint32, error) {
-	var last uint32
-	for _, entry := range a.Now().Tables.Sites() {
-		last = max(last, entry.ID)
-	}
+	last := a.Now().Tables.LastID()
 	for _, other := range a.Live {
 		if other != source { // whose lock is not ours to wait for
 			last = max(last, other.Follower.highest.Load())

@@ -22,6 +22,9 @@ func (a *Instance) ProvisionAhead(source *LiveSource, changes []SiteChange) (ove
 		if err != nil || site.cfg.OwnRoutes == nil {
 			continue
 		}
+		if len(pinned) >= source.routes.MaxSites {
+			break // more will not be admitted
+		}
 		if own, err := a.own.pin(site.cfg.OwnRoutes); err == nil {
 			pinned = append(pinned, own)
 		}

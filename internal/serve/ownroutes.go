@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,6 +149,9 @@ func (p *ownRoutes) touch(own bool, ids ...uint32) {
 func (p *ownRoutes) settle(now *Snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
 	for id := range p.touched {
 		before, had := p.of[id]
 		if entry := now.Tables.SiteByID(id); entry != nil && now.Sites.At(entry.Index).Content.own != nil {
@@ -195,6 +199,11 @@ func (p *ownRoutes) end(keep time.Duration) {
 	}
 }
 
+// maxOwnRefusal bounds what is kept of the reason why routes cannot be provisioned.
+const maxOwnRefusal = 500
+
+var errNotInTime = fmt.Errorf("its routes are not ready after %s", maxOwnProvisioning)
+
 // provisioned is what came of provisioning.
 type provisioned struct {
 	group *handlerGroup
@@ -219,7 +228,7 @@ func (p *ownRoutes) provision(c *ownContent, routes json.RawMessage) {
 	case made := <-done:
 		c.group, c.logs, c.err = made.group, made.logs, made.err
 	case <-timer.C:
-		c.err = fmt.Errorf("its routes are not ready after %s", maxOwnProvisioning)
+		c.err = errNotInTime
 		go func() {
 			if made := <-done; made.err == nil {
 				made.group.end()
@@ -239,8 +248,14 @@ func (p *ownRoutes) provision(c *ownContent, routes json.RawMessage) {
 	if p.contents[c.key] == c {
 		delete(p.contents, c.key)
 	}
+	if errors.Is(c.err, errNotInTime) {
+		return // the machine may have been busy: it is tried again
+	}
 	if len(p.refused) >= maxOwnRefused {
 		clear(p.refused)
+	}
+	if text := c.err.Error(); len(text) > maxOwnRefusal { // it may quote the row
+		c.err = errors.New(strings.ToValidUTF8(text[:maxOwnRefusal], "") + " ...")
 	}
 	p.refused[c.key] = c.err
 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -126,7 +125,9 @@ func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []c
 		return nil, false, err
 	}
 	if simple {
-		err = errors.Join(next.replaceRecords(before), next.replaceSites(sites, removed, before))
+		if err = next.replaceRecords(before); err == nil {
+			err = next.replaceSites(sites, removed, before)
+		}
 	} else if err = next.makeRecords(before); err == nil {
 		err = next.addSites(sites, before)
 	}

@@ -108,7 +108,7 @@ func (sr *siteRequest) mayBeTakenOver(r *http.Request) bool {
 	case sr.admitted:
 		return false
 	case r.ProtoMajor == 1:
-		return len(r.Header["Upgrade"]) > 0 || sr.site.Content.May.requests
+		return len(r.Header["Upgrade"]) > 0 || sr.site.Content.May.requests || sr.site.Content.own != nil
 	}
 	return front.ExtendedConnect(r)
 }

@@ -35,7 +35,7 @@ type Server struct {
 // keeps a test off the machine is added to that block.
 func Start(t testing.TB, caddyfile string) *Server {
 	t.Helper()
-	s := &Server{t: t, admin: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), storage: storageFolder(t)}
+	s := &Server{t: t, admin: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), storage: Folder(t)}
 	Logs.Reset()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -51,12 +51,12 @@ func Start(t testing.TB, caddyfile string) *Server {
 	return s
 }
 
-// storageFolder returns a folder that is removed when the test ends. What Caddy does
+// Folder returns a folder that is removed when the test ends. What Caddy does
 // in the background when it is stopped, such as noting when it has cleaned its
 // storage, may make files there for a moment longer: they are waited for.
-func storageFolder(t testing.TB) string {
+func Folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "caddy-storage-") //nolint:usetesting // t.TempDir does not wait
+	dir, err := os.MkdirTemp("", "caddy-test-") //nolint:usetesting // t.TempDir does not wait
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func storageFolder(t testing.TB) string {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Errorf("the storage is still written to: %v", err)
+				t.Errorf("the folder is still written to: %v", err)
 				return
 			}
 		}
