@@ -194,14 +194,17 @@ func containsFold(s, lower string) bool {
 func (sn view) readyView(q query) (any, error) {
 	ready := adminapi.Ready{Ready: true, Sites: sn.Tables.SiteCount(), Sources: map[string]uint64{}}
 	for _, source := range sn.App.Live {
-		head, err := source.Follower.Head()
-		if err != nil {
+		if _, err := source.Follower.Head(); err != nil {
 			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
+		}
+		served := source.Follower.Served()
+		if served.Source == "" { // it has just been read for the first time
+			return nil, apiError(http.StatusServiceUnavailable, "%s: its sites are not served yet", source.Name)
 		}
 		if shared := source.Follower.Shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
 			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
 		}
-		ready.Sources[source.Name] = head.Revision
+		ready.Sources[source.Name] = served.Revision
 	}
 	return ready, nil
 }

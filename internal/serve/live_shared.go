@@ -125,6 +125,13 @@ func (f *follower) published() {
 	f.news = make(chan struct{})
 }
 
+// Served is the newest revision that is served.
+func (f *follower) Served() sites.Head {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.served
+}
+
 // sourceOf returns what the configuration has of a table.
 func (a *Instance) sourceOf(f *follower) *LiveSource {
 	i := slices.IndexFunc(a.Live, func(s *LiveSource) bool { return s.Follower == f })

@@ -58,7 +58,7 @@ func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
 		gauge := func(desc *prometheus.Desc, value float64) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, source.Name)
 		}
-		gauge(descSourceRevision, float64(f.servedRevision()))
+		gauge(descSourceRevision, float64(f.Served().Revision))
 		gauge(descSourceSites, float64(count))
 		gauge(descSourceHeldBack, float64(held))
 		f.collectShared(gauge)
@@ -76,7 +76,7 @@ func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
 	if status.Up {
 		up = 1
 	}
-	if f.servedRevision() != status.Seen && !status.SeenAt.IsZero() {
+	if f.Served().Revision != status.Seen && !status.SeenAt.IsZero() {
 		lag = time.Since(status.SeenAt).Seconds()
 	}
 	for _, row := range f.OpenRows() {
@@ -100,10 +100,4 @@ func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
 		gauge(descSourceSnapshot, max(0, time.Since(status.SavedAt).Seconds()))
 		gauge(descSourceSaved, float64(status.SavedRevision))
 	}
-}
-
-func (f *follower) servedRevision() uint64 {
-	f.known.Lock()
-	defer f.known.Unlock()
-	return f.served.Revision
 }
