@@ -91,16 +91,6 @@ func (n *farmNode) source() (s adminapi.Source) {
 	return page.Items[0]
 }
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, within time.Duration, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not in %s", what, within)
-		}
-	}
-}
-
 // settled waits until all that is written is judged.
 func (n *farmNode) settled() adminapi.Source {
 	n.t.Helper()

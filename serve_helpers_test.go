@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -131,6 +132,16 @@ func refusedLoad(t testing.TB, s *ts.Server, name, config string, reasons ...str
 	for _, reason := range reasons {
 		if !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: the error does not mention %q: %v", name, reason, err)
+		}
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, within time.Duration, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in %s", what, within)
 		}
 	}
 }
