@@ -61,8 +61,7 @@ func newWindowsCert(q winstore.Query, after time.Time) (*windowsCert, error) {
 	c := &windowsCert{query: q, stores: val.(windowsStores).Stores, listeners: make(map[*WindowsStore]func())}
 	c.stop = c.stores.Watch(func() { _ = c.look(time.Time{}) }) // before, so that no change falls between
 	if err := c.look(after); err != nil && len(c.given.Current()) == 0 {
-		c.stop()
-		_, _ = windowsCerts.Delete(windowsStoresKey)
+		_ = c.Destruct()
 		return nil, err
 	}
 	return c, nil
@@ -145,13 +144,19 @@ func (c *windowsCert) listen(w *WindowsStore, listener func()) {
 	c.listeners[w] = listener
 }
 
-// Destruct implements caddy.Destructor.
-func (c *windowsCert) Destruct() error {
+// end ends looking.
+func (c *windowsCert) end() {
 	c.stop()
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	c.gone = true
 	c.given.end()
+}
+
+// Destruct implements caddy.Destructor. The stores are deleted after the end, with nothing
+// locked: it waits for looks that are under way, which wait for that lock.
+func (c *windowsCert) Destruct() error {
+	c.end()
 	_, err := windowsCerts.Delete(windowsStoresKey)
 	return err
 }

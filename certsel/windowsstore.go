@@ -26,8 +26,8 @@ func init() {
 // machine that Caddy runs on, as IIS has it. The private key stays there: Windows
 // signs with it. Exactly one of thumbprint, subject and friendly name is required.
 // Of several certificates with a subject or friendly name, the newest serves that
-// is valid, so that one that somebody renews in the store is found without a
-// change here; those without private key, and those that are not for servers, do
+// is valid, self-signed ones last, so that one that somebody renews in the store
+// is found without a change here; those without private key, and those that are not for servers, do
 // not count. It is experimental.
 type WindowsStore struct {
 	// The SHA-1 thumbprint of the certificate, as Windows shows it. Case and
@@ -35,8 +35,8 @@ type WindowsStore struct {
 	Thumbprint string `json:"thumbprint,omitempty"`
 
 	// A host name or IP address that the certificate is for, as it stands there:
-	// *.example.com is found by that name, and not by www.example.com. Or its
-	// common name.
+	// *.example.com is found by that name, and not by www.example.com. Its common
+	// name counts only if it is for no host and no address.
 	Subject string `json:"subject,omitempty"`
 
 	// The friendly name of the certificate.

@@ -116,6 +116,43 @@ func TestWindowsStoreRefused(t *testing.T) {
 	}
 }
 
+// onStop is a machine that says when nobody wants to be told of changes any more.
+type onStop struct {
+	winstore.Machine
+	stopped func()
+}
+
+func (m onStop) Notify(store string, changed func()) (func(), error) {
+	stop, err := m.Machine.Notify(store, changed)
+	return func() { m.stopped(); stop() }, err
+}
+
+// TestWindowsStoreEnds: with the last certificate the stores are closed, which waits for
+// looks that are under way: they must not wait for whoever closes.
+func TestWindowsStoreEnds(t *testing.T) {
+	m := new(winstoretest.Machine)
+	cert := newPair(t, "www.example.com", nil, ecKey(t))
+	m.Put("My", winstoretest.Entry{DER: cert.cert.Raw, Key: cert.key})
+	w, stopped := &WindowsStore{Subject: "www.example.com"}, 0
+	onMachine(t, onStop{m, func() {
+		stopped++
+		if !w.shared.looking.TryLock() {
+			t.Error("looks would wait until the stores are closed")
+			return
+		}
+		w.shared.looking.Unlock()
+	}})
+	if err := loadSource(w); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Cleanup(); err != nil {
+		t.Error(err)
+	}
+	if stopped != 3 {
+		t.Errorf("%d of three stores are closed", stopped)
+	}
+}
+
 // TestWindowsStoreElsewhere: on other systems the configuration is understood, and
 // refused when it is loaded.
 func TestWindowsStoreElsewhere(t *testing.T) {

@@ -200,12 +200,28 @@ func mayBeIP(host string) bool {
 	return host != "" && host[len(host)-1] >= '0' && host[len(host)-1] <= '9' || strings.Contains(host, ":")
 }
 
+// Subjects lists what a certificate is valid for. The common name counts only where there
+// is nothing else: clients have stopped to look at it (RFC 9525 section 1.3).
+func Subjects(leaf *x509.Certificate) []string {
+	subjects := hosts(leaf)
+	if len(subjects) == 0 && leaf.Subject.CommonName != "" {
+		subjects = append(subjects, leaf.Subject.CommonName)
+	}
+	return subjects
+}
+
+// hosts lists the names and addresses that clients accept a certificate for.
+func hosts(leaf *x509.Certificate) []string {
+	hosts := append([]string{}, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	return hosts
+}
+
 // Names lists what a certificate is valid for, for messages.
 func Names(leaf *x509.Certificate) string {
-	names := append([]string(nil), leaf.DNSNames...)
-	for _, ip := range leaf.IPAddresses {
-		names = append(names, ip.String())
-	}
+	names := hosts(leaf)
 	const most = 5
 	more := len(names) - most
 	if more > 0 {

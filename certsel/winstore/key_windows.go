@@ -94,16 +94,26 @@ const (
 	newProviderType = 24
 )
 
+// keyInfo returns what a certificate says about its key, nil if it says nothing. What its
+// pointers point at is in the same piece of memory.
+func keyInfo(cert *windows.CertContext) *keyProvInfo {
+	data := property(cert, certKeyProvInfoPropID)
+	if len(data) < int(unsafe.Sizeof(keyProvInfo{})) {
+		return nil
+	}
+	return (*keyProvInfo)(unsafe.Pointer(&data[0]))
+}
+
+// name is that of the key.
+func (i *keyProvInfo) name() string {
+	return windows.UTF16PtrToString(i.provider) + ": " + windows.UTF16PtrToString(i.container)
+}
+
 // reopened opens the key of a certificate in the provider of Windows that knows the hashes
 // of TLS 1.2, if it is in an older one of Windows; else it is 0.
 func reopened(cert *windows.CertContext) (key windows.Handle) {
-	data := property(cert, certKeyProvInfoPropID)
-	if len(data) < int(unsafe.Sizeof(keyProvInfo{})) {
-		return 0
-	}
-	defer runtime.KeepAlive(data)
-	info := (*keyProvInfo)(unsafe.Pointer(&data[0]))
-	if info.kind == newProviderType || !strings.HasPrefix(windows.UTF16PtrToString(info.provider), "Microsoft ") {
+	info := keyInfo(cert)
+	if info == nil || info.kind == newProviderType || !strings.HasPrefix(windows.UTF16PtrToString(info.provider), "Microsoft ") {
 		return 0
 	}
 	provider, err := windows.UTF16PtrFromString(newProvider)

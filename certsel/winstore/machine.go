@@ -29,7 +29,8 @@ type Machine interface {
 type Item struct {
 	DER          []byte
 	FriendlyName string
-	HasKey       bool // the store says that there is a private key
+	HasKey       bool   // the store says that there is a private key
+	KeyName      string // the provider and container of the key; each import makes a new one
 }
 
 // Key is a private key that Windows keeps. Its methods may be called at the same

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -65,11 +66,13 @@ func (l location) List(store string) (items []Item, err error) {
 		if cert, err = windows.CertEnumCertificatesInStore(h, cert); cert == nil {
 			break
 		}
-		items = append(items, Item{
-			DER:          encoded(cert),
-			FriendlyName: text(property(cert, certFriendlyNamePropID)),
-			HasKey:       property(cert, certKeyProvInfoPropID) != nil || property(cert, certKeyContextPropID) != nil,
-		})
+		item := Item{DER: encoded(cert), FriendlyName: text(property(cert, certFriendlyNamePropID))}
+		if info := keyInfo(cert); info != nil {
+			item.HasKey, item.KeyName = true, info.name()
+		} else {
+			item.HasKey = property(cert, certKeyContextPropID) != nil
+		}
+		items = append(items, item)
 	}
 	if err != nil && !errors.Is(err, cryptENotFound) && !errors.Is(err, noMoreFiles) {
 		return nil, err
@@ -134,17 +137,20 @@ func (l location) Notify(store string, changed func()) (stop func(), err error) 
 		return nil, err
 	}
 	end, err := windows.CreateEvent(nil, 1, 0, nil)
-	if err == nil {
-		err = control(h, certStoreCtrlNotifyChange, &event)
-	}
 	if err != nil {
-		_, _, _ = windows.CloseHandle(event), windows.CloseHandle(end), windows.CertCloseStore(h, 0)
+		_, _ = windows.CloseHandle(event), windows.CertCloseStore(h, 0)
 		return nil, err
 	}
+	if err := control(h, certStoreCtrlNotifyChange, &event); err != nil {
+		_, _, _ = windows.CertCloseStore(h, 0), windows.CloseHandle(event), windows.CloseHandle(end)
+		return nil, err
+	}
+	done := make(chan struct{})
 	go func() {
-		defer func() {
-			_, _, _ = windows.CertCloseStore(h, 0), windows.CloseHandle(event), windows.CloseHandle(end)
-		}()
+		defer close(done)
+		// The other handle is closed by whoever stops: when this ends by itself, its
+		// number would soon be that of something else.
+		defer func() { _, _ = windows.CertCloseStore(h, 0), windows.CloseHandle(event) }()
 		for {
 			which, err := windows.WaitForMultipleObjects([]windows.Handle{event, end}, false, windows.INFINITE)
 			if err != nil || which != windows.WAIT_OBJECT_0 {
@@ -157,7 +163,11 @@ func (l location) Notify(store string, changed func()) (stop func(), err error) 
 			changed()
 		}
 	}()
-	return func() { _ = windows.SetEvent(end) }, nil
+	return sync.OnceFunc(func() {
+		_ = windows.SetEvent(end)
+		<-done
+		_ = windows.CloseHandle(end)
+	}), nil
 }
 
 func control(store windows.Handle, what uint32, event *windows.Handle) error {

@@ -126,7 +126,7 @@ func TestListWindows(t *testing.T) {
 		cert := imported(t, name, key, friendlyName)
 		items, err := ofUser.List(name)
 		i := slices.IndexFunc(items, func(item Item) bool { return bytes.Equal(item.DER, cert.Raw) })
-		if err != nil || i < 0 || items[i].FriendlyName != friendlyName || !items[i].HasKey {
+		if err != nil || i < 0 || items[i].FriendlyName != friendlyName || !items[i].HasKey || items[i].KeyName == "" {
 			t.Fatalf("%q: got %+v, %v", friendlyName, items, err)
 		}
 	}
@@ -150,6 +150,53 @@ func TestNotifyWindows(t *testing.T) {
 			t.Fatal("nobody is told of the change")
 		}
 	}
+}
+
+// TestNotifyStopWindows: whoever waits no more leaves no handle behind, and touches none
+// when he stops again: its number may be that of something else.
+func TestNotifyStopWindows(t *testing.T) {
+	name := testStore(t)
+	for range 10 {
+		stop, err := ofUser.Notify(name, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		events := make([]windows.Handle, 8)
+		for i := range events {
+			if events[i], err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		for _, event := range events {
+			if which, err := windows.WaitForSingleObject(event, 0); which != uint32(windows.WAIT_TIMEOUT) {
+				t.Errorf("another event is set or closed: %#x, %v", which, err)
+			}
+			_ = windows.CloseHandle(event)
+		}
+	}
+	before := openHandles(t)
+	for range 100 {
+		stop, err := ofUser.Notify(name, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+	}
+	if after := openHandles(t); after > before+50 { // the threads of Go have some, too
+		t.Errorf("%d handles are open, before it were %d", after, before)
+	}
+}
+
+// openHandles is how many handles this process has.
+func openHandles(t *testing.T) (n uint32) {
+	t.Helper()
+	proc := windows.NewLazySystemDLL("kernel32.dll").NewProc("GetProcessHandleCount")
+	if ok, _, err := proc.Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&n))); ok == 0 {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestMachineWindows: the stores of the machine are found.

@@ -1,6 +1,7 @@
 package winstore
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/x509"
 	"fmt"
@@ -28,10 +29,16 @@ func (c *Certificate) String() string {
 		c.Leaf.NotBefore.Format(time.DateOnly), c.Leaf.NotAfter.Format(time.DateOnly))
 }
 
+// sameAs reports whether two certificates are one, with one key. The same certificate can
+// come with a key that was imported anew, and the former one may be gone.
+func (c *Certificate) sameAs(other *Certificate) bool {
+	return c.Store == other.Store && c.KeyName == other.KeyName && bytes.Equal(c.DER, other.DER)
+}
+
 // Query says which certificate is wanted, by one of its three names.
 type Query struct {
 	Thumbprint   string // as certfile.Thumbprint writes it
-	Subject      string // a name that it is for, or its common name
+	Subject      string // as health.Subjects has it
 	FriendlyName string
 	Stores       []string
 }
@@ -80,14 +87,8 @@ func (c *Certificate) names() []string {
 	if c.FriendlyName != "" {
 		names = append(names, byFriendlyName+strings.ToLower(c.FriendlyName))
 	}
-	subjects := append([]string{c.Leaf.Subject.CommonName}, c.Leaf.DNSNames...)
-	for _, ip := range c.Leaf.IPAddresses {
-		subjects = append(subjects, ip.String())
-	}
-	for _, subject := range subjects {
-		if subject != "" {
-			names = append(names, bySubject+strings.ToLower(subject))
-		}
+	for _, subject := range health.Subjects(c.Leaf) {
+		names = append(names, bySubject+strings.ToLower(subject))
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -112,14 +113,16 @@ func (q Query) suits(c *Certificate) (problem string) {
 func selfSigned(c *x509.Certificate) bool { return string(c.RawSubject) == string(c.RawIssuer) }
 
 // compare orders certificates of one name, the best first: those that are valid before
-// others, and of these the newest, since whoever renews does it before the end; of the
-// others the one that is valid longest.
+// others, and of these the newest, since whoever renews does it before the end. Self-signed
+// ones come last among the valid ones: they were made to try something, often after the
+// certificate that clients trust. Of the others, the one that is valid longest.
 func compare(a, b *Certificate, now time.Time) int {
 	validA, validB := certfile.ValidAt(a.Leaf, now), certfile.ValidAt(b.Leaf, now)
+	selfA, selfB := selfSigned(a.Leaf), selfSigned(b.Leaf)
 	switch {
-	case validA && validB:
+	case validA && validB && selfA == selfB:
 		return cmp.Or(b.Leaf.NotBefore.Compare(a.Leaf.NotBefore), b.Leaf.NotAfter.Compare(a.Leaf.NotAfter), cmp.Compare(a.Thumbprint, b.Thumbprint))
-	case validA:
+	case validA && (!validB || selfB):
 		return -1
 	case validB:
 		return 1

@@ -248,7 +248,7 @@ func (s *Stores) named(q Query, after time.Time) (found []*Certificate, others [
 // open makes what serves of a certificate.
 func (s *Stores) open(c *Certificate, others [][]byte, before *Found) (*Found, error) {
 	chain := certfile.Chain(c.Leaf, others)
-	if before != nil && before.Certificate.Store == c.Store && bytes.Equal(before.Certificate.DER, c.DER) {
+	if before != nil && before.Certificate.sameAs(c) {
 		if slices.EqualFunc(before.TLS.Certificate, chain, bytes.Equal) {
 			return before, nil
 		}

@@ -31,7 +31,9 @@ func bySubject(subject string) winstore.Query {
 // TestFind: which certificate a name leads to.
 func TestFind(t *testing.T) {
 	const name = "www.example.com"
-	valid := func(from, to time.Duration) issued { return newCert(t, from, to, nil, nil, name) }
+	ca := newCert(t, -day, 900*day, nil, authority, "ca")
+	valid := func(from, to time.Duration) issued { return newCert(t, from, to, &ca, nil, name) }
+	own := newCert(t, -day, 900*day, nil, nil, name)
 	long, short := valid(-300*day, 60*day), valid(-2*day, 30*day)
 	expired, olderExpired, future := valid(-90*day, -day), valid(-200*day, -30*day), valid(day, 900*day)
 	client := newCert(t, -day, 900*day, nil, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, name)
@@ -49,6 +51,8 @@ func TestFind(t *testing.T) {
 		"of expired ones the one that was longest":    {[]issued{olderExpired, expired}, bySubject(name), expired},
 		"none of clients":                             {[]issued{client, long}, bySubject(name), long},
 		"none of authorities":                         {[]issued{sub, long}, bySubject(name), long},
+		"a self-signed one last, though it is newer":  {[]issued{own, long}, bySubject(name), long},
+		"a self-signed one before an expired one":     {[]issued{expired, own}, bySubject(name), own},
 		"a wildcard is another subject":               {[]issued{wildcard, long}, bySubject(name), long},
 		"a wildcard by its own name":                  {[]issued{wildcard, long}, bySubject("*.EXAMPLE.com"), wildcard},
 		"by thumbprint what it names, expired or not": {[]issued{long, expired, short}, winstore.Query{Thumbprint: expired.thumbprint(), Stores: []string{"my"}}, expired},
@@ -67,12 +71,14 @@ func TestFind(t *testing.T) {
 
 // TestFindNames: the forms of a subject and of friendly names.
 func TestFindNames(t *testing.T) {
-	cert := newCert(t, -day, day, nil, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "Büro Server"} },
+	cert := newCert(t, -day, day, nil, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "common.example.com"} },
 		"www.example.com", "xn--mnchen-3ya.example", "192.0.2.7", "2001:db8::7")
+	onlyCommon := newCert(t, -day, day, nil, func(c *x509.Certificate) { c.DNSNames = nil }, "Büro Server")
 	m := new(winstoretest.Machine)
 	entry := cert.entry()
 	entry.FriendlyName = "Shop (2026)"
 	m.Put("WebHosting", entry)
+	m.Put("My", onlyCommon.entry())
 	s := newStores(t, m)
 	for _, subject := range []string{"WWW.example.com", "münchen.example", "MÜNCHEN.example", "192.0.2.7", "2001:DB8:0::7", "büro server"} {
 		if _, err := s.Find(bySubject(subject), time.Time{}, nil); err != nil {
@@ -85,6 +91,7 @@ func TestFindNames(t *testing.T) {
 	for title, q := range map[string]winstore.Query{
 		"another store":   {Subject: "www.example.com", Stores: []string{"My"}},
 		"another subject": bySubject("example.com"),
+		"the common name": bySubject("common.example.com"), // of a certificate that has other names
 		"a friendly name": bySubject("Shop (2026)"),
 		"a subject":       {FriendlyName: "www.example.com", Stores: winstore.DefaultStores},
 	} {
@@ -162,6 +169,32 @@ func TestChain(t *testing.T) {
 	}
 	if second.TLS.PrivateKey != first.TLS.PrivateKey || len(first.TLS.Certificate) != 1 {
 		t.Error("the key was opened again, or what serves was changed")
+	}
+	if third, err := s.Find(bySubject("www.example.com"), time.Now(), second); err != nil || third != second {
+		t.Errorf("without a change: %v, %v", third, err)
+	}
+}
+
+// TestImportedAgain: the key of a certificate that was imported anew is opened anew, since
+// the former one may be gone.
+func TestImportedAgain(t *testing.T) {
+	cert := newCert(t, -day, day, nil, nil, "www.example.com")
+	m := new(winstoretest.Machine)
+	put := func(keyName string) {
+		entry := cert.entry()
+		entry.KeyName = keyName
+		m.Put("My", entry)
+	}
+	put("first")
+	s := newStores(t, m)
+	first, err := s.Find(bySubject("www.example.com"), time.Now(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("second")
+	second, err := s.Find(bySubject("www.example.com"), time.Now(), first)
+	if err != nil || second.TLS.PrivateKey == first.TLS.PrivateKey {
+		t.Fatal("the former key is still used", err)
 	}
 	if third, err := s.Find(bySubject("www.example.com"), time.Now(), second); err != nil || third != second {
 		t.Errorf("without a change: %v, %v", third, err)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-iis/caddy-iis/certsel/health"
 )
 
 // Answer is what came of a connection and a request.
@@ -175,10 +177,7 @@ func (a *Answer) describe(chain []*x509.Certificate) {
 	leaf := chain[0]
 	sum := sha256.Sum256(leaf.Raw)
 	a.SHA1, a.SHA256 = a.Chain[0], hex.EncodeToString(sum[:])
-	a.Subjects = leaf.DNSNames
-	if len(a.Subjects) == 0 && leaf.Subject.CommonName != "" {
-		a.Subjects = []string{leaf.Subject.CommonName}
-	}
+	a.Subjects = health.Subjects(leaf)
 }
 
 // get is the request that a comparison makes.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 )
@@ -160,7 +161,7 @@ func showLeaf(cert *tls.Certificate) *adminapi.Leaf {
 	}
 	sum1, sum256 := sha1.Sum(leaf.Raw), sha256.Sum256(leaf.Raw) //nolint:gosec // see above
 	return &adminapi.Leaf{
-		Subjects:  subjectsOf(leaf),
+		Subjects:  health.Subjects(leaf),
 		Issuer:    leaf.Issuer.String(),
 		SHA1:      strings.ToUpper(hex.EncodeToString(sum1[:])),
 		SHA256:    hex.EncodeToString(sum256[:]),
@@ -182,17 +183,4 @@ func leafOf(cert *tls.Certificate) *x509.Certificate {
 		return nil
 	}
 	return leaf
-}
-
-// subjectsOf lists what a certificate is valid for. The common name counts
-// only where there is nothing else: clients have stopped to look at it.
-func subjectsOf(leaf *x509.Certificate) []string {
-	subjects := append([]string{}, leaf.DNSNames...)
-	for _, ip := range leaf.IPAddresses {
-		subjects = append(subjects, ip.String())
-	}
-	if len(subjects) == 0 && leaf.Subject.CommonName != "" {
-		subjects = append(subjects, leaf.Subject.CommonName)
-	}
-	return subjects
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/idn"
@@ -255,7 +256,7 @@ func certificateProblems(cert *tls.Certificate, name string) []adminapi.Problem 
 		problems = append(problems, adminapi.Problem{Code: code, Message: fmt.Sprintf(format, args...)})
 	}
 	if name != "" && leaf.VerifyHostname(name) != nil {
-		add(adminapi.ProblemWrongName, "the certificate is not for %s, but for %s", name, strings.Join(subjectsOf(leaf), ", "))
+		add(adminapi.ProblemWrongName, "the certificate is not for %s, but for %s", name, strings.Join(health.Subjects(leaf), ", "))
 	}
 	now := time.Now()
 	switch {

@@ -33,8 +33,9 @@ type Entry struct {
 	DER          []byte
 	FriendlyName string
 	Key          crypto.Signer // nil: the store has none
-	NoRight      error         // of opening the key
-	NoPSS        bool          // the key is of an old provider
+	KeyName      string
+	NoRight      error // of opening the key
+	NoPSS        bool  // the key is of an old provider
 }
 
 // Put puts a certificate into a store, in place of the same one.
@@ -97,7 +98,7 @@ func (m *Machine) List(store string) ([]winstore.Item, error) {
 	}
 	items := make([]winstore.Item, len(entries))
 	for i, e := range entries {
-		items[i] = winstore.Item{DER: e.DER, FriendlyName: e.FriendlyName, HasKey: e.Key != nil}
+		items[i] = winstore.Item{DER: e.DER, FriendlyName: e.FriendlyName, HasKey: e.Key != nil, KeyName: e.KeyName}
 	}
 	return items, nil
 }
