@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
 // The codes of findings about certificates in their place.
@@ -341,7 +342,7 @@ func (l *findingsLog) write(findings []binding.Finding, known map[string]bool) {
 		l.logged[f.Message] = f.Site
 		// A sites file that is refused is an error in the log already, and so is a
 		// W3C log that is not written.
-		if old || known[f.Message] || f.Severity == binding.Info || f.Code == serve.CodeSitesFile || f.Code == serve.CodeW3CWriting {
+		if old || known[f.Message] || f.Severity == binding.Info || f.Code == serve.CodeSitesFile || f.Code == w3clog.CodeWriting {
 			continue
 		}
 		if written++; written <= maxLoggedFindings {

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/iishttp"
 )
 
 // Connection is what is known of a connection when somebody asks what a
@@ -321,4 +322,11 @@ func firstOf[T comparable](server, client []T) (none T) {
 		}
 	}
 	return none
+}
+
+// tellSubStatus leaves the sub-status of an answer to logs and error routes.
+func tellSubStatus(r *http.Request, to Answer) {
+	if to.sub != 0 {
+		iishttp.SetSubStatus(r, to.Status, to.sub)
+	}
 }

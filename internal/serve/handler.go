@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
 // RequestOwner decides who answers a request: an ordinary server, else the
@@ -113,9 +114,9 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		exit = sync.OnceFunc(own.exit)
 		defer exit()
 	}
-	var logged *loggedRequest
+	var logged *w3clog.Request
 	if site.w3c != nil {
-		logged = site.w3c.begin(w, r, conn)
+		logged = site.w3c.Begin(w, r, conn.Local, site.id)
 		w = logged
 	}
 	if site.metrics != nil {
@@ -134,13 +135,12 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found, exit: exit}}
 	r = r.WithContext(ctx)
 	if logged != nil {
-		logged.inside = &ctx.request
-		defer logged.end()
-		r = logged.countBody(r)
+		defer logged.End()
+		r = logged.Enter(r, &ctx.request)
 	}
 	site.Content.server.ServeHTTP(w, r)
 	if logged != nil {
-		logged.returned = true
+		logged.Returned()
 	}
 }
 

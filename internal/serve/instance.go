@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
 // fronts holds the sockets and protocol servers of the process. They outlive
@@ -51,7 +52,7 @@ type Instance struct {
 	sitesFile sitesFile
 	Live      []*LiveSource
 	own       *ownRoutes
-	w3c       w3cLogs
+	w3c       w3clog.Logs
 
 	// While the app starts: what is served without rows, and without those that were
 	// read for it.
@@ -138,7 +139,7 @@ func (a *Instance) provisionSites() error {
 	if err := a.CheckSiteVars(); err != nil {
 		return err
 	}
-	if err := a.checkW3CLogs(); err != nil {
+	if err := a.w3c.Provision(a.App); err != nil {
 		return err
 	}
 	sites, err := a.configuredSites()
@@ -270,7 +271,7 @@ func (a *Instance) commit() {
 		}
 	}
 	a.bindingsChanged()
-	a.w3c.probe()
+	a.w3c.Probe()
 	a.observer.Examine(len(a.certificates) + a.Now().Tables.SiteCount())
 	a.followSitesFile()
 	go a.keepGoodCopy()
@@ -328,9 +329,9 @@ func (a *Instance) unload() {
 	}
 	switch {
 	case caddy.Exiting():
-		a.w3c.flush()
+		a.w3c.Flush()
 	case a.http == nil:
-		a.w3c.release()
+		a.w3c.Release()
 	}
 }
 

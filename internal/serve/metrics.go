@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
 // counters are the counters of the process: like all counters they go on while
@@ -292,7 +293,7 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	describeStore(ch)
 	describeSources(ch)
 	describeAutos(ch)
-	ch <- descW3CLines
+	ch <- w3clog.DescLines
 }
 
 // Collect implements prometheus.Collector.
@@ -322,7 +323,7 @@ func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.app.collectSources(ch)
 	m.app.collectAutos(ch)
 	m.app.collectCertificates(ch)
-	m.app.w3c.collect(ch)
+	m.app.w3c.Collect(ch)
 	for name, store := range m.app.Stores() {
 		if store, ok := store.(FileStore); ok {
 			collectStore(ch, name, store.Stats())

@@ -29,6 +29,9 @@ type siteRequest struct {
 	admitted bool
 }
 
+// Handled implements w3clog.Inside.
+func (sr *siteRequest) Handled() context.Context { return sr.handled }
+
 type siteRequestKey struct{}
 
 func siteRequestOf(ctx context.Context) (*siteRequest, bool) {

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/sharedmetrics"
+	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
 // httpServers are the Caddy HTTP servers that handle the sites' requests. They
@@ -43,7 +44,7 @@ type httpServers struct {
 	own        *handlerGroup // the one for the next site with handlers of its own
 	rows       *ownRoutes    // those of rows
 	groupSites int           // how many of such sites a group has
-	logs       *w3cLogs
+	logs       *w3clog.Logs
 
 	// The context in which servers are provisioned. Modules must not be loaded
 	// in it any more once the configuration serves.
@@ -93,7 +94,7 @@ type site struct {
 	Access      *access
 	metrics     *siteMetrics // nil unless enabled
 	includes    *includes    // nil unless handlers make requests of their own
-	w3c         *siteLog     // nil without W3C log
+	w3c         *w3clog.Log  // nil without W3C log
 	logName     []any        // for Caddy's access_logger_names variable; nil without access log
 }
 
@@ -440,7 +441,7 @@ func (h *httpServers) cleanup(keep time.Duration) {
 	h.groups, h.own = nil, nil
 	h.cancel()
 	if h.logs != nil {
-		h.logs.release()
+		h.logs.Release()
 	}
 }
 
@@ -486,8 +487,8 @@ func (s *site) Serves() *adminapi.Serves {
 			shown.Vars[v.name] = v.value
 		}
 	}
-	if s.w3c != nil && s.w3c.folder != nil {
-		shown.W3CLog = s.w3c.folder.Dir()
+	if s.w3c != nil {
+		shown.W3CLog = s.w3c.Dir()
 	}
 	return shown
 }

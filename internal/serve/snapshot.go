@@ -224,7 +224,7 @@ func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 		return nil, err
 	}
 	s.vars = varsOf(values)
-	if s.w3c, err = a.w3cLogOf(cfg); err != nil {
+	if s.w3c, err = a.w3c.Of(cfg); err != nil {
 		return nil, err
 	}
 	if a.Metrics {
@@ -264,5 +264,5 @@ func Conflicts(cfg *config.App) *binding.ConflictError {
 // made, and what they cannot do now.
 func (sn *Snapshot) StandingFindings() []binding.Finding {
 	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(),
-		sn.trustFindings(), sn.hostFindings(), sn.App.w3c.findings())
+		sn.trustFindings(), sn.hostFindings(), sn.App.w3c.Findings())
 }

@@ -1,7 +1,8 @@
-package serve
+package w3clog
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -13,18 +14,18 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/iishttp"
 	"github.com/caddy-iis/caddy-iis/iislog"
 )
 
-// loggedRequest is a request of a site with a W3C log, and the writer of its
+// Request is a request of a site with a W3C log, and the writer of its
 // response. It has what the client sent: handlers may change the request.
-type loggedRequest struct {
+type Request struct {
 	caddyhttp.ResponseWriterWrapper
-	log     *siteLog
+	log     *Log
 	request *http.Request // as it came
-	inside  *siteRequest
+	site    uint32
+	inside  Inside
 
 	began       time.Time
 	local       netip.AddrPort
@@ -39,9 +40,15 @@ type loggedRequest struct {
 	returned bool // the handlers have not panicked
 }
 
-// begin takes down what a client sent.
-func (s *siteLog) begin(w http.ResponseWriter, r *http.Request, conn *front.Conn) *loggedRequest {
-	l := &loggedRequest{log: s, request: r, began: time.Now(), local: conn.Local, path: r.URL.Path, query: r.URL.RawQuery}
+// Inside tells what became of a request inside of Caddy's server.
+type Inside interface {
+	// Handled is the context of the request there; nil before it is there.
+	Handled() context.Context
+}
+
+// Begin takes down what a client sent to a site at an address.
+func (s *Log) Begin(w http.ResponseWriter, r *http.Request, local netip.AddrPort, site uint32) *Request {
+	l := &Request{log: s, request: r, site: site, began: time.Now(), local: local, path: r.URL.Path, query: r.URL.RawQuery}
 	l.ResponseWriter = w
 	l.headers = l.few[:0]
 	for _, name := range s.layout.Format.RequestHeaders() {
@@ -57,9 +64,10 @@ func (s *siteLog) begin(w http.ResponseWriter, r *http.Request, conn *front.Conn
 	return l
 }
 
-// countBody returns the request with a body that counts what handlers read, if
-// a field tells.
-func (l *loggedRequest) countBody(r *http.Request) *http.Request {
+// Enter returns the request that handlers get: its body counts what they read, if a field
+// tells.
+func (l *Request) Enter(r *http.Request, inside Inside) *http.Request {
+	l.inside = inside
 	if r.Body != nil && r.Body != http.NoBody && l.log.layout.Format.CountsReceived() {
 		l.received.ReadCloser = r.Body
 		r.Body = &l.received
@@ -106,20 +114,20 @@ func headerSize(h http.Header) int64 {
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (l *loggedRequest) WriteHeader(status int) {
+func (l *Request) WriteHeader(status int) {
 	l.final(status)
 	l.ResponseWriter.WriteHeader(status)
 }
 
 // final notes the final status; informational ones precede it.
-func (l *loggedRequest) final(status int) {
+func (l *Request) final(status int) {
 	if l.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		l.status = status
 	}
 }
 
 // Write implements http.ResponseWriter.
-func (l *loggedRequest) Write(p []byte) (int, error) {
+func (l *Request) Write(p []byte) (int, error) {
 	l.final(http.StatusOK)
 	n, err := l.ResponseWriter.Write(p)
 	l.sent.Add(int64(n))
@@ -127,7 +135,7 @@ func (l *loggedRequest) Write(p []byte) (int, error) {
 }
 
 // ReadFrom implements io.ReaderFrom: the system may send files by itself.
-func (l *loggedRequest) ReadFrom(r io.Reader) (int64, error) {
+func (l *Request) ReadFrom(r io.Reader) (int64, error) {
 	l.final(http.StatusOK)
 	n, err := l.ResponseWriterWrapper.ReadFrom(r)
 	l.sent.Add(n)
@@ -135,7 +143,7 @@ func (l *loggedRequest) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // Hijack implements http.Hijacker.
-func (l *loggedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (l *Request) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(l.ResponseWriter).Hijack()
 	if err == nil {
 		l.final(http.StatusSwitchingProtocols)
@@ -143,15 +151,18 @@ func (l *loggedRequest) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, buffered, err
 }
 
-// end writes the line, when handlers have returned or panicked.
-func (l *loggedRequest) end() {
+// Returned notes that the handlers have not panicked.
+func (l *Request) Returned() { l.returned = true }
+
+// End writes the line, when handlers have returned or panicked.
+func (l *Request) End() {
 	var rec iislog.Record
 	if !l.handled(&rec) {
 		return
 	}
 	now, r := time.Now(), l.request
 	rec.Time, rec.Taken = now, now.Sub(l.began)
-	rec.Site, rec.Computer, rec.Server = l.inside.site.id, l.log.computer, l.local
+	rec.Site, rec.Computer, rec.Server = l.site, l.log.computer, l.local
 	rec.Method, rec.Stem, rec.Query, rec.Version, rec.Host = r.Method, l.path, l.query, version(r), r.Host
 	rec.Request = l.headers
 	rec.Status = l.status
@@ -189,11 +200,11 @@ func version(r *http.Request) string {
 
 // handled takes over what Caddy's server and handlers found out, and reports
 // whether there is to be a line at all.
-func (l *loggedRequest) handled(rec *iislog.Record) bool {
+func (l *Request) handled(rec *iislog.Record) bool {
 	if client, _, err := net.SplitHostPort(l.request.RemoteAddr); err == nil {
 		rec.Client = client
 	}
-	ctx := l.inside.handled
+	ctx := l.inside.Handled()
 	if ctx == nil {
 		return true
 	}
@@ -212,16 +223,9 @@ func (l *loggedRequest) handled(rec *iislog.Record) bool {
 	return true
 }
 
-// tellSubStatus leaves the sub-status of an answer to logs and error routes.
-func tellSubStatus(r *http.Request, to Answer) {
-	if to.sub != 0 {
-		iishttp.SetSubStatus(r, to.Status, to.sub)
-	}
-}
-
 // Interface guards
 var (
-	_ http.ResponseWriter = (*loggedRequest)(nil)
-	_ http.Hijacker       = (*loggedRequest)(nil)
-	_ io.ReaderFrom       = (*loggedRequest)(nil)
+	_ http.ResponseWriter = (*Request)(nil)
+	_ http.Hijacker       = (*Request)(nil)
+	_ io.ReaderFrom       = (*Request)(nil)
 )

@@ -1,11 +1,13 @@
-package serve_test
+package w3clog_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
-	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // nowhere is a response that nobody reads.
@@ -16,17 +18,23 @@ func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w nowhere) WriteHeader(int)             {}
 
 // w3cVisit is a request as browsers make it, and what a W3C log does with it.
-func w3cVisit(tb testing.TB) (visit func(), flush func() error) {
+func w3cVisit(tb testing.TB) (visit, flush func()) {
 	tb.Helper()
-	request, flush, err := serve.W3CRequest(tb.TempDir())
-	if err != nil {
-		tb.Fatal(err)
-	}
+	log, logs := logIn(tb, tb.TempDir())
+	ctx := context.WithValue(context.Background(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "192.0.2.7"})
+	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	inside := &within{ctx}
 	r := httptest.NewRequest(http.MethodGet, "/index.html?id=1", nil)
 	r.Header.Set("User-Agent", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36")
 	r.Header.Set("Referer", "https://www.example.com/")
 	w := nowhere{make(http.Header)}
-	return func() { request(w, r) }, flush
+	return func() {
+		l := log.Begin(w, r, local, 1)
+		l.Enter(r, inside)
+		defer l.End()
+		_, _ = l.Write(nil)
+		l.Returned()
+	}, logs.Flush
 }
 
 // BenchmarkW3CLog is all that a W3C log costs a request.
@@ -38,9 +46,7 @@ func BenchmarkW3CLog(b *testing.B) {
 		visit()
 		if n++; n%4000 == 0 { // the disk has time between its writes, as between requests
 			b.StopTimer()
-			if err := flush(); err != nil {
-				b.Fatal(err)
-			}
+			flush()
 			b.StartTimer()
 		}
 	}

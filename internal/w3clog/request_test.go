@@ -1,4 +1,4 @@
-package serve_test
+package w3clog_test
 
 import (
 	"context"
@@ -9,17 +9,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddy-iis/caddy-iis/internal/serve"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // TestW3CLogLateCopies: a proxy may still copy bodies when it has returned. The
 // race detector looks at this.
 func TestW3CLogLateCopies(t *testing.T) {
-	w, r, end, err := serve.W3CHandled(t.TempDir(), nowhere{make(http.Header)}, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, r, end := handled(t, t.TempDir(), nowhere{make(http.Header)}, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body")))
 	w.WriteHeader(http.StatusOK)
 	var copies sync.WaitGroup
 	copies.Go(func() { _, _ = io.Copy(io.Discard, r.Body) })
@@ -38,10 +34,7 @@ func TestW3CLogClientGone(t *testing.T) {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(t.Context())
 		r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
-		w, _, end, err := serve.W3CHandled(dir, nowhere{make(http.Header)}, r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		w, _, end := handled(t, dir, nowhere{make(http.Header)}, r)
 		w.WriteHeader(http.StatusOK)
 		if c.gone {
 			cancel()
@@ -61,10 +54,7 @@ func TestW3CLogVersion(t *testing.T) {
 		dir := t.TempDir()
 		r := httptest.NewRequest(http.MethodConnect, "/", nil)
 		r.Proto, r.ProtoMajor, r.ProtoMinor = proto, 3, 0
-		_, _, end, err := serve.W3CHandled(dir, nowhere{make(http.Header)}, r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, _, end := handled(t, dir, nowhere{make(http.Header)}, r)
 		end(false)
 		if got := ts.W3CLines(dir, 1); len(got) != 1 || !strings.HasPrefix(got[0], "200 0 "+want+" ") {
 			t.Errorf("%s: got %q", proto, got)

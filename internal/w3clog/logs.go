@@ -1,13 +1,17 @@
-package serve
+// Package w3clog writes the W3C logs of sites: the word w3c_log, its folders, and what a
+// request leaves in them. It knows nothing of how a site was chosen.
+package w3clog
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,25 +24,29 @@ import (
 	"github.com/caddy-iis/caddy-iis/iislog/logfile"
 )
 
-// w3cLogs are the W3C logs of a configuration.
-type w3cLogs struct {
+// Logs are the W3C logs of a configuration. The zero value has none.
+type Logs struct {
+	app      *config.App
 	mu       sync.Mutex
 	computer string
-	logs     map[string]*siteLog // by their settings
-	byShared map[*config.Content]*siteLog
-	folders  map[string]*w3cFolder // by the folder as it is configured
+	logs     map[string]*Log // by their settings
+	byShared map[*config.Content]*Log
+	folders  map[string]*folder // by the folder as it is configured
 	released bool
 }
 
-// siteLog is the log of sites with the same settings.
-type siteLog struct {
+// Log is the log of sites with the same settings.
+type Log struct {
 	folder   *logfile.Folder
 	layout   *logfile.Layout
 	computer string
 }
 
-// w3cFolder is a folder of the configuration.
-type w3cFolder struct {
+// Dir is the folder that the files are in.
+func (l *Log) Dir() string { return l.folder.Dir() }
+
+// folder is a folder of the configuration.
+type folder struct {
 	*logfile.Folder
 	key     string // in the pool
 	problem string // why it cannot be used at all; there is no Folder then
@@ -48,13 +56,12 @@ type w3cFolder struct {
 // as well.
 var logFolders = caddy.NewUsagePool()
 
-// w3cLogOf returns the log of a site, nil if it has none.
-func (a *Instance) w3cLogOf(cfg *config.Site) (*siteLog, error) {
-	l := &a.w3c
+// Of returns the log of a site, nil if it has none.
+func (l *Logs) Of(cfg *config.Site) (*Log, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var shared *config.Content
-	if of := a.ContentFor(cfg); of != &cfg.Content {
+	if of := l.app.ContentFor(cfg); of != &cfg.Content {
 		shared = of
 	}
 	if cfg.W3CLog == nil {
@@ -62,7 +69,7 @@ func (a *Instance) w3cLogOf(cfg *config.Site) (*siteLog, error) {
 			return known, nil
 		}
 	}
-	settings := a.W3CLog
+	settings := l.app.W3CLog
 	if shared != nil {
 		settings = shared.W3CLog.Over(settings)
 	}
@@ -76,12 +83,14 @@ func (a *Instance) w3cLogOf(cfg *config.Site) (*siteLog, error) {
 	return found, nil
 }
 
-// checkW3CLogs checks settings that no site may have yet.
-func (a *Instance) checkW3CLogs() error {
-	a.w3c.logs, a.w3c.byShared, a.w3c.folders = make(map[string]*siteLog), make(map[*config.Content]*siteLog), make(map[string]*w3cFolder)
-	a.w3c.computer, _ = os.Hostname()
+// Provision prepares for the logs of a configuration, and checks settings that no site may
+// have yet.
+func (l *Logs) Provision(app *config.App) error {
+	l.app = app
+	l.logs, l.byShared, l.folders = make(map[string]*Log), make(map[*config.Content]*Log), make(map[string]*folder)
+	l.computer, _ = os.Hostname()
 	check := func(label string, w *config.W3CLog) error {
-		settings := w.Over(a.W3CLog)
+		settings := w.Over(app.W3CLog)
 		if w == nil || settings == nil {
 			return nil
 		}
@@ -90,12 +99,12 @@ func (a *Instance) checkW3CLogs() error {
 		}
 		return nil
 	}
-	errs := []error{check("", a.W3CLog)}
-	if a.Defaults != nil {
-		errs = append(errs, check("defaults: ", a.Defaults.W3CLog))
+	errs := []error{check("", app.W3CLog)}
+	if app.Defaults != nil {
+		errs = append(errs, check("defaults: ", app.Defaults.W3CLog))
 	}
-	for _, name := range SortedKeys(a.Templates) {
-		if of := a.Templates[name]; of != nil {
+	for _, name := range slices.Sorted(maps.Keys(app.Templates)) {
+		if of := app.Templates[name]; of != nil {
 			errs = append(errs, check(fmt.Sprintf("template %q: ", name), of.W3CLog))
 		}
 	}
@@ -103,7 +112,7 @@ func (a *Instance) checkW3CLogs() error {
 }
 
 // get returns the log with some settings.
-func (l *w3cLogs) get(settings *config.W3CLog) (*siteLog, error) {
+func (l *Logs) get(settings *config.W3CLog) (*Log, error) {
 	if settings == nil || settings.Off {
 		return nil, nil
 	}
@@ -121,36 +130,36 @@ func (l *w3cLogs) get(settings *config.W3CLog) (*siteLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made *siteLog
-	if folder := l.folder(settings.Folder); folder.Folder != nil {
-		made = &siteLog{folder: folder.Folder, layout: layout, computer: l.computer}
+	var made *Log
+	if in := l.folder(settings.Folder); in.Folder != nil {
+		made = &Log{folder: in.Folder, layout: layout, computer: l.computer}
 	}
 	l.logs[string(raw)] = made
 	return made, nil
 }
 
 // folder returns a folder by its name in the configuration.
-func (l *w3cLogs) folder(name string) *w3cFolder {
+func (l *Logs) folder(name string) *folder {
 	if known := l.folders[name]; known != nil {
 		return known
 	}
-	folder := new(w3cFolder)
-	l.folders[name] = folder
+	made := new(folder)
+	l.folders[name] = made
 	path, err := folderPath(name)
 	if err != nil {
-		folder.problem = err.Error()
-		return folder
+		made.problem = err.Error()
+		return made
 	}
-	folder.key = path
+	made.key = path
 	val, _, err := logFolders.LoadOrNew(path, func() (caddy.Destructor, error) {
 		return logfile.New(path, func(err error) { tellFolder(path, err) }), nil
 	})
 	if err != nil {
-		folder.problem = err.Error()
-		return folder
+		made.problem = err.Error()
+		return made
 	}
-	folder.Folder = val.(*logfile.Folder)
-	return folder
+	made.Folder = val.(*logfile.Folder)
+	return made
 }
 
 // windowsPath begins as paths do that mean nothing on other systems.
@@ -179,19 +188,19 @@ func tellFolder(path string, err error) {
 	logger.Error("W3C logs cannot be written; requests are served without", zap.String("folder", path), zap.Error(err))
 }
 
-// probe finds out which folders cannot be written, when the configuration serves.
-func (l *w3cLogs) probe() {
+// Probe finds out which folders cannot be written, when the configuration serves.
+func (l *Logs) Probe() {
 	for _, folder := range l.used() {
 		go folder.Probe()
 	}
 }
 
 // used lists the folders that can be used.
-func (l *w3cLogs) used() []*w3cFolder {
+func (l *Logs) used() []*folder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var list []*w3cFolder
-	for _, name := range SortedKeys(l.folders) {
+	var list []*folder
+	for _, name := range slices.Sorted(maps.Keys(l.folders)) {
 		if folder := l.folders[name]; folder.Folder != nil {
 			list = append(list, folder)
 		}
@@ -199,10 +208,10 @@ func (l *w3cLogs) used() []*w3cFolder {
 	return list
 }
 
-// release lets go of the folders when no request needs them any more. What they
+// Release lets go of the folders when no request needs them any more. What they
 // hold is written, if no other configuration has them. When the process exits,
 // it waits for that.
-func (l *w3cLogs) release() {
+func (l *Logs) Release() {
 	l.mu.Lock()
 	released := l.released
 	l.released = true
@@ -223,8 +232,8 @@ func (l *w3cLogs) release() {
 	}
 }
 
-// flush writes what waits, since the process exits.
-func (l *w3cLogs) flush() {
+// Flush writes what waits, since the process exits.
+func (l *Logs) Flush() {
 	var all sync.WaitGroup
 	for _, folder := range l.used() {
 		all.Go(func() {
@@ -238,26 +247,26 @@ func (l *w3cLogs) flush() {
 
 // The codes of findings about W3C logs.
 const (
-	codeW3CFolder  = "w3c-log-folder"
-	CodeW3CWriting = "w3c-log-not-written"
+	codeFolder  = "w3c-log-folder"
+	CodeWriting = "w3c-log-not-written" // comes and goes with the disk
 )
 
-// findings tells which logs are not written.
-func (l *w3cLogs) findings() []binding.Finding {
+// Findings tells which logs are not written.
+func (l *Logs) Findings() []binding.Finding {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var list []binding.Finding
-	for _, name := range SortedKeys(l.folders) {
+	for _, name := range slices.Sorted(maps.Keys(l.folders)) {
 		folder := l.folders[name]
 		if folder.Folder == nil {
 			list = append(list, binding.Finding{
-				Severity: binding.Warning, Code: codeW3CFolder,
+				Severity: binding.Warning, Code: codeFolder,
 				Message: fmt.Sprintf("w3c_log %s: no logs are written there: %s", name, folder.problem),
 				Fix:     "name a folder of this machine in w3c_log",
 			})
 		} else if err := folder.Problem(); err != nil {
 			list = append(list, binding.Finding{
-				Severity: binding.Warning, Code: CodeW3CWriting,
+				Severity: binding.Warning, Code: CodeWriting,
 				Message: fmt.Sprintf("w3c_log %s: lines are lost: %v", name, err),
 				Fix:     "let the user that runs Caddy write the folder, and see that the disk has room",
 			})
@@ -266,12 +275,13 @@ func (l *w3cLogs) findings() []binding.Finding {
 	return list
 }
 
-var descW3CLines = prometheus.NewDesc("caddy_iis_w3c_log_lines_total",
+// DescLines is the metric of the lines that were written or lost.
+var DescLines = prometheus.NewDesc("caddy_iis_w3c_log_lines_total",
 	"Lines of W3C logs by folder and result: written, queue_full (dropped, since the disk does not keep up), failed (the file could not be written).",
 	[]string{"folder", "result"}, nil)
 
-// collect tells how many lines were written and dropped.
-func (l *w3cLogs) collect(ch chan<- prometheus.Metric) {
+// Collect tells how many lines were written and dropped.
+func (l *Logs) Collect(ch chan<- prometheus.Metric) {
 	seen := make(map[string]bool)
 	for _, folder := range l.used() {
 		if seen[folder.key] {
@@ -283,7 +293,7 @@ func (l *w3cLogs) collect(ch chan<- prometheus.Metric) {
 			result string
 			n      uint64
 		}{{"written", stats.Written}, {"queue_full", stats.Full}, {"failed", stats.Failed}} {
-			ch <- prometheus.MustNewConstMetric(descW3CLines, prometheus.CounterValue, float64(c.n), strings.ToValidUTF8(folder.key, "?"), c.result)
+			ch <- prometheus.MustNewConstMetric(DescLines, prometheus.CounterValue, float64(c.n), strings.ToValidUTF8(folder.key, "?"), c.result)
 		}
 	}
 }
