@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
@@ -261,7 +262,7 @@ func (a *Instance) commit() {
 	release := a.takeSourcesOver()
 	fronts.Commit(a.Now().state)
 	release()
-	upgradedConns.settle()
+	upgrades.Settle()
 	a.locked(func() { a.own.settle(a.Now()) })
 	a.takeBack()
 	a.metrics.forgetRemoved()
@@ -299,7 +300,7 @@ func (a *Instance) unload() {
 		a.settle()
 	}
 	if caddy.Exiting() { // what still comes is served, or waits for the process after this one
-		upgradedConns.endAll()
+		upgrades.EndAll()
 		ctx, cancel := context.WithTimeout(context.Background(), a.Options.Drain)
 		defer cancel()
 		if err := fronts.Shutdown(ctx); err != nil {
@@ -308,7 +309,7 @@ func (a *Instance) unload() {
 	}
 	if a.prepared {
 		fronts.Remove(a.Now().state)
-		upgradedConns.settle()
+		upgrades.Settle()
 	}
 	if a.takeBack != nil {
 		a.takeBack()

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 )
 
 // ownRoutes are the routes that rows bring with them. Equal ones are provisioned once, in
@@ -47,7 +47,7 @@ type ownContent struct {
 	key   ownKey
 	ready chan struct{} // closed when it is provisioned, or err is set
 	err   error
-	group *handlerGroup
+	group *upgrades.Group
 	logs  [2]*content // without and with access log
 
 	// Under the lock of ownRoutes.
@@ -193,7 +193,7 @@ func (p *ownRoutes) end(keep time.Duration) {
 	for _, c := range all {
 		select {
 		case <-c.ready:
-			c.group.retire(keep)
+			c.group.Retire(keep)
 		default: // who provisions them finds that all has ended
 		}
 	}
@@ -206,7 +206,7 @@ var errNotInTime = fmt.Errorf("its routes are not ready after %s", maxOwnProvisi
 
 // provisioned is what came of provisioning.
 type provisioned struct {
-	group *handlerGroup
+	group *upgrades.Group
 	logs  [2]*content
 	err   error
 }
@@ -231,7 +231,7 @@ func (p *ownRoutes) provision(c *ownContent, routes json.RawMessage) {
 		c.err = errNotInTime
 		go func() {
 			if made := <-done; made.err == nil {
-				made.group.end()
+				made.group.End()
 			}
 		}()
 	}
@@ -240,7 +240,7 @@ func (p *ownRoutes) provision(c *ownContent, routes json.RawMessage) {
 	defer close(c.ready) // under the lock: end finds what is ready
 	if p.ended && c.err == nil {
 		c.err = errors.New("the configuration has ended")
-		go c.group.end()
+		go c.group.End()
 	}
 	if c.err == nil {
 		return
@@ -269,7 +269,7 @@ func (a *Instance) provisionOwn(own *ownContent, routes json.RawMessage) (made p
 			made.err = errors.New("its routes cannot be provisioned: a module fails with them in a way that it should not")
 		}
 		if made.err != nil {
-			group.end()
+			group.End()
 		}
 	}()
 	cfg := new(config.Site)
@@ -297,10 +297,9 @@ func (c *ownContent) contentFor(cfg *config.Site) *content {
 
 // newOwnGroup makes a group for routes of rows. What its modules count is not shown: its
 // labels would be what rows say.
-func (h *httpServers) newOwnGroup() *handlerGroup {
-	g := &handlerGroup{guard: h.logger}
-	g.ctx, g.cancel = caddy.NewContext(h.parent)
-	h.metrics.Leave(g.ctx)
+func (h *httpServers) newOwnGroup() *upgrades.Group {
+	g := upgrades.NewGroup(h.parent, h.logger)
+	h.metrics.Leave(g.Context())
 	return g
 }
 
@@ -324,7 +323,7 @@ func (c *ownContent) exit() {
 	keep := c.keep
 	c.mu.Unlock()
 	if last {
-		go c.group.retire(keep)
+		go c.group.Retire(keep)
 	}
 }
 
@@ -336,7 +335,7 @@ func (c *ownContent) leave(keep time.Duration) {
 	last := c.requests == 0
 	c.mu.Unlock()
 	if last {
-		go c.group.retire(keep)
+		go c.group.Retire(keep)
 	}
 }
 

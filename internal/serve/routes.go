@@ -97,9 +97,9 @@ func (sr *siteRequest) serve(routes caddyhttp.Handler, w http.ResponseWriter, r 
 		return err
 	}
 	if sr.mayBeTakenOver(r) {
-		up := newUpgraded(sr, r)
-		defer up.returned()
-		w, r = up.wrap(w, r)
+		up := newUpgrade(sr, r)
+		defer up.Returned()
+		w, r = up.Wrap(w, r)
 	}
 	if sr.site.Content.own != nil {
 		return sr.serveOwn(routes, w, r)

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/sharedmetrics"
+	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
 
@@ -40,10 +41,11 @@ type httpServers struct {
 	parent     caddy.Context
 	background context.CancelFunc
 	metrics    *sharedmetrics.Shared
-	groups     []*handlerGroup
-	own        *handlerGroup // the one for the next site with handlers of its own
-	rows       *ownRoutes    // those of rows
-	groupSites int           // how many of such sites a group has
+	groups     []*upgrades.Group
+	own        *upgrades.Group // the one for the next site with handlers of its own
+	ownSites   int             // that have theirs in it
+	rows       *ownRoutes      // those of rows
+	groupSites int             // how many of such sites a group has
 	logs       *w3clog.Logs
 
 	// The context in which servers are provisioned. Modules must not be loaded
@@ -101,8 +103,8 @@ type site struct {
 // content is Content that has been compiled, for one of the servers.
 type content struct {
 	http   *httpServers
-	group  *handlerGroup // that the handlers are in
-	own    *ownContent   // that rows have brought; nil: it is of the configuration
+	group  *upgrades.Group // that the handlers are in
+	own    *ownContent     // that rows have brought; nil: it is of the configuration
 	server *caddyhttp.Server
 	routes caddyhttp.Handler // nil: the server's empty handler
 	errors caddyhttp.Handler // nil: the server's default
@@ -375,7 +377,7 @@ func (h *httpServers) compile(c *content, of *config.Content) error {
 	if c.group == nil {
 		return nil
 	}
-	ctx := c.group.ctx
+	ctx := c.group.Context()
 	ctx.Context = context.WithValue(ctx.Context, caddyhttp.ServerCtxKey, c.server)
 	if of.Routes != nil {
 		if err := of.Routes.Provision(ctx); err != nil {
@@ -433,7 +435,7 @@ func (h *httpServers) cleanup(keep time.Duration) {
 		h.metrics.Forget()
 	}
 	for _, g := range h.groups {
-		g.retire(keep)
+		g.Retire(keep)
 	}
 	if h.rows != nil {
 		h.rows.end(keep)

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
@@ -90,7 +91,7 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 	next.where = nil
 	a.snapshot.Store(next)
 	a.bindingsChanged()
-	upgradedConns.settle()
+	upgrades.Settle()
 	if next.state != before.state {
 		fronts.Replace(before.state, next.state)
 		f.replaced = slices.DeleteFunc(append(f.replaced, before.state), isDrained)
