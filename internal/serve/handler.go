@@ -103,7 +103,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	site := sn.Sites.At(match.Site.Index)
 	var exit func()
 	if own := site.Content.own; own != nil {
-		if !own.enter() { // a change was faster
+		if !own.Enter() { // a change was faster
 			if now := sn.App.Serving(); now != sn {
 				now.App.ServeHTTP(w, r)
 			} else {
@@ -111,7 +111,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 			}
 			return
 		}
-		exit = sync.OnceFunc(own.exit)
+		exit = sync.OnceFunc(own.Exit)
 		defer exit()
 	}
 	var logged *w3clog.Request

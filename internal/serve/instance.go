@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
@@ -52,7 +53,7 @@ type Instance struct {
 	snapshot  atomic.Pointer[Snapshot]
 	sitesFile sitesFile
 	Live      []*LiveSource
-	own       *ownRoutes
+	own       *ownroutes.Pool[ownHandlers]
 	w3c       w3clog.Logs
 
 	// While the app starts: what is served without rows, and without those that were
@@ -263,7 +264,7 @@ func (a *Instance) commit() {
 	fronts.Commit(a.Now().state)
 	release()
 	upgrades.Settle()
-	a.locked(func() { a.own.settle(a.Now()) })
+	a.locked(func() { a.settleOwn(a.Now()) })
 	a.takeBack()
 	a.metrics.forgetRemoved()
 	for _, source := range a.certificates {

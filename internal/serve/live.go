@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -540,7 +541,7 @@ func decodeDocument(document []byte) (*config.Site, error) {
 
 // passes checks a row by itself: what it says, what it names, what it claims and what
 // routes it has.
-func (a *Instance) passes(source *LiveSource, limit *ownLimit, c *configured) error {
+func (a *Instance) passes(source *LiveSource, limit *ownroutes.Limit, c *configured) error {
 	if err := a.passesAlone(source, c); err != nil {
 		return err
 	}
@@ -566,12 +567,12 @@ func (a *Instance) passesAlone(source *LiveSource, c *configured) error {
 }
 
 // passesOwn makes the routes of its own that a row has, if there may be so many.
-func (a *Instance) passesOwn(limit *ownLimit, c *configured) error {
-	if err := limit.admit(c); err != nil || c.cfg.OwnRoutes == nil {
+func (a *Instance) passesOwn(limit *ownroutes.Limit, c *configured) error {
+	if err := limit.Admit(c.id, c.cfg.OwnRoutes != nil); err != nil || c.cfg.OwnRoutes == nil {
 		return err
 	}
-	if _, err := a.own.ask(c.cfg.OwnRoutes); err != nil {
-		limit.remove(c.id)
+	if _, err := a.own.Ask(c.cfg.OwnRoutes); err != nil {
+		limit.Remove(c.id)
 		return err
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -77,7 +78,7 @@ func (f *follower) reconsider() {
 // waiting reports whether a refused row may be accepted now: the rival that it had is
 // not as it was when this was found out, or it had none.
 func (f *follower) waiting() bool {
-	full := f.owner.ownLimitOf(f.owner.sourceOf(f)).full()
+	full := f.owner.ownLimitOf(f.owner.sourceOf(f)).Full()
 	for _, row := range f.OpenRows() {
 		rival, known := f.rivals[row.ID]
 		if !known || rival.owner != f.owner || rival.id != 0 && f.moved[rival.id] != rival.step || rival.full && !full {
@@ -184,7 +185,7 @@ func (a *Instance) judgeOpen(f *follower) (accepted []uint32, refused map[uint32
 type court struct {
 	app    *Instance
 	source *LiveSource
-	limit  *ownLimit
+	limit  *ownroutes.Limit
 	inputs map[uint32]binding.Site // what open rows want
 	alone  map[uint32]*sites.Refusal
 	full   map[uint32]bool // those of alone that are so since there are too many with routes of their own
@@ -205,8 +206,8 @@ func (c *court) hear(row *sites.Row) {
 		err = c.app.ownedBy(c.source, &SiteChange{Change: changeOf(row.ID)})
 	}
 	if err != nil {
-		c.limit.stays(row.ID)
-		c.full[row.ID] = errors.Is(err, errTooManyOwn)
+		c.limit.Stays(row.ID)
+		c.full[row.ID] = errors.Is(err, ownroutes.ErrTooMany)
 		c.alone[row.ID] = &sites.Refusal{Code: CodeInvalid, Message: err.Error()}
 		return
 	}

@@ -39,8 +39,8 @@ func (f *follower) receive(d *sites.Difference) {
 		return
 	}
 	f.judge()
-	if a := f.owner; a != nil && !a.own.settled() {
-		a.locked(func() { a.own.settle(a.Now()) }) // what was looked at and not accepted
+	if a := f.owner; a != nil && !a.own.Settled() {
+		a.locked(func() { a.settleOwn(a.Now()) }) // what was looked at and not accepted
 	}
 }
 
@@ -172,7 +172,7 @@ func (s *LiveSource) shown(sn *Snapshot, ids []uint32) (shown []uint32) {
 func (a *Instance) readRows(source *LiveSource, ids []uint32, gone ...uint32) (rows []configured, removed []uint32) {
 	limit := a.ownLimitOf(source)
 	for _, id := range slices.Concat(ids, gone) {
-		limit.remove(id)
+		limit.Remove(id)
 	}
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -190,14 +191,14 @@ type WritePlan struct {
 	removed []uint32 // of those that are shown
 	Next    *Snapshot
 	simple  bool
-	limit   *ownLimit
+	limit   *ownroutes.Limit
 }
 
 // planWrite judges a transaction.
 func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, error) {
 	plan := &WritePlan{Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
 	for i := range w.Changes {
-		plan.limit.remove(w.Changes[i].ID)
+		plan.limit.Remove(w.Changes[i].ID)
 	}
 	for i := range w.Changes {
 		if err := a.planChange(source, plan, &w.Changes[i]); err != nil {
@@ -251,7 +252,7 @@ func (a *Instance) planChange(source *LiveSource, plan *WritePlan, c *SiteChange
 	}
 	result := written{ID: c.ID, Created: !there, Deleted: document == nil, Revision: row.Revision}
 	if there && document != nil && !row.Open && bytes.Equal(document, row.Document) {
-		plan.limit.stays(c.ID)
+		plan.limit.Stays(c.ID)
 		result.Same = true // a repeated request succeeds, whatever it is conditional on
 		plan.Results = append(plan.Results, result)
 		return nil

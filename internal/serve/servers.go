@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/internal/sharedmetrics"
 	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
@@ -42,10 +43,10 @@ type httpServers struct {
 	background context.CancelFunc
 	metrics    *sharedmetrics.Shared
 	groups     []*upgrades.Group
-	own        *upgrades.Group // the one for the next site with handlers of its own
-	ownSites   int             // that have theirs in it
-	rows       *ownRoutes      // those of rows
-	groupSites int             // how many of such sites a group has
+	own        *upgrades.Group              // the one for the next site with handlers of its own
+	ownSites   int                          // that have theirs in it
+	rows       *ownroutes.Pool[ownHandlers] // those of rows
+	groupSites int                          // how many of such sites a group has
 	logs       *w3clog.Logs
 
 	// The context in which servers are provisioned. Modules must not be loaded
@@ -147,7 +148,7 @@ func (a *Instance) provisionHTTP(sites []configured) error {
 		return err
 	}
 	h.metrics.Add(h.ctx)
-	a.own = newOwnRoutes(a)
+	a.own = ownroutes.NewPool(a.provisionOwn, h.newOwnGroup, a.Options.DrainUpgraded, a.logger)
 	h.rows = a.own
 	withOwn := 0
 	for i := range sites {
@@ -311,11 +312,11 @@ func (a *Instance) contentOf(cfg *config.Site) (*content, error) {
 		return nil, err
 	}
 	if cfg.OwnRoutes != nil {
-		own, err := a.own.ask(cfg.OwnRoutes)
+		own, err := a.own.Ask(cfg.OwnRoutes)
 		if err != nil {
 			return nil, err
 		}
-		return own.contentFor(cfg), nil
+		return own.Handlers().of(cfg), nil
 	}
 	h, of := a.http, a.ContentFor(cfg)
 	class := a.classOf(cfg, of)
@@ -438,7 +439,7 @@ func (h *httpServers) cleanup(keep time.Duration) {
 		g.Retire(keep)
 	}
 	if h.rows != nil {
-		h.rows.end(keep)
+		h.rows.End(keep)
 	}
 	h.groups, h.own = nil, nil
 	h.cancel()

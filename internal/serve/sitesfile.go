@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
@@ -100,7 +101,7 @@ func (a *Instance) readSitesFile(sites []configured) ([]configured, error) {
 func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesource.Difference[*config.Site]) ([]configured, error) {
 	sites = slices.Clone(sites)
 	taken := make(map[uint32]bool, len(sites))
-	limit := (*ownRoutes)(nil).limit(adminapi.SourceSitesFile, f.rules)
+	limit := (*ownroutes.Pool[ownHandlers])(nil).Limit(adminapi.SourceSitesFile, f.rules)
 	for i := range sites {
 		taken[sites[i].id] = true
 	}
@@ -108,7 +109,7 @@ func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesou
 		if taken[c.id] {
 			return nil, fmt.Errorf("sites_file: %w", takenError(&c))
 		}
-		if err := limit.admit(&c); err != nil {
+		if err := limit.Admit(c.id, c.cfg.OwnRoutes != nil); err != nil {
 			return nil, fmt.Errorf("sites_file: %s: %w", c.label(), err)
 		}
 		sites = append(sites, c)

@@ -218,7 +218,7 @@ func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 	if s.Content, err = a.contentOf(cfg); err != nil {
 		return nil, err
 	}
-	a.own.touch(s.Content.own != nil, c.id)
+	a.own.Touch(s.Content.own != nil, c.id)
 	values, err := a.VarsOf(cfg)
 	if err != nil {
 		return nil, err

@@ -25,15 +25,15 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 			return takenError(&sites[i])
 		}
 	}
-	limit := a.own.limit(adminapi.SourceSitesFile, f.rules)
+	limit := a.own.Limit(adminapi.SourceSitesFile, f.rules)
 	for _, id := range diff.Removed {
-		limit.remove(id)
+		limit.Remove(id)
 	}
 	for i := range sites {
-		limit.remove(sites[i].id)
+		limit.Remove(sites[i].id)
 	}
 	for i := range sites {
-		if err := limit.admit(&sites[i]); err != nil {
+		if err := limit.Admit(sites[i].id, sites[i].cfg.OwnRoutes != nil); err != nil {
 			return fmt.Errorf("%s: %w", sites[i].label(), err)
 		}
 	}
@@ -102,7 +102,7 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 // keep is the end of a change: what only another snapshot than this one needs is let go.
 func (a *Instance) keep(now *Snapshot) {
 	a.policies.keep(now.Records)
-	a.own.settle(now)
+	a.settleOwn(now)
 }
 
 // derive makes the snapshot in which sites are different from the one before.
@@ -118,7 +118,7 @@ func (a *Instance) derive(before *Snapshot, sites []configured, removed []uint32
 // deriveFrom makes a snapshot for inputs of the tables: those of sites, or of sites that
 // are held back.
 func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []configured, removed []uint32, where func(id uint32) string) (next *Snapshot, simple bool, err error) {
-	a.own.touch(false, removed...)
+	a.own.Touch(false, removed...)
 	tables, simple := before.Tables.Update(inputs, removed)
 	if simple {
 		next = &Snapshot{App: a, Tables: tables, Findings: before.Findings, where: where}

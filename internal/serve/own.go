@@ -1,0 +1,141 @@
+package serve
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
+	"github.com/caddy-iis/caddy-iis/internal/upgrades"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// serveOwn has routes of a row answer a request. They see the request, its site, the time
+// and the error that they are asked about, and nothing else that Caddy's placeholders
+// tell, by whatever way a placeholder comes into their texts: what a client sends may be
+// one. What Caddy itself keeps for the request, such as the names of loggers, is not
+// theirs to change.
+func (sr *siteRequest) serveOwn(routes caddyhttp.Handler, w http.ResponseWriter, r *http.Request) error {
+	repl := caddy.NewEmptyReplacer()
+	repl.Map(func(key string) (any, bool) {
+		if strings.HasPrefix(key, "http.request.body") {
+			return "", true // it would be read as a whole, however large
+		}
+		return nil, false
+	})
+	if outer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(func(key string) (any, bool) {
+			if !slices.ContainsFunc(ownPlaceholders, func(p string) bool { return strings.HasPrefix(key, p) }) {
+				return nil, false
+			}
+			return outer.Get(key)
+		})
+	}
+	inner := caddyhttp.PrepareRequest(r, repl, w, sr.site.Content.server)
+	err := routes.ServeHTTP(w, inner)
+	if unhandled, _ := caddyhttp.GetVar(inner.Context(), varUnhandled).(bool); unhandled {
+		caddyhttp.SetVar(r.Context(), varUnhandled, true) // the access log says so
+	}
+	return err
+}
+
+// ownPlaceholders begin those that are the same as outside.
+var ownPlaceholders = []string{"iis.", "time.", "http.error."}
+
+// ownHandlers are what routes of rows become: without and with access log.
+type ownHandlers [2]*content
+
+// ownContent are the routes of some rows.
+type ownContent = ownroutes.Content[ownHandlers]
+
+// provisionOwn makes handlers out of routes of a row.
+func (a *Instance) provisionOwn(routes json.RawMessage, group *upgrades.Group, own *ownContent) (made ownHandlers, err error) {
+	cfg := new(config.Site)
+	if err := json.Unmarshal(routes, &cfg.Content); err != nil {
+		return made, err
+	}
+	first := &content{http: a.http, group: group, own: own, May: deedsOf(&cfg.Content)}
+	first.server = a.http.app.Servers[a.classOf(cfg, &cfg.Content).String()]
+	if err := a.http.compile(first, &cfg.Content); err != nil {
+		return made, err
+	}
+	logged := *first
+	logged.server = a.http.app.Servers[a.classOf(&config.Site{AccessLog: true}, &cfg.Content).String()]
+	return ownHandlers{first, &logged}, nil
+}
+
+// newOwnGroup makes a group for routes of rows. What its modules count is not shown: its
+// labels would be what rows say.
+func (h *httpServers) newOwnGroup() *upgrades.Group {
+	g := upgrades.NewGroup(h.parent, h.logger)
+	h.metrics.Leave(g.Context())
+	return g
+}
+
+// of returns what serves a site.
+func (h ownHandlers) of(cfg *config.Site) *content {
+	if cfg.AccessLog {
+		return h[1]
+	}
+	return h[0]
+}
+
+// settleOwn is the end of a change: routes of rows end that no site has now.
+func (a *Instance) settleOwn(now *Snapshot) {
+	a.own.Settle(func(id uint32) (*ownContent, string) {
+		entry := now.Tables.SiteByID(id)
+		if entry == nil {
+			return nil, ""
+		}
+		site := now.Sites.At(entry.Index)
+		return site.Content.own, site.Source
+	})
+}
+
+// ownLimitOf begins to count the sites of a source that have routes of their own.
+func (a *Instance) ownLimitOf(source *LiveSource) *ownroutes.Limit {
+	return a.own.Limit(source.Name, source.routes)
+}
+
+// CountOwnRoutes counts the routes of rows that are provisioned, and the sites that are
+// served with them.
+func (a *Instance) CountOwnRoutes() (contents, sites int) { return a.own.Count() }
+
+// TryOwnRoutes tells whether routes can be provisioned as those of a row are, whatever
+// modules they have. Nothing of them stays.
+func (a *Instance) TryOwnRoutes(routes json.RawMessage) error { return a.own.Try(routes) }
+
+// ProvisionAhead provisions routes that sites of a change bring with them before anybody
+// has to wait for it, and keeps them until it is called that the change is over. Whether they
+// can be provisioned is told when the change is judged.
+func (a *Instance) ProvisionAhead(source *LiveSource, changes []SiteChange) (over func()) {
+	if source.routes == nil {
+		return func() {}
+	}
+	var pinned []*ownContent
+	for i := range changes {
+		c := &changes[i]
+		row, there, err := source.Follower.Row(c.ID)
+		if err != nil {
+			continue
+		}
+		document, err := c.wanted(row, there)
+		if err != nil || document == nil {
+			continue
+		}
+		site, err := source.read(c.ID, document)
+		if err != nil || site.cfg.OwnRoutes == nil {
+			continue
+		}
+		if len(pinned) >= source.routes.MaxSites {
+			break // more will not be admitted
+		}
+		if own, err := a.own.Pin(site.cfg.OwnRoutes); err == nil {
+			pinned = append(pinned, own)
+		}
+	}
+	return func() { a.own.Unpin(pinned...) }
+}
