@@ -306,6 +306,33 @@ func TestUpgradedConnectionsOverHTTP3(t *testing.T) {
 	stream.ends(t, "another site has the host")
 }
 
+// TestUpgradesPassOutboundRules: an answer behind which another protocol is spoken is no
+// matter of outbound rules of iis_rewrite, over HTTP/1.1 and over HTTP/3, while any other
+// answer of the site is. The rule here would end each with 500.52.
+func TestUpgradesPassOutboundRules(t *testing.T) {
+	port, upstream := ts.FreePort(t), backend(t)
+	ts.Start(t, iisConfig(certificates(t, "D")+fmt.Sprintf(`
+		site 1 {
+			secure_bindings :%d:one.test
+			certificate D
+			route {
+				iis_rewrite {
+					outbound_rule fails {
+						match RESPONSE_X_A .*
+						action rewrite "{UrlDecode:%%0a}"
+					}
+				}
+				reverse_proxy %s
+			}
+		}
+	`, port, upstream)))
+	upgradeTLS(t, port, "one.test").echo(t, "over HTTP/1.1")
+	extendedConnect(t, port, "one.test").echo(t, "over HTTP/3")
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), SNI: "one.test"}); err != nil || answer.Status != http.StatusInternalServerError {
+		t.Errorf("another answer: got %s, %v", answer, err)
+	}
+}
+
 // extendedConnect opens a stream for a WebSocket over HTTP/3.
 func extendedConnect(t *testing.T, port int, host string) *socket {
 	t.Helper()

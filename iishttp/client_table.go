@@ -8,7 +8,7 @@ import (
 )
 
 // clientTable counts requests by client. Clients without a request in flight are
-// forgotten when their interval is over, and at the latest when there are too many.
+// forgotten when their interval is over and room is needed, or when there are too many.
 type clientTable struct {
 	concurrent, requests int
 	interval             time.Duration
@@ -18,13 +18,15 @@ type clientTable struct {
 
 const (
 	clientShards = 64
-	// mostIdle bounds the clients of a shard that have no request in flight.
+	// mostIdle bounds the clients of a shard that have no request in flight. The others
+	// are bounded by connections, and are never forgotten.
 	mostIdle = 1024
 )
 
 type clientShard struct {
 	mu    sync.Mutex
 	known map[netip.Addr]clientCount
+	idle  int // of known
 	swept time.Time
 }
 
@@ -52,8 +54,8 @@ func (t *clientTable) enter(client netip.Addr, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, known := s.known[client]
-	if !known && len(s.known) >= mostIdle {
-		t.makeRoom(s, now)
+	if known && c.inFlight == 0 {
+		s.idle--
 	}
 	if c.inFlight++; t.requests > 0 {
 		if now.Sub(c.since) >= t.interval {
@@ -72,38 +74,45 @@ func (t *clientTable) enter(client netip.Addr, now time.Time) int {
 }
 
 // leave counts a request that ends.
-func (t *clientTable) leave(client netip.Addr) {
+func (t *clientTable) leave(client netip.Addr, now time.Time) {
 	s := t.shard(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.known[client]
-	if c.inFlight--; c.inFlight <= 0 && t.requests == 0 {
+	if c.inFlight--; c.inFlight > 0 {
+		s.known[client] = c
+		return
+	}
+	if t.requests == 0 || now.Sub(c.since) >= t.interval {
 		delete(s.known, client)
 		return
 	}
+	if s.idle >= mostIdle {
+		t.makeRoom(s, now)
+	}
 	s.known[client] = c
+	s.idle++
 }
 
-// makeRoom forgets clients whose interval is over. If that was just done, one is forgotten
-// that has no request in flight; all others stay, since connections bound them.
+// makeRoom forgets idle clients whose interval is over. If that was just done, one is
+// forgotten that is found soon, so that no client waits long.
 func (t *clientTable) makeRoom(s *clientShard, now time.Time) {
 	if now.Sub(s.swept) >= t.interval {
 		s.swept = now
 		for client, c := range s.known {
 			if c.inFlight == 0 && now.Sub(c.since) >= t.interval {
 				delete(s.known, client)
+				s.idle--
 			}
 		}
 	}
-	const tries = 16
-	tried := 0
 	for client, c := range s.known {
-		if tried++; len(s.known) < mostIdle || tried > tries {
+		if s.idle < mostIdle {
 			return
 		}
 		if c.inFlight == 0 {
 			delete(s.known, client)
-			return
+			s.idle--
 		}
 	}
 }

@@ -98,12 +98,16 @@ func (s *DynamicIPSecurity) ServeHTTP(w http.ResponseWriter, r *http.Request, ne
 		from = client
 	}
 	ip, ok := parseClient(from)
+	if !ok && s.LoggingOnly {
+		s.logger.Warn("address of the client cannot be read", zap.String("address", quote(from)))
+		return next.ServeHTTP(w, r)
+	}
 	if !ok {
 		return deny(r, s.DenyAction, tooManyAtATime, "the address of the client cannot be read")
 	}
 	client := clientOf(ip)
 	sub := s.clients.enter(client, time.Now())
-	defer s.clients.leave(client)
+	defer func() { s.clients.leave(client, time.Now()) }()
 	if sub == 0 {
 		return next.ServeHTTP(w, r)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func TestTooManyAtATime(t *testing.T) {
 		{"", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "-"},
 		{"", "192.0.2.1:1", "nobody", "403.501"},
 		{"logging_only", "192.0.2.1:1", "192.0.2.1:2", "-"},
+		{"logging_only", "192.0.2.1:1", "nobody", "-"},
 		{"proxy_mode", "192.0.2.1:1", "192.0.2.1:2", "-"},
 		{"deny_action not_found", "192.0.2.1:1", "192.0.2.1:2", "404.501"},
 		{"deny_action unauthorized", "192.0.2.1:1", "192.0.2.1:2", "401.501"},
@@ -56,6 +58,48 @@ func TestTooManyAtATime(t *testing.T) {
 		if got := answerOf(h, from(t, c.first, "198.51.100.1")); got != "-" {
 			t.Errorf("%+v: when the first one has ended: got %s", c, got)
 		}
+	}
+}
+
+// TestClientTableOfManyBusy: any number of clients with requests in flight does not make
+// the table forget those that have none, nor the other way round.
+func TestClientTableOfManyBusy(t *testing.T) {
+	table := newClientTable(1, 2, time.Hour)
+	now := time.Unix(1000, 0)
+	address := func(i uint32) netip.Addr {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 10<<24+i)
+		return netip.AddrFrom4(a)
+	}
+	const busy = 2 * clientShards * mostIdle
+	for i := range uint32(busy) {
+		table.enter(address(i), now)
+	}
+	idle := netip.MustParseAddr("192.0.2.1")
+	for range 2 {
+		table.enter(idle, now)
+		table.leave(idle, now)
+	}
+	for i := range uint32(100) { // more of them
+		table.enter(address(busy+i), now)
+	}
+	if got := table.enter(idle, now); got != tooOften {
+		t.Errorf("the client without a request in flight is forgotten: %d", got)
+	}
+	table.leave(idle, now)
+	for i := range uint32(busy) {
+		if got := table.enter(address(i), now); got != tooManyAtATime {
+			t.Fatalf("client %d with a request in flight is forgotten: %d", i, got)
+		}
+		table.leave(address(i), now)
+		table.leave(address(i), now)
+	}
+	known, counted := 0, 0
+	for i := range table.shards {
+		known, counted = known+len(table.shards[i].known), counted+table.shards[i].idle
+	}
+	if known > clientShards*mostIdle+100 || counted > clientShards*mostIdle {
+		t.Errorf("%d clients are known, %d of them idle", known, counted)
 	}
 }
 
@@ -91,7 +135,7 @@ func TestClientTable(t *testing.T) {
 			}
 			if p.inFlight > 0 && rapid.Bool().Draw(t, "leaves") {
 				p.inFlight--
-				table.leave(client)
+				table.leave(client, now)
 				continue
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "ms")) * time.Millisecond)
@@ -126,7 +170,7 @@ func TestClientTableBounded(t *testing.T) {
 		binary.BigEndian.PutUint32(a[:], 10<<24+i)
 		client := netip.AddrFrom4(a)
 		table.enter(client, now)
-		table.leave(client)
+		table.leave(client, now)
 	}
 	known := 0
 	for i := range table.shards {
@@ -140,7 +184,7 @@ func TestClientTableBounded(t *testing.T) {
 	}
 	small := newClientTable(1, 0, time.Hour)
 	small.enter(busy, now)
-	small.leave(busy)
+	small.leave(busy, now)
 	if n := len(small.shard(busy).known); n != 0 {
 		t.Errorf("without a rate, %d clients are remembered", n)
 	}
@@ -169,6 +213,28 @@ func BenchmarkDynamicIPSecurity(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		table.enter(client, time.Now())
-		table.leave(client)
+		table.leave(client, time.Now())
 	}
+}
+
+// BenchmarkIdleClients says what it costs to remember a client without a request in flight.
+func BenchmarkIdleClients(b *testing.B) {
+	var before, after runtime.MemStats
+	now := time.Unix(1000, 0)
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		table := newClientTable(1, 5, time.Hour)
+		for i := range uint32(clientShards * mostIdle) {
+			var a [4]byte
+			binary.BigEndian.PutUint32(a[:], 10<<24+i)
+			client := netip.AddrFrom4(a)
+			table.enter(client, now)
+			table.leave(client, now)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(table)
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(clientShards*mostIdle), "B/client")
 }

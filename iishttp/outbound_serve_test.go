@@ -176,18 +176,108 @@ func TestOutboundServed(t *testing.T) {
 	}
 }
 
-// TestOutboundFails: what has no answer is 500.52, without anything of the response.
-func TestOutboundFails(t *testing.T) {
-	get := outboundSite(t, `
+// failing is a rule without an answer for a query with a line break.
+const failing = `
 	outbound_rule bad {
 		match RESPONSE_X_A .*
 		action rewrite {UrlDecode:{QUERY_STRING}}
-	}`, "header X-Secret s\nrespond secret")
-	got := get("/?a%0d%0aSet-Cookie:b", "Connection: close\r\n")
-	if !strings.HasPrefix(got, "HTTP/1.1 500 ") || strings.Contains(got, "ecret") || strings.Contains(got, "Set-Cookie") {
-		t.Errorf("got %q", got)
+	}`
+
+// TestOutboundFails: what has no answer is 500.52, without anything of the response,
+// whatever and whenever a handler writes, but with what stood in it before. Error routes
+// make its page.
+func TestOutboundFails(t *testing.T) {
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Secret", "s")
+		if r.URL.Path != "/flush" {
+			_, _ = io.WriteString(w, "secret")
+			return
+		}
+		w.Header().Set("Trailer", "X-Secret-Sum")
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.WriteString(w, "secret")
+		w.Header().Set("X-Secret-Sum", "s")
+		w.Header().Set(http.TrailerPrefix+"X-Secret-Too", "s")
+	}))
+	t.Cleanup(late.Close)
+	proxy := "reverse_proxy " + late.Listener.Addr().String()
+	pages := "\nhandle_errors {\nrespond \"page {http.error.status_code} {http.vars.iis_sub_status}\"\n}"
+	for _, c := range []struct{ name, handlers, path, body string }{
+		{"respond", "handle {\nheader X-Secret s\nrespond secret\n}" + pages, "/", "page 500 500.52"},
+		{"no page", "respond secret", "/", ""},
+		{"encoded", "encode {\nminimum_length 1\n}\nhandle {\nheader X-Secret s\nrespond secret\n}" + pages, "/", "page 500 500.52"},
+		{"proxy", proxy + pages, "/", "page 500 500.52"},
+		{"flushed", proxy + " {\nflush_interval -1\n}" + pages, "/flush", "Internal Server Error"},
+		{"encoded and flushed", "encode {\nminimum_length 1\n}\n" + proxy + " {\nflush_interval -1\n}", "/flush", "Internal Server Error"},
+		{"an error", "error 404" + pages, "/", "page 500 500.52"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			get := outboundSite(t, failing, "header X-Before b\n"+c.handlers)
+			got := get(c.path+"?a%0d%0aSet-Cookie:b", "Connection: close\r\nAccept-Encoding: identity\r\nTE: trailers\r\n")
+			if !strings.HasPrefix(got, "HTTP/1.1 500 ") || strings.Contains(got, "ecret") || strings.Contains(got, "Set-Cookie") || !strings.Contains(got, "X-Before: b\r\n") {
+				t.Errorf("got %q", got)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(got)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(res.Body); string(body) != c.body || err != nil {
+				t.Errorf("body: got %q, %v", body, err)
+			}
+			if got := get("/?a", "Connection: close\r\n"); c.name != "an error" && (!strings.Contains(got, "X-A: a\r\n") || !strings.Contains(got, "secret")) {
+				t.Errorf("without a fault: got %q", got)
+			}
+		})
 	}
-	if got := get("/?a", "Connection: close\r\n"); !strings.Contains(got, "X-A: a\r\n") || !strings.HasSuffix(got, "secret") {
-		t.Errorf("got %q", got)
+}
+
+// TestOutboundFailsAtOnce: the client of a stream that is discarded learns it before the
+// stream ends.
+func TestOutboundFailsAtOnce(t *testing.T) {
+	ends := make(chan struct{})
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-ends:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(endless.Close)
+	t.Cleanup(func() { close(ends) })
+	addr := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
+	testserver.Start(t, "{\nauto_https off\n}\nhttp://"+addr+" {\niis_rewrite {"+failing+"\n}\nreverse_proxy "+endless.Listener.Addr().String()+"\n}")
+	res, err := http.Get("http://" + addr + "/?%0a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text := make([]byte, 8); res.StatusCode != 500 {
+		t.Errorf("got %s", res.Status)
+	} else if _, err := io.ReadFull(res.Body, text); string(text) != "Internal" || err != nil {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+// TestOutboundOfErrors: an error that a handler returns has passed the rules, too, before
+// error routes make its page. A header that a rule takes away does not come back.
+func TestOutboundOfErrors(t *testing.T) {
+	get := outboundSite(t, `
+	outbound_rule status {
+		match RESPONSE_X_MARK ^$
+		action rewrite {RESPONSE_STATUS}
+	}
+	outbound_rule type {
+		match RESPONSE_CONTENT_TYPE .+
+		action rewrite ""
+	}`, "header X-Powered-By x\n@gone path /gone\nerror @gone 410\nrespond <html>\nhandle_errors {\nrespond page\n}")
+	for path, want := range map[string]string{"/": "200 X-Mark=200 X-Powered-By=x <html>", "/gone": "410 X-Mark=410 X-Powered-By=x page"} {
+		answer := get(path, "Connection: close\r\n")
+		if got := seen(t, answer); got != want {
+			t.Errorf("%s: got %q", path, got)
+		}
+		if path == "/" && strings.Contains(answer, "Content-Type") {
+			t.Errorf("the type is guessed: %q", answer)
+		}
 	}
 }

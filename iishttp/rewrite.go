@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -63,12 +64,15 @@ func (m *Rewrite) Provision(ctx caddy.Context) (err error) {
 	var folders []winpath.Folder
 	varying := false
 	for _, f := range m.Folders {
+		if strings.Contains(f.Local, `\`+siteVarPrefix) {
+			return fmt.Errorf("iis_rewrite: folder %s: %s: the backslash in front of the variable is read as an escape: write a slash", f.URL, f.Local)
+		}
 		local, err := caddy.NewReplacer().ReplaceOrErr(f.Local, true, false)
 		if err != nil {
 			return fmt.Errorf("iis_rewrite: folder %s: %w", f.URL, err)
 		}
 		folders = append(folders, winpath.Folder{URL: f.URL, Local: local, Windows: f.Windows})
-		varying = varying || strings.Contains(local+f.Windows, siteVar)
+		varying = varying || siteVar.MatchString(local) || siteVar.MatchString(f.Windows)
 	}
 	switch {
 	case varying:
@@ -79,8 +83,11 @@ func (m *Rewrite) Provision(ctx caddy.Context) (err error) {
 	return nil
 }
 
-// siteVar begins the placeholders that have another value in each site.
-const siteVar = "{iis.vars."
+// siteVarPrefix begins the placeholders that have another value in each site. Others in
+// the text of a folder, which a client could choose, are none.
+const siteVarPrefix = "{iis.vars."
+
+var siteVar = regexp.MustCompile(regexp.QuoteMeta(siteVarPrefix) + `([a-z][a-z0-9_]*)\}`)
 
 // varyingFiles are the files of the site of a request, where a template serves many. Most
 // rules do not ask for them.
@@ -104,10 +111,13 @@ func (f *varyingFiles) of() *siteFiles {
 
 // value replaces variables of sites, and nothing else that may be in a text.
 func (f *varyingFiles) value(text string) string {
-	if !strings.Contains(text, siteVar) {
-		return text
-	}
-	return f.repl.ReplaceKnown(text, "")
+	return siteVar.ReplaceAllStringFunc(text, func(placeholder string) string {
+		value, ok := f.repl.GetString(placeholder[1 : len(placeholder)-1])
+		if !ok {
+			return placeholder // of no site: no folder has this name
+		}
+		return value
+	})
 }
 
 // Physical implements rewrite.Files.
@@ -166,13 +176,8 @@ func (m *Rewrite) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !m.set.HasOutbound() {
 		return m.act(w, r, next, result)
 	}
-	out := &outboundWriter{handler: m, request: req, variables: result.Variables}
-	out.ResponseWriter = w
-	err = m.act(out, r, next, result)
-	if err == nil {
-		out.finish(http.StatusOK) // a handler that writes nothing answers with it
-	}
-	return err
+	out := newOutboundWriter(w, m, req, &result)
+	return out.end(m.act(out, r, next, result))
 }
 
 func setHeader(r *http.Request, h rewrite.Header) {

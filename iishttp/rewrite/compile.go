@@ -64,10 +64,10 @@ type action struct {
 func Compile(c Config) (*Set, error) {
 	s := &Set{global: c.Global, allowed: make(map[string]bool), constants: make(map[string]string), proxy: make(map[string]bool), keep: c.KeepEscapes}
 	for _, name := range c.AllowVariables {
-		s.allowed[strings.ToUpper(name)] = true
+		s.allowed[variableName(name)] = true
 	}
 	for name, v := range c.Constants {
-		s.constants[strings.ToUpper(name)] = v
+		s.constants[variableName(name)] = v
 	}
 	for _, origin := range c.Proxy {
 		o, err := Origin(origin)
@@ -82,7 +82,11 @@ func Compile(c Config) (*Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.scope.tables[strings.ToLower(m.Name)] = t
+		name := strings.ToLower(m.Name)
+		if s.scope.tables[name] != nil {
+			return nil, fmt.Errorf("map %s is there twice", m.Name)
+		}
+		s.scope.tables[name] = t
 	}
 	var errs []error
 	for i := range c.Rules {
@@ -149,7 +153,7 @@ func customVariables(rules []Rule) map[string]bool {
 	out := make(map[string]bool)
 	for _, r := range rules {
 		for _, v := range r.Set {
-			if name := strings.ToUpper(v.Name); !isVariable(name) {
+			if name := variableName(v.Name); !isVariable(name) {
 				out[name] = true
 			}
 		}
@@ -237,19 +241,28 @@ func (s *Set) compileCondition(scope *scope, c *Condition, syntax ecma.Syntax) (
 	return cond, err
 }
 
-// fixed are variables that no rule may set: they say who the client is.
-var fixed = map[string]bool{
-	"HTTP_CONNECTION": true, "HTTP_TRANSFER_ENCODING": true, "HTTP_CONTENT_LENGTH": true, "HTTP_UPGRADE": true, "HTTP_TE": true,
-	"HTTP_TRAILER": true, "HTTP_KEEP_ALIVE": true, "HTTP_PROXY_CONNECTION": true, "HTTP_X_ORIGINAL_URL": true, "HTTP_URL": true,
+// ofConnection are headers that no rule may change: they are about the connection, or
+// about where a body ends (RFC 9110, 7.6.1).
+var ofConnection = map[string]bool{
+	"Connection": true, "Transfer-Encoding": true, "Content-Length": true, "Upgrade": true, "Te": true,
+	"Trailer": true, "Keep-Alive": true, "Proxy-Connection": true,
 }
 
+// ours are headers of requests that no rule may set: the handler sets X-Original-URL, and
+// HTTP_URL is no header.
+var ours = map[string]bool{"X-Original-Url": true, "Url": true}
+
+// variableRunes are those of the name of a variable that can be set.
+const variableRunes = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 func (s *Set) compileVariable(scope *scope, v Variable) (variable, error) {
-	name := strings.ToUpper(v.Name)
+	name := variableName(v.Name)
 	_, constant := s.constants[name]
 	switch {
-	case name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "":
+	case name == "" || strings.Trim(name, variableRunes) != "":
 		return variable{}, fmt.Errorf("%q is no name of a variable", v.Name)
-	case fixed[name], isVariable(name) && !isHeader(name), unknownYet(name), constant:
+	case isHeader(name) && (ofConnection[headerName(name)] || ours[headerName(name)]),
+		isVariable(name) && !isHeader(name), unknownYet(name), constant:
 		return variable{}, fmt.Errorf("the variable %s cannot be set", name)
 	}
 	value, err := scope.compileTemplate(v.Value)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,10 @@ type outbound struct {
 	keep   bool
 }
 
+// comesBack are headers that net/http makes by itself where they are not set. No values
+// at all say that there shall be none.
+var comesBack = map[string]bool{"Content-Type": true, "Date": true}
+
 // errHeader says that a header cannot be changed.
 var errHeader = errors.New("it changes no header of responses that may be changed: expected a variable such as RESPONSE_LOCATION")
 
@@ -84,7 +89,11 @@ func (s *Set) compileOutbound(c *Config) (errs []error) {
 		if err := s.compileConditions(r, &scope, p.Conditions, p.Syntax); err != nil {
 			errs = append(errs, fmt.Errorf("pre-condition %q: %w", p.Name, err))
 		}
-		pre[strings.ToLower(p.Name)] = r
+		name := strings.ToLower(p.Name)
+		if pre[name] != nil {
+			errs = append(errs, fmt.Errorf("pre-condition %q is there twice", p.Name))
+		}
+		pre[name] = r
 	}
 	for i := range c.Outbound {
 		o := &c.Outbound[i]
@@ -135,26 +144,29 @@ func (s *Set) compileOutboundRule(c *OutboundRule, scope scope, pre map[string]*
 // responseHeader is the name of the header of a variable that a rule may change.
 func responseHeader(variable string) (string, error) {
 	name, ok := strings.CutPrefix(strings.ToUpper(variable), "RESPONSE_")
-	if !ok || name == "" || name == "STATUS" || fixed["HTTP_"+name] || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+	if !ok || name == "" || name == "STATUS" || strings.Trim(name, variableRunes) != "" {
 		return "", fmt.Errorf("%q: %w", variable, errHeader)
 	}
-	return headerName("HTTP_" + name), nil
+	header := headerName("HTTP_" + name)
+	if ofConnection[header] {
+		return "", fmt.Errorf("%q: %w", variable, errHeader)
+	}
+	return header, nil
 }
 
 // HasOutbound tells whether there are rules for responses.
 func (s *Set) HasOutbound() bool { return len(s.outbound) > 0 }
 
-// Outbound runs the outbound rules on the headers of a response. What is wrong with a rule
-// while it runs is an error: the response is not sent then, but 500.52. The variables are
-// those of Result.
-func (s *Set) Outbound(r *Request, variables map[string]string, status int, header http.Header) (rule string, err error) {
-	c := &call{set: s, request: r, path: r.URL.Path, query: r.URL.RawQuery, originalURL: r.OriginalURL, custom: variables, response: header, status: status}
-	start := time.Now()
+// Outbound runs the outbound rules on the headers of a response. They see the URL and the
+// variables as the rules for the request have left them. What is wrong with a rule while
+// it runs is an error: the response is not sent then, but 500.52.
+func (s *Set) Outbound(r *Request, of *Result, status int, header http.Header) (rule string, err error) {
+	c := &call{
+		set: s, request: r, path: of.Path, query: of.Query, originalURL: of.OriginalURL, custom: of.Variables,
+		response: header, status: status, started: time.Now(),
+	}
 	for i := range s.outbound {
 		o := &s.outbound[i]
-		if i > 0 && time.Since(start) > Budget {
-			return o.name, errBudget
-		}
 		fired, err := c.answer(o)
 		if err != nil {
 			return o.name, fmt.Errorf("outbound rule %q: %w", o.name, err)
@@ -174,27 +186,62 @@ func (c *call) answer(o *outbound) (fired bool, err error) {
 			return false, err
 		}
 	}
-	have := c.response[o.header]
+	have := c.values(o.header)
 	if o.header != "Set-Cookie" || len(have) == 0 {
 		have = []string{strings.Join(have, ", ")}
 	}
+	changed := false
 	var values []string
 	for _, value := range have {
-		changed, fires, err := c.change(o, value)
+		if c.overdue() {
+			return false, errBudget
+		}
+		result, fires, err := c.change(o, value)
 		if err != nil {
 			return false, err
 		}
-		if fired = fired || fires; changed != "" {
-			values = append(values, changed)
+		fired, changed = fired || fires, changed || result != value
+		if result != "" {
+			values = append(values, result)
 		}
 	}
-	if !fired || o.action.kind == "none" {
-		return fired, nil
+	if changed {
+		c.setValues(o.header, values)
 	}
-	if c.response[o.header] = values; values == nil {
-		delete(c.response, o.header)
+	return fired, nil
+}
+
+// spellings are the keys of a header of the response. Handlers may have written it in
+// others than the canonical one.
+func (c *call) spellings(header string) (keys []string) {
+	for key := range c.response {
+		if len(key) == len(header) && strings.EqualFold(key, header) {
+			keys = append(keys, key)
+		}
 	}
-	return true, nil
+	slices.Sort(keys)
+	return keys
+}
+
+func (c *call) values(header string) []string {
+	keys := c.spellings(header)
+	if len(keys) == 1 {
+		return c.response[keys[0]]
+	}
+	var values []string
+	for _, key := range keys {
+		values = append(values, c.response[key]...)
+	}
+	return values
+}
+
+func (c *call) setValues(header string, values []string) {
+	for _, key := range c.spellings(header) {
+		delete(c.response, key)
+	}
+	if values != nil || comesBack[header] {
+		c.response[header] = values
+	}
 }
 
 // change is what a rule makes of the value of a header.
@@ -227,5 +274,5 @@ func (c *call) responseVariable(n *node) string {
 	if n.text == "RESPONSE_STATUS" {
 		return strconv.Itoa(c.status)
 	}
-	return strings.Join(c.response[n.from], ", ")
+	return strings.Join(c.values(n.from), ", ")
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,7 +88,7 @@ func plainOutbound(config rewrite.Config, req *rewrite.Request, status int, line
 			}
 			outputs = append(outputs, output)
 		}
-		if fired && r.Action == "rewrite" {
+		if fired && r.Action == "rewrite" && !slices.Equal(inputs, outputs) {
 			var rest []string
 			for _, line := range lines {
 				if n, _, _ := strings.Cut(line, ": "); !strings.EqualFold(n, name) {
@@ -105,6 +107,11 @@ func plainOutbound(config rewrite.Config, req *rewrite.Request, status int, line
 		}
 	}
 	return lines, nil
+}
+
+// asSent is the result of rules that do nothing.
+func asSent(r *rewrite.Request) *rewrite.Result {
+	return &rewrite.Result{Path: r.URL.Path, Query: r.URL.RawQuery}
 }
 
 func headerOf(lines []string) http.Header {
@@ -171,7 +178,7 @@ func TestOutboundAgainstReference(t *testing.T) {
 		}
 		req, status := drawRequest(t), rapid.SampledFrom([]int{200, 301, 302, 404}).Draw(t, "status")
 		header := headerOf(lines)
-		_, err = set.Outbound(req, nil, status, header)
+		_, err = set.Outbound(req, asSent(req), status, header)
 		want, plainErr := plainOutbound(c, req, status, lines)
 		got, expected := fmt.Sprint(header), fmt.Sprint(headerOf(want))
 		if (err != nil) != (plainErr != nil) || err == nil && got != expected {
@@ -211,7 +218,8 @@ func TestOutbound(t *testing.T) {
 		}
 		lines := strings.FieldsFunc(c.lines, func(r rune) bool { return r == '|' })
 		header := headerOf(lines)
-		if _, err := set.Outbound(get("http://h/p"), nil, c.status, header); err != nil {
+		req := get("http://h/p")
+		if _, err := set.Outbound(req, asSent(req), c.status, header); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := fmt.Sprint(header), fmt.Sprint(headerOf(strings.Split(c.want, "|"))); got != want {
@@ -227,6 +235,9 @@ func TestOutboundRefused(t *testing.T) {
 	}{
 		{rewrite.OutboundRule{Variable: "RESPONSE_CONTENT_LENGTH"}, "changes no header"},
 		{rewrite.OutboundRule{Variable: "RESPONSE_Transfer_Encoding"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_Content-Length"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_Transfer-Encoding"}, "changes no header"},
+		{rewrite.OutboundRule{Variable: "RESPONSE_Keep-Alive"}, "changes no header"},
 		{rewrite.OutboundRule{Variable: "RESPONSE_STATUS"}, "changes no header"},
 		{rewrite.OutboundRule{Variable: "REMOTE_ADDR"}, "changes no header"},
 		{rewrite.OutboundRule{Variable: "RESPONSE_A b"}, "changes no header"},
@@ -247,7 +258,78 @@ func TestOutboundRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rule, err := set.Outbound(get("http://h/?x%0d%0aSet-Cookie:a"), nil, 200, make(http.Header)); err == nil || rule != "o" {
+	req := get("http://h/?x%0d%0aSet-Cookie:a")
+	if rule, err := set.Outbound(req, asSent(req), 200, make(http.Header)); err == nil || rule != "o" {
 		t.Errorf("a line break gets into a header: %v", err)
+	}
+}
+
+// TestOutboundOfTheRequest: outbound rules see the URL and the variables as the rules for
+// the request have left them, whatever handlers have made of the request since.
+func TestOutboundOfTheRequest(t *testing.T) {
+	set, err := rewrite.Compile(rewrite.Config{
+		AllowVariables: []string{"HTTP_X-A", "MINE"},
+		Rules: []rewrite.Rule{{
+			Name: "in", Match: pattern("^a$"), Action: rewrite.Action{Type: "rewrite", URL: "b?c=1"},
+			Set: []rewrite.Variable{{Name: "HTTP_X_A", Value: "x"}, {Name: "MINE", Value: "m"}},
+		}},
+		Outbound: []rewrite.OutboundRule{{Variable: "RESPONSE_A", Match: pattern("^$"), Action: "rewrite", Value: "{URL} {QUERY_STRING} {HTTP_X_ORIGINAL_URL} {HTTP_X-A} {MINE}"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := get("http://h/a")
+	result, err := set.Run(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Path, req.URL.RawQuery = "/elsewhere", "z"
+	header := make(http.Header)
+	if _, err := set.Outbound(req, &result, 200, header); err != nil || header.Get("A") != "/b c=1 /a x m" {
+		t.Errorf("got %q, %v", header, err)
+	}
+}
+
+// TestOutboundUntouched: a header that a rule does not change stays as it is, with its
+// values and its spelling; one that is taken away goes in all its spellings, and does not
+// come back by itself.
+func TestOutboundUntouched(t *testing.T) {
+	for _, c := range []struct {
+		variable, pattern, value string
+		have, want               http.Header
+	}{
+		{"RESPONSE_VARY", "(.*)", "{R:1}", http.Header{"Vary": {"A", "B"}}, http.Header{"Vary": {"A", "B"}}},
+		{"RESPONSE_VARY", "^$", "x", http.Header{"vary": {"A", "B"}}, http.Header{"vary": {"A", "B"}}},
+		{"RESPONSE_SET_COOKIE", "^b.*", "{R:0}", http.Header{"set-cookie": {"a=1", "b=2"}}, http.Header{"set-cookie": {"a=1", "b=2"}}},
+		{"RESPONSE_SET_COOKIE", "^b.*", "{R:0}; x", http.Header{"set-cookie": {"a=1", "b=2"}}, http.Header{"Set-Cookie": {"a=1", "b=2; x"}}},
+		{"RESPONSE_X_POWERED_BY", ".+", "", http.Header{"X-Powered-By": {"A"}, "x-powered-by": {"B"}}, http.Header{}},
+		{"RESPONSE_X_A", ".+", "{RESPONSE_X_A}!", http.Header{"x-a": {"B"}}, http.Header{"X-A": {"B!"}}},
+		{"RESPONSE_CONTENT_TYPE", ".+", "", http.Header{"Content-Type": {"a/b"}}, http.Header{"Content-Type": nil}},
+		{"RESPONSE_DATE", ".*", "", http.Header{}, http.Header{}},
+		{"RESPONSE_DATE", ".+", "", http.Header{"Date": {"x"}}, http.Header{"Date": nil}},
+		{"RESPONSE_X_ORIGINAL_URL", ".+", "", http.Header{"X-Original-Url": {"/inside"}}, http.Header{}},
+		{"RESPONSE_URL", ".+", "x", http.Header{"Url": {"/inside"}}, http.Header{"Url": {"x"}}},
+	} {
+		set, err := rewrite.Compile(rewrite.Config{Outbound: []rewrite.OutboundRule{{Variable: c.variable, Match: pattern(c.pattern), Action: "rewrite", Value: c.value}}})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		req, header := get("http://h/"), c.have.Clone()
+		if _, err := set.Outbound(req, asSent(req), 200, header); err != nil || !reflect.DeepEqual(header, c.want) {
+			t.Errorf("%s %s on %q: got %q, %v, want %q", c.variable, c.pattern, c.have, header, err, c.want)
+		}
+	}
+}
+
+// TestTwice: of two maps, or pre-conditions, with one name nobody knows which is meant.
+func TestTwice(t *testing.T) {
+	for _, c := range []rewrite.Config{
+		{PreConditions: []rewrite.PreCondition{{Name: "p"}, {Name: "P"}}},
+		{Maps: []rewrite.Map{{Name: "m"}, {Name: "M"}}},
+	} {
+		if _, err := rewrite.Compile(c); err == nil || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("%+v: got %v", c, err)
+		}
 	}
 }

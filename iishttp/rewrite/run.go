@@ -67,6 +67,7 @@ type call struct {
 	result  Result
 	noFile  bool
 
+	started  time.Time
 	response http.Header // of outbound rules
 	status   int
 
@@ -84,11 +85,11 @@ type call struct {
 func (s *Set) Run(r *Request) (Result, error) {
 	c := &call{set: s, request: r, path: r.URL.Path, query: r.URL.RawQuery, originalURL: r.OriginalURL}
 	c.result.Action = "none"
-	var start time.Time
+	if len(s.rules) > 0 {
+		c.started = time.Now()
+	}
 	for i := range s.rules {
-		if i == 1 {
-			start = time.Now()
-		} else if i > 1 && time.Since(start) > Budget {
+		if i > 0 && c.overdue() {
 			return c.result, errBudget
 		}
 		done, err := c.try(&s.rules[i])
@@ -105,6 +106,9 @@ func (s *Set) Run(r *Request) (Result, error) {
 	c.result.OriginalURL = c.originalURL
 	return c.result, nil
 }
+
+// overdue tells whether the rules have had their time.
+func (c *call) overdue() bool { return time.Since(c.started) > Budget }
 
 // try runs one rule and tells whether it is the last one.
 func (c *call) try(r *rule) (done bool, err error) {
@@ -153,6 +157,9 @@ func (r *rule) input(p string) (string, bool) {
 
 func (c *call) holds(r *rule) (bool, error) {
 	for i := range r.conditions {
+		if i > 0 && c.overdue() {
+			return false, errBudget
+		}
 		holds, err := c.test(&r.conditions[i], r.track)
 		if err != nil || holds == r.any {
 			return holds, err

@@ -161,7 +161,7 @@ func (s *scope) function(name string) (node, error) {
 }
 
 func (s *scope) variable(name string) (node, error) {
-	n := node{kind: variableNode, text: strings.ToUpper(name)}
+	n := node{kind: variableNode, text: variableName(name)}
 	if isHeader(n.text) {
 		n.from = headerName(n.text)
 	}

@@ -99,6 +99,16 @@ func isVariable(name string) bool {
 	return ok || isHeader(name)
 }
 
+// variableName is the form in which a variable is looked up. Headers are named with
+// underscores, and with hyphens by some.
+func variableName(name string) string {
+	name = strings.ToUpper(name)
+	if isHeader(name) {
+		name = strings.ReplaceAll(name, "-", "_")
+	}
+	return name
+}
+
 func isHeader(name string) bool { return strings.HasPrefix(name, "HTTP_") && len(name) > len("HTTP_") }
 
 // headerName is the name of the header of a variable: HTTP_X_Y is X-Y.
