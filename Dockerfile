@@ -22,14 +22,18 @@ RUN apk add --no-cache ca-certificates curl libcap mailcap tzdata \
     && apk del libcap \
     && addgroup -g 1000 caddy \
     && adduser -D -H -h /data -u 1000 -G caddy -s /sbin/nologin caddy \
-    && install -d -o caddy -g caddy -m 700 /data /config
+    && install -d -o caddy -g caddy -m 700 /data /config /run/caddy
 COPY packaging/Caddyfile /etc/caddy/Caddyfile
 # Certificates that it obtains and sites of sites_from; and the saved configuration.
 ENV XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config
 VOLUME /data /config
 EXPOSE 80 443 443/udp
 USER 1000:1000
-# Healthy is who serves a configuration with all of its sources read.
+# Healthy is who serves a configuration with all of its sources read. The admin endpoint
+# may be a socket: unix//run/caddy/admin.sock|0220
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
-    CMD curl -fsS -o /dev/null "http://${CADDY_ADMIN:-127.0.0.1:2019}/iis/ready"
+    CMD case "$CADDY_ADMIN" in \
+        unix/*) socket=${CADDY_ADMIN#unix/} && curl -fsS -o /dev/null --unix-socket "${socket%|*}" http://localhost/iis/ready ;; \
+        *) curl -fsS -o /dev/null "http://${CADDY_ADMIN:-127.0.0.1:2019}/iis/ready" ;; \
+        esac
 CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]

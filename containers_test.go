@@ -5,6 +5,10 @@ package caddyiis_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
@@ -130,7 +134,12 @@ func TestDockerfile(t *testing.T) {
 		needs.Curl(t)
 		s := ts.Start(t, strings.Replace(optionsOf(string(raw)), ":80:", fmt.Sprintf(":%d:", ts.FreePort(t)), 1))
 		_, check, ok := strings.Cut(instructions(list, "HEALTHCHECK")[0], " CMD ")
-		for admin, healthy := range map[string]bool{s.AdminAddr(): true, at("127.0.0.1", ts.FreePort(t)): false} {
+		socket := filepath.Join(t.TempDir(), "admin.sock")
+		onSocket(t, socket, s.AdminAddr())
+		for admin, healthy := range map[string]bool{
+			s.AdminAddr(): true, at("127.0.0.1", ts.FreePort(t)): false,
+			"unix/" + socket + "|0220": true, "unix/" + socket + ".other": false,
+		} {
 			cmd := exec.Command("sh", "-c", check)
 			cmd.Env = append(os.Environ(), "CADDY_ADMIN="+admin)
 			if out, err := cmd.CombinedOutput(); !ok || (err == nil) != healthy {
@@ -138,6 +147,20 @@ func TestDockerfile(t *testing.T) {
 			}
 		}
 	})
+}
+
+// onSocket serves at a socket what is at an address.
+func onSocket(t *testing.T, socket, address string) {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: address})
+	}}}
+	t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }()
 }
 
 // composition is a file of Docker Compose, as far as it is looked at.

@@ -139,26 +139,6 @@ func TestUnitsAsSystemdReadsThem(t *testing.T) {
 	}
 }
 
-// TestPackageContents: a package has each file once, or it is not built, and all units.
-func TestPackageContents(t *testing.T) {
-	raw, err := os.ReadFile("packaging/nfpm.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := make(map[string]bool)
-	for _, match := range regexp.MustCompile(`(?m)^ *(?:- )?dst: (.*)$`).FindAllStringSubmatch(string(raw), -1) {
-		if seen[match[1]] {
-			t.Errorf("%s is there twice", match[1])
-		}
-		seen[match[1]] = true
-	}
-	for _, unit := range []string{"caddy.service", "caddy-api.service", "caddy.socket"} {
-		if !seen["/usr/lib/systemd/system/"+unit] {
-			t.Errorf("%s is not there", unit)
-		}
-	}
-}
-
 // TestServicePage: the Caddyfiles of the page are right.
 func TestServicePage(t *testing.T) {
 	raw, err := os.ReadFile("docs/service.md")

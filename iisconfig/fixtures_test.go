@@ -88,7 +88,7 @@ func TestFixtureSnippets(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			s, err := readFixture(t, strings.TrimPrefix(filepath.ToSlash(file), fixtures))
+			s, err := readFixture(t, strings.TrimPrefix(filepath.ToSlash(file), filepath.ToSlash(fixtures)))
 			if strings.Contains(file, "sample99") { // it ends in the middle
 				var e *Error
 				if !errors.As(err, &e) || e.Line != 3 {
@@ -165,7 +165,7 @@ func TestFixturesAreUnderstood(t *testing.T) {
 		t.Fatal("no files:", err)
 	}
 	for _, file := range files {
-		name := strings.TrimPrefix(filepath.ToSlash(file), fixtures)
+		name := strings.TrimPrefix(filepath.ToSlash(file), filepath.ToSlash(fixtures))
 		if strings.Contains(name, "missing_closing") {
 			continue
 		}
