@@ -183,14 +183,14 @@ func TestPostgresSites(t *testing.T) {
 func (n *farmNode) listsRefused() {
 	n.t.Helper()
 	for query, want := range map[string]string{
-		"":              "30 31 100032",
-		"&limit=2":      "30 31",
-		"&after=30":     "31 100032",
-		"&q=NOWHERE":    "31",
-		"&q=100032":     "100032",
-		"&source=":      "",
-		"&host=a.test":  "",
-		"&source=other": "",
+		"":               "30 31 100032",
+		"&limit=2":       "30 31",
+		"&after=30":      "31 100032",
+		"&q=NOWHERE":     "31",
+		"&q=100032":      "100032",
+		"&source=":       "",
+		"&host=a.test":   "",
+		"&findings=info": "",
 	} {
 		var list adminapi.Page[adminapi.Site]
 		if status := n.ask("GET", "sites?refused=1"+query, "", &list); status != 200 {
@@ -207,8 +207,10 @@ func (n *farmNode) listsRefused() {
 			n.t.Errorf("%s: %s, expected %s", query, got, want)
 		}
 	}
-	if status := n.ask("GET", "sites?refused=yes", "", new(json.RawMessage)); status != 400 {
-		n.t.Errorf("refused=yes: %d", status)
+	for _, query := range []string{"refused=yes", "refused=1&source=other"} {
+		if status := n.ask("GET", "sites?"+query, "", new(json.RawMessage)); status != 400 {
+			n.t.Errorf("%s: %d", query, status)
+		}
 	}
 }
 

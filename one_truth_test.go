@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
@@ -73,6 +76,32 @@ func TestOneTruth(t *testing.T) {
 				certificate main
 				respond ok
 			}`, []string{"127.0.0.2:TLS"}, "main"},
+		"a certificate for an address that is left out": {`
+			listen 127.0.0.1
+			endpoint 127.0.0.2:TLS {
+				certificate other
+			}
+			site 1 {
+				autostart off
+				secure_bindings *:TLS:stopped.contoso.test
+				certificate main
+				respond ok
+			}
+			site 2 {
+				secure_bindings *:TLS:www.contoso.test
+				certificate main
+				respond ok
+			}`, []string{"127.0.0.2:TLS"}, "main"},
+		"an address that rejects": {`
+			listen 127.0.0.1
+			endpoint 127.0.0.1:TLS {
+				reject
+			}
+			site 1 {
+				secure_bindings *:TLS:www.contoso.test
+				certificate main
+				respond ok
+			}`, nil, ""},
 		"IPv6 alone": {`
 			listen ::1
 			site 1 {
@@ -121,11 +150,37 @@ func TestOneTruth(t *testing.T) {
 				if p.Protocol == "https" && p.Listening && x.Handshake.Certificate != p.WithoutSNI.Certificate {
 					t.Errorf("%s: endpoints has certificate %q, explain %q", p.Address, p.WithoutSNI.Certificate, x.Handshake.Certificate)
 				}
+				if !p.Listening && strings.HasPrefix(p.Address, "127.0.0.2:") && p.Reason != "the listen option leaves this address out" {
+					t.Errorf("%s: %s", p.Address, p.Reason)
+				}
 				if p.Address == "*:"+tlsPort && p.WithoutSNI.Certificate != test.without {
 					t.Errorf("%s: certificate %q, want %q", p.Address, p.WithoutSNI.Certificate, test.without)
 				}
 			}
+			for site, err := range client.Sites(context.Background()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, b := range site.Bindings {
+					parsed, err := binding.Parse(b.Protocol, b.Binding)
+					if err != nil {
+						t.Fatal(err)
+					}
+					x, err := client.Explain(context.Background(), adminapi.Question{Local: strings.TrimSuffix(b.Binding, ":"+parsed.Host), Scheme: b.Protocol, SNI: parsed.Host})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if h := x.Handshake; h != nil && !b.Reject && (h.Record != b.Record || h.Certificate != b.Certificate) || b.Reject != (test.without == "" && b.Protocol == "https") {
+						t.Errorf("binding %s: show has record %s with certificate %q (reject %t), explain %+v", b.Binding, b.Record, b.Certificate, b.Reject, h)
+					}
+				}
+			}
 			v, code := verify(t, s, "--roots", "internal")
+			for _, c := range v.comparisons {
+				if host, _, _ := strings.Cut(c.Address, ":"); strings.Contains(test.config, "listen 127.0.0.1 127.0.0.2") && strings.HasPrefix(c.Endpoint, "*:") && host != "127.0.0.2" {
+					t.Errorf("verify connects to %s for %s, which is another endpoint", c.Address, c.Endpoint)
+				}
+			}
 			for _, c := range v.comparisons {
 				for _, r := range c.Reasons {
 					if r.Class == cli.ClassDiffers {
@@ -162,9 +217,16 @@ func TestListFilters(t *testing.T) {
 		}
 		site 3 Empty {
 			respond ok
+		}
+		site 4 Books {
+			server_bindings *:%[1]d:bücher.contoso.test *:%[1]d:*.bücher.contoso.test
+			respond ok
 		}`, port, tlsPort))
 	for args, want := range map[string]string{
-		"":                                       "1 2 3",
+		"":                                       "1 2 3 4",
+		"--host BÜCHER.contoso.test":             "4",
+		"--host xn--bcher-kva.contoso.test:80":   "4",
+		"--host *.bücher.contoso.test":           "4",
 		"--host WWW.contoso.test":                "1",
 		"--host contoso.test":                    "",
 		"--state stopped":                        "2",
@@ -172,12 +234,12 @@ func TestListFilters(t *testing.T) {
 		"--findings":                             "3",
 		"--findings=error":                       "",
 		"--findings=info":                        "3",
-		"--source configuration":                 "1 2 3",
-		"--source configuration --state started": "1 3",
-		"--source bolt":                          "",
+		"--source configuration":                 "1 2 3 4",
+		"--source configuration --state started": "1 3 4",
 		"--limit 2":                              "1 2",
-		"--limit 2 --after 2":                    "3",
-		"--after 1":                              "2 3",
+		"--limit 2 --after 2":                    "3 4",
+		"--after 2 --limit 2":                    "3 4",
+		"--after 3":                              "4",
 	} {
 		var out, errOut bytes.Buffer
 		code := caddyiis.RunCommand(&out, &errOut, append([]string{"list", "--address", s.AdminAddr()}, strings.Fields(args)...)...)
@@ -194,10 +256,16 @@ func TestListFilters(t *testing.T) {
 			t.Errorf("list %s: %s", args, &errOut)
 		}
 	}
-	for _, args := range []string{"--state halted", "--findings=bad", "--limit 0", "--limit 100000", "--after x"} {
+	for args, says := range map[string]string{
+		"--state halted": "halted", "--findings=bad": "bad", "--limit 0": "1 to", "--limit 100000": "1 to", "--after x": "x",
+		"--host=": "--host is empty", "--state=": "--state is empty", "--certificate=": "--certificate is empty",
+		"--source=": "--source is empty", "--findings=": "--findings is empty", "--after=": "--after is empty",
+		"--source bolt": `no source "bolt"`, "--source sites_file": `no source "sites_file"`,
+	} {
 		var out, errOut bytes.Buffer
-		if code := caddyiis.RunCommand(&out, &errOut, append([]string{"list", "--address", s.AdminAddr()}, strings.Fields(args)...)...); code == 0 {
-			t.Errorf("list %s: accepted: %s", args, &out)
+		code := caddyiis.RunCommand(&out, &errOut, append([]string{"list", "--address", s.AdminAddr()}, strings.Fields(args)...)...)
+		if !strings.Contains(errOut.String(), says) || code == 0 || strings.HasSuffix(says, "empty") && code != cli.ExitUsage {
+			t.Errorf("list %s: exit code %d: %s%s", args, code, &out, &errOut)
 		}
 	}
 }
@@ -259,6 +327,50 @@ func TestShowServes(t *testing.T) {
 		s.AdminJSON("/iis/sites?template="+template, &found)
 		if found.Total != want || want == 1 && found.Items[0].ID != 2 {
 			t.Errorf("template %s: %+v", template, found)
+		}
+	}
+}
+
+// TestShowOwnRoutes: the routes of a row are those of its document.
+func TestShowOwnRoutes(t *testing.T) {
+	l := startLive(t, fmt.Sprintf(allowSome, "to 127.0.0.1:7"), "")
+	l.want(201, "PUT", "sites/10", l.site("Row", "a.test", `"routes":[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:7"}]}]}]`))
+	l.want(201, "PUT", "sites/11", l.site("Page", "b.test", `"template":"page"`))
+	for site, want := range map[string][]string{
+		"Row": {"source: bolt", "served by: routes of its own", "upstream: 127.0.0.1:7"}, "Page": {`served by: template "page"`},
+	} {
+		out, _ := l.run(0, "show", site)
+		for _, text := range want {
+			if !strings.Contains(out, text) {
+				t.Errorf("show %s: no %q in\n%s", site, text, out)
+			}
+		}
+	}
+}
+
+// TestShowUnreadable: what cannot be read of the configuration is said, and is not nothing.
+func TestShowUnreadable(t *testing.T) {
+	for config, want := range map[string]string{
+		`{"error":"no access"}`: "no access", `null`: "nothing is there", `7`: "cannot be read",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/iis/sites/1":
+				fmt.Fprint(w, `{"id":1,"state":"started","serves":{"template":"a b"}}`)
+			case r.URL.Path != "/config/apps/iis/templates/a b":
+				t.Errorf("asked for %s", r.URL.Path)
+			default:
+				if strings.Contains(config, "error") {
+					w.WriteHeader(http.StatusForbidden)
+				}
+				fmt.Fprint(w, config)
+			}
+		}))
+		defer srv.Close()
+		var out, errOut bytes.Buffer
+		code := caddyiis.RunCommand(&out, &errOut, "show", "1", "--address", strings.TrimPrefix(srv.URL, "http://"))
+		if code != 0 || !strings.Contains(out.String(), "served by: unknown") || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit code %d\n%s%s", config, code, &out, &errOut)
 		}
 	}
 }

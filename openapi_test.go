@@ -165,7 +165,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	api, _ := readOpenAPI(t)
 	for name, of := range map[string]any{
 		"Change": adminapi.Change{}, "Written": adminapi.Written{}, "WriteError": adminapi.WriteError{}, "OtherSite": adminapi.OtherSite{},
-		"Site": adminapi.Site{}, "Refusal": adminapi.Refusal{}, "Accepted": adminapi.Accepted{}, "Binding": adminapi.Binding{}, "Finding": adminapi.Finding{}, "Source": adminapi.Source{},
+		"Site": adminapi.Site{}, "Serves": adminapi.Serves{}, "Refusal": adminapi.Refusal{}, "Accepted": adminapi.Accepted{}, "Binding": adminapi.Binding{}, "Finding": adminapi.Finding{}, "Source": adminapi.Source{},
 		"NewCertificate": adminapi.NewCertificate{}, "Revision": sites.Revision{}, "Logged": sites.Logged{}, "Ready": adminapi.Ready{}, "Event": adminapi.Event{}, "EventChange": adminapi.EventChange{},
 		"Endpoint": adminapi.Endpoint{}, "Socket": adminapi.Socket{}, "Default": adminapi.Default{}, "Certificate": adminapi.Certificate{},
 		"Leaf": adminapi.Leaf{}, "UsedBy": adminapi.UsedBy{}, "Store": adminapi.Store{}, "Explanation": adminapi.Explanation{},
@@ -179,31 +179,72 @@ func TestOpenAPISchemas(t *testing.T) {
 				delete(fields, elsewhere)
 			}
 		}
+		for field, want := range fields {
+			if got := schema.Properties[field]; !strings.HasPrefix(jsonType(got), want.kind) {
+				t.Errorf("%s.%s: the type is %s, but the file says %s", name, field, want.kind, got)
+			}
+		}
 		if got, want := slices.Sorted(maps.Keys(schema.Properties)), slices.Sorted(maps.Keys(fields)); !slices.Equal(got, want) {
 			t.Errorf("%s: the file has %v, the type %v", name, got, want)
 		}
-		for field, always := range fields {
-			if always != slices.Contains(schema.Required, field) {
-				t.Errorf("%s.%s: always there: %v, but the file says otherwise", name, field, always)
+		for field, known := range fields {
+			if known.always != slices.Contains(schema.Required, field) {
+				t.Errorf("%s.%s: always there: %v, but the file says otherwise", name, field, known.always)
 			}
 		}
 	}
 }
 
-// jsonFields returns the fields of a type as JSON has them, and whether they are
-// always there.
-func jsonFields(of reflect.Type) map[string]bool {
-	fields := make(map[string]bool)
+// jsonField is a field of a type as JSON has it.
+type jsonField struct {
+	always bool   // it is there
+	kind   string // empty: any
+}
+
+// jsonFields returns the fields of a type by their names.
+func jsonFields(of reflect.Type) map[string]jsonField {
+	fields := make(map[string]jsonField)
 	for f := range of.Fields() {
 		tag, ok := f.Tag.Lookup("json")
 		switch {
 		case tag == "-": // is no field of the JSON
 		case ok:
 			name, options, _ := strings.Cut(tag, ",")
-			fields[name] = !strings.Contains(options, "omit")
+			fields[name] = jsonField{!strings.Contains(options, "omit"), jsonKind(f.Type)}
 		case f.Anonymous:
 			maps.Copy(fields, jsonFields(f.Type))
 		}
 	}
 	return fields
+}
+
+// jsonKind is how JSON Schema calls what encoding/json makes of a type; bytes are a text in
+// base64.
+func jsonKind(t reflect.Type) string {
+	if t.Implements(reflect.TypeFor[json.Marshaler]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return "string base64"
+		}
+		return "array"
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Int, reflect.Int64:
+		return "integer"
+	}
+	return ""
+}
+
+// jsonType is what a schema says of the same.
+func jsonType(schema json.RawMessage) string {
+	var said struct{ Type, ContentEncoding string }
+	_ = json.Unmarshal(schema, &said)
+	return strings.TrimSpace(said.Type + " " + said.ContentEncoding)
 }

@@ -75,6 +75,24 @@ func (t *Tables) AddressRecord(local netip.AddrPort) *Record {
 	return rec
 }
 
+// ClientRecord returns the record that a client meets who connects to where an https
+// binding is found, as Arrival has it, and sends its host as server name: nil if there is
+// none. It is not BindingEntry.Record where listen leaves only addresses with records of
+// their own. Whether the client is refused is not asked.
+func (t *Tables) ClientRecord(b *BindingEntry) *Record {
+	if b.Protocol != HTTPS {
+		return nil
+	}
+	var q certQuery
+	q.init(t, t.Arrival(b.IP, b.Port, HTTPS), b.Host)
+	for rule := D1_1; rule < D1_8; rule++ {
+		if rec := q.row(rule); rec != nil {
+			return rec
+		}
+	}
+	return b.Record // for some clients only, such as those by IPv6
+}
+
 // HasAddressRecord reports whether there is a record for exactly this address,
 // as Record.IP has it, and port.
 func (t *Tables) HasAddressRecord(ip netip.Addr, port uint16) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -25,7 +26,7 @@ func (c *Client) ChangeEndpoint(ctx context.Context, address string, change func
 	if err != nil {
 		return err
 	}
-	return c.repeat(ctx, func(*SiteConfig) error {
+	return c.repeat(ctx, func(asked *SiteConfig) error {
 		var all map[string]EndpointConfig
 		etag := ""
 		a, err := c.get(ctx, endpointsPath)
@@ -47,9 +48,16 @@ func (c *Client) ChangeEndpoint(ctx context.Context, address string, change func
 				key, method = other, http.MethodPatch
 			}
 		}
-		wanted, err := change(all[key])
+		if asked.fields != nil && asked.equal(SiteConfig{all[key]}) {
+			return nil // the request whose answer was lost has done it
+		}
+		wanted, err := change(maps.Clone(all[key]))
 		if err != nil {
 			return err
+		}
+		*asked = SiteConfig{wanted}
+		if wanted == nil {
+			asked.fields = map[string]json.RawMessage{}
 		}
 		var body []byte
 		if wanted == nil {
@@ -58,6 +66,10 @@ func (c *Client) ChangeEndpoint(ctx context.Context, address string, change func
 			return err
 		}
 		_, err = c.do(ctx, method, endpointsPath+"/"+url.PathEscape(key), etag, body)
+		if hasStatus(err, http.StatusConflict) && method == http.MethodPut {
+			asked.fields = nil // somebody else has added it
+			return errAgain
+		}
 		return err
 	})
 }

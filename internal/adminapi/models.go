@@ -89,10 +89,12 @@ type Site struct {
 
 // Serves is what serves a site's requests, and what the site demands of them.
 type Serves struct {
-	// Template is the name of the template, and Defaults says that the defaults
-	// serve it. Without either, the site has routes of its own, or nothing serves it.
-	Template string `json:"template,omitempty"`
-	Defaults bool   `json:"defaults,omitempty"`
+	// Template is the name of the template, Defaults says that the defaults serve it, and
+	// OwnRoutes that its row in a source has brought routes. Without any of them, it has
+	// those that the configuration has for it, or nothing serves it.
+	Template  string `json:"template,omitempty"`
+	Defaults  bool   `json:"defaults,omitempty"`
+	OwnRoutes bool   `json:"own_routes,omitempty"`
 
 	// Vars are the values of its variables.
 	Vars map[string]string `json:"vars,omitempty"`
@@ -201,6 +203,10 @@ type Endpoint struct {
 
 	// Reason says why not.
 	Reason string `json:"reason,omitempty"`
+
+	// Local is the local address of a connection to it; for all addresses it is missing
+	// unless listen leaves some only.
+	Local string `json:"local,omitempty"`
 
 	// Sockets are those that accept the connections.
 	Sockets []Socket `json:"sockets,omitempty"`

@@ -32,20 +32,14 @@ func (e *Env) showServes(ctx context.Context, site adminapi.Site) error {
 		return nil
 	}
 	raw, err := e.routesOf(ctx, site)
-	if err != nil {
+	if errors.Is(err, errUnreadable) {
+		e.printf("served by: unknown, %v\n", err)
+	} else if err != nil {
 		return err
+	} else {
+		e.printf("served by: %s\n", servedBy(s, raw))
 	}
 	roots, upstreams := world.Of(raw)
-	by := "nothing: every request gets an empty answer"
-	switch {
-	case s.Template != "":
-		by = fmt.Sprintf("template %q", s.Template)
-	case s.Defaults:
-		by = "the defaults"
-	case len(raw) > 0:
-		by = "routes of its own"
-	}
-	e.printf("served by: %s\n", by)
 	line := func(name, value string) {
 		if value != "" {
 			e.printf("%s: %s\n", name, value)
@@ -75,34 +69,57 @@ func (e *Env) showServes(ctx context.Context, site adminapi.Site) error {
 	return nil
 }
 
-// routesOf is the JSON of the routes that serve a site, empty if there are none.
-func (e *Env) routesOf(ctx context.Context, site adminapi.Site) (json.RawMessage, error) {
-	const app = "/config/apps/iis/"
-	path := fmt.Sprintf("%ssites/%d", app, site.ID)
+// servedBy says what serves a site, whose routes are given.
+func servedBy(s *adminapi.Serves, routes json.RawMessage) string {
 	switch {
-	case site.Serves.Template != "":
-		path = app + "templates/" + url.PathEscape(site.Serves.Template)
-	case site.Serves.Defaults:
-		path = app + "defaults"
-	case site.Source != "":
-		return nil, nil // only sites of the configuration have routes
+	case s.Template != "":
+		return fmt.Sprintf("template %q", s.Template)
+	case s.Defaults:
+		return "the defaults"
+	case s.OwnRoutes || routes != nil:
+		return "routes of its own"
 	}
-	var content struct {
-		Routes, Errors json.RawMessage
-	}
-	err := e.Client.GetJSON(ctx, path, nil, &content)
-	if _, said := errors.AsType[*adminapi.Error](err); said {
-		return nil, nil // the configuration is another one by now
-	}
-	if err != nil || content.Routes == nil && content.Errors == nil {
-		return nil, err
-	}
-	return json.Marshal([]json.RawMessage{or(content.Routes), or(content.Errors)})
+	return "nothing: every request gets an empty answer"
 }
 
-func or(raw json.RawMessage) json.RawMessage {
-	if raw == nil {
-		return json.RawMessage("null")
+// errUnreadable is why routes are not known.
+var errUnreadable = errors.New("since the routes cannot be read")
+
+// routesOf is the JSON of the routes that serve a site, nil if there are none.
+func (e *Env) routesOf(ctx context.Context, site adminapi.Site) (json.RawMessage, error) {
+	const app = "/config/apps/iis/"
+	raw, s := site.Document, site.Serves
+	path := fmt.Sprintf("%ssites/%d", app, site.ID)
+	switch {
+	case s.Template != "":
+		path = app + "templates/" + url.PathEscape(s.Template)
+	case s.Defaults:
+		path = app + "defaults"
+	case site.Source != "":
+		path = ""
 	}
-	return raw
+	if path != "" {
+		err := e.Client.GetJSON(ctx, path, nil, &raw)
+		if said, ok := errors.AsType[*adminapi.Error](err); ok {
+			return nil, fmt.Errorf("%w at %s: %s", errUnreadable, path, said.Message)
+		} else if err != nil {
+			return nil, err
+		}
+		if string(raw) == "null" {
+			return nil, fmt.Errorf("%w at %s: nothing is there any more", errUnreadable, path)
+		}
+	}
+	var content struct {
+		Routes json.RawMessage `json:"routes,omitempty"`
+		Errors json.RawMessage `json:"errors,omitempty"`
+	}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &content); err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+		}
+	}
+	if content.Routes == nil && content.Errors == nil {
+		return nil, nil
+	}
+	return json.Marshal(content)
 }

@@ -163,6 +163,9 @@ func (t *destination) requests(v Verification, host string, used []bool) []Compa
 
 // ownAddress is where an endpoint is reached if nobody says.
 func (e *Env) ownAddress(p adminapi.Endpoint, ip netip.Addr, port uint16) string {
+	if p.Local != "" {
+		return p.Local
+	}
 	host := cmp.Or(e.Client.Host(), "127.0.0.1")
 	if host == "localhost" {
 		host = "127.0.0.1"
@@ -170,13 +173,8 @@ func (e *Env) ownAddress(p adminapi.Endpoint, ip netip.Addr, port uint16) string
 	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	switch {
-	case ip == netip.IPv6Unspecified():
+	if ip == netip.IPv6Unspecified() {
 		host = "::1"
-	case ip.IsValid():
-		host = ip.String()
-	case len(p.Sockets) > 0 && !slices.ContainsFunc(p.Sockets, func(s adminapi.Socket) bool { return strings.HasPrefix(s.Address, ":") }):
-		host, _, _ = net.SplitHostPort(p.Sockets[0].Address) // listen narrows it
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }

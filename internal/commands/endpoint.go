@@ -18,12 +18,14 @@ func (c *commandLine) endpointCommand() *cobra.Command {
 		do                func(context.Context, *cli.Env, string, cli.EndpointSettings) error
 	}{
 		{"add", "Gives an address and port a certificate", `
-Gives an address and port the certificate that clients get who send no server
-name, or one that nobody has, as netsh http add sslcert does. It is added to the
-running configuration.`, cli.AddEndpoint},
+Gives an address and port a certificate in the running configuration, as netsh
+http add sslcert does. For an IP address it is that of all clients who connect to
+it, whatever server name they send; for all addresses, 0.0.0.0, it is that of
+clients who send none, or one that no binding has a certificate for.`, cli.AddEndpoint},
 		{"set", "Changes the certificate of an address and port", `
-Changes what add has given an address and port, as netsh http update sslcert does.
-What is not given stays.`, cli.SetEndpoint},
+Changes what an address and port has in the running configuration, as netsh http
+update sslcert does. A certificate takes the place of --reject, and --reject that
+of the certificate; all other settings of the endpoint stay.`, cli.SetEndpoint},
 	} {
 		cmd := c.command(v.verb+" <IP:port> [--certificate <name> | --reject]", v.short, v.long, `
   $ caddy iis endpoint `+v.verb+` 10.0.0.5:8443 --certificate wildcard
@@ -50,8 +52,8 @@ What is not given stays.`, cli.SetEndpoint},
 		group.AddCommand(cmd)
 	}
 	group.AddCommand(c.command("remove <IP:port>", "Removes the certificate of an address and port", `
-Removes what add has given an address and port, as netsh http delete sslcert does.
-Bindings there have the certificates that they name.`, `
+Removes an address and port from the endpoints of the running configuration, as
+netsh http delete sslcert does. Bindings there have the certificates that they name.`, `
   $ caddy iis endpoint remove 10.0.0.5:8443`,
 		cobra.ExactArgs(1), cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {

@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 )
 
-// addShowing adds the commands that only look.
 // listFilters are the flags of list, and parameters of the API: what they leave.
 var listFilters = [][2]string{
 	{"host", "Sites with a binding for this host"},
@@ -39,12 +38,17 @@ the next one begins.`, `
 		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
 			var filters []string
 			for _, filter := range listFilters {
-				if value, _ := cmd.Flags().GetString(filter[0]); value != "" {
-					if filter[0] == "source" && value == sourceConfiguration {
-						value = ""
-					}
-					filters = append(filters, filter[0], value)
+				if !cmd.Flags().Changed(filter[0]) {
+					continue
 				}
+				value, _ := cmd.Flags().GetString(filter[0])
+				switch {
+				case value == "": // as from a script whose variable is not set
+					return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--%s is empty: expected a value, or leave it out for all sites", filter[0])}
+				case filter[0] == "source" && value == sourceConfiguration:
+					value = ""
+				}
+				filters = append(filters, filter[0], value)
 			}
 			limit, _ := cmd.Flags().GetInt("limit")
 			if cmd.Flags().Changed("limit") && (limit < 1 || limit > adminapi.MaxLimit) {
@@ -61,6 +65,7 @@ the next one begins.`, `
 	return cmd
 }
 
+// addShowing adds the commands that only look.
 func (c *commandLine) addShowing(iis *cobra.Command) {
 	show := func(do func(context.Context, *cli.Env) error) task {
 		return asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, _ []string) error { return do(ctx, e) })

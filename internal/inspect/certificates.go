@@ -123,7 +123,7 @@ func (sn view) showStore(name string, store serve.FileStore, users adminapi.Used
 func (sn view) sitesOfFiles(name string, store serve.FileStore) map[string]map[uint32]bool {
 	sites := make(map[string]map[uint32]bool)
 	for entry := range sn.Tables.Bindings() {
-		if entry.Host == "" || sn.App.StoreOf(entry.Record) != name {
+		if entry.Host == "" || sn.App.StoreOf(sn.Tables.ClientRecord(entry)) != name {
 			continue
 		}
 		file := store.File(strings.Replace(entry.Host, "*", "_", 1))

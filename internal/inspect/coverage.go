@@ -365,8 +365,8 @@ func (l *findingsLog) Changed(served *serve.Snapshot, sites, removed []uint32) {
 	var findings []binding.Finding
 	look := redirects{sn: now}
 	for entry := range now.BindingsOf(sites) {
-		if entry.Record != nil && now.Records.At(entry.Record.Index).Policy.Legacy() {
-			findings = append(findings, legacyFinding(now.Records.At(entry.Record.Index)))
+		if rec := now.Tables.ClientRecord(entry); rec != nil && now.Records.At(rec.Index).Policy.Legacy() {
+			findings = append(findings, legacyFinding(now.Records.At(rec.Index)))
 		}
 		if f, ok := now.coverageFinding(entry); ok {
 			findings = append(findings, f)

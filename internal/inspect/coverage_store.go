@@ -84,7 +84,7 @@ func (c *storeCheck) concerns(entry *binding.BindingEntry) bool {
 	case c.name == serve.CentralStoreName:
 		return entry.Flags&binding.FlagCentralStore != 0
 	}
-	return c.sn.App.StoreOf(c.sn.Tables.Certificate(c.sn.addressOf(entry.Binding), entry.Host).Record) == c.name
+	return c.sn.App.StoreOf(c.sn.Tables.ClientRecord(entry)) == c.name
 }
 
 // storeCheck is one look at a store.

@@ -114,6 +114,9 @@ func (sn view) showEndpoint(key endpointKey, counts *endpointCounts, sockets []f
 			e.Listening, e.Absent, e.Reason = false, true, "this machine does not have the address"
 		}
 	}
+	if local := sn.arrival(key); !local.Addr().IsUnspecified() {
+		e.Local = local.String()
+	}
 	if key.protocol == binding.HTTPS {
 		e.WithoutSNI = sn.withoutSNI(key)
 		if !key.ip.IsValid() || !counts.own[key] || key.ip == netip.IPv6Unspecified() {
@@ -145,12 +148,22 @@ func (sn view) listens(key endpointKey) (bool, string) {
 	case ok:
 		return false, fmt.Sprintf("connections to this address are %s", spoken)
 	}
-	if b := sn.bindingAt(key); b != nil && !b.Site.State.Started {
-		return false, fmt.Sprintf("%s is stopped, and no started site needs it", config.SiteLabel(b.Site.ID, b.Site.Name))
-	} else if b != nil {
+	b := sn.bindingAt(key)
+	switch {
+	case sn.hasEndpoint(key), b != nil && b.Site.State.Started:
 		return false, "the listen option leaves this address out"
+	case b != nil:
+		return false, fmt.Sprintf("%s is stopped, and no started site needs it", config.SiteLabel(b.Site.ID, b.Site.Name))
 	}
 	return false, "no binding of a started site and no certificate has this address and port"
+}
+
+// hasEndpoint reports whether the configuration gives exactly this address and port a
+// certificate.
+func (sn view) hasEndpoint(key endpointKey) bool {
+	return slices.ContainsFunc(sn.App.BoundEndpoints, func(e binding.Endpoint) bool {
+		return endpointKey{e.IP, e.Port, binding.HTTPS} == key
+	})
 }
 
 // bindingAt returns a binding for connections to an endpoint, of a started site

@@ -71,8 +71,10 @@ func (sn view) servedOf(source *serve.LiveSource, id uint32) *binding.SiteEntry 
 // asked reports whether a query asks for what is refused: by its id, or a text in it. The
 // other filters are about what is served.
 func (r *refusedRow) asked(q query) bool {
-	if q.get("state") != "" || q.get("host") != "" || q.get("certificate") != "" || q.get("template") != "" {
-		return false
+	for _, filter := range siteFilters {
+		if q.get(filter) != "" && filter != "q" && filter != "source" {
+			return false
+		}
 	}
 	text := strings.ToLower(q.get("q"))
 	return text == "" || strconv.FormatUint(uint64(r.ID), 10) == text || containsFold(string(r.Document), text)

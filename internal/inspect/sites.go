@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 )
 
@@ -124,13 +125,14 @@ func (sn view) filtered(q query) ([]*binding.SiteEntry, error) {
 
 // filter tells whether a query asks for a site.
 func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
-	state, host, text := q.get("state"), strings.ToLower(q.get("host")), strings.ToLower(q.get("q"))
+	state, host, text := q.get("state"), typedHost(q.get("host")), strings.ToLower(q.get("q"))
 	if state != "" && state != adminapi.StateStarted && state != adminapi.StateStopped {
 		return nil, apiError(http.StatusBadRequest, "state: %q is neither started nor stopped", state)
 	}
-	if name, ok := binding.Host(host); ok {
-		host = name.String()
+	if err := sn.knowsSource(q); err != nil {
+		return nil, err
 	}
+	inHosts := strings.ToLower(typedName(text))
 	remarkable, err := sn.remarkable(q)
 	if err != nil {
 		return nil, err
@@ -143,12 +145,47 @@ func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
 		case q.get("template") != "" && q.get("template") != sn.Sites.At(entry.Index).Template():
 		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
-			!hasHost(entry, func(h string) bool { return strings.Contains(h, text) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
+			!hasHost(entry, func(h string) bool { return strings.Contains(h, inHosts) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
 		default:
 			return remarkable(entry)
 		}
 		return false
 	}, nil
+}
+
+// typedHost is the host that bindings have for what a person typed: a name, with a
+// wildcard perhaps, or an address.
+func typedHost(text string) string {
+	typed := typedName(text)
+	if name, ok := binding.Host(typed); ok {
+		return name.String()
+	}
+	if host, err := binding.ParseHost(text); err == nil {
+		return host
+	}
+	return strings.ToLower(typed)
+}
+
+// knowsSource refuses the name of a source that there is not, which no site can be of.
+func (sn view) knowsSource(q query) error {
+	name := q.get("source")
+	if name == "" {
+		return nil // all sources, or the configuration
+	}
+	var names []string
+	if sn.App.HasSitesFile() {
+		names = append(names, adminapi.SourceSitesFile)
+	}
+	for _, source := range sn.App.Live {
+		names = append(names, source.Name)
+	}
+	switch {
+	case slices.Contains(names, name):
+		return nil
+	case len(names) == 0:
+		return apiError(http.StatusBadRequest, "there is no source %q: all sites are in the configuration", name)
+	}
+	return apiError(http.StatusBadRequest, "there is no source %q: %s%s", name, near.Expected(names), near.Hint(name, names))
 }
 
 // remarkable tells about which sites there are findings of the severity that a query
@@ -181,7 +218,8 @@ func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
 // hasCertificate reports whether clients of a site get a certificate with such a name.
 func (sn view) hasCertificate(entry *binding.SiteEntry, wanted func(string) bool) bool {
 	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool {
-		return b.Record != nil && b.Record.Certificate != "" && wanted(b.Record.Certificate)
+		rec := sn.Tables.ClientRecord(&b)
+		return rec != nil && rec.Certificate != "" && wanted(rec.Certificate)
 	})
 }
 
@@ -236,10 +274,12 @@ func (sn view) showBinding(entry *binding.BindingEntry, look *look) adminapi.Bin
 		Flags:    uint16(entry.Flags &^ binding.FlagReject),
 		Reject:   entry.Flags&binding.FlagReject != 0,
 	}
-	if entry.Record != nil {
-		b.Record, b.Certificate = entry.Record.Key(), entry.Record.Certificate
-		b.ClientCertificate = sn.PolicyOf(entry).ClientCertificate()
-		sn.showStanding(&b, entry, look)
+	if rec := sn.Tables.ClientRecord(entry); rec != nil {
+		b.Record, b.Certificate = rec.Key(), rec.Certificate
+		b.Reject = rec.Flags&binding.FlagReject != 0
+		live := sn.Records.At(rec.Index)
+		b.ClientCertificate = live.Policy.ClientCertificate()
+		sn.showStanding(&b, entry.Host, live, look)
 	}
 	return b
 }

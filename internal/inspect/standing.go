@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -36,14 +35,13 @@ func (l *look) context() (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), l.until)
 }
 
-// showStanding tells how the certificate stands that clients of a binding get who send
-// its host.
-func (sn view) showStanding(b *adminapi.Binding, entry *binding.BindingEntry, look *look) {
-	live := sn.Records.At(entry.Record.Index)
-	if live == nil || live.Source == nil {
+// showStanding tells how the certificate of a record stands for clients of a binding who
+// send its host.
+func (sn view) showStanding(b *adminapi.Binding, host string, live *serve.Record, look *look) {
+	if live.Source == nil {
 		return
 	}
-	leaf, renewer, err := sn.standing(live.Source, entry, look)
+	leaf, renewer, err := standing(live.Source, host, look)
 	b.RenewedBy = sn.renewedBy(live)
 	if err != nil {
 		b.Error = err.Error()
@@ -57,25 +55,25 @@ func (sn view) showStanding(b *adminapi.Binding, entry *binding.BindingEntry, lo
 		renews := renewer.Renews(leaf).UTC()
 		b.Renews = &renews
 	}
-	if entry.Host != "" {
-		covers := health.Covers(leaf, entry.Host)
+	if host != "" {
+		covers := health.Covers(leaf, host)
 		b.Covers = &covers
 	}
 }
 
 // standing finds the certificate, who renews it if Caddy does, and what failed last.
-func (sn view) standing(source certsel.Source, entry *binding.BindingEntry, look *look) (*x509.Certificate, certsel.Renewer, error) {
+func standing(source certsel.Source, host string, look *look) (*x509.Certificate, certsel.Renewer, error) {
 	ctx, cancel := look.context()
 	defer cancel()
 	switch source := source.(type) {
 	case certsel.Renewer:
-		s := source.Standing(ctx, entry.Host)
+		s := source.Standing(ctx, host)
 		return s.Leaf, source, s.Failure.Err
 	case certsel.Store:
-		if entry.Host == "" || strings.HasPrefix(entry.Host, "*") {
+		if host == "" || strings.HasPrefix(host, "*") {
 			return nil, nil, nil
 		}
-		found, err := source.Check(ctx, entry.Host)
+		found, err := source.Check(ctx, host)
 		if errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil {
 			return nil, nil, nil
 		}
@@ -84,7 +82,7 @@ func (sn view) standing(source certsel.Source, entry *binding.BindingEntry, look
 		}
 		return leafOf(found.Certificate), nil, err
 	}
-	leaf := bestLeaf(source.Current(), entry.Host)
+	leaf := bestLeaf(source.Current(), host)
 	if reloader, ok := source.(certsel.Reloader); ok {
 		return leaf, nil, reloader.Status().LastError
 	}

@@ -144,7 +144,7 @@ func (sn view) findingsAboutKept(name string, cert *tls.Certificate) []adminapi.
 		}))
 	}
 	for entry := range sn.Tables.Bindings() {
-		if entry.Record == nil || entry.Record.Certificate != name || len(findings) > serve.MaxErrors {
+		if rec := sn.Tables.ClientRecord(entry); rec == nil || rec.Certificate != name || len(findings) > serve.MaxErrors {
 			continue
 		}
 		if r, ok := sn.coverageRemark(entry, func(rec *binding.Record) []*tls.Certificate {

@@ -4,10 +4,12 @@ package jsondoc
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -182,6 +184,8 @@ func Plain(err error) error {
 		return fmt.Errorf("a JSON object is expected, not %s", withArticle(mismatch.Value))
 	case errors.As(err, &mismatch):
 		return fmt.Errorf("field %q is %s: expected %s", jsonField(mismatch.Field), withArticle(mismatch.Value), expectation(mismatch.Type))
+	case errors.As(err, new(base64.CorruptInputError)):
+		return fmt.Errorf("a text is not in base64: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the JSON object does not end on this line")
 	}
@@ -251,14 +255,17 @@ func expectation(t reflect.Type) string {
 	case reflect.Bool:
 		return "true or false, without quotes"
 	case reflect.Slice, reflect.Array:
-		if t.Elem().Kind() == reflect.String {
+		switch t.Elem().Kind() {
+		case reflect.String:
 			return `a list of texts, ["..."]`
+		case reflect.Uint8: // as encoding/json has bytes
+			return `a text in base64 in quotes, "..."`
 		}
 		return "a list, [...]"
 	case reflect.Map, reflect.Struct:
 		return `an object, {"...": ...}`
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint:
-		return "a whole number from 0, without quotes"
+		return fmt.Sprintf("a whole number from 0 to %d, without quotes", uint64(math.MaxUint64)>>(64-t.Bits()))
 	default:
 		return "a number, without quotes"
 	}

@@ -127,3 +127,31 @@ func FuzzMergePatch(f *testing.F) {
 		}
 	})
 }
+
+// TestPlain: a message says what is there and what is expected.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"flags":70000}`: `field "flags" is a number 70000: expected a whole number from 0 to 65535, without quotes`,
+		`{"flags":-1}`:    `field "flags" is a number -1: expected a whole number from 0 to 65535, without quotes`,
+		`{"id":"7"}`:      `field "id" is a text: expected a whole number from 0 to 4294967295, without quotes`,
+		`{"big":"7"}`:     `field "big" is a text: expected a whole number from 0 to 18446744073709551615, without quotes`,
+		`{"pfx":7}`:       `field "pfx" is a number: expected a text in base64 in quotes, "..."`,
+		`{"pfx":"?"}`:     `a text is not in base64: illegal base64 data at input byte 0`,
+		`{"names":"x"}`:   `field "names" is a text: expected a list of texts, ["..."]`,
+		`7`:               `a JSON object is expected, not a number`,
+	} {
+		var into struct {
+			Flags uint16   `json:"flags"`
+			ID    *uint32  `json:"id"`
+			Big   uint64   `json:"big"`
+			PFX   []byte   `json:"pfx"`
+			Names []string `json:"names"`
+		}
+		err := json.Unmarshal([]byte(text), &into)
+		if err == nil {
+			t.Errorf("%s is accepted", text)
+		} else if got := jsondoc.Plain(err).Error(); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

@@ -473,7 +473,7 @@ func (s *site) Template() string { return s.Content.template }
 // Serves tells what serves a site, and what it demands.
 func (s *site) Serves() *adminapi.Serves {
 	shown := &adminapi.Serves{
-		Template: s.Content.template, Defaults: s.Content.defaults,
+		Template: s.Content.template, Defaults: s.Content.defaults, OwnRoutes: s.Content.own != nil,
 		RequireClientCertificate: s.Access.requireCertificate,
 		HSTS:                     s.Access.hsts, HSTSRedirects: s.Access.hstsRedirect,
 		AccessLog: s.logName != nil,
