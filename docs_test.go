@@ -117,7 +117,30 @@ func TestArchitecture(t *testing.T) {
 			t.Errorf("docs/architecture.md names %s: there is none", m[1])
 		}
 	}
+	var source strings.Builder
+	for _, folder := range packages {
+		found, err := fs.Glob(os.DirFS("."), path.Join(folder, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range found {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(text)
+		}
+	}
+	for _, m := range identifierPattern.FindAllStringSubmatch(page, -1) {
+		name := m[1][strings.LastIndex(m[1], ".")+1:]
+		if !regexp.MustCompile(`(?m)(^func (\([^)]*\) )?|^type |^\t)`+name+`\b`).MatchString(source.String()) && !strings.HasPrefix(m[1], "tls.") && !strings.HasPrefix(m[1], "caddyhttp.") {
+			t.Errorf("docs/architecture.md names %s: there is none", m[1])
+		}
+	}
 }
+
+// identifierPattern finds what is called as in Go, with a capital letter in it.
+var identifierPattern = regexp.MustCompile("`((?:[A-Za-z]+\\.)*[A-Za-z]+[A-Z][A-Za-z]*|(?:[A-Za-z]+\\.)+[A-Z][A-Za-z]*)`")
 
 // documents are the pages that people read.
 func documents(t *testing.T) []string {

@@ -29,8 +29,7 @@ type sharedStore struct {
 	generation atomic.Uint64 // of the password
 	watch      *files.Watch  // of the files with the password; nil: there are none
 
-	mu        sync.Mutex
-	listeners map[*FileStore]func()
+	listeners listeners[*FileStore]
 }
 
 // newSharedStore opens a store. The password must be there, the store need not.
@@ -39,7 +38,7 @@ func newSharedStore(ctx context.Context, backend centralstore.Backend, secret se
 	if err != nil {
 		return nil, err
 	}
-	s := &sharedStore{access: val.(*fileAccess), secret: secret, listeners: make(map[*FileStore]func())}
+	s := &sharedStore{access: val.(*fileAccess), secret: secret}
 	s.password.Load = func(ctx context.Context) (string, error) { return s.secret.resolve(ctx, s.access.reader) }
 	group := files.Group{Files: secret.files, Changed: s.passwordChanged}
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -56,7 +55,7 @@ func newSharedStore(ctx context.Context, backend centralstore.Backend, secret se
 		certLog().Error("cannot read the password of a certificate store; the one before stays in use", zap.Error(err))
 	}
 	s.password.OnRecover = func() { certLog().Info("the password of a certificate store can be read again") }
-	o.Generation, o.Changed = s.generation.Load, s.notify
+	o.Generation, o.Changed = s.generation.Load, s.listeners.notify
 	s.Store = centralstore.New(backend, s.decode, o)
 	if len(secret.files) > 0 {
 		s.watch = s.access.watcher.Add(group)
@@ -97,18 +96,6 @@ func (s *sharedStore) passwordChanged(ctx context.Context) error {
 		certLog().Info("the password of a certificate store has changed")
 	}
 	return nil
-}
-
-func (s *sharedStore) notify() {
-	s.mu.Lock()
-	listeners := make([]func(), 0, len(s.listeners))
-	for _, listener := range s.listeners {
-		listeners = append(listeners, listener)
-	}
-	s.mu.Unlock()
-	for _, listener := range listeners {
-		listener()
-	}
 }
 
 func (s *sharedStore) decode(f centralstore.Files) (*tls.Certificate, error) {

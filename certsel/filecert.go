@@ -38,9 +38,10 @@ type fileCert struct {
 
 	key contentKey // of slot's certificate in the pool of decoded ones; guarded by slot
 
-	mu        sync.Mutex
-	stamps    []files.Stamp // of the files when they were read last
-	listeners map[*fromFiles]func()
+	listeners listeners[*fromFiles]
+
+	mu     sync.Mutex
+	stamps []files.Stamp // of the files when they were read last
 }
 
 // recipe says how a certificate is made of files.
@@ -92,7 +93,7 @@ func newFileCert(ctx context.Context, r recipe) (*fileCert, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &fileCert{recipe: r, access: val.(*fileAccess), listeners: make(map[*fromFiles]func())}
+	c := &fileCert{recipe: r, access: val.(*fileAccess)}
 	c.slot.Load = c.load
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
@@ -199,7 +200,7 @@ func (c *fileCert) changed(ctx context.Context) error {
 			return nil
 		}
 		certLog().Info("certificate reloaded", fields...)
-		c.notify()
+		c.listeners.notify()
 	}
 	return nil
 }
@@ -249,30 +250,8 @@ func (c *fileCert) takeTurn() {
 	}
 	if c.publish(); c.turn == nil {
 		certLog().Info("the new certificate is valid now, and serves", zap.Strings("files", c.recipe.paths))
-		c.notify()
+		c.listeners.notify()
 	}
-}
-
-func (c *fileCert) notify() {
-	c.mu.Lock()
-	listeners := make([]func(), 0, len(c.listeners))
-	for _, listener := range c.listeners {
-		listeners = append(listeners, listener)
-	}
-	c.mu.Unlock()
-	for _, listener := range listeners {
-		listener()
-	}
-}
-
-func (c *fileCert) listen(f *fromFiles, listener func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if listener == nil {
-		delete(c.listeners, f)
-		return
-	}
-	c.listeners[f] = listener
 }
 
 func (c *fileCert) logError(err error) {

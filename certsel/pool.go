@@ -71,7 +71,7 @@ func (f *fromFiles) Load(ctx context.Context) error {
 // OnReload has a function called when a certificate was reloaded.
 func (f *fromFiles) OnReload(reloaded func()) {
 	for _, cert := range f.certs {
-		cert.listen(f, reloaded)
+		cert.listeners.listen(f, reloaded)
 	}
 }
 
@@ -84,7 +84,7 @@ func (f *fromFiles) Cleanup() error {
 	f.released = true
 	var errs []error
 	for _, cert := range f.certs {
-		cert.listen(f, nil)
+		cert.listeners.listen(f, nil)
 		_, err := fileCerts.Delete(cert.recipe.identity())
 		errs = append(errs, err)
 	}

@@ -145,13 +145,7 @@ func (s *FileStore) File(serverName string) string { return s.store.File(serverN
 
 // OnReload implements Reloader.
 func (s *FileStore) OnReload(reloaded func()) {
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	if reloaded == nil {
-		delete(s.store.listeners, s)
-		return
-	}
-	s.store.listeners[s] = reloaded
+	s.store.listeners.listen(s, reloaded)
 }
 
 // Status implements Reloader: of the store as a whole.

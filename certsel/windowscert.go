@@ -41,9 +41,10 @@ type windowsCert struct {
 	found   *winstore.Found
 	gone    bool // nobody uses it any more
 
-	mu        sync.Mutex
-	status    files.Status
-	listeners map[*WindowsStore]func()
+	listeners listeners[*WindowsStore]
+
+	mu     sync.Mutex
+	status files.Status
 }
 
 // newWindowsCert finds a certificate for the first time.
@@ -58,7 +59,7 @@ func newWindowsCert(q winstore.Query, after time.Time) (*windowsCert, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &windowsCert{query: q, stores: val.(windowsStores).Stores, listeners: make(map[*WindowsStore]func())}
+	c := &windowsCert{query: q, stores: val.(windowsStores).Stores}
 	c.stop = c.stores.Watch(func() { _ = c.look(time.Time{}) }) // before, so that no change falls between
 	if err := c.look(after); err != nil && len(c.given.Current()) == 0 {
 		_ = c.Destruct()
@@ -86,7 +87,7 @@ func (c *windowsCert) look(after time.Time) error {
 	if changed && !first {
 		certLog().Info("another certificate of the Windows store serves", zap.Stringer("certificate", found.Certificate),
 			zap.Strings("subjects", found.Certificate.Leaf.DNSNames))
-		c.notify()
+		c.listeners.notify()
 	}
 	return err
 }
@@ -120,28 +121,6 @@ func (c *windowsCert) standing() files.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.status
-}
-
-func (c *windowsCert) notify() {
-	c.mu.Lock()
-	listeners := make([]func(), 0, len(c.listeners))
-	for _, listener := range c.listeners {
-		listeners = append(listeners, listener)
-	}
-	c.mu.Unlock()
-	for _, listener := range listeners {
-		listener()
-	}
-}
-
-func (c *windowsCert) listen(w *WindowsStore, listener func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if listener == nil {
-		delete(c.listeners, w)
-		return
-	}
-	c.listeners[w] = listener
 }
 
 // end ends looking.

@@ -121,7 +121,7 @@ func (w *WindowsStore) key() contentKey {
 }
 
 // OnReload implements Reloader.
-func (w *WindowsStore) OnReload(reloaded func()) { w.shared.listen(w, reloaded) }
+func (w *WindowsStore) OnReload(reloaded func()) { w.shared.listeners.listen(w, reloaded) }
 
 // Status implements Reloader.
 func (w *WindowsStore) Status() files.Status { return w.shared.standing() }
@@ -141,7 +141,7 @@ func (w *WindowsStore) Cleanup() error {
 		return nil
 	}
 	w.released = true
-	w.shared.listen(w, nil)
+	w.shared.listeners.listen(w, nil)
 	_, err := windowsCerts.Delete(w.key())
 	return err
 }

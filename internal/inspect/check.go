@@ -74,7 +74,7 @@ func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (comm
 	if cfg.Admin != nil && cfg.Admin.Disabled {
 		decide = append(decide, adminapi.Finding{
 			Severity: adminapi.SeverityInfo, Code: codeAdminOff,
-			Message: "admin is off: caddy iis cannot show, change or verify what serves, and nothing can be loaded into this Caddy while it runs",
+			Message: "admin is off: caddy iis cannot show, change or verify what serves, and caddy reload loads nothing; a Caddy that caddy run --config has started loads that file again at the signal SIGUSR1, which Windows does not have",
 			Fix:     "take admin off out; by default the admin endpoint is at localhost:2019, where no other machine reaches it",
 		})
 	}
