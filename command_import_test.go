@@ -87,6 +87,7 @@ func TestImportErrors(t *testing.T) {
 		{[]string{"import", "--format", "yaml", dir}, 2, "unknown format"},
 		{[]string{"import", "--map", "x", dir}, 2, "no translation of a folder"},
 		{[]string{"import", "--upstream", "{x}", dir}, 2, "is not an address"},
+		{[]string{"import", "--sites", "x.jsonl", dir}, 2, "say with --to where"},
 		{[]string{"import", filepath.Join(dir, "missing")}, 1, "no such file"},
 		{[]string{"import", broken}, 1, "broken.config:2: "},
 	} {

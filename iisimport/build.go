@@ -52,8 +52,9 @@ type Certificate struct {
 
 	noPassword bool
 	encrypted  bool
-	subject    string   // empty if it is not known
-	hints      []string // what it is for
+	subject    string // empty if it is not known
+	hint       string // the first that it is for
+	several    bool   // it is for others, too
 }
 
 // CentralStore is the central certificate store of the plan.
@@ -94,15 +95,41 @@ type record struct {
 	certificate *Certificate
 }
 
+// names gives things names of their own: x, x-2, x-3.
+type names struct {
+	taken map[string]bool
+	last  map[string]int
+}
+
+func (n *names) unused(name string) string {
+	if n.taken == nil {
+		n.taken, n.last = make(map[string]bool), make(map[string]int)
+	}
+	own := name
+	for i := max(n.last[name], 1); n.taken[own]; {
+		i++
+		own, n.last[name] = fmt.Sprintf("%s-%d", name, i), i
+	}
+	n.taken[own] = true
+	return own
+}
+
 type builder struct {
 	plan    *Plan
 	server  *iisconfig.Server
 	records map[string]*record
 	order   []*record
 	byHash  map[string]*Certificate
-	used    map[string]bool // names of certificates
-	caFile  string
-	asking  map[uint16]bool // ports whose endpoint asks for client certificates
+	names   names // of certificates
+
+	unknowns     map[string]*Certificate // by what they are for
+	unknownFiles names
+
+	templateNames names
+
+	fastProgram *iisconfig.FastCGI // that Options.FastCGI stands for
+	caFile      string
+	asking      map[uint16]bool // ports whose endpoint asks for client certificates
 
 	exportTold, unknownTold bool // what to do about missing certificates is said once
 

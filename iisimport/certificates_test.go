@@ -5,8 +5,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"fmt"
 	"math/big"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -141,4 +143,36 @@ func pfxWithPassword(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// TestUnknownCertificates: certificates of which nothing is known are as many as they may
+// be, and none shares its file with another.
+func TestUnknownCertificates(t *testing.T) {
+	var bindings strings.Builder
+	for _, b := range []string{"*:443:*.a.com", "*:443:wildcard.a.com", "*:8443:wildcard.a.com", "10.0.0.1:444:", "10.0.0.2:444:", "*:445:", "[2001:db8::1]:444:"} {
+		flags := 1
+		if strings.HasSuffix(b, ":") {
+			flags = 0
+		}
+		fmt.Fprintf(&bindings, `<binding protocol="https" bindingInformation="%s" sslFlags="%d" />`, b, flags)
+	}
+	host := `<configuration><system.applicationHost><sites><site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\a" /></application><bindings>` +
+		bindings.String() + `</bindings></site></sites></system.applicationHost></configuration>`
+	server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(host)}}, iisconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string]bool)
+	for _, c := range iisimport.Import(server, iisimport.Options{}).Certificates {
+		if files[strings.ToLower(c.File)] || strings.ContainsAny(path.Base(c.File), `:*?"<>|`) {
+			t.Errorf("the file %s is there twice, or cannot be on Windows", c.File)
+		}
+		files[strings.ToLower(c.File)] = true
+	}
+	if len(files) != 6 {
+		t.Errorf("got %v", files)
+	}
+	if last := iisimport.Names(50_000); last != "x-50000" {
+		t.Errorf("got %s", last)
+	}
 }

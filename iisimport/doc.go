@@ -77,7 +77,7 @@ type Plan struct {
 // Import translates a server.
 func Import(server *iisconfig.Server, opts Options) *Plan {
 	p := &Plan{Report: new(Report), opts: opts.withDefaults(), inputs: server.Inputs}
-	b := &builder{plan: p, server: server, records: make(map[string]*record), used: make(map[string]bool), byHash: make(map[string]*Certificate), asking: make(map[uint16]bool)}
+	b := &builder{plan: p, server: server, records: make(map[string]*record), byHash: make(map[string]*Certificate), asking: make(map[uint16]bool)}
 	b.findings()
 	b.listen()
 	b.sites()

@@ -2,6 +2,7 @@ package iisimport
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -60,22 +61,19 @@ func (p *Plan) source() *Directive {
 }
 
 func (p *Plan) allow() *Directive {
-	var ports, addresses []string
+	inUse, claimed := make(map[string]bool), make(map[string]bool)
 	var wildcards, catchAll bool
 	for _, s := range p.Sites {
 		for _, b := range s.Bindings {
-			if port := strconv.Itoa(int(b.Parsed.Port)); !slices.Contains(ports, port) {
-				ports = append(ports, port)
-			}
-			if ip := b.Parsed.IP; ip.IsValid() && ip != netip.IPv4Unspecified() && !slices.Contains(addresses, ip.String()) {
-				addresses = append(addresses, ip.String())
+			inUse[strconv.Itoa(int(b.Parsed.Port))] = true
+			if ip := b.Parsed.IP; ip.IsValid() && ip != netip.IPv4Unspecified() {
+				claimed[ip.String()] = true
 			}
 			wildcards = wildcards || strings.Contains(b.Parsed.Host, "*")
 			catchAll = catchAll || b.Parsed.Host == ""
 		}
 	}
-	slices.Sort(ports)
-	slices.Sort(addresses)
+	ports, addresses := slices.Sorted(maps.Keys(inUse)), slices.Sorted(maps.Keys(claimed))
 	var kids []*Directive
 	if ports != nil {
 		kids = append(kids, directive(append([]string{"ports"}, ports...)...))

@@ -31,3 +31,15 @@ func (p *Plan) Ungrouped() []byte {
 
 // Thumbprints lists those that were found.
 func (c *Certificates) Thumbprints() []string { return slices.Sorted(maps.Keys(c.byThumbprint)) }
+
+// Below is below.
+func Below(folders []string) []string { return below(folders) }
+
+// Names gives n things of one name names of their own.
+func Names(n int) (last string) {
+	var all names
+	for range n {
+		last = all.unused("x")
+	}
+	return last
+}

@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,14 +17,72 @@ import (
 type fastScripts struct {
 	pattern string // *.php
 	handler iisconfig.Handler
+	verbs   []string // nil: all
 }
 
 var reExtensionPattern = regexp.MustCompile(`^\*(\.[a-z0-9_-]+)$`)
 
-// fastCGI tells whether a handler becomes a transport fastcgi: one for an extension.
-func (w *siteWriter) fastCGI(h iisconfig.Handler) bool {
-	return w.b.plan.opts.FastCGI != "" && reExtensionPattern.MatchString(strings.ToLower(h.Path)) &&
-		slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return strings.EqualFold(strings.TrimSpace(m), "FastCgiModule") })
+// fastCGI tells whether a handler becomes a transport fastcgi: one for an extension, whose
+// program fastCgi has, and which the place lets run. The address that was given stands
+// for one program: the first that a handler names.
+func (w *siteWriter) fastCGI(n *node, h iisconfig.Handler) bool {
+	if w.b.plan.opts.FastCGI == "" || !reExtensionPattern.MatchString(strings.ToLower(h.Path)) ||
+		!slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return strings.EqualFold(strings.TrimSpace(m), "FastCgiModule") }) {
+		return false
+	}
+	app := w.fastProgram(h)
+	if app == nil || !mayRun(n, h) {
+		return false
+	}
+	if w.b.fastProgram == nil {
+		w.b.fastProgram = app
+	}
+	return w.b.fastProgram == app
+}
+
+// fastProgram is the program of a handler in fastCgi; nil if it is not there, which IIS
+// answers with 500.
+func (w *siteWriter) fastProgram(h iisconfig.Handler) *iisconfig.FastCGI {
+	program, arguments, _ := strings.Cut(h.ScriptProcessor, "|")
+	for i := range w.b.server.FastCGI {
+		app := &w.b.server.FastCGI[i]
+		if strings.EqualFold(app.FullPath, program) && strings.TrimSpace(app.Arguments) == strings.TrimSpace(arguments) {
+			return app
+		}
+	}
+	return nil
+}
+
+// mayRun tells whether the access policy of a place has what a handler requires (403.1 to
+// 403.3 otherwise).
+func mayRun(n *node, h iisconfig.Handler) bool {
+	require := cmp.Or(h.RequireAccess, "Script")
+	return strings.EqualFold(require, "None") || n.settings.Handlers != nil && permits(n.settings.Handlers.AccessPolicy, require)
+}
+
+// verbsOf lists the verbs of a handler; nil: all.
+func verbsOf(h iisconfig.Handler) (verbs []string) {
+	for verb := range strings.SplitSeq(h.Verb, ",") {
+		if verb = strings.TrimSpace(verb); verb == "*" || verb == "" {
+			return nil
+		}
+		verbs = append(verbs, verb)
+	}
+	return verbs
+}
+
+// addFast notes a handler for scripts of FastCGI. Several may share the verbs of a pattern.
+func (s *scripts) addFast(h iisconfig.Handler, pattern string) {
+	verbs := verbsOf(h)
+	i := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == pattern })
+	switch {
+	case i < 0:
+		s.fast = append(s.fast, fastScripts{pattern, h, verbs})
+	case verbs == nil || s.fast[i].verbs == nil:
+		s.fast[i].verbs = nil
+	default:
+		s.fast[i].verbs = append(s.fast[i].verbs, verbs...)
+	}
 }
 
 // toFastCGI sends scripts to a FastCGI server. A script that is not there is 404 here: what
@@ -43,7 +102,16 @@ func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
 			name := "{re.fastcgi" + number + ".1}" // with the prefix
 			settings = append(settings, directive("env", "SCRIPT_NAME", name), directive("env", "DOCUMENT_URI", name))
 		}
+		if f.verbs != nil {
+			other := "@verb" + number
+			kids = append(kids, directive(append([]string{other, "not", "method"}, f.verbs...)...), directive("error", other, "405"))
+		}
+		// FastCGI here splits a path at the first place where the extension stands, IIS at
+		// the first name that ends so.
+		unclear := "@unclear" + number
 		kids = append(kids,
+			directive(unclear, "path_regexp", "(?i)"+regexp.QuoteMeta(ext)+"[^/]"),
+			directive("error", unclear, "404"),
 			block([]*Directive{block([]*Directive{directive("try_files", "{path}"), directive("split_path", ext)}, "file")}, there),
 			directive("vars", places.Marker, w.b.plan.opts.FastCGI),
 			block([]*Directive{block(settings, "transport", "fastcgi")},
@@ -62,13 +130,8 @@ func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
 // fastCGISettings are those of the program in fastCgi.
 func (w *siteWriter) fastCGISettings(h iisconfig.Handler, ext string) []*Directive {
 	out := []*Directive{directive("split", ext)}
-	program, arguments, _ := strings.Cut(h.ScriptProcessor, "|")
-	i := slices.IndexFunc(w.b.server.FastCGI, func(app iisconfig.FastCGI) bool {
-		return strings.EqualFold(app.FullPath, program) && strings.TrimSpace(app.Arguments) == strings.TrimSpace(arguments)
-	})
 	pool := ""
-	if i >= 0 {
-		app := w.b.server.FastCGI[i]
+	if app := w.fastProgram(h); app != nil {
 		timeout := strconv.Itoa(app.ActivityTimeout) + "s"
 		out = append(out, directive("read_timeout", timeout), directive("write_timeout", timeout))
 		for _, v := range app.Environment {

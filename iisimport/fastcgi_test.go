@@ -87,7 +87,7 @@ func answerFastCGI(conn net.Conn) {
 // TestFastCGI runs scripts by FastCGI as fastCgi says, behind what protects them.
 func TestFastCGI(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"main/a.php", "main/index.php", "main/private/a.php", "main/dir/x.txt", "shop/b.php"} {
+	for _, name := range []string{"main/a.php", "main/index.php", "main/private/a.php", "main/dir/x.txt", "shop/b.php", "main/x.php", "main/x.phpfoo/y.php", "main/get/a.php", "main/read/a.php", "main/other/a.php5"} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
@@ -98,11 +98,13 @@ func TestFastCGI(t *testing.T) {
 	}
 	host := `<configuration><system.applicationHost><sites><site name="Main" id="1"><application path="/" applicationPool="p"><virtualDirectory path="/" physicalPath="C:\inetpub\main" /><virtualDirectory path="/shop" physicalPath="C:\inetpub\shop" /></application>
 <bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site></sites></system.applicationHost>
-<system.webServer><fastCgi><application fullPath="C:\PHP\php-cgi.exe" maxInstances="8" activityTimeout="600" requestTimeout="700" instanceMaxRequests="10000"><environmentVariables><environmentVariable name="APP_MODE" value="live" /></environmentVariables></application></fastCgi>
-<handlers><add name="PHP" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" resourceType="Either" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" /></handlers></system.webServer></configuration>`
+<system.webServer><fastCgi><application fullPath="C:\PHP\php-cgi.exe" maxInstances="8" activityTimeout="600" requestTimeout="700" instanceMaxRequests="10000"><environmentVariables><environmentVariable name="APP_MODE" value="live" /></environmentVariables></application><application fullPath="C:\php5\php-cgi.exe" /></fastCgi>
+<handlers><add name="PHP" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" resourceType="Either" /><add name="PHP5" path="*.php5" verb="*" modules="FastCgiModule" scriptProcessor="C:\php5\php-cgi.exe" /><add name="Gone" path="*.php6" verb="*" modules="FastCgiModule" scriptProcessor="C:\php6\php-cgi.exe" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" /></handlers></system.webServer></configuration>`
 	web := `<configuration><system.webServer><defaultDocument><files><clear /><add value="index.php" /></files></defaultDocument>
 <security><requestFiltering><hiddenSegments><add segment="private" /></hiddenSegments><denyUrlSequences><add sequence="evil" /></denyUrlSequences></requestFiltering></security></system.webServer>
-<location path="shop"><system.webServer><security><authorization><add accessType="Deny" users="?" verbs="POST" /></authorization></security></system.webServer></location></configuration>`
+<location path="shop"><system.webServer><security><authorization><add accessType="Deny" users="?" verbs="POST" /></authorization></security></system.webServer></location>
+<location path="get"><system.webServer><handlers><remove name="PHP" /><add name="get" path="*.php" verb="GET,HEAD" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" /><add name="put" path="*.php" verb="PUT" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" /></handlers></system.webServer></location>
+<location path="read"><system.webServer><handlers accessPolicy="Read" /></system.webServer></location></configuration>`
 	server, err := iisconfig.Read([]iisconfig.File{
 		{Name: "export/applicationHost.config", Data: []byte(host)}, {Name: "export/inetpub/main/web.config", Data: []byte(web)},
 	}, iisconfig.Options{})
@@ -112,7 +114,7 @@ func TestFastCGI(t *testing.T) {
 	addr := httpOnly(t, server)
 	plan := iisimport.Import(server, iisimport.Options{Folders: []iisimport.Folder{{From: `C:\inetpub`, To: dir}}, FastCGI: fastCGIServer(t)})
 	caddyfile := string(plan.Caddyfile())
-	for _, want := range []string{"read_timeout 600s", "env APP_MODE live", "{$IIS_FASTCGI:"} {
+	for _, want := range []string{"read_timeout 600s", "env APP_MODE live", "{$IIS_FASTCGI:", "*.php5 *.php6"} {
 		if !strings.Contains(caddyfile, want) {
 			t.Errorf("no %q in\n%s", want, caddyfile)
 		}
@@ -142,6 +144,15 @@ func TestFastCGI(t *testing.T) {
 		{"GET", "/a.php?/../evil", 200, "/a.php||" + dir + "/main/a.php|/../evil|live"},
 		{"GET", "/a.php/evil", 404, ""},
 		{"GET", "/shop/a.php", 404, ""},
+		{"GET", "/x.phpfoo/y.php", 404, ""},
+		{"GET", "/X.PHPfoo/y.php", 404, ""},
+		{"GET", "/x.phpfoo", 301, ""},
+		{"GET", "/get/a.php", 200, ""},
+		{"PUT", "/get/a.php", 200, ""},
+		{"POST", "/get/a.php", 405, ""},
+		{"get", "/get/a.php", 405, ""},
+		{"GET", "/read/a.php", 404, ""},
+		{"GET", "/other/a.php5", 404, ""},
 	} {
 		r, err := http.NewRequest(c.method, "http://"+addr+c.path, nil)
 		if err != nil {

@@ -86,11 +86,7 @@ func (b *builder) group() {
 }
 
 func (b *builder) addTemplate(t *Template) {
-	kind := templateName(t.body)
-	t.Name = kind
-	for n := 2; slices.ContainsFunc(b.plan.Templates, func(other *Template) bool { return other.Name == t.Name }); n++ {
-		t.Name = kind + "-" + strconv.Itoa(n)
-	}
+	t.Name = b.templateNames.unused(templateName(t.body))
 	for _, s := range t.Sites {
 		s.template = t
 	}
@@ -124,7 +120,9 @@ func newTemplate(sites []*Site) *Template {
 			}
 		}
 		if first[name].path {
-			v.below = below(values[name])
+			if v.below = below(values[name]); v.below == nil {
+				return nil
+			}
 		}
 		t.vars = append(t.vars, v)
 		for i, s := range sites {
@@ -182,19 +180,30 @@ func absolute(p string) bool {
 
 func isSeparator(r rune) bool { return r == '/' || r == '\\' }
 
-// below returns the folders that folders are in: of each drive, or folder at the top, what
-// all have in common.
+// maxBelow bounds the folders that values of a variable may be in: a longer list bounds
+// nothing that anybody would read.
+const maxBelow = 64
+
+// below returns the folders that folders are in: of each folder below a drive, a share or
+// the root, what all have in common. A whole drive or share is never among them: it is nil
+// where a folder is one, and where the list would be too long.
 func below(folders []string) []string {
 	common := make(map[string]string)
 	for _, folder := range folders {
+		top := topOf(folder)
+		if top == "" {
+			return nil
+		}
 		parent := parentFolder(folder)
-		top := topOf(parent)
 		have, ok := common[top]
 		if !ok {
+			if len(common) == maxBelow {
+				return nil
+			}
 			common[top] = parent
 			continue
 		}
-		for !inFolder(have, parent) && have != parentFolder(have) {
+		for !inFolder(have, parent) {
 			have = parentFolder(have)
 		}
 		common[top] = have
@@ -202,31 +211,41 @@ func below(folders []string) []string {
 	return slices.Sorted(maps.Values(common))
 }
 
-// parentFolder returns the folder that another is in; itself for the top.
+// parentFolder returns the folder that another is in; itself for one below a drive, a share
+// or the root.
 func parentFolder(p string) string {
 	clean := strings.TrimRight(p, `/\`)
-	i := strings.LastIndexFunc(clean, isSeparator)
-	switch {
-	case i < 0, clean == topOf(p):
-		return p
-	case i == 0:
-		return clean[:1]
-	case i == 2 && clean[1] == ':':
-		return clean[:3]
+	if len(clean) <= len(strings.TrimRight(topOf(p), `/\`)) {
+		return clean
 	}
-	return clean[:i]
+	return clean[:strings.LastIndexFunc(clean, isSeparator)]
 }
 
-// topOf is the drive or the server of a Windows path, else the first folder.
+// topOf is the folder below the drive, the share or the root that a folder is in; empty if
+// it is none. That of Windows is in lower case.
 func topOf(p string) string {
-	if reWindowsRoot.MatchString(p) && p[1] == ':' {
-		return strings.ToLower(p[:3])
+	names := 1
+	if reWindowsRoot.MatchString(p) {
+		p = strings.ToLower(p)
+		if names = 2; isSeparator(rune(p[0])) { // the drive and the folder, or the server, the share and the folder
+			names = 3
+		}
 	}
-	names := strings.FieldsFunc(p, isSeparator)
-	if len(names) == 0 {
-		return p
+	for i := 0; i < len(p); i++ {
+		if !isSeparator(rune(p[i])) {
+			end := strings.IndexFunc(p[i:], isSeparator)
+			if names--; names == 0 && end < 0 {
+				return p
+			}
+			if end < 0 {
+				return ""
+			}
+			if i += end; names == 0 {
+				return p[:i]
+			}
+		}
 	}
-	return p[:strings.Index(p, names[0])] + names[0]
+	return ""
 }
 
 // inFolder compares as config does: the names of a path.

@@ -194,3 +194,34 @@ func TestGroupedServed(t *testing.T) {
 		}
 	}
 }
+
+// TestBelow: what bounds the folders of a template is never a whole drive, share or file
+// system.
+func TestBelow(t *testing.T) {
+	for _, c := range []struct{ folders, want string }{
+		{"/srv/www/a /srv/www/b", "/srv/www"},
+		{"/srv/www/a /srv/b", "/srv"},
+		{"/srv/a /var/www/a", "/srv /var/www"},
+		{"/a /b", "/a /b"},
+		{"/a/x /a", "/a"},
+		{"/ /a", ""},
+		{`C:\sites\a D:\a`, `C:\sites D:\a`},
+		{`C:\a C:\b`, `C:\a C:\b`},
+		{`C:\Sites\a c:\sites\b`, `C:\Sites`},
+		{`C:\a C:\`, ""},
+		{`\\s\share\a \\s\share\b\c`, `\\s\share\a \\s\share\b`},
+		{`\\s\share`, ""},
+		{`\\s\share\`, ""},
+	} {
+		if got := strings.Join(iisimport.Below(strings.Fields(c.folders)), " "); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.folders, got, c.want)
+		}
+	}
+	var many []string
+	for i := range 100 {
+		many = append(many, fmt.Sprintf(`D:\site%d`, i))
+	}
+	if got := iisimport.Below(many); got != nil {
+		t.Errorf("got %d folders", len(got))
+	}
+}

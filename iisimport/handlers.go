@@ -122,11 +122,15 @@ type scripts struct {
 	fast         []fastScripts      // of those that are sent, those that FastCGI runs
 }
 
+func (s *scripts) isFast(pattern string) bool {
+	return slices.ContainsFunc(s.fast, func(f fastScripts) bool { return f.pattern == pattern })
+}
+
 // scripts sorts what a worker process runs at a node, by patterns of paths, into what
 // goes to the stand-in of worker processes and what is closed.
 func (w *siteWriter) scripts(n *node) scripts {
 	var s scripts
-	own := w.ownConfig(n) && (n.settings.Handlers == nil || permits(n.settings.Handlers.AccessPolicy, "Script") || permits(n.settings.Handlers.AccessPolicy, "Execute"))
+	own := w.ownConfig(n)
 	kinds := make(map[string]bool) // whether it is sent
 	for _, ext := range scriptExtensions {
 		kinds["*"+ext] = false
@@ -138,10 +142,10 @@ func (w *siteWriter) scripts(n *node) scripts {
 			case !e.NeedsWorker() || p == "*" || p == "*." || p == "":
 			case !handlerPath.MatchString(p):
 				s.unclear = &e
-			case own && (e.Source.Scope != "" || w.fastCGI(e)):
-				if _, have := kinds[p]; w.fastCGI(e) && (!have || !kinds[p]) {
-					s.fast = append(s.fast, fastScripts{pattern: p, handler: e})
-				}
+			case own && w.fastCGI(n, e) && (!kinds[p] || s.isFast(p)):
+				s.addFast(e, p)
+				kinds[p] = true
+			case own && e.Source.Scope != "" && !kinds[p] && mayRun(n, e):
 				kinds[p], s.source = true, e.Source
 			case !kinds[p]:
 				kinds[p] = false

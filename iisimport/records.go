@@ -179,7 +179,11 @@ func (r *record) hint() string {
 			return h
 		}
 	}
-	return fmt.Sprintf("default-%d", r.bindings[0].Parsed.Port)
+	first := r.bindings[0].Parsed
+	if first.IP.IsValid() && !first.IP.IsUnspecified() {
+		return fmt.Sprintf("default-%s-%d", first.IP, first.Port)
+	}
+	return fmt.Sprintf("default-%d", first.Port)
 }
 
 func (r *record) source() iisconfig.Source {
@@ -206,10 +210,10 @@ func (r *record) store() string {
 func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *Certificate {
 	c := b.byHash[hash]
 	if c != nil {
-		c.hint(hint)
+		c.several = c.several || c.hint != hint
 		return c
 	}
-	c = &Certificate{hints: []string{hint}}
+	c = &Certificate{hint: hint}
 	if len(hash) == 40 {
 		c.Thumbprint = strings.ToUpper(hash)
 	}
@@ -248,11 +252,12 @@ func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *C
 
 // unknown is the certificate of a record of which not even the hash is known.
 func (b *builder) unknown(rec *record) *Certificate {
-	name := strings.Replace(rec.hint(), "*", "wildcard", 1)
-	if c := b.byHash[name]; c != nil {
+	hint := rec.hint()
+	if c := b.unknowns[hint]; c != nil {
 		return c
 	}
-	c := &Certificate{hints: []string{rec.hint()}, PFX: true, Missing: true, File: literal(path.Join(b.plan.opts.CertificateFolder, name+".pfx"))}
+	name := b.unknownFiles.unused(fileName(hint))
+	c := &Certificate{hint: hint, PFX: true, Missing: true, File: literal(path.Join(b.plan.opts.CertificateFolder, name+".pfx"))}
 	if !b.unknownTold {
 		b.unknownTold = true
 		c.Comments = []string{
@@ -260,18 +265,14 @@ func (b *builder) unknown(rec *record) *Certificate {
 			"certificate into the file named here. So it is with others, which the report names.",
 		}
 	}
-	b.byHash[name] = c
+	if b.unknowns == nil {
+		b.unknowns = make(map[string]*Certificate)
+	}
+	b.unknowns[hint] = c
 	b.plan.Certificates = append(b.plan.Certificates, c)
 	b.plan.Report.decide(rec.source(), "https binding "+rec.bindings[0].Parsed.String(),
 		"give the output of netsh http show sslcert, or put the certificate into "+c.File, "its certificate is not known")
 	return c
-}
-
-// hint notes one more thing that the certificate is for.
-func (c *Certificate) hint(text string) {
-	if !slices.Contains(c.hints, text) {
-		c.hints = append(c.hints, text)
-	}
 }
 
 var reNoName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
@@ -282,23 +283,23 @@ func (c *Certificate) name() string {
 	text := c.subject
 	switch {
 	case text != "":
-	case len(c.hints) == 1 || c.Thumbprint == "":
-		text = c.hints[0]
+	case !c.several || c.Thumbprint == "":
+		text = c.hint
 	default:
 		text = "certificate-" + strings.ToLower(c.Thumbprint[:8])
 	}
-	text = strings.Trim(reNoName.ReplaceAllString(strings.Replace(text, "*", "wildcard", 1), "-"), "-")
-	return cmp.Or(text, "certificate")
+	return fileName(text)
+}
+
+// fileName makes a text a name that any file can have.
+func fileName(text string) string {
+	return cmp.Or(strings.Trim(reNoName.ReplaceAllString(strings.Replace(text, "*", "wildcard", 1), "-"), "-"), "certificate")
 }
 
 // nameCertificates gives each a name of its own.
 func (b *builder) nameCertificates() {
 	for _, c := range b.plan.Certificates {
-		c.Name = c.name()
-		for n := 2; b.used[c.Name]; n++ {
-			c.Name = fmt.Sprintf("%s-%d", c.name(), n)
-		}
-		b.used[c.Name] = true
+		c.Name = b.names.unused(c.name())
 	}
 }
 

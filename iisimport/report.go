@@ -128,9 +128,7 @@ func (r *Report) stock(src iisconfig.Source, what string) {
 		i = len(r.stocks)
 		r.stocks = append(r.stocks, stock{file: src.File, what: what})
 	}
-	if s := &r.stocks[i]; !slices.Contains(s.lines, src.Line) {
-		s.lines = append(s.lines, src.Line)
-	}
+	r.stocks[i].lines = append(r.stocks[i].lines, src.Line)
 }
 
 // tellStock writes one line for each file.
@@ -139,6 +137,7 @@ func (r *Report) tellStock() {
 	first := make(map[string]int)
 	for _, s := range r.stocks {
 		slices.Sort(s.lines)
+		s.lines = slices.Compact(s.lines)
 		text := fmt.Sprintf("%s (%d)", s.what, s.lines[0])
 		if n := len(s.lines); n > 1 {
 			text = fmt.Sprintf("%s (%d, in %d to %d)", s.what, n, s.lines[0], s.lines[n-1])
@@ -158,7 +157,7 @@ func (r *Report) tellStock() {
 }
 
 func (r *Report) worker(name string) {
-	if !slices.Contains(r.workers, name) {
+	if len(r.workers) == 0 || r.workers[len(r.workers)-1] != name { // one site after the other
 		r.workers = append(r.workers, name)
 	}
 }

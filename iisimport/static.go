@@ -69,7 +69,11 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 	}
 	if s.closed != nil {
 		kids = append(kids, directive(append([]string{"closed"}, s.closed...)...))
-		w.report().dropped(w.b.serverSource("handlers"), "scripts", "those of the whole server, and those without the web.config of their site, are not run: requests for them get 404")
+		which := "those of the whole server"
+		if s.fast != nil {
+			which += " that are not run by FastCGI"
+		}
+		w.report().dropped(w.b.serverSource("handlers"), "scripts", "%s, and those without the web.config of their site, are not run: requests for them get 404", which)
 	}
 	kids = append(kids, w.cache(n)...)
 	return block(kids, "iis_content_types")

@@ -47,7 +47,7 @@ func literal(text string) string {
 
 var (
 	reBare        = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*^&;!?()|\[\]-]+$`)
-	rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?-]*(?:\{[$]?[a-z_A-Z0-9.?:-]+\}[A-Za-z0-9_./:@%+,=~*&?-]*)+$`)
+	rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?\[\]-]*(?:\{[$]?[a-z_A-Z0-9.?:/\[\]-]+\}[A-Za-z0-9_./:@%+,=~*&?\[\]-]*)+$`)
 	// reShorthand is what the adapter replaces in any word of a site: {path},
 	// {re.name.1}.
 	reShorthand = regexp.MustCompile(`\{[a-z%?][a-zA-Z0-9_.?\[\]-]*\}`)

@@ -85,3 +85,14 @@ func TestWordsMeanThemselves(t *testing.T) {
 		}
 	})
 }
+
+// TestOwnVariables: the variables that an import writes hold any address that a command
+// may give.
+func TestOwnVariables(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:9000", "[::1]:9000", "unix//run/php/php-fpm.sock", "h2c://a.example:80"} {
+		want := "{$IIS_FASTCGI:" + address + "}"
+		if got := string(iisimport.OneDirective("reverse_proxy", want)); !strings.Contains(got, "reverse_proxy "+want+"\n") {
+			t.Errorf("%s: got %s", want, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -248,6 +249,22 @@ func TestRemark(t *testing.T) {
 	}
 	if !seen {
 		t.Errorf("got %q", s.lines(6))
+	}
+}
+
+// TestRemarkPrintable: what an entry says cannot end its line for any reader, nor change
+// what a terminal shows.
+func TestRemarkPrintable(t *testing.T) {
+	text := "a\u0085b\u2028c\x1b[0md\u202ee\U000e0001f\x7f\"é"
+	buf, err := provisioned(t, "iis_w3c").EncodeEntry(zapcore.Entry{LoggerName: "x", Message: text, Time: time.Unix(1, 0)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(buf.String(), "#Remark: ")
+	line = strings.TrimSuffix(line, "\r\n")
+	var entry struct{ Msg string }
+	if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Msg != text || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("got %q, %v", line, err)
 	}
 }
 

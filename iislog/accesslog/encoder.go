@@ -8,6 +8,9 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -128,8 +131,8 @@ func (e *Encoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buf
 	return out, err
 }
 
-// remark is what stands for an entry that is not of an access log: its JSON, which has no
-// line breaks.
+// remark is what stands for an entry that is not of an access log: its JSON, with escapes
+// for what would be no text in one line.
 func (e *Encoder) remark(entry zapcore.Entry, fields []zapcore.Field) ([]byte, error) {
 	others := e.others.Clone()
 	for _, name := range slices.Sorted(maps.Keys(e.MapObjectEncoder.Fields)) {
@@ -140,7 +143,18 @@ func (e *Encoder) remark(entry zapcore.Entry, fields []zapcore.Field) ([]byte, e
 		return nil, err
 	}
 	defer text.Free()
-	return fmt.Appendf(nil, "#Remark: %s%s", text.Bytes(), iislog.EndOfLine), nil
+	line := append([]byte(nil), "#Remark: "...)
+	for _, r := range text.String() {
+		if unicode.IsPrint(r) {
+			line = utf8.AppendRune(line, r)
+			continue
+		}
+		// Such a rune can only stand in a text of the JSON.
+		for _, unit := range utf16.AppendRune(nil, r) {
+			line = fmt.Appendf(line, `\u%04x`, unit)
+		}
+	}
+	return append(line, iislog.EndOfLine...), nil
 }
 
 // UnmarshalCaddyfile reads:

@@ -128,6 +128,9 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	if !slices.Contains(iisimport.Targets(), opts.To) {
 		return opts, fmt.Errorf("--to: unknown place %q: expected one of %s", opts.To, strings.Join(iisimport.Targets(), ", "))
 	}
+	if opts.To == "caddyfile" && cmd.Flags().Changed("sites") {
+		return opts, errors.New("--sites: the sites are in the Caddyfile; say with --to where they shall be instead")
+	}
 	if opts.To != "caddyfile" {
 		name, _ := cmd.Flags().GetString("sites")
 		if opts.SitesFile, err = filepath.Abs(name); err != nil {
