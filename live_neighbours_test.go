@@ -63,9 +63,7 @@ func TestLiveFirstWins(t *testing.T) {
 func TestLiveLostCertificate(t *testing.T) {
 	l := startLive(t, "", "")
 	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
-	endpoint := fmt.Sprintf("endpoint *:%d {\n\t\t\t\tcertificate wild.test\n\t\t\t}", l.secure)
-	without := strings.Replace(l.config(""), endpoint, "", 1)
-	refusedLoad(t, l.Server, "without the certificate of the endpoint", without, `site 10 "A"`, "no certificate")
+	refusedLoad(t, l.Server, "without the certificate of the endpoint", l.withoutEndpoint(), `site 10 "A"`, "no certificate")
 	l.serves("a.test", "default 10")
 }
 

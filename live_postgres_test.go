@@ -668,3 +668,23 @@ func TestPostgresRefusedPages(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestPostgresLeftOut: what others write is accepted though a binding has no certificate
+// here, which is left out alone.
+func TestPostgresLeftOut(t *testing.T) {
+	n := startFarmNode(t, "")
+	named := fmt.Sprintf("site 2 Named {\nbinding https *:%d:named.test {\nsni\ncertificate other.test\n}\nrespond named\n}\n", n.secure)
+	if err := n.Load(n.replaceEndpoint(named)); err != nil {
+		t.Fatal(err)
+	}
+	n.sql("%s", insert(10, n.site("A", "a.test")))
+	eventually(t, "it is accepted", 10*time.Second, func() bool { s := n.settled(); return s.Revision == 2 && s.Refused == 0 && s.HeldBack == 1 })
+	n.plainly("a.test", "default 10")
+	if got := n.leftOut(); !slices.Equal(got, []uint32{10}) {
+		t.Errorf("findings about %v", got)
+	}
+	if err := n.Load(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "default 10")
+}

@@ -109,7 +109,7 @@ func (c *compiler) addSites() {
 }
 
 func newSiteEntry(s *Site, slot int) SiteEntry {
-	entry := SiteEntry{Index: slot, ID: s.ID, Name: s.Name, State: State{Started: !s.Stopped}}
+	entry := SiteEntry{Index: slot, ID: s.ID, Name: s.Name, partly: s.Partly, State: State{Started: !s.Stopped}}
 	if s.Stopped {
 		entry.State.Reason = "the site is set not to start"
 	}

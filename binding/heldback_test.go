@@ -109,6 +109,76 @@ func TestHeldBack(t *testing.T) {
 	check(later, 80, HTTP, "a.d", 9, false)
 }
 
+// TestPartly: of a site that is served partly an https binding without a certificate is
+// left out alone, until something gives it one; requests for it are nobody else's.
+func TestPartly(t *testing.T) {
+	partly := func(s Site) Site { s.Partly = true; return s }
+	wildcard := site(1, "https *:81:*.d flags=1 cert=A")
+	sites := []Site{wildcard, partly(site(2, "http *:80:b", "https *:81:b", "https *:82:c.d")), partly(site(3, "https *:81:c.d"))}
+	to := netip.MustParseAddrPort("10.0.0.1:81")
+	left := func(tables *Tables, want ...string) {
+		t.Helper()
+		var got []string
+		for _, b := range tables.LeftOut() {
+			got = append(got, fmt.Sprint(b.Site.ID, " ", b.Binding))
+			if !b.HeldBack() || b.Record != nil {
+				t.Errorf("%s is not held back, or has record %v", b.Binding, b.Record)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("left out: %q, want %q", got, want)
+		}
+	}
+	tables, findings, err := Compile(sites, nil, Options{})
+	if err != nil || slices.ContainsFunc(findings, func(f Finding) bool { return f.Code == CodeNoCertificate }) {
+		t.Fatal(findings, err)
+	}
+	left(tables, "2 *:81:b", "2 *:82:c.d")
+	for name, want := range map[string]uint32{"b": 2, "c.d": 3} {
+		host, _ := Host(name)
+		if got := tables.Site(to, HTTPS, host); got.Site == nil || got.Site.ID != want || got.Binding.HeldBack() != (want == 2) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := tables.Site(netip.MustParseAddrPort("10.0.0.1:80"), HTTP, HostName{}); got.Site != nil {
+		t.Errorf("%+v", got)
+	}
+	host, _ := Host("b")
+	if got := tables.Site(netip.MustParseAddrPort("10.0.0.1:80"), HTTP, host); got.Site == nil || got.Binding.HeldBack() {
+		t.Errorf("the http binding: %+v", got)
+	}
+	// It comes as soon as something gives it a certificate, and goes with that.
+	later, _, err := Compile(append(sites, site(4, "https *:81: cert=D")), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left(later, "2 *:82:c.d")
+	rejects := site(4, "https *:81:")
+	rejects.Bindings[0].Flags = FlagReject
+	rejecting, _, err := Compile(append(sites, rejects), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left(rejecting, "2 *:81:b", "2 *:82:c.d")
+	if _, simple := later.Update(nil, []uint32{4}); simple {
+		t.Error("a certificate went that others had, and nobody looked at them")
+	}
+	many := []Site{wildcard, site(2, "http *:80:b"), site(3, "https *:82: cert=A")}
+	for i := range uint32(100) {
+		many = append(many, partly(site(100+i, fmt.Sprintf("http *:80:s%d", i), fmt.Sprintf("https *:81:s%d", i))))
+	}
+	crowd := compile(t, many, nil, Options{})
+	if _, simple := crowd.Update([]Site{site(2, "http *:80:b2")}, nil); !simple || len(crowd.LeftOut()) != 100 {
+		t.Errorf("with %d left out, a change that is about none of them concerns all sites", len(crowd.LeftOut()))
+	}
+	if _, _, err := Compile([]Site{wildcard, site(2, "https *:81:b")}, nil, Options{}); err == nil {
+		t.Error("a site that is not served partly is not refused")
+	}
+	if inputs := later.Inputs(); !inputs[1].Partly || inputs[0].Partly {
+		t.Errorf("got %+v", inputs)
+	}
+}
+
 // TestHeldBackCertificate: the certificate of a site that is held back goes to no client of
 // another site: a record by name is for all addresses.
 func TestHeldBackCertificate(t *testing.T) {

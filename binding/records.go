@@ -163,13 +163,18 @@ func (c *compiler) finishRecords() {
 }
 
 // assignRecord finds the record that clients of an https binding get, and refuses
-// a binding that nothing can serve.
+// a binding that nothing can serve, or leaves it out.
 func (c *compiler) assignRecord(b *BindingEntry) {
 	if b.Protocol != HTTPS {
 		return
 	}
 	b.Record = c.t.recordOf(b)
 	rejected := b.Record != nil && b.Record.Flags.rejects() && !b.Flags.rejects()
+	if (b.Record == nil || rejected) && b.Site.partly && b.Site.State.Started {
+		b.Record = nil
+		c.t.leftOut = append(c.t.leftOut, b)
+		return
+	}
 	if b.Record == nil || rejected {
 		severity := Error
 		if !b.Site.State.Started || rejected && c.opts.FirstWins {

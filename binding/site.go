@@ -16,6 +16,9 @@ type Site struct {
 	// that nobody else has, so that no other site gets its requests. It comes after all
 	// others, takes nothing from them, and is in no list of sites or bindings.
 	HeldBack bool
+	// Partly leaves out the https bindings to which nothing gives a certificate, and the
+	// others are served: see Tables.LeftOut. Without it, Compile refuses such a binding.
+	Partly   bool
 	Bindings []SiteBinding
 }
 
@@ -104,7 +107,7 @@ func (t *Tables) Inputs() []Site {
 
 // Input returns the site as Compile would take it.
 func (s *SiteEntry) Input() Site {
-	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Bindings: make([]SiteBinding, len(s.Bindings))}
+	site := Site{ID: s.ID, Name: s.Name, Stopped: !s.State.Started && s.State.Code == 0, Partly: s.partly, Bindings: make([]SiteBinding, len(s.Bindings))}
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
 		site.Bindings[i] = SiteBinding{Binding: b.Binding, Flags: b.Flags, Certificate: b.Certificate, TLS: b.TLS}

@@ -13,6 +13,7 @@ type Tables struct {
 	opts      Options
 	sites     *siteList                // in order of ID
 	held      []*SiteEntry             // those that are held back, likewise
+	leftOut   []*BindingEntry          // of sites that are served partly, by id of the site
 	records   *paged.Slice[*Record]    // by Index; nil where none is
 	changed   []int                    // slots of records that Update has changed
 	ports     [2]map[uint16]*portTable // by Protocol
@@ -96,6 +97,7 @@ type SiteEntry struct {
 	ID    uint32
 	// HeldBack says that requests for its bindings are not to be served: see Site.
 	HeldBack bool
+	partly   bool // as Site.Partly
 	Name     string
 	// Bindings are in the order of the configuration.
 	Bindings []BindingEntry
@@ -112,8 +114,16 @@ type BindingEntry struct {
 	Certificate string
 	TLS         string // as SiteBinding.TLS
 	// Record is the TLS record that a client normally gets which connects to this
-	// https binding's address and sends its host as server name. Nil for http.
+	// https binding's address and sends its host as server name. Nil for http, and where
+	// the binding is left out, or its site is stopped, since nothing gives it one.
 	Record *Record
+}
+
+// HeldBack reports whether requests for the binding are not to be served: those of a site
+// that is held back, and those of an https binding without a certificate, which come over
+// connections to other names.
+func (b *BindingEntry) HeldBack() bool {
+	return b.Site.HeldBack || b.Protocol == HTTPS && b.Record == nil
 }
 
 // State is whether the bindings of a site take part in routing.
@@ -194,6 +204,10 @@ func (t *Tables) Bindings() iter.Seq[*BindingEntry] {
 		}
 	}
 }
+
+// LeftOut returns the bindings of sites that are served partly to which nothing gives a
+// certificate, in order of site ID. The slice must not be changed.
+func (t *Tables) LeftOut() []*BindingEntry { return t.leftOut }
 
 // Records returns all TLS records in order of Index.
 func (t *Tables) Records() iter.Seq[*Record] {

@@ -61,6 +61,9 @@ func (c *compiler) prepareUpdates() {
 			u.settled = false
 		}
 	}
+	for _, b := range c.t.leftOut {
+		u.remarked[b.Site.ID] = true
+	}
 	c.prepareHeld(makers)
 	u.makers = paged.Of(makers)
 }

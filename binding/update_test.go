@@ -80,10 +80,11 @@ func drawDifference(t *rapid.T, tidy bool) (changed []Site, removed []uint32) {
 	return changed, removed
 }
 
-// holdSome has some sites held back.
+// holdSome has some sites held back, and some served partly.
 func holdSome(t *rapid.T, sites []Site) []Site {
 	for i := range sites {
 		sites[i].HeldBack = rapid.IntRange(0, 3).Draw(t, "held back") == 0
+		sites[i].Partly = !sites[i].HeldBack && rapid.IntRange(0, 3).Draw(t, "partly") == 0
 	}
 	return sites
 }
@@ -152,6 +153,9 @@ func describe(tables *Tables) string {
 	}
 	for b := range tables.Bindings() {
 		lines = append(lines, fmt.Sprint(bindingLabel(b), " ", b.Flags, b.Certificate, b.TLS, " ", describeRecord(b.Record)))
+	}
+	for _, b := range tables.LeftOut() {
+		lines = append(lines, "left out: "+bindingLabel(b))
 	}
 	sites := tables.RecordSites()
 	slots = make(map[int]bool)

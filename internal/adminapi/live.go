@@ -83,7 +83,7 @@ type Source struct {
 	// TakesCertificates tells that it keeps certificates, and has what it needs for them.
 	TakesCertificates bool `json:"takes_certificates,omitempty"`
 
-	HeldBack int    `json:"held_back"` // rows that are not served
+	HeldBack int    `json:"held_back"` // rows that are not served, or not with all of their bindings
 	ID       string `json:"id,omitempty"`
 	Revision uint64 `json:"revision"`
 	Mark     string `json:"mark,omitempty"`

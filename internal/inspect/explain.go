@@ -188,9 +188,11 @@ func (sn view) explainRequest(p serve.Probe) *adminapi.Request {
 	}
 	r.Outcome = adminapi.OutcomeSite
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
-	if match.Site.HeldBack {
-		held, _ := sn.App.HeldRow(match.Site.ID)
-		r.Outcome, r.Status, r.Reason = adminapi.OutcomeHeldBack, serve.HeldBackAnswer.Status, held.Reason
+	if match.Binding.HeldBack() {
+		r.Outcome, r.Status, r.Reason = adminapi.OutcomeHeldBack, serve.HeldBackAnswer.Status, serve.LeftOutFinding(match.Binding).Message
+		if held, source := sn.App.HeldRow(match.Site.ID); source != nil {
+			r.Reason = held.Reason
+		}
 		return r
 	}
 	site := sn.Sites.At(match.Site.Index)

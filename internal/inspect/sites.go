@@ -91,6 +91,9 @@ func (sn view) showFindings(entry *binding.SiteEntry, findings []binding.Finding
 		shown = append(shown, showFinding(unboundFinding(entry)))
 	}
 	for i := range entry.Bindings {
+		if b := &entry.Bindings[i]; entry.State.Started && b.HeldBack() {
+			shown = append(shown, showFinding(serve.LeftOutFinding(b)))
+		}
 		if f, ok := sn.coverageFinding(&entry.Bindings[i]); ok {
 			shown = append(shown, showFinding(f))
 		}

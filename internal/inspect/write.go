@@ -442,7 +442,7 @@ func (sn view) sourcesView(query) (any, error) {
 		list = append(list, file)
 	}
 	for _, source := range sn.App.Live {
-		list = append(list, source.Describe())
+		list = append(list, sn.Describe(source))
 	}
 	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
 }

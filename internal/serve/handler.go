@@ -60,7 +60,7 @@ func (a *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		now.answerItself(w, r, ownAnswer{http.StatusBadRequest, HeadingInvalidHostname})
 	case match.Site == nil:
 		now.answerUnknownHost(w, r, conn)
-	case match.Site.HeldBack:
+	case match.Binding.HeldBack():
 		now.answerItself(w, r, HeldBackAnswer)
 	default:
 		now.serveSite(w, r, conn, match)

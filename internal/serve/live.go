@@ -254,20 +254,20 @@ func (s *LiveSource) refuseLosses(next *Snapshot) error {
 	var errs errorList
 	before := owner.Now()
 	for _, entry := range before.Tables.Sites() {
-		if before.Sites.At(entry.Index).Source != s.Name || lost(entry) != nil {
+		if before.Sites.At(entry.Index).Source != s.Name || entry.State.Code != 0 {
 			continue
 		}
-		var reason string
+		var err error
 		if held, ok := s.heldRow(entry.ID); ok {
-			reason = held.Reason
+			err = errors.New(held.Reason)
 		} else if shown := next.Tables.SiteByID(entry.ID); shown == nil {
 			continue // it was deleted meanwhile
-		} else if err := lost(shown); err != nil {
-			reason = err.Error()
-		} else {
-			continue
+		} else if err = lost(shown); err != nil && shown.State.Code == 0 && slices.Equal(leftOutOf(entry), leftOutOf(shown)) {
+			continue // of its bindings that is left out which was before
 		}
-		errs.add("the running configuration serves "+config.SiteLabel(entry.ID, entry.Name)+", and this one cannot", "%s", reason)
+		if err != nil {
+			errs.add("the running configuration serves "+config.SiteLabel(entry.ID, entry.Name)+", and this one cannot", "%w", err)
+		}
 	}
 	return errs.err()
 }
@@ -504,11 +504,8 @@ func lost(entry *binding.SiteEntry) error {
 	if entry.State.Code != 0 {
 		return stoppedError(entry)
 	}
-	for i := range entry.Bindings {
-		b := &entry.Bindings[i]
-		if b.Protocol == binding.HTTPS && b.Flags&binding.FlagReject == 0 && b.Record == nil {
-			return fmt.Errorf("%s: https binding %s has no certificate: name one, or give its address and port one", config.SiteLabel(entry.ID, entry.Name), b.Binding)
-		}
+	if left := leftOutOf(entry); len(left) > 0 {
+		return errors.New(noCertificate(entry, left[0]) + ": name one, or give its address and port one")
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
 			}
 			seen[id] = true
 			site := held.input
-			site.HeldBack, site.Bindings = true, slices.Clone(site.Bindings)
+			site.HeldBack, site.Partly, site.Bindings = true, false, slices.Clone(site.Bindings)
 			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
 			for i := range site.Bindings {
 				if b := &site.Bindings[i]; b.Certificate != "" && !a.canShake(source, b) {

@@ -7,9 +7,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 )
 
-// withoutCulprits leaves out the rows that contradict a snapshot or rows before them, and
-// those that nobody gives a certificate. It looks at all at once: to halve a list until
-// each of many culprits stands alone takes minutes where there are 100,000 rows.
+// withoutCulprits leaves out the rows that contradict a snapshot or rows before them. It
+// looks at all at once: to halve a list until each of many culprits stands alone takes
+// minutes where there are 100,000 rows.
 func (a *Instance) withoutCulprits(base *Snapshot, rows []configured, hold func(*configured, error)) []configured {
 	if a.Options.FirstWins {
 		return rows // there, sites of the configuration that are stopped are in nobody's way
@@ -20,9 +20,6 @@ func (a *Instance) withoutCulprits(base *Snapshot, rows []configured, hold func(
 			return rows
 		}
 		culprits := a.contradicting(base, inputs)
-		if len(culprits) == 0 {
-			culprits = a.withoutCertificate(base, inputs)
-		}
 		if len(culprits) == 0 {
 			return rows
 		}
@@ -38,7 +35,7 @@ func (a *Instance) withoutCulprits(base *Snapshot, rows []configured, hold func(
 }
 
 // maxCulpritRounds bounds how often all rows are looked at. A row may be in nobody's way
-// any more when another one is left out, and a certificate may go with it.
+// any more when another one is left out.
 const maxCulpritRounds = 10
 
 // contradicting returns the rows of a list that contradict what is there, or a row before
@@ -57,25 +54,6 @@ func (a *Instance) contradicting(base *Snapshot, list []binding.Site) map[uint32
 		_, known := culprits[f.Site]
 		_, otherGoes := culprits[f.Other]
 		if !known && (!changed[f.Other] || f.Other == f.Site || !otherGoes) {
-			culprits[f.Site] = f
-		}
-	}
-	return culprits
-}
-
-// withoutCertificate returns the rows of a list with an https binding that has no
-// certificate.
-func (a *Instance) withoutCertificate(base *Snapshot, list []binding.Site) map[uint32]binding.Finding {
-	opts := a.bindingOptions()
-	opts.MaxFindings = 1 + 16*len(list)
-	_, findings, _ := binding.Compile(merge(base.Tables.Inputs(), list, nil), a.BoundEndpoints, opts)
-	changed := make(map[uint32]bool, len(list))
-	for i := range list {
-		changed[list[i].ID] = true
-	}
-	culprits := make(map[uint32]binding.Finding)
-	for _, f := range findings {
-		if f.Severity == binding.Error && f.Code == binding.CodeNoCertificate && changed[f.Site] {
 			culprits[f.Site] = f
 		}
 	}

@@ -145,7 +145,7 @@ func errReplaced() error {
 }
 
 // Describe tells what there is to know of a source.
-func (s *LiveSource) Describe() adminapi.Source {
+func (sn *Snapshot) Describe(s *LiveSource) adminapi.Source {
 	f := s.Follower
 	head, rows := f.Size()
 	shown := adminapi.Source{
@@ -154,9 +154,7 @@ func (s *LiveSource) Describe() adminapi.Source {
 	}
 	shown.Certificates = len(f.certificateNames())
 	shown.TakesCertificates = f.CertificateTable() != nil && s.sealer.Seals()
-	s.mu.Lock()
-	shown.HeldBack = len(s.held)
-	s.mu.Unlock()
+	shown.HeldBack = sn.heldCount(s)
 	f.addShared(&shown)
 	return shown
 }

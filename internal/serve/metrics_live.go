@@ -13,7 +13,7 @@ var (
 	descSourceSites = prometheus.NewDesc("caddy_iis_source_sites",
 		"The sites that a source has.", []string{"source"}, nil)
 	descSourceHeldBack = prometheus.NewDesc("caddy_iis_source_sites_held_back",
-		"The sites of a source that are not served, since they contradict others or name what is not there.", []string{"source"}, nil)
+		"The sites of a source that are not served, or not with all of their bindings, since they contradict others or name what is not there.", []string{"source"}, nil)
 )
 
 // The metrics of sources that others write as well.
@@ -52,15 +52,12 @@ func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
 			continue // it is not open yet
 		}
 		_, count := f.Size()
-		source.mu.Lock()
-		held := len(source.held)
-		source.mu.Unlock()
 		gauge := func(desc *prometheus.Desc, value float64) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, source.Name)
 		}
 		gauge(descSourceRevision, float64(f.Served().Revision))
 		gauge(descSourceSites, float64(count))
-		gauge(descSourceHeldBack, float64(held))
+		gauge(descSourceHeldBack, float64(a.Now().heldCount(source)))
 		f.collectShared(gauge)
 	}
 }

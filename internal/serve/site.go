@@ -74,7 +74,7 @@ func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
 	}
 	cfg := c.cfg
 	site := binding.Site{
-		ID: c.id, Name: cfg.Name, Stopped: !cfg.Started(),
+		ID: c.id, Name: cfg.Name, Stopped: !cfg.Started(), Partly: c.isRow(),
 		Bindings: make([]binding.SiteBinding, 0, len(cfg.ServerBindings)+len(cfg.SecureBindings)+len(cfg.Bindings)),
 	}
 	add := func(b *config.SiteBinding) {

@@ -263,6 +263,6 @@ func Conflicts(cfg *config.App) *binding.ConflictError {
 // StandingFindings are those of the parts that serve: what they found when they were
 // made, and what they cannot do now.
 func (sn *Snapshot) StandingFindings() []binding.Finding {
-	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(),
+	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(), sn.leftOutFindings(),
 		sn.trustFindings(), sn.hostFindings(), sn.App.w3c.Findings())
 }
