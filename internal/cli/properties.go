@@ -51,6 +51,15 @@ func properties() []property {
 	}
 }
 
+// Properties names the properties of a site.
+func Properties() []string {
+	var names []string
+	for _, p := range properties() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 // findProperty finds a property by its name in any case.
 func findProperty(name string) (property, bool) {
 	for _, p := range properties() {

@@ -60,7 +60,7 @@ Removes a certificate from a source of sites. One that sites use is not removed.
 }
 
 func (c *commandLine) exportCertificateCommand() *cobra.Command {
-	cmd := c.command("export <name> --pfx <file> --password-file <file> [--key-file <file>] [--file <sites.db>]", "Exports a certificate with its private key", `
+	cmd := c.command("export <name> --pfx <file> --password-file <file> [--key-file <file>] [--file <file>]", "Exports a certificate with its private key", `
 Writes a certificate that the source bolt keeps, with its private key, to a new PFX
 file. It reads the file of the source itself, also while Caddy has it open, and the
 key that certificate_key names: Caddy shows private keys to nobody.`, `

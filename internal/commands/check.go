@@ -27,7 +27,7 @@ Without --host, the host is the server name; without --sni, the server name is
 the host, as browsers do it. *:443 is an address that no binding names.`, `
   $ caddy iis explain 10.0.0.5:443 --sni www.example.com
   $ caddy iis explain 10.0.0.5:443 --no-sni --host www.example.com
-  $ caddy iis explain *:80 --host www.example.com`,
+  $ caddy iis explain "*:80" --host www.example.com`,
 		cobra.ExactArgs(1), cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
 			q := adminapi.Question{Local: args[0]}
@@ -43,6 +43,7 @@ the host, as browsers do it. *:443 is an address that no binding names.`, `
 			}
 			return cli.Explain(ctx, e, q)
 		}))
+	cmd.ValidArgsFunction = first(endpointsOf)
 	cmd.Flags().String("sni", "", "The server name that the client sends")
 	cmd.Flags().Bool("no-sni", false, "The client sends no server name")
 	cmd.Flags().String("host", "", "The host that the client asks for")
@@ -109,7 +110,7 @@ type Checked struct {
 type CheckFunc func(ctx context.Context, path, adapter string, around cli.Surroundings) (Checked, error)
 
 func (c *commandLine) generateCommand() *cobra.Command {
-	cmd := c.command("commands [--for <tool>]... [--port <port>] [<id>=<host>[,<host>...]]...",
+	cmd := c.command("commands [--for <tool>]... [--port <n>] [<id>=<host>[,<host>...]]...",
 		"Writes the command lines that set the same bindings", `
 Writes the command lines of adsutil.vbs, appcmd, netsh and caddy iis that set the
 bindings of the running sites or, with arguments, of a list of site ids and

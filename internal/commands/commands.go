@@ -45,7 +45,10 @@ shown like the others, and changed in that file.
 
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,
-		CobraFunc: func(cmd *cobra.Command) { (&commandLine{check: check, exit: exitThroughCaddy}).build(cmd) },
+		CobraFunc: func(cmd *cobra.Command) {
+			(&commandLine{check: check, exit: exitThroughCaddy}).build(cmd)
+			manPages(cmd)
+		},
 	}
 }
 
@@ -82,6 +85,8 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addChecking(iis)
 	c.addSources(iis)
 	iis.AddCommand(c.endpointCommand(), c.importCommand(), c.restoreCommand(), c.managerCommand())
+	iis.SetHelpTemplate(iis.HelpTemplate() + footer)
+	completeFlags(iis)
 }
 
 // noCommand helps with a command that is missing or unknown.
@@ -253,22 +258,4 @@ func exitThroughCaddy(cmd *cobra.Command, code int) error {
 	}
 	quietly := func(caddycmd.Flags) (int, error) { return code, nil }
 	return caddycmd.WrapCommandFuncForCobra(quietly)(cmd, nil)
-}
-
-// completeSites completes the id of a site as the first argument.
-func completeSites(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	e := newEnv(cmd)
-	if len(args) > 0 || connect(e, cmd) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	var ids []string
-	for site, err := range e.Client.Sites(ctx) {
-		if err != nil || len(ids) == adminapi.DefaultLimit {
-			break
-		}
-		ids = append(ids, fmt.Sprintf("%d\t%s", site.ID, site.Name))
-	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
 }

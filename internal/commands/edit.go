@@ -29,7 +29,7 @@ Adds a binding to a site. IP may be empty or *, host may be empty. With --sni th
 certificate is for clients that send the host as server name; without, an https
 binding has the certificate of its address and port.`, `
   $ caddy iis add binding 1 http :80:www.example.com
-  $ caddy iis add binding 1 https *:443:shop.example.com --sni --certificate shop
+  $ caddy iis add binding 1 https "*:443:shop.example.com" --sni --certificate shop
   $ caddy iis add binding Shop https 10.0.0.5:443:`,
 		cobra.ExactArgs(3), cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ binding has the certificate of its address and port.`, `
 	cmd.Flags().Bool("sni", false, "The certificate is chosen by server name (sslFlags 1)")
 	cmd.Flags().String("certificate", "", "The name of the certificate (default: the site's)")
 	cmd.Flags().Uint16("flags", 0, "The sslFlags of IIS 8 and later, as a sum")
-	cmd.ValidArgsFunction = completeSites
+	cmd.ValidArgsFunction = first(sitesOf)
 	return cmd
 }
 
@@ -61,16 +61,16 @@ the binding for both.`, `
 			}
 			return cli.RemoveBinding(ctx, e, args[0], protocol, args[len(args)-1])
 		}))
-	cmd.ValidArgsFunction = completeSites
+	cmd.ValidArgsFunction = completing(bindingsOf)
 	return cmd
 }
 
 func (c *commandLine) addSiteCommand() *cobra.Command {
-	cmd := c.command("site <name> [--id <id>] [--http <binding>]... [--https <binding>]... [--certificate <name>] [--root <folder> | --proxy <address>] [--stopped]",
+	cmd := c.command("site <name> [--id <id>] [--http <IP:port:host>]... [--https <IP:port:host>]... [--certificate <name>] [--root <folder> | --proxy <address>] [--stopped]",
 		"Adds a site", `
 Adds a site. It serves the files of --root, or passes requests on to --proxy;
 with neither, it serves what the defaults of the configuration say.`, `
-  $ caddy iis add site Shop --http :80:shop.example.com --root C:\inetpub\shop
+  $ caddy iis add site Shop --http :80:shop.example.com --root "C:\inetpub\shop"
   $ caddy iis add site Api --id 7 --https :443:api.example.com --certificate wildcard --proxy localhost:8002`,
 		cobra.ExactArgs(1), cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
@@ -104,7 +104,7 @@ Removes a site with its bindings.`, `
 		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
 			return cli.RemoveSite(ctx, e, args[0])
 		}))
-	cmd.ValidArgsFunction = completeSites
+	cmd.ValidArgsFunction = first(sitesOf)
 	return cmd
 }
 
@@ -123,6 +123,6 @@ when Caddy is started again.`
 		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
 			return cli.SetStarted(ctx, e, args[0], started)
 		}))
-	cmd.ValidArgsFunction = completeSites
+	cmd.ValidArgsFunction = first(sitesOf)
 	return cmd
 }

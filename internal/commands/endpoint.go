@@ -49,15 +49,20 @@ of the certificate; all other settings of the endpoint stay.`, cli.SetEndpoint},
 			}))
 		cmd.Flags().String("certificate", "", "The name of the certificate")
 		cmd.Flags().Bool("reject", false, "Refuse handshakes, as reject=enable of netsh")
+		if v.verb == "set" {
+			cmd.ValidArgsFunction = first(endpointsOf)
+		}
 		group.AddCommand(cmd)
 	}
-	group.AddCommand(c.command("remove <IP:port>", "Removes the certificate of an address and port", `
+	remove := c.command("remove <IP:port>", "Removes the certificate of an address and port", `
 Removes an address and port from the endpoints of the running configuration, as
 netsh http delete sslcert does. Bindings there have the certificates that they name.`, `
   $ caddy iis endpoint remove 10.0.0.5:8443`,
 		cobra.ExactArgs(1), cli.ExitFailed,
 		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
 			return cli.RemoveEndpoint(ctx, e, args[0])
-		})))
+		}))
+	remove.ValidArgsFunction = first(endpointsOf)
+	group.AddCommand(remove)
 	return group
 }

@@ -80,7 +80,7 @@ its metabase path or by its name.`, `
 		asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
 			return cli.Show(ctx, e, args[0])
 		}))
-	one.ValidArgsFunction = completeSites
+	one.ValidArgsFunction = first(sitesOf)
 	iis.AddCommand(
 		c.listCommand(),
 		one,
@@ -127,10 +127,12 @@ Shows all properties of a site, or all sites.`, `
   $ caddy iis enum /w3svc`},
 	} {
 		verb := v.verb
-		iis.AddCommand(c.command(v.use, v.short, strings.TrimSpace(v.long)+properties, v.example,
+		cmd := c.command(v.use, v.short, strings.TrimSpace(v.long)+properties, v.example,
 			cobra.ArbitraryArgs, cli.ExitFailed,
 			asking(func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
 				return cli.Adsutil(ctx, e, verb, args)
-			})))
+			}))
+		cmd.ValidArgsFunction = first(pathsOf)
+		iis.AddCommand(cmd)
 	}
 }

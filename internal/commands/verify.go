@@ -10,7 +10,7 @@ import (
 )
 
 func (c *commandLine) verifyCommand() *cobra.Command {
-	cmd := c.command("verify [--server [<local>=]<addr>]... [--against [<local>=]<addr>]... [--paths <file>] [--protocols h1,h2,h3]",
+	cmd := c.command("verify [--server [<local>=]<address>]... [--against [<local>=]<address>]... [--paths <file>] [--protocols h1,h2,h3]",
 		"Compares what is served with the configuration, or with another server", `
 Connects to each endpoint with each name of its bindings, without server name and
 with a name that nobody has, makes a request, and judges the certificate and the
