@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/iishttp"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // Connection is what is known of a connection when somebody asks what a
@@ -39,7 +40,7 @@ func liveConnection(r *http.Request, conn *front.Conn) *Connection {
 
 // policy returns the one under which the connection was made; nil if that is
 // unknown, or an ordinary server's.
-func (c *Connection) policy() *Policy {
+func (c *Connection) policy() *policies.Policy {
 	if c.made == nil {
 		return nil
 	}
@@ -171,7 +172,7 @@ func (sn *Snapshot) certified(c *Connection, match binding.SiteMatch) bool {
 
 // satisfies reports whether a connection has the client certificate, if any, that
 // a policy demands: it was made under this policy, or it is verified again.
-func (c *Connection) satisfies(own *Policy) bool {
+func (c *Connection) satisfies(own *policies.Policy) bool {
 	if c.policy() == own {
 		return true
 	}
@@ -180,7 +181,7 @@ func (c *Connection) satisfies(own *Policy) bool {
 			return true
 		}
 	}
-	if allowsClient(own.TCP, c.state) != nil {
+	if own.AllowsClient(c.state) != nil {
 		return false
 	}
 	if c.verified != nil {
@@ -191,7 +192,7 @@ func (c *Connection) satisfies(own *Policy) bool {
 
 // verified remembers the last policy, other than that of its handshake, whose
 // authorities a connection's client certificate has satisfied.
-type verified struct{ policy *Policy }
+type verified struct{ policy *policies.Policy }
 
 // selects reports whether a server name, taken as Host, selects the site.
 func (sn *Snapshot) selects(serverName string, local netip.AddrPort, match binding.SiteMatch) bool {
@@ -233,7 +234,7 @@ var errRejected = errors.New("clients of this host are rejected")
 func (sn *Snapshot) wouldAllow(c *Connection, host string, match binding.SiteMatch) error {
 	under := c.policy()
 	if under != nil && under == sn.uniform[c.local.Port()] {
-		return under.speaks(c.proto) // whatever table D1 selects here, it has the same settings
+		return under.Speaks(c.proto) // whatever table D1 selects here, it has the same settings
 	}
 	bound := sn.PolicyOf(match.Binding)
 	here := bound
@@ -251,23 +252,23 @@ func (sn *Snapshot) wouldAllow(c *Connection, host string, match binding.SiteMat
 	if here == nil {
 		return nil
 	}
-	if err := here.speaks(c.proto); err != nil {
+	if err := here.Speaks(c.proto); err != nil {
 		return err
 	}
 	if under != here {
-		if err := here.allows(c); err != nil {
+		if err := here.Allows(c.proto, c.state); err != nil {
 			return err
 		}
 		if !c.satisfies(here) {
 			return errors.New("the connection's client certificate is not one for this address")
 		}
 		// Without a server name it cannot come again, as 421 tells it to.
-		if len(c.state.PeerCertificates) == 0 && here.asks(under) && c.state.ServerName != "" {
+		if len(c.state.PeerCertificates) == 0 && here.Asks(under) && c.state.ServerName != "" {
 			return errors.New("the site asks clients for a certificate, and the connection was not asked for it")
 		}
 	}
 	made := sn.policyOfRecord(sn.Tables.SharedRecord(match.Binding))
-	for _, own := range [...]*Policy{bound, made} {
+	for _, own := range [...]*policies.Policy{bound, made} {
 		if own != nil && own != here && !c.satisfies(own) {
 			return errors.New("the connection's client certificate is not one for this site")
 		}
@@ -278,7 +279,7 @@ func (sn *Snapshot) wouldAllow(c *Connection, host string, match binding.SiteMat
 // meets returns the policy that a client meets who comes with a host as its server
 // name: that of the record that table D1 selects or, while this one has no certificate
 // for the name, that of the record which serves in its place.
-func (sn *Snapshot) meets(c *Connection, serverName string, chosen binding.CertificateMatch) *Policy {
+func (sn *Snapshot) meets(c *Connection, serverName string, chosen binding.CertificateMatch) *policies.Policy {
 	own := sn.Records.At(chosen.Record.Index).Policy
 	if chosen.Fallback == nil || own == sn.Records.At(chosen.Fallback.Index).Policy {
 		return own

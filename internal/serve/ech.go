@@ -17,7 +17,7 @@ import (
 // the new keys if they get the certificate that Caddy's tls app has for it
 // (RFC 9849, section 6.1.6).
 func (a *Instance) provisionECH() error {
-	if a.policies.echKeys == nil {
+	if a.ech.keys == nil {
 		return nil
 	}
 	policy := &caddytls.ConnectionPolicy{ALPN: a.alpn()}
@@ -27,28 +27,34 @@ func (a *Instance) provisionECH() error {
 	config := policy.TLSConfig
 	config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
 	config.SessionTicketsDisabled = true // a ticket would be good for any endpoint
-	a.policies.ech = &OrdinaryServer{
+	a.ech.server = &OrdinaryServer{
 		Name:      adminapi.ServerECH,
-		tickets:   foreignTickets{tls: a.tls},
+		tickets:   a.foreignTickets(),
 		policies:  &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, nil }},
 		handshake: &handshake{in: a.identity, ordinary: new(identity)},
 	}
 	return nil
 }
 
+// encryptedHello is what there is for Encrypted Client Hello.
+type encryptedHello struct {
+	keys   func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
+	server *OrdinaryServer // serves the public names; nil without keys
+}
+
 // byPublicName returns what serves a handshake with a public name of Encrypted
 // Client Hello, nil if the name is none.
-func (s *policySet) byPublicName(hello *tls.ClientHelloInfo) *OrdinaryServer {
-	if s.ech == nil || hello.ServerName == "" {
+func (e *encryptedHello) byPublicName(hello *tls.ClientHelloInfo) *OrdinaryServer {
+	if e.server == nil || hello.ServerName == "" {
 		return nil
 	}
-	keys, err := s.echKeys(hello)
+	keys, err := e.keys(hello)
 	if err != nil {
 		return nil
 	}
 	for i := range keys {
 		if name, ok := publicName(keys[i].Config); ok && strings.EqualFold(name, hello.ServerName) {
-			return s.ech
+			return e.server
 		}
 	}
 	return nil
@@ -72,5 +78,5 @@ func (sn *Snapshot) echOwner(match binding.CertificateMatch, hello *tls.ClientHe
 	if match.Known {
 		return nil
 	}
-	return sn.App.policies.byPublicName(hello)
+	return sn.App.ech.byPublicName(hello)
 }

@@ -70,7 +70,7 @@ func (a *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // withdrawHTTP3 takes the front's offer of HTTP/3 back on connections whose
 // record refuses it.
 func withdrawHTTP3(w http.ResponseWriter, conn *front.Conn) {
-	if made := handshakeOf(conn); made != nil && made.policy != nil && made.policy.quic == nil {
+	if made := handshakeOf(conn); made != nil && made.policy != nil && !made.policy.QUIC() {
 		w.Header().Del("Alt-Svc")
 	}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
@@ -41,7 +43,9 @@ type Instance struct {
 	BoundEndpoints []binding.Endpoint
 	demands        demands
 	sniLog         *sniLog // nil unless enabled
-	policies       *policySet
+	policies       *policies.Set
+	challenge      *tls.Config // of ACME TLS-ALPN
+	ech            encryptedHello
 	http           *httpServers
 	tls            *caddytls.TLS
 	metrics        *appMetrics
@@ -186,7 +190,7 @@ func (a *Instance) provisionSites() error {
 	if err := a.projectOpen(); err != nil {
 		return err
 	}
-	a.policies.later = a.sitesFile.ctx
+	a.policies.Later(a.sitesFile.ctx)
 	a.Sites = nil // allow GC to deallocate
 	return a.provisionMetrics()
 }
@@ -291,7 +295,7 @@ func (a *Instance) unload() {
 	a.releaseSources()
 	a.sitesFile.end(func() {
 		if a.policies != nil {
-			a.policies.release()
+			a.policies.Release()
 		}
 	})
 	if a.metrics != nil && !a.committed.Load() {

@@ -673,7 +673,7 @@ func (a *Instance) show(rows []configured, removed []uint32, source *LiveSource)
 	if !f.begin() {
 		return context.Canceled
 	}
-	defer f.finish(a.policies.release)
+	defer f.finish(a.policies.Release)
 	before := a.Now()
 	next := before
 	if len(removed) > 0 {

@@ -146,7 +146,7 @@ func (a *Instance) WriteCertificate(source *LiveSource, w *SiteWrite, plan *Cert
 	if !f.begin() {
 		return sites.Head{}, RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration has ended: ask again")
 	}
-	defer f.finish(a.policies.release)
+	defer f.finish(a.policies.Release)
 	follower := source.Follower
 	head, err := follower.Write(sites.Transaction{
 		By: w.By, Certificates: []sites.CertificateChange{{Name: plan.Name, Document: plan.document}}, Key: w.Key, Hash: w.Hash,

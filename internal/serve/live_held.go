@@ -220,7 +220,7 @@ func (a *Instance) locked(change func()) {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.begin() {
-		defer f.finish(a.policies.release)
+		defer f.finish(a.policies.Release)
 		change()
 	}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"cmp"
+	"net/netip"
 	"reflect"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // withHeldBack routes to the rows that are held back what they ask for and nobody has: a
@@ -76,7 +78,7 @@ func (a *Instance) canShake(source *LiveSource, b *binding.SiteBinding) bool {
 	if _, forBindings := from.(*certsel.Auto); forBindings || from == nil {
 		return false
 	}
-	_, err := a.policies.get(policyKey{settings: b.TLS, flags: b.Flags & policyFlags, port: b.Port})
+	_, err := a.policies.Get(policies.Of(b.TLS, b.Flags, netip.Addr{}, b.Port))
 	return err == nil
 }
 

@@ -89,7 +89,7 @@ func (a *Instance) WriteSites(source *LiveSource, writer sites.Writer, w *SiteWr
 	if !f.begin() {
 		return sites.Head{}, nil, RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration has ended: ask again")
 	}
-	defer f.finish(a.policies.release)
+	defer f.finish(a.policies.Release)
 	plan, err := a.planWrite(source, w)
 	if err != nil {
 		return sites.Head{}, nil, err

@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/idn"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // OrdinaryServer is a server of Caddy's http app that listens on a port which
@@ -30,7 +31,7 @@ type OrdinaryServer struct {
 	Name     string
 	srv      *caddyhttp.Server
 	policies *tls.Config // chooses among the server's connection policies
-	tickets  foreignTickets
+	tickets  *policies.ForeignTickets
 
 	// The hosts that the server's routes name, by which it owns requests and
 	// server names: exact ones, and wildcards as ".example.com".
@@ -178,7 +179,7 @@ func (a *Instance) takeOverServer(httpApp *caddyhttp.App, name string, ports, po
 	}
 	srv.Listen, srv.ListenProtocols = listen, listenProtocols
 	ordinary := newOrdinaryServer(a.ctx, name, srv)
-	ordinary.tickets.app, ordinary.tickets.tls = a, a.tls
+	ordinary.tickets = a.foreignTickets()
 	ordinary.handshake = &handshake{in: a.identity, ordinary: new(identity)}
 	for i := range taken {
 		taken[i].Server = ordinary
@@ -398,7 +399,7 @@ func (o *OrdinaryServer) configForClient(hello *tls.ClientHelloInfo, conn *front
 	if err != nil || config == nil {
 		return config, err
 	}
-	return o.tickets.refusing(config), nil
+	return o.tickets.Refusing(config), nil
 }
 
 // owns reports whether a request is the server's that no binding names by host.
@@ -588,5 +589,13 @@ func settingsOf(srv *caddyhttp.Server, protocols []string, secure bool) front.Se
 			Count:    srv.KeepAliveCount,
 		},
 		Disallow0RTT: srv.Allow0RTT != nil && !*srv.Allow0RTT,
+	}
+}
+
+// foreignTickets are the configurations of an ordinary server.
+func (a *Instance) foreignTickets() *policies.ForeignTickets {
+	return &policies.ForeignTickets{
+		TLS: a.tls, Keys: fronts.TicketKeys(),
+		Instead: func(hello *tls.ClientHelloInfo) *tls.Certificate { return fronts.CertificateInstead(hello, a) },
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/near"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // configuredSites lists the sites of the configuration in the order of their ids.
@@ -126,7 +127,7 @@ func (a *Instance) siteBinding(c *configured, b *config.SiteBinding) (binding.Si
 	if sb.Certificate, err = a.certificateOf(c, b, sb.Flags); err != nil {
 		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
-	sb.TLS, err = tlsKey(b.TLS, b.LegacyTLS)
+	sb.TLS, err = policies.KeyOf(b.TLS, b.LegacyTLS)
 	if err != nil {
 		return sb, fmt.Errorf("binding %s: %w", parsed, err)
 	}
@@ -228,7 +229,7 @@ func (a *Instance) bindingEndpoint(key string, cfg *config.Endpoint) (binding.En
 	if !a.hasCertificate(cfg.Certificate) {
 		return endpoint, a.unknownCertificate(cfg.Certificate)
 	}
-	if endpoint.TLS, err = tlsKey(cfg.TLS, cfg.LegacyTLS); err != nil {
+	if endpoint.TLS, err = policies.KeyOf(cfg.TLS, cfg.LegacyTLS); err != nil {
 		return endpoint, err
 	}
 	if cfg.SNIMissing != "" {

@@ -235,7 +235,7 @@ func (a *Instance) updateSites() {
 	if !f.begin() {
 		return
 	}
-	defer f.finish(a.policies.release)
+	defer f.finish(a.policies.Release)
 	if f.again != nil {
 		f.again.Stop()
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/paged"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // Snapshot is what the app serves at a moment: the sites, and what follows from
@@ -22,7 +23,7 @@ type Snapshot struct {
 	Sites    *paged.Slice[*site]   // by SiteEntry.Index
 	Records  *paged.Slice[*Record] // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
-	uniform map[uint16]*Policy
+	uniform map[uint16]*policies.Policy
 	ports   map[uint16]*portMetrics
 	state   *front.State
 
@@ -264,5 +265,5 @@ func Conflicts(cfg *config.App) *binding.ConflictError {
 // made, and what they cannot do now.
 func (sn *Snapshot) StandingFindings() []binding.Finding {
 	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(), sn.leftOutFindings(),
-		sn.trustFindings(), sn.hostFindings(), sn.App.w3c.Findings())
+		sn.App.policies.Findings(), sn.hostFindings(), sn.App.w3c.Findings())
 }

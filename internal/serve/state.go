@@ -48,7 +48,7 @@ func (sn *Snapshot) makeState() error {
 		Handler:   sn.App,
 		Logger:    sn.App.logger,
 
-		EncryptedClientHelloKeys: sn.App.policies.echKeys,
+		EncryptedClientHelloKeys: sn.App.ech.keys,
 	}
 	return nil
 }

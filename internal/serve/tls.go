@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/paged"
+	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
 // Record is a TLS record of the tables with what serves it.
@@ -35,7 +36,7 @@ type served struct {
 	name   string // of the certificate, empty with a store
 	flags  binding.Flags
 	Source certsel.Source // nil: nothing serves
-	Policy *Policy
+	Policy *policies.Policy
 
 	// The certificate without its OCSP staple, if the binding's flags say so.
 	unstapled atomic.Pointer[unstapledCertificate]
@@ -66,11 +67,11 @@ func (s *served) certificate(hello *tls.ClientHelloInfo) *tls.Certificate {
 // which configuration.
 type handshake struct {
 	in        *identity
-	challenge bool          // of a certificate authority: no request has a place there
-	ordinary  *identity     // the ordinary server, or
-	policy    *Policy       // of the record of a binding or an endpoint,
-	name      string        // the name of its certificate
-	flags     binding.Flags // and its flags
+	challenge bool             // of a certificate authority: no request has a place there
+	ordinary  *identity        // the ordinary server, or
+	policy    *policies.Policy // of the record of a binding or an endpoint,
+	name      string           // the name of its certificate
+	flags     binding.Flags    // and its flags
 
 	// What serves the handshake while it is under way, and what the connection
 	// remembers from its first request on: it outlives the configuration, and
@@ -103,33 +104,17 @@ func handshakeOf(conn *front.Conn) *handshake {
 	return made
 }
 
-var (
-	errNoCertificate = refusal{errors.New("no certificate for this address, port and server name"), errUnrecognizedName}
-	errNoQUIC        = refusal{errors.New("HTTP/3 is disabled for this binding"), errNoApplicationProtocol}
-)
-
-// refusal is the error of a refused handshake, with the alert that clients get over
-// QUIC. Over TCP the connection is reset.
-type refusal struct {
-	error
-	alert tls.AlertError
+var errNoCertificate = policies.Refusal{
+	Err:   errors.New("no certificate for this address, port and server name"),
+	Alert: policies.UnrecognizedName,
 }
-
-// The alerts of RFC 6066 section 3 and RFC 7301 section 3.2.
-const (
-	errUnrecognizedName      tls.AlertError = 112
-	errNoApplicationProtocol tls.AlertError = 120
-)
-
-// Unwrap lets crypto/tls find the alert.
-func (r refusal) Unwrap() []error { return []error{r.error, r.alert} }
 
 // makeRecords puts a certificate and a connection policy to each record. Those of
 // the snapshot before are taken over.
 func (sn *Snapshot) makeRecords(before *Snapshot) error {
 	sn.Records = paged.Make[*Record](sn.Tables.RecordSlots())
-	sn.uniform = make(map[uint16]*Policy)
-	sn.App.policies.loose = true
+	sn.uniform = make(map[uint16]*policies.Policy)
+	sn.App.policies.Loosen()
 	for rec := range sn.Tables.Records() {
 		live := before.record(rec)
 		if live == nil {
@@ -167,7 +152,7 @@ func (sn *Snapshot) replaceRecords(before *Snapshot) error {
 			}
 		}
 		if old != nil && (live == nil || live.Policy != old.Policy) {
-			sn.App.policies.loose = true // nobody may have that of the old one any more
+			sn.App.policies.Loosen() // nobody may have that of the old one any more
 		}
 		edit.Set(slot, live)
 	}
@@ -207,7 +192,7 @@ func (a *Instance) newRecord(rec *binding.Record) (*Record, error) {
 		live.Source = a.CentralStore
 	}
 	var err error
-	if live.Policy, err = a.policies.get(policyKey{rec.TLS, rec.Flags & policyFlags, rec.Port, rec.IP}); err != nil {
+	if live.Policy, err = a.policies.Get(policies.Of(rec.TLS, rec.Flags, rec.IP, rec.Port)); err != nil {
 		return nil, fmt.Errorf("tls settings of certificate %q at port %d: %w", rec.Certificate, rec.Port, err)
 	}
 	live.handshake = newHandshake(a.identity, live.served)
@@ -247,7 +232,7 @@ func (a *Instance) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn)
 	if isChallenge(hello) {
 		now.countHandshake(conn.Local.Port(), now.CertificateMatch(conn.Local, hello.ServerName), hello.ServerName, resultChallenge)
 		conn.Handshake.Store(challengeHandshake)
-		return a.policies.challenge, nil
+		return a.challenge, nil
 	}
 	match, live, cert, ordinary := now.HandshakeOwner(conn.Local, hello)
 	switch {
@@ -259,17 +244,14 @@ func (a *Instance) configForClient(hello *tls.ClientHelloInfo, conn *front.Conn)
 		conn.Reset()
 		return nil, errNoCertificate
 	}
-	if conn.QUIC && live.Policy.quic == nil {
+	if conn.QUIC && !live.Policy.QUIC() {
 		now.refused(hello, conn, match, refusedNoQUIC)
-		return nil, errNoQUIC
+		return nil, policies.ErrNoQUIC
 	}
 	now.countHandshake(conn.Local.Port(), match, hello.ServerName, resultSite)
 	now.fellBack(hello, conn, match, live)
 	conn.Handshake.Store(live.handshake)
-	if conn.QUIC {
-		return live.Policy.boundQUIC.with(cert), nil
-	}
-	return live.Policy.boundTCP.with(cert), nil
+	return live.Policy.For(cert, conn.QUIC), nil
 }
 
 // CertificateMatch asks table D1, for addresses that the bindings cover: on a

@@ -101,7 +101,7 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 
 // keep is the end of a change: what only another snapshot than this one needs is let go.
 func (a *Instance) keep(now *Snapshot) {
-	a.policies.keep(now.Records)
+	a.keepPolicies(now)
 	a.settleOwn(now)
 }
 

@@ -1,9 +1,8 @@
-package serve
+package policies
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
-	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // codeTrustFile is the finding about a file with the authorities of client
@@ -31,7 +29,7 @@ type trust struct {
 	files []string // and folders
 	stop  func()
 
-	problem string // why the files as they are now are not in force; guarded by policySet.mu
+	problem string // why the files as they are now are not in force; guarded by Set.mu
 }
 
 // trustFiles finds the files and folders that client_auth settings name, in the
@@ -96,7 +94,7 @@ func collectFolder(name string, found map[string]bool) {
 }
 
 // watchTrust begins to watch what settings read from files, before it is read.
-func (s *policySet) watchTrust(settings string) error {
+func (s *Set) watchTrust(settings string) error {
 	if s.trusts[settings] != nil {
 		return nil
 	}
@@ -113,19 +111,19 @@ func (s *policySet) watchTrust(settings string) error {
 // watchFiles watches what settings name now, nil if that is what is watched
 // already. Files that come between the look into a folder and the beginning of the
 // watch are part of it: it looks again.
-func (s *policySet) watchFiles(settings string, watched []string) (t *trust, err error) {
+func (s *Set) watchFiles(settings string, watched []string) (t *trust, err error) {
 	const attempts = 5 // a folder that never stands still is watched anyway
-	names := SortedKeys(trustFiles(settings))
+	names := slices.Sorted(maps.Keys(trustFiles(settings)))
 	for attempt := 1; !slices.Equal(names, watched); attempt++ {
 		if t != nil {
 			t.stop()
 		}
 		t = &trust{files: names}
-		t.stop, err = certsel.WatchFiles(s.ctx, names, func(ctx context.Context) error { return s.changed(ctx, settings) })
+		t.stop, err = certsel.WatchFiles(s.Context, names, func(ctx context.Context) error { return s.Changed(ctx, settings) })
 		if err != nil || attempt == attempts {
 			break
 		}
-		watched, names = names, SortedKeys(trustFiles(settings))
+		watched, names = names, slices.Sorted(maps.Keys(trustFiles(settings)))
 	}
 	if err != nil {
 		return nil, err
@@ -133,9 +131,9 @@ func (s *policySet) watchFiles(settings string, watched []string) (t *trust, err
 	return t, nil
 }
 
-// watched returns the files of settings that are watched; ok is false if nobody has
+// Watched returns the files of settings that are watched; ok is false if nobody has
 // the settings any more.
-func (s *policySet) watched(settings string) (files []string, ok bool) {
+func (s *Set) Watched(settings string) (files []string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.trusts[settings]
@@ -145,8 +143,39 @@ func (s *policySet) watched(settings string) (files []string, ok bool) {
 	return t.files, true
 }
 
-// follow replaces the watch of settings by one of the files that there are now.
-func (s *policySet) follow(settings string, t *trust) {
+// A Watch is one of the files that settings name now.
+type Watch struct{ trust *trust }
+
+// Stop ends the watch, unless the set follows it. It may be nil.
+func (w *Watch) Stop() {
+	if w != nil && w.trust != nil {
+		w.trust.stop()
+	}
+}
+
+// Look begins to watch the files that settings name now, nil if those are what is watched
+// already, and then reads whether they can be used.
+func (s *Set) Look(ctx context.Context, settings string, watched []string) (*Watch, error) {
+	t, err := s.watchFiles(settings, watched)
+	if err != nil {
+		return nil, err
+	}
+	names := trustFiles(settings)
+	maps.DeleteFunc(names, func(_ string, certificates bool) bool { return !certificates })
+	err = certsel.CheckCertificateFiles(ctx, slices.Sorted(maps.Keys(names)))
+	if t == nil {
+		return nil, err
+	}
+	return &Watch{t}, err
+}
+
+// Follow replaces the watch of settings by another one, if there is one.
+func (s *Set) Follow(settings string, w *Watch) {
+	if w == nil {
+		return
+	}
+	t := w.trust
+	w.trust = nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trusts[settings].stop()
@@ -154,13 +183,13 @@ func (s *policySet) follow(settings string, t *trust) {
 }
 
 // dropTrusts ends the watches of settings that no policy has.
-func (s *policySet) dropTrusts() {
+func (s *Set) dropTrusts() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for settings, t := range s.trusts {
 		used := false
 		for key := range s.policies {
-			used = used || key.settings == settings
+			used = used || key.Settings == settings
 		}
 		if !used {
 			t.stop()
@@ -169,12 +198,12 @@ func (s *policySet) dropTrusts() {
 	}
 }
 
-// renew makes the policies that have these settings anew. It returns what takes
+// Renew makes the policies that have these settings anew. It returns what takes
 // that back.
-func (s *policySet) renew(settings string) (undo func(), err error) {
-	old := make(map[policyKey]*Policy)
+func (s *Set) Renew(settings string) (undo func(), err error) {
+	old := make(map[Key]*Policy)
 	for key, p := range s.policies {
-		if key.settings == settings {
+		if key.Settings == settings {
 			old[key] = p
 			delete(s.policies, key)
 		}
@@ -188,7 +217,7 @@ func (s *policySet) renew(settings string) (undo func(), err error) {
 		}
 	}
 	for key := range old {
-		if _, err := s.get(key); err != nil {
+		if _, err := s.Get(key); err != nil {
 			undo()
 			return nil, err
 		}
@@ -196,105 +225,28 @@ func (s *policySet) renew(settings string) (undo func(), err error) {
 	return undo, nil
 }
 
-// trustChanged serves with the files that settings name as they are now. If that
-// cannot be, all stays as it is. Connections that were made before meet the new
-// authorities where a site of theirs is asked for next.
-func (a *Instance) trustChanged(ctx context.Context, settings string) error {
-	if !a.committed.Load() {
-		return errors.New("the configuration does not serve yet") // this is called again
-	}
-	watched, ok := a.policies.watched(settings)
-	if !ok {
-		return nil
-	}
-	// Before anybody is kept waiting: files may hang. And watched before they are
-	// read: what changes from here on is noticed.
-	fresh, err := a.policies.watchFiles(settings, watched)
-	defer func() {
-		if fresh != nil {
-			fresh.stop()
-		}
-	}()
-	if err == nil {
-		names := trustFiles(settings)
-		maps.DeleteFunc(names, func(_ string, certificates bool) bool { return !certificates })
-		err = certsel.CheckCertificateFiles(ctx, SortedKeys(names))
-	}
-	f := &a.sitesFile
-	f.work.Lock()
-	defer f.work.Unlock()
-	if !f.begin() {
-		return nil
-	}
-	defer f.finish(a.policies.release)
-	if _, ok := a.policies.watched(settings); !ok {
-		return nil
-	}
-	if err == nil {
-		err = a.applyTrust(settings)
-	}
-	if err == nil && fresh != nil {
-		a.policies.follow(settings, fresh)
-		fresh = nil
-	}
-	a.noteTrust(settings, err)
-	return err
-}
-
-func (a *Instance) applyTrust(settings string) error {
-	undo, err := a.policies.renew(settings)
-	if err != nil {
-		return err
-	}
-	before := a.Now()
-	stale := *before
-	stale.Records = paged.Make[*Record](before.Records.Len())
-	replaced := make(map[*Policy]bool)
-	for i, rec := range before.Records.All() {
-		if rec != nil && rec.TLS == settings {
-			replaced[rec.Policy] = true
-		} else {
-			stale.Records.Set(i, rec)
-		}
-	}
-	next := stale
-	next.Records = nil
-	if err := next.makeRecords(&stale); err != nil {
-		undo()
-		return err
-	}
-	if !a.sitesFile.publish(a, before, &next) {
-		return nil // the configuration has ended; what it had is released with it
-	}
-	for p := range replaced {
-		p.release()
-	}
-	return nil
-}
-
-// noteTrust tells, once, how it went.
-func (a *Instance) noteTrust(settings string, err error) {
+// Note tells, once, how it went to make what follows from changed files.
+func (s *Set) Note(settings string, err error, logger *zap.Logger) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()
 	}
-	a.policies.mu.Lock()
-	t := a.policies.trusts[settings]
+	s.mu.Lock()
+	t := s.trusts[settings]
 	known := t.problem
 	t.problem = problem
-	a.policies.mu.Unlock()
+	s.mu.Unlock()
 	switch {
 	case err == nil:
-		a.logger.Info("authorities of client certificates reloaded", zap.Strings("files", t.files))
+		logger.Info("authorities of client certificates reloaded", zap.Strings("files", t.files))
 	case problem != known:
-		a.logger.Error("cannot reload authorities of client certificates; those loaded before stay in force",
+		logger.Error("cannot reload authorities of client certificates; those loaded before stay in force",
 			zap.Strings("files", t.files), zap.Error(err))
 	}
 }
 
-// trustFindings tells which files of authorities are not in force as they are now.
-func (sn *Snapshot) trustFindings() []binding.Finding {
-	s := sn.App.policies
+// Findings tells which files of authorities are not in force as they are now.
+func (s *Set) Findings() []binding.Finding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var findings []binding.Finding

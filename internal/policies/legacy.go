@@ -1,4 +1,4 @@
-package serve
+package policies
 
 import (
 	"crypto/tls"

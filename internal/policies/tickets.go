@@ -1,4 +1,4 @@
-package serve
+package policies
 
 import (
 	"bytes"
@@ -17,13 +17,12 @@ import (
 const ticketTag = "caddy-iis "
 
 // ticketKeys is where the keys of a configuration's tickets are: in itself if Caddy
-// rotates configured keys there, else in the front, where they outlive
-// configurations.
-func ticketKeys(tlsApp *caddytls.TLS, config *tls.Config) *tls.Config {
+// rotates configured keys there, else in one that outlives configurations.
+func ticketKeys(tlsApp *caddytls.TLS, config, lasting *tls.Config) *tls.Config {
 	if tlsApp.SessionTickets != nil {
 		return config
 	}
-	return fronts.TicketKeys()
+	return lasting
 }
 
 // boundTickets is a policy's configuration, once for each certificate that it
@@ -42,9 +41,9 @@ type boundTickets struct {
 	sweep   int // with so many, those of certificates that are gone are dropped
 }
 
-func bindTickets(config, keys *tls.Config, key policyKey) *boundTickets {
-	settings := sha256.Sum256(fmt.Appendf(nil, "%d %s", key.flags, key.settings))
-	return &boundTickets{config: config, keys: keys, at: fmt.Sprintf("%s%s port %d %x ", ticketTag, key.ip, key.port, settings[:8])}
+func bindTickets(config, keys *tls.Config, key Key) *boundTickets {
+	settings := sha256.Sum256(fmt.Appendf(nil, "%d %s", key.Flags, key.Settings))
+	return &boundTickets{config: config, keys: keys, at: fmt.Sprintf("%s%s port %d %x ", ticketTag, key.IP, key.Port, settings[:8])}
 }
 
 // with returns the configuration for handshakes with a certificate.
@@ -103,23 +102,25 @@ func (b *boundTickets) bind(cert *tls.Certificate) *tls.Config {
 	return config
 }
 
-// foreignTickets are the configurations of an ordinary server such that they refuse
+// ForeignTickets are the configurations of an ordinary server such that they refuse
 // the tickets of bindings, whose keys they share. All else about tickets stays as
 // Caddy has it.
-type foreignTickets struct {
-	app     *Instance
-	tls     *caddytls.TLS
+type ForeignTickets struct {
+	TLS     *caddytls.TLS
+	Keys    *tls.Config                                       // see [Settings.Keys]
+	Instead func(hello *tls.ClientHelloInfo) *tls.Certificate // of the configuration that serves now
+
 	configs sync.Map // by the server's own *tls.Config
 }
 
-// refusing returns a configuration that refuses them. If Caddy has dropped the
+// Refusing returns a configuration that refuses them. If Caddy has dropped the
 // server's certificates in the middle of a handshake, because the configuration was
 // replaced, it takes the certificate of the one that serves now.
-func (f *foreignTickets) refusing(own *tls.Config) *tls.Config {
+func (f *ForeignTickets) Refusing(own *tls.Config) *tls.Config {
 	if config, ok := f.configs.Load(own); ok {
 		return config.(*tls.Config)
 	}
-	keys, config := ticketKeys(f.tls, own), own.Clone()
+	keys, config := ticketKeys(f.TLS, own, f.Keys), own.Clone()
 	config.WrapSession = keys.EncryptTicket
 	config.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
 		session, err := keys.DecryptTicket(ticket, state)
@@ -132,7 +133,7 @@ func (f *foreignTickets) refusing(own *tls.Config) *tls.Config {
 		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert, err := get(hello)
 			if err != nil {
-				if other := fronts.CertificateInstead(hello, f.app); other != nil {
+				if other := f.Instead(hello); other != nil {
 					return other, nil
 				}
 			}

@@ -1,4 +1,7 @@
-package serve
+// Package policies makes the TLS settings of bindings and endpoints into connection policies
+// of Caddy: one for each distinct set, session tickets that are good for one place only, and
+// authorities of client certificates that are watched.
+package policies
 
 import (
 	"context"
@@ -7,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,7 +21,6 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
-	"github.com/caddy-iis/caddy-iis/internal/paged"
 )
 
 // tlsSettings are the TLS settings of a binding or an endpoint in the form in
@@ -27,9 +30,9 @@ type tlsSettings struct {
 	Legacy bool                       `json:"legacy,omitempty"`
 }
 
-// tlsKey is the canonical form of TLS settings: settings with equal keys share
+// KeyOf is the canonical form of TLS settings: settings with equal keys share
 // one connection policy.
-func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
+func KeyOf(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 	if settings == nil && !legacy {
 		return "", nil
 	}
@@ -49,32 +52,61 @@ func tlsKey(settings *caddytls.ConnectionPolicy, legacy bool) (string, error) {
 	return string(raw), nil
 }
 
-// policySet holds one provisioned connection policy for each distinct set of
-// TLS settings and endpoint, however many bindings have them.
-type policySet struct {
-	loose bool // there may be policies that no record has
+// Set holds one provisioned connection policy for each distinct set of TLS settings
+// and endpoint, however many bindings have them.
+type Set struct {
+	Settings
+	loose    bool // there may be policies that no record has
+	policies map[Key]*Policy
+	later    context.Context // of policies that come when the app is provisioned
 
-	ctx       caddy.Context
-	tls       *caddytls.TLS
-	alpn      []string // of policies without one
-	policies  map[policyKey]*Policy
-	later     context.Context                                  // of policies that come when the app is provisioned
-	challenge *tls.Config                                      // ACME TLS-ALPN challenges
-	changed   func(ctx context.Context, settings string) error // files have, that settings name
-
-	mu      sync.Mutex        // held where trusts are changed, and where they are shown meanwhile
-	trusts  map[string]*trust // by settings
-	echKeys func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
-	ech     *OrdinaryServer // serves the public names; nil without such keys
+	mu     sync.Mutex        // held where trusts are changed, and where they are shown meanwhile
+	trusts map[string]*trust // by settings
 }
 
-// policyKey is what makes TLS settings distinct: the settings themselves and
-// those sslFlags that change a connection.
-type policyKey struct {
-	settings string
-	flags    binding.Flags
-	port     uint16     // session tickets are for one endpoint
-	ip       netip.Addr // likewise
+// Settings are what all policies of a set have in common.
+type Settings struct {
+	Context caddy.Context
+	TLS     *caddytls.TLS
+	ALPN    []string // of policies without one
+
+	// Has the keys of session tickets and, with ECH, those of Encrypted Client Hello. It
+	// outlives configurations: a connection keeps its policy, and with something of the
+	// configuration's it would keep all of that.
+	Keys *tls.Config
+	ECH  bool // there are keys for it
+
+	// The certificate of the record that was chosen for a connection.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	// Is called when files have changed that settings name.
+	Changed func(ctx context.Context, settings string) error
+}
+
+// New returns a set without policies.
+func New(settings Settings) *Set {
+	return &Set{Settings: settings, policies: make(map[Key]*Policy), trusts: make(map[string]*trust)}
+}
+
+// Later says in which context policies are provisioned from now on: the configuration's own
+// takes no more modules.
+func (s *Set) Later(ctx context.Context) { s.later = ctx }
+
+// Loosen says that there may be policies that no record has any more.
+func (s *Set) Loosen() { s.loose = true }
+
+// Key is what makes TLS settings distinct: the settings themselves and those sslFlags
+// that change a connection.
+type Key struct {
+	Settings string // of KeyOf
+	Flags    binding.Flags
+	Port     uint16     // session tickets are for one endpoint
+	IP       netip.Addr // likewise
+}
+
+// Of returns a key. Flags that are nothing to a policy are left out.
+func Of(settings string, flags binding.Flags, ip netip.Addr, port uint16) Key {
+	return Key{settings, flags & policyFlags, port, ip}
 }
 
 const policyFlags = binding.FlagReject | binding.FlagNoHTTP2 | binding.FlagNoQUIC | binding.FlagNoTLS13 | binding.FlagNoLegacyTLS
@@ -90,43 +122,15 @@ type Policy struct {
 	release func() // cleans up what was loaded for it
 }
 
-func (a *Instance) provisionPolicies() error {
-	set := &policySet{
-		ctx: a.ctx, tls: a.tls, alpn: a.alpn(), policies: make(map[policyKey]*Policy),
-		trusts: make(map[string]*trust), changed: a.trustChanged,
-	}
-	challenge := new(caddytls.ConnectionPolicy)
-	if err := (caddytls.ConnectionPolicies{challenge}).Provision(a.ctx); err != nil {
-		return fmt.Errorf("tls: %w", err)
-	}
-	// Caddy's own function answers the challenges of every issuer in the
-	// process, and those of its own policies that another node has begun; only
-	// challenges reach it.
-	set.challenge = challenge.TLSConfig
-	set.challenge.SessionTicketsDisabled = true // no session of anybody else's is resumed by one
-	challenges, others := a.challenges, set.challenge.GetCertificate
-	set.challenge.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if cert := challenges.Certificate(hello); cert != nil {
-			return cert, nil
-		}
-		return others(hello)
-	}
-	// Keys of Encrypted Client Hello, if Caddy's tls app has any: Caddy gives
-	// them to the configuration that chooses among policies.
-	set.echKeys = (caddytls.ConnectionPolicies{challenge}).TLSConfig(a.ctx).GetEncryptedClientHelloKeys
-	a.policies = set
-	return a.provisionECH()
-}
-
-// get returns the policy for settings, provisioned once.
-func (s *policySet) get(key policyKey) (*Policy, error) {
+// Get returns the policy for settings, provisioned once.
+func (s *Set) Get(key Key) (*Policy, error) {
 	if p, ok := s.policies[key]; ok {
 		return p, nil
 	}
 	s.loose = true
 	var settings tlsSettings
-	if key.settings != "" {
-		if err := json.Unmarshal([]byte(key.settings), &settings); err != nil {
+	if key.Settings != "" {
+		if err := json.Unmarshal([]byte(key.Settings), &settings); err != nil {
 			return nil, err
 		}
 	}
@@ -135,18 +139,18 @@ func (s *policySet) get(key policyKey) (*Policy, error) {
 		cp = new(caddytls.ConnectionPolicy)
 	}
 	if cp.ALPN == nil {
-		cp.ALPN = s.alpn
+		cp.ALPN = s.ALPN
 	}
-	if key.flags&binding.FlagNoHTTP2 != 0 {
+	if key.Flags&binding.FlagNoHTTP2 != 0 {
 		cp.ALPN = slices.DeleteFunc(slices.Clone(cp.ALPN), func(p string) bool { return p == "h2" })
 	}
 	var old oldVersions
-	if settings.Legacy && key.flags&binding.FlagNoLegacyTLS == 0 {
+	if settings.Legacy && key.Flags&binding.FlagNoLegacyTLS == 0 {
 		old = takeOldVersions(cp)
 	} else if settings.Legacy && takeOldVersions(cp).highest != 0 {
 		return nil, errors.New("disable_legacy_tls takes legacy_tls back, but protocols allow nothing later: remove one of them")
 	}
-	if err := s.watchTrust(key.settings); err != nil {
+	if err := s.watchTrust(key.Settings); err != nil {
 		return nil, err
 	}
 	ctx, release := s.context()
@@ -158,25 +162,25 @@ func (s *policySet) get(key policyKey) (*Policy, error) {
 	if old.lowest != 0 {
 		allowLegacy(config, old)
 	}
-	config.GetCertificate = certificateOf
-	if s.echKeys != nil {
+	config.GetCertificate = s.Certificate
+	if s.ECH {
 		// For clients with outdated keys. The front asks the configuration
 		// that serves: a connection keeps this one's settings, and with its
 		// function would keep all of it.
-		config.GetEncryptedClientHelloKeys = fronts.TicketKeys().GetEncryptedClientHelloKeys
+		config.GetEncryptedClientHelloKeys = s.Keys.GetEncryptedClientHelloKeys
 	}
 	// Caddy puts it there for challenges, which have a configuration of their own.
 	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == acmez.ACMETLS1Protocol })
 	p := &Policy{TCP: config, release: release}
-	if key.flags&binding.FlagNoQUIC == 0 && config.MaxVersion >= tls.VersionTLS13 { // QUIC has no other
+	if key.Flags&binding.FlagNoQUIC == 0 && config.MaxVersion >= tls.VersionTLS13 { // QUIC has no other
 		p.quic = config
 	}
-	if key.flags&binding.FlagNoTLS13 != 0 {
+	if key.Flags&binding.FlagNoTLS13 != 0 {
 		// TLS 1.3 is off over TCP only.
 		p.TCP = config.Clone()
 		p.TCP.MaxVersion = min(config.MaxVersion, tls.VersionTLS12)
 	}
-	keys := ticketKeys(s.tls, config)
+	keys := ticketKeys(s.TLS, config, s.Keys)
 	p.boundTCP, p.boundQUIC = bindTickets(p.TCP, keys, key), bindTickets(config, keys, key)
 	s.policies[key] = p
 	return p, nil
@@ -186,32 +190,39 @@ func (s *policySet) get(key policyKey) (*Policy, error) {
 // it. While the app is provisioned that is its own. Later, each policy has one
 // that ends when no record has the policy any more: files and authorities that
 // it names are read again when it comes back.
-func (s *policySet) context() (caddy.Context, func()) {
+func (s *Set) context() (caddy.Context, func()) {
 	if s.later == nil {
-		return s.ctx, func() {}
+		return s.Context, func() {}
 	}
-	parent := s.ctx
+	parent := s.Context
 	parent.Context = s.later
 	ctx, cancel := caddy.NewContext(parent)
 	return ctx, func() { cancel() }
 }
 
-// keep drops the policies that no record has.
-func (s *policySet) keep(records *paged.Slice[*Record]) {
-	if !s.loose && records != nil {
+// Keep drops the policies that no record has, given those that records have.
+func (s *Set) Keep(had iter.Seq[*Policy]) {
+	if !s.loose {
 		return
 	}
 	s.loose = false
 	used := make(map[*Policy]bool)
 	var last *Policy
-	for _, rec := range records.All() {
-		if rec != nil && rec.Policy != last {
-			last = rec.Policy
-			used[last] = true
+	for p := range had {
+		if p != last { // very many records in a row have the same
+			last = p
+			used[p] = true
 		}
 	}
+	s.drop(used)
+}
+
+// Release drops all policies.
+func (s *Set) Release() { s.drop(nil) }
+
+func (s *Set) drop(except map[*Policy]bool) {
 	for key, p := range s.policies {
-		if !used[p] {
+		if !except[p] {
 			delete(s.policies, key)
 			p.release()
 		}
@@ -219,14 +230,12 @@ func (s *policySet) keep(records *paged.Slice[*Record]) {
 	s.dropTrusts()
 }
 
-// release drops all policies.
-func (s *policySet) release() { s.keep(nil) }
-
-// allows tells why a connection, as it was negotiated, would not have come
-// about under this policy, client certificates left aside.
-func (p *Policy) allows(c *Connection) error {
-	config, state := p.TCP, c.state
-	if c.proto == 3 {
+// Allows tells why a connection, as it was negotiated, would not have come
+// about under this policy, client certificates left aside. Version 3 of HTTP is one
+// over QUIC.
+func (p *Policy) Allows(proto int, state *tls.ConnectionState) error {
+	config := p.TCP
+	if proto == 3 {
 		config = p.quic
 	}
 	switch {
@@ -236,37 +245,38 @@ func (p *Policy) allows(c *Connection) error {
 		return fmt.Errorf("the connection has %s", tls.CipherSuiteName(state.CipherSuite))
 	case state.CurveID != 0 && len(config.CurvePreferences) > 0 && !slices.Contains(config.CurvePreferences, state.CurveID):
 		return fmt.Errorf("the connection has the curve %s", state.CurveID)
-	case c.proto < 3 && state.NegotiatedProtocol != "" && len(config.NextProtos) > 0 && !slices.Contains(config.NextProtos, state.NegotiatedProtocol):
+	case proto < 3 && state.NegotiatedProtocol != "" && len(config.NextProtos) > 0 && !slices.Contains(config.NextProtos, state.NegotiatedProtocol):
 		return fmt.Errorf("the connection has the protocol %q", state.NegotiatedProtocol)
 	}
 	return nil
 }
 
-// speaks tells why this policy has not a version of HTTP. Behind a listener wrapper
+// Speaks tells why this policy has not a version of HTTP. Behind a listener wrapper
 // net/http takes the preface of HTTP/2 on any connection, whatever was negotiated.
-func (p *Policy) speaks(proto int) error {
+func (p *Policy) Speaks(proto int) error {
 	switch {
 	case proto == 3 && p.quic == nil:
-		return errNoQUIC
+		return ErrNoQUIC
 	case proto == 2 && !slices.Contains(p.TCP.NextProtos, "h2"):
 		return errors.New("the connection has HTTP/2")
 	}
 	return nil
 }
 
-// asks reports whether clients are asked for a certificate under this policy
+// Asks reports whether clients are asked for a certificate under this policy
 // otherwise than they were under another one, which may be unknown: not at
 // all, or with other authorities for them to choose by.
-func (p *Policy) asks(beyond *Policy) bool {
+func (p *Policy) Asks(beyond *Policy) bool {
 	if p.TCP.ClientAuth == tls.NoClientCert {
 		return false
 	}
 	return beyond == nil || beyond.TCP.ClientAuth == tls.NoClientCert || !p.TCP.ClientCAs.Equal(beyond.TCP.ClientCAs)
 }
 
-// allowsClient repeats the verification of the client certificate against
-// this policy's authorities and verifiers.
-func allowsClient(config *tls.Config, state *tls.ConnectionState) error {
+// AllowsClient repeats the verification of the client certificate against this policy's
+// authorities and verifiers.
+func (p *Policy) AllowsClient(state *tls.ConnectionState) error {
+	config := p.TCP
 	given := len(state.PeerCertificates) > 0
 	required := config.ClientAuth == tls.RequireAnyClientCert || config.ClientAuth == tls.RequireAndVerifyClientCert
 	if required && !given {
@@ -301,18 +311,19 @@ func verifyClient(roots *x509.CertPool, certs []*x509.Certificate) ([][]*x509.Ce
 	})
 }
 
-// PolicyOf is the policy that the clients of a site should have met: that of
-// the record that the binding's clients get.
-func (sn *Snapshot) PolicyOf(entry *binding.BindingEntry) *Policy {
-	return sn.policyOfRecord(entry.Record)
+// QUIC reports whether HTTP/3 is on.
+func (p *Policy) QUIC() bool { return p.quic != nil }
+
+// For returns what a handshake with a certificate is made with.
+func (p *Policy) For(cert *tls.Certificate, quic bool) *tls.Config {
+	if quic {
+		return p.boundQUIC.with(cert)
+	}
+	return p.boundTCP.with(cert)
 }
 
-func (sn *Snapshot) policyOfRecord(rec *binding.Record) *Policy {
-	if rec == nil {
-		return nil
-	}
-	return sn.Records.At(rec.Index).Policy
-}
+// Release cleans up what was loaded for a policy that another one has replaced.
+func (p *Policy) Release() { p.release() }
 
 // Protocols are those of HTTP that a connection can be made for under a policy. A
 // policy without ALPN leaves it to HTTP/1.1.
