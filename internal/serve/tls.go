@@ -104,9 +104,9 @@ func handshakeOf(conn *front.Conn) *handshake {
 	return made
 }
 
-var errNoCertificate = policies.Refusal{
+var errNoCertificate = policies.HandshakeError{
 	Err:   errors.New("no certificate for this address, port and server name"),
-	Alert: policies.UnrecognizedName,
+	Alert: policies.ErrUnrecognizedName,
 }
 
 // makeRecords puts a certificate and a connection policy to each record. Those of
