@@ -107,10 +107,10 @@ type policyManaged struct {
 
 // Rate bounds how often something happens.
 type Rate struct {
-	// How many times, up to 100000.
+	// How many times, up to 100000. Required.
 	Orders int `json:"orders,omitempty"`
 
-	// In which time.
+	// In which time, above 0. Required.
 	Window caddy.Duration `json:"window,omitempty"`
 }
 

@@ -36,8 +36,8 @@ type Access struct {
 
 // HSTS is HTTP Strict Transport Security (RFC 6797).
 type HSTS struct {
-	// For how long browsers shall use https only. Whole seconds; 0 makes them
-	// forget.
+	// For how long browsers shall use https only. Whole seconds; 0, the
+	// default, makes them forget.
 	MaxAge caddy.Duration `json:"max_age"`
 
 	// Whether it holds for all subdomains as well.

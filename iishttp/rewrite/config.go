@@ -43,12 +43,14 @@ type Config struct {
 
 // Map is a rewriteMap.
 type Map struct {
+	// The name that templates have: {Name:key}.
 	Name string `json:"name"`
 	// What a key that is not there has. Default: empty.
 	Default string `json:"default,omitempty"`
 	// Whether keys are compared with regard to case.
-	CaseSensitive bool              `json:"case_sensitive,omitempty"`
-	Entries       map[string]string `json:"entries,omitempty"`
+	CaseSensitive bool `json:"case_sensitive,omitempty"`
+	// The values by their keys.
+	Entries map[string]string `json:"entries,omitempty"`
 }
 
 // Rule is a rule: if the pattern fits the URL and the conditions hold, the variables are
@@ -64,6 +66,7 @@ type Rule struct {
 	// The language of all patterns: ECMAScript (default), Wildcard or ExactMatch.
 	Syntax ecma.Syntax `json:"syntax,omitempty"`
 
+	// What the URL must be like.
 	Match Pattern `json:"match"`
 
 	// Whether one condition is enough: logicalGrouping="MatchAny".
@@ -71,12 +74,16 @@ type Rule struct {
 
 	// Whether {C:n} counts the groups of all conditions that matched, and not only those of
 	// the last one.
-	TrackAllCaptures bool        `json:"track_all_captures,omitempty"`
-	Conditions       []Condition `json:"conditions,omitempty"`
+	TrackAllCaptures bool `json:"track_all_captures,omitempty"`
+
+	// The conditions, in the order in which they are asked. Default: none, and the pattern
+	// decides alone.
+	Conditions []Condition `json:"conditions,omitempty"`
 
 	// Variables that are set before the action.
 	Set []Variable `json:"set,omitempty"`
 
+	// What is done then.
 	Action Action `json:"action,omitzero"`
 
 	// Whether no further rule is tried: stopProcessing.
@@ -85,8 +92,10 @@ type Rule struct {
 
 // Pattern is a pattern with its attributes.
 type Pattern struct {
-	Pattern       string `json:"pattern"`
-	CaseSensitive bool   `json:"case_sensitive,omitempty"`
+	// The pattern, in the language of its rule.
+	Pattern string `json:"pattern"`
+	// Whether case matters: ignoreCase="false".
+	CaseSensitive bool `json:"case_sensitive,omitempty"`
 	// Whether the pattern must not fit: negate.
 	Not bool `json:"not,omitempty"`
 }
@@ -103,6 +112,7 @@ type Condition struct {
 
 // Variable is a server variable that a rule sets. HTTP_X_Y is the request header X-Y.
 type Variable struct {
+	// The name, in which case does not matter.
 	Name string `json:"name"`
 	// A template. An empty value takes a header away.
 	Value string `json:"value"`
@@ -121,9 +131,12 @@ type Action struct {
 	DropQueryString bool `json:"drop_query_string,omitempty"`
 	// The status of redirect (301, the default, 302, 303 or 307) and of respond.
 	Status int `json:"status,omitempty"`
-	// The sub-status of respond, for logs.
+	// The sub-status of respond, for logs. Default: 0.
 	SubStatus int `json:"sub_status,omitempty"`
-	// Templates: the reason phrase, which HTTP/1.1 alone has, and the text of the body.
-	Reason      string `json:"reason,omitempty"`
+	// A template: the reason phrase of respond, which HTTP/1.1 alone has. Default: that of
+	// the status.
+	Reason string `json:"reason,omitempty"`
+	// A template: the body of respond. Default: none, and a status from 400 on is an error
+	// for handle_errors.
 	Description string `json:"description,omitempty"`
 }

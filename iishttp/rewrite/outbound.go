@@ -14,14 +14,17 @@ import (
 
 // PreCondition decides whether outbound rules that name it look at a response.
 type PreCondition struct {
+	// The name that rules have in pre_condition.
 	Name string `json:"name"`
 
 	// The language of its patterns: ECMAScript (default), Wildcard or ExactMatch.
 	Syntax ecma.Syntax `json:"syntax,omitempty"`
 
 	// Whether one condition is enough: logicalGrouping="MatchAny".
-	AnyCondition bool        `json:"any_condition,omitempty"`
-	Conditions   []Condition `json:"conditions,omitempty"`
+	AnyCondition bool `json:"any_condition,omitempty"`
+
+	// The conditions, in the order in which they are asked.
+	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // OutboundRule changes a header of responses: if the pattern fits its value and the
@@ -40,6 +43,7 @@ type OutboundRule struct {
 	// empty; of Set-Cookie, each value is looked at on its own.
 	Variable string `json:"variable"`
 
+	// What the value of the header must be like.
 	Match Pattern `json:"match"`
 
 	// Whether one condition is enough: logicalGrouping="MatchAny".
@@ -47,8 +51,11 @@ type OutboundRule struct {
 
 	// Whether {C:n} counts the groups of all conditions that matched. In IIS it does unless
 	// an outbound rule says otherwise.
-	TrackAllCaptures bool        `json:"track_all_captures,omitempty"`
-	Conditions       []Condition `json:"conditions,omitempty"`
+	TrackAllCaptures bool `json:"track_all_captures,omitempty"`
+
+	// The conditions, in the order in which they are asked. Default: none, and the pattern
+	// decides alone.
+	Conditions []Condition `json:"conditions,omitempty"`
 
 	// rewrite or none (default).
 	Action string `json:"action,omitempty"`
