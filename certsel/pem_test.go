@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/caddy-iis/caddy-iis/internal/needs"
@@ -68,6 +69,9 @@ func TestPEMPassword(t *testing.T) {
 	}
 }
 
+// noSuchFile is what the system says of a file that there is not.
+var noSuchFile = syscall.ENOENT.Error()
+
 func TestPEMErrors(t *testing.T) {
 	dir := t.TempDir()
 	p, other := newPair(t, "www.example.com", nil, ecKey(t)), newPair(t, "other.example.com", nil, ecKey(t))
@@ -79,8 +83,8 @@ func TestPEMErrors(t *testing.T) {
 	}{
 		{PEM{}, "no files"},
 		{PEM{Files: []PEMFiles{{Certificate: "{env.CERTSEL_NOWHERE}"}}}, `certificate file "{env.CERTSEL_NOWHERE}"`},
-		{PEM{Files: []PEMFiles{{Certificate: cert, Key: dir + "/missing"}}}, "certificate " + cert + " with key " + dir + "/missing: read " + dir + "/missing: no such file"},
-		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key, Chain: []string{dir + "/missing"}}}}, "read " + dir + "/missing: no such file"},
+		{PEM{Files: []PEMFiles{{Certificate: cert, Key: dir + "/missing"}}}, "certificate " + cert + " with key " + dir + "/missing: read " + dir + "/missing: " + noSuchFile},
+		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key, Chain: []string{dir + "/missing"}}}}, "read " + dir + "/missing: " + noSuchFile},
 		{PEM{Files: []PEMFiles{{Certificate: cert, Key: key}}}, "certificate " + cert + " with key " + key + ": the private key does not match"},
 		{PEM{Files: []PEMFiles{{Certificate: cert}}}, "certificate " + cert + ": the file holds no private key"},
 	} {

@@ -66,7 +66,7 @@ func TestPFXErrors(t *testing.T) {
 	}{
 		{PFX{}, "no files"},
 		{PFX{Files: []PFXFile{{File: "{env.CERTSEL_NOWHERE}/p.pfx"}}}, "{env.CERTSEL_NOWHERE}"},
-		{PFX{Files: []PFXFile{{File: dir + "/missing.pfx"}}}, "PFX file " + dir + "/missing.pfx: read " + dir + "/missing.pfx: no such file"},
+		{PFX{Files: []PFXFile{{File: dir + "/missing.pfx"}}}, "PFX file " + dir + "/missing.pfx: read " + dir + "/missing.pfx: " + noSuchFile},
 		{PFX{Files: []PFXFile{{File: dir}}}, "not a regular file"},
 		{PFX{Files: []PFXFile{{File: file}}}, "PFX file " + file + ": wrong password: the file has a password, and none is given"},
 		{PFX{Files: []PFXFile{{File: file, Password: password}}}, "PFX file " + file + ": wrong password, or the file is damaged"},

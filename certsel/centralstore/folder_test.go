@@ -106,7 +106,9 @@ func TestFolderThatIsGone(t *testing.T) {
 	s := open(t, Folder(dir), fast(&e))
 	expect(t, s, "a", "ok a")
 	// As when a share is not mounted: first the folder, then an empty one.
-	os.Rename(dir, dir+".away")
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "missing folder is reported", func() bool { return e.count(Unreachable) == 1 })
 	expect(t, s, "a", "ok a")
 	expect(t, s, "b", "")

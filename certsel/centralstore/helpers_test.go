@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -116,7 +117,11 @@ func write(t testing.TB, dir, name, content string) {
 	if err := os.WriteFile(path+".tmp", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	err := os.Rename(path+".tmp", path)
+	for deadline := time.Now().Add(10 * time.Second); err != nil && runtime.GOOS == "windows" && time.Now().Before(deadline); {
+		err = os.Rename(path+".tmp", path) // somebody reads the one in its place at this moment
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iislog"
 	"github.com/caddy-iis/caddy-iis/iislog/logfile"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 // TestTruncated: a file that somebody has made empty, as logrotate does with
@@ -33,6 +34,7 @@ func TestTruncated(t *testing.T) {
 // TestNewFileOtherFields: what waits when the fields change has its own fields
 // above it in a new file.
 func TestNewFileOtherFields(t *testing.T) {
+	needs.OpenFilesGo(t)
 	f, dir := still(t)
 	l, other := stems(t), layout(t, iislog.Daily, "sc-status", "cs-uri-stem")
 	name := filepath.Join(dir, "W3SVC1", "u_ex260309.log")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iislog"
 	"github.com/caddy-iis/caddy-iis/iislog/logfile"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 )
 
 func layout(t testing.TB, period iislog.Period, fields ...string) *logfile.Layout {
@@ -39,7 +40,7 @@ func still(t *testing.T) (*logfile.Folder, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "logs")
 	f := logfile.New(dir, nil)
-	f.Still()
+	f.Still(t)
 	return f, dir
 }
 
@@ -112,7 +113,7 @@ func TestAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := logfile.New(dir, nil)
-	again.Still()
+	again.Still(t)
 	again.Add(l, record(1, noon, "/b"))
 	again.Write(noon)
 	expect(t, "# /a /to # /b", name)
@@ -136,6 +137,7 @@ func TestOtherFields(t *testing.T) {
 
 // TestMoved: a file that somebody has moved away or removed is made anew.
 func TestMoved(t *testing.T) {
+	needs.OpenFilesGo(t)
 	f, dir := still(t)
 	l := stems(t)
 	name := filepath.Join(dir, "W3SVC1", "u_ex260309.log")
@@ -171,7 +173,7 @@ func TestSizes(t *testing.T) {
 		f.Write(noon)
 	}
 	again := logfile.New(dir, nil)
-	again.Still()
+	again.Still(t)
 	again.Add(l, record(2, noon, "/new"))
 	again.Write(noon)
 	for name, want := range map[string]int{"u_extend1.log": 1, "u_extend2.log": 1, "u_extend3.log": 1, "u_extend4.log": 1, "u_extend5.log": 1} {
@@ -215,7 +217,7 @@ func TestFailure(t *testing.T) {
 	}
 	var told []string
 	f := logfile.New(dir, func(err error) { told = append(told, fmt.Sprint(err != nil)) })
-	f.Still()
+	f.Still(t)
 	l := stems(t)
 	f.Probe()
 	if f.Problem() == nil {

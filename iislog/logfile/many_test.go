@@ -100,7 +100,7 @@ func TestDiskUsers(t *testing.T) {
 func TestFailureForgotten(t *testing.T) {
 	dir := t.TempDir()
 	f := logfile.New(dir, nil)
-	f.Still()
+	f.Still(t)
 	for site := range uint32(2) {
 		if err := os.WriteFile(filepath.Join(dir, iislog.Folder(site+1)), nil, 0o600); err != nil {
 			t.Fatal(err)

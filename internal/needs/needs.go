@@ -104,6 +104,15 @@ func Symlink(t testing.TB, target, link string) {
 	}
 }
 
+// OpenFilesGo skips a test on Windows, where nobody moves or removes a file that a program
+// has open.
+func OpenFilesGo(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("files that are open stay where they are here")
+	}
+}
+
 // Shell skips a test on Windows, whose commands are others than those of the documents
 // for Linux and macOS.
 func Shell(t testing.TB) {
