@@ -20,6 +20,8 @@ type element struct {
 	missing bool
 	// outside says that this file is not in the folder of a web.config or below it.
 	outside bool
+	// ignored are the names of attributes that it has and that have no meaning here.
+	ignored []string
 }
 
 // attribute remembers whether somebody read it, so that the others can be reported.
@@ -145,6 +147,10 @@ func (c *context) done(el *element) {
 }
 
 func (c *context) attributes(el *element) {
+	if el.ignored != nil {
+		c.rep.info(CodeIgnored, c.src(el), "%s: %s has no meaning here", el.name, strings.Join(el.ignored, ", "))
+		el.ignored = nil
+	}
 	for i := range el.attrs {
 		a := &el.attrs[i]
 		if a.read || slices.Contains(lockAttributes, a.name) {
@@ -164,10 +170,13 @@ func (c *context) attributes(el *element) {
 	}
 }
 
-// ignore marks attributes as read that change nothing of what is served.
+// ignore marks attributes as read that change nothing of what is served. They are told in
+// one finding.
 func (el *element) ignore(names ...string) {
 	for _, n := range names {
-		el.lookup(n)
+		if _, ok := el.lookup(n); ok {
+			el.ignored = append(el.ignored, n)
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ func (r *configReader) poolDone(el *element) {
 	for _, kid := range el.kids {
 		switch kid.name {
 		case "processModel", "recycling", "failure", "cpu", "environmentVariables":
+			if len(kid.attrs)+len(kid.kids) > 0 {
+				r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "%s of an application pool concerns the worker process", kid.name)
+			}
 		default:
 			r.ctx.unknown(kid, "in an application pool")
 		}
@@ -87,7 +90,9 @@ func (r *configReader) webFarm(el *element) error {
 	if el.name != "webFarm" {
 		if el.name != "applicationRequestRouting" {
 			c.unknown(el, "in webFarms")
+			return nil
 		}
+		c.rep.info(CodeIgnored, c.src(el), "applicationRequestRouting of the server names the ways to keep clients at one server, which are those of reverse_proxy here")
 		return nil
 	}
 	farm := &WebFarm{Name: el.str("name"), Enabled: c.boolean(el, "enabled", true), Source: c.src(el)}

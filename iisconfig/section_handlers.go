@@ -50,7 +50,12 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 // isapiFilter reports a filter that sees every request. Those of ASP.NET are on every
 // server and do nothing for files.
 func (r *configReader) isapiFilter(el *element) error {
-	if dll := el.str("path"); el.name == "filter" && !strings.HasSuffix(strings.ToLower(dll), `\aspnet_filter.dll`) {
+	dll := el.str("path")
+	switch {
+	case el.name != "filter":
+	case strings.HasSuffix(strings.ToLower(dll), `\aspnet_filter.dll`):
+		r.ctx.rep.info(CodeIgnored, r.ctx.src(el), "the ISAPI filter of ASP.NET does nothing for files")
+	default:
 		r.b.rep.warn(CodeUnsupported, r.ctx.src(el), "find out what the filter does", "the ISAPI filter %s runs inside IIS", shorten(dll))
 	}
 	return r.x.skip()

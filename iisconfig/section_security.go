@@ -65,6 +65,7 @@ func authentication(method string, enabled bool) func(*context, *element) func(*
 			case "providers":
 				providers = collection(c, kid, "add", byAttr("value"), value(c, "value"))
 				c.attributes(kid)
+				c.rep.info(CodeIgnored, c.src(kid), "%s: providers sign in by Windows", method)
 			case "extendedProtection":
 			case "oneToOneMappings", "manyToOneMappings":
 				if len(kid.kids) > 0 {

@@ -171,6 +171,9 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 		if strings.HasPrefix(strings.ToLower(a.Method), "anonymous") && !a.Enabled {
 			kids, src = append(kids, directive("anonymous", "off")), a.Source
 		}
+		if a.Enabled && !strings.HasPrefix(strings.ToLower(a.Method), "anonymous") {
+			w.report().dropped(a.Source, a.Method, "there are no accounts of Windows here: nobody is asked for one in this way, and who needs one gets 401")
+		}
 	}
 	rules, meaning := w.authorization(n)
 	if meaning.File != "" {

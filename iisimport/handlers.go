@@ -2,6 +2,7 @@ package iisimport
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -16,7 +17,8 @@ import (
 func (w *siteWriter) needsWorker(n *node) string {
 	set := n.settings
 	if set.AspNetCore != nil {
-		return "ASP.NET Core (" + cmp.Or(set.AspNetCore.ProcessPath, "process path not known") + ")"
+		program := strings.TrimSpace(set.AspNetCore.ProcessPath + " " + set.AspNetCore.Arguments)
+		return "ASP.NET Core (" + cmp.Or(program, "process path not known") + ")"
 	}
 	if set.Handlers != nil {
 		for _, h := range set.Handlers.Entries {
@@ -69,8 +71,29 @@ func (w *siteWriter) ownConfig(n *node) bool {
 	})
 }
 
+// tellHandlers names the handlers that a site adds, and what stands in for them.
+func (w *siteWriter) tellHandlers(n *node) {
+	if n.settings.Handlers == nil {
+		return
+	}
+	for _, h := range n.settings.Handlers.Entries {
+		instead := "files, default documents and listings are sent as its order says"
+		switch {
+		case h.Source.Scope == "":
+			continue
+		case n.worker != "":
+			instead = "all requests there go to the worker process"
+		case h.NeedsWorker():
+			instead = "iis_content_types sends none of these as files, and passes them on or refuses them"
+		}
+		w.report().translated(h.Source, fmt.Sprintf("handler %s: %s %s by %s", h.Name, cmp.Or(h.Verb, "*"), h.Path, cmp.Or(h.ScriptProcessor, h.Type, h.Modules)),
+			"%s (%s)", instead, strings.Join([]string{cmp.Or(h.ResourceType, "Unspecified"), cmp.Or(h.RequireAccess, "Script")}, ", "))
+	}
+}
+
 // answer is what answers at a node: a worker process, or files.
 func (w *siteWriter) answer(n *node) []*Directive {
+	w.tellHandlers(n)
 	if n.worker == "" {
 		return w.static(n)
 	}

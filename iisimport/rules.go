@@ -76,6 +76,9 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 		kids = append(kids, t.outboundRules()...)
 	}
 	if kids == nil {
+		for _, v := range sec.AllowedServerVariables {
+			w.report().dropped(v.Source, "allowedServerVariables "+v.Value, "there is no rule that could set it")
+		}
 		return nil
 	}
 	return []*Directive{block(append(t.settings(), kids...), "iis_rewrite")}

@@ -73,7 +73,7 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 		if s.fast != nil {
 			which += " that are not run by FastCGI"
 		}
-		w.report().dropped(w.b.serverSource("handlers"), "scripts", "%s, and those without the web.config of their site, are not run: requests for them get 404", which)
+		w.report().dropped(w.b.serverSource("handlers"), "handlers of scripts", "%s, and those without the web.config of their site, are not run: requests for them get 404", which)
 	}
 	kids = append(kids, w.cache(n)...)
 	return block(kids, "iis_content_types")
