@@ -428,7 +428,7 @@ func TestCertificateOfAnotherAuthority(t *testing.T) {
 // is a finding.
 func TestLegacyTLS(t *testing.T) {
 	modern, legacy := ts.FreePort(t), ts.FreePort(t)
-	ts.Start(t, fmt.Sprintf(`{
+	s := ts.Start(t, fmt.Sprintf(`{
 		iis {
 			certificate rsa {
 				subjects any.test
@@ -464,6 +464,9 @@ func TestLegacyTLS(t *testing.T) {
 		}
 	}
 	waitFor(t, "the finding", func() bool { return len(ts.Logs.Lines("TLS 1.0 and 1.1, which are broken, are on")) == 1 })
+	if finding(t, s, "legacy-tls") == nil {
+		t.Errorf("the findings are %+v", findings(t, s))
+	}
 }
 
 // TestEveryBindingAsks: a site that requires certificates must ask for them on

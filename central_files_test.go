@@ -419,7 +419,7 @@ func TestTrustPoolRotates(t *testing.T) {
 	a, b := first.client(t), second.client(t)
 	replace(t, file, pemOf(first.cert.Raw))
 	replace(t, filepath.Join(leaves, "a.pem"), pemOf(a.Certificate[0]))
-	startIIS(t, certificates(t, "ca.test", "leaf.test", "open.test")+fmt.Sprintf(`
+	s := startIIS(t, certificates(t, "ca.test", "leaf.test", "open.test")+fmt.Sprintf(`
 		site 1 CA {
 			binding https *:%[1]d:ca.test {
 				sni
@@ -484,6 +484,9 @@ func TestTrustPoolRotates(t *testing.T) {
 	})
 	if !gets("ca.test", a) || gets("ca.test", b) {
 		t.Error("a broken file has changed who is let in")
+	}
+	if finding(t, s, "client-authority-file-broken", "ca.pem") == nil {
+		t.Errorf("the findings are %+v", findings(t, s))
 	}
 	replace(t, file, pemOf(second.cert.Raw))
 	waitFor(t, "the second authority", func() bool { return gets("ca.test", b) })

@@ -128,6 +128,9 @@ func TestPostgresSites(t *testing.T) {
 		t.Errorf("%d %+v", status, refused)
 	}
 	n.listsRefused()
+	if finding(n.t, n.Server, "site-refused", "site 30") == nil {
+		t.Errorf("the findings are %+v", findings(t, n.Server))
+	}
 	if s := n.source(); s.Refused != 3 || s.HeldBack != 0 || s.From != "engine" || s.Sites != 5 {
 		t.Errorf("%+v", s)
 	}

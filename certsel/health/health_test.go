@@ -125,6 +125,20 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// TestWeakSignature: what is signed over SHA-1 is a problem.
+func TestWeakSignature(t *testing.T) {
+	now := time.Now()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := issue(t, now, key, complete, nil)
+	cert.Leaf.SignatureAlgorithm = x509.ECDSAWithSHA1 // with which nobody signs any more
+	if problems := Examine(cert, now); len(problems) != 1 || problems[0].Code != WeakSigned || !problems[0].Serious || !strings.Contains(problems[0].Message, "SHA1") {
+		t.Errorf("got %+v", problems)
+	}
+}
+
 // TestNotForTLS13: a key that can make only the signatures of TLS 1.2 is a problem.
 func TestNotForTLS13(t *testing.T) {
 	now := time.Now()
