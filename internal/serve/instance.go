@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,11 +67,7 @@ type Instance struct {
 	secureAddrs atomic.Pointer[secureAddrs]
 
 	serverConfigured bool // there are settings of the HTTP servers
-	prepared         bool
-	settled          chan struct{} // closed when the configuration serves, or never will
-	settle           func()
-	unloaded         sync.Once
-	committed        atomic.Bool
+	life             *life
 	observe          func(*Instance, *zap.Logger) Observer
 	observer         Observer // nil before it is provisioned
 }
@@ -101,7 +96,7 @@ type Observer interface {
 
 // New returns what a configuration comes to, once it is provisioned.
 func New(cfg *config.App, observer func(*Instance, *zap.Logger) Observer) *Instance {
-	return &Instance{App: cfg, observe: observer}
+	return &Instance{App: cfg, observe: observer, life: newLife()}
 }
 
 // Provision compiles the configuration. It opens no socket and changes
@@ -112,8 +107,6 @@ func (a *Instance) Provision(ctx caddy.Context) error {
 	a.observer = a.observe(a, a.logger)
 	a.identity = new(identity)
 	a.demands = make(demands)
-	a.settled = make(chan struct{})
-	a.settle = sync.OnceFunc(func() { close(a.settled) })
 	if a.LogSNI {
 		a.sniLog = newSNILog(a.logger.Named("sni"))
 	}
@@ -228,7 +221,7 @@ func (a *Instance) Start() error {
 	if err != nil {
 		return err
 	}
-	a.prepared = true
+	a.life.prepare()
 	if err := a.http.start(); err != nil {
 		return err
 	}
@@ -244,7 +237,7 @@ func (a *Instance) watchCommit() {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-a.settled:
+		case <-a.life.decided:
 			return
 		case <-ticker.C:
 		}
@@ -258,10 +251,9 @@ func (a *Instance) watchCommit() {
 // commit lets the configuration serve. It is called when every app of the
 // configuration has started, and cannot fail.
 func (a *Instance) commit() {
-	if a.committed.Swap(true) {
+	if !a.life.serve() {
 		return // Caddy's announcement came after watchCommit had lost patience
 	}
-	a.settle()
 	// Once more: the configuration before may have dropped counters meanwhile.
 	a.Now().countPorts(nil)
 	release := a.takeSourcesOver()
@@ -286,9 +278,13 @@ func (a *Instance) commit() {
 
 // End takes the configuration out of service, and releases what Provision and Start
 // took. Requests in flight finish.
-func (a *Instance) End() { a.unloaded.Do(a.unload) }
+func (a *Instance) End() {
+	if was, first := a.life.end(); first {
+		a.unload(was)
+	}
+}
 
-func (a *Instance) unload() {
+func (a *Instance) unload(was stage) {
 	if a.observer != nil {
 		a.observer.End()
 	}
@@ -298,11 +294,8 @@ func (a *Instance) unload() {
 			a.policies.Release()
 		}
 	})
-	if a.metrics != nil && !a.committed.Load() {
+	if a.metrics != nil && was < serving {
 		a.metrics.forgetRefused()
-	}
-	if a.settle != nil {
-		a.settle()
 	}
 	if caddy.Exiting() { // what still comes is served, or waits for the process after this one
 		upgrades.EndAll()
@@ -312,7 +305,7 @@ func (a *Instance) unload() {
 			a.logger.Error("waiting for requests in flight", zap.Error(err))
 		}
 	}
-	if a.prepared {
+	if was >= prepared {
 		fronts.Remove(a.Now().state)
 		upgrades.Settle()
 	}
@@ -328,7 +321,7 @@ func (a *Instance) unload() {
 	}
 	switch {
 	case a.http == nil:
-	case a.prepared:
+	case was >= prepared:
 		a.http.retire(a.sitesFile.drained(a.Now().state), a.Options.Drain, keep, a.forget)
 	default:
 		a.http.cleanup(0)
@@ -342,7 +335,7 @@ func (a *Instance) unload() {
 }
 
 // Serves reports whether the configuration has begun to serve.
-func (a *Instance) Serves() bool { return a.committed.Load() }
+func (a *Instance) Serves() bool { return a.life.served() }
 
 // Sockets describes the sockets of the process.
 func (a *Instance) Sockets() []front.SocketInfo { return fronts.Listening() }

@@ -70,7 +70,7 @@ func (sn *Snapshot) policyOfRecord(rec *binding.Record) *policies.Policy {
 // cannot be, all stays as it is. Connections that were made before meet the new
 // authorities where a site of theirs is asked for next.
 func (a *Instance) trustChanged(ctx context.Context, settings string) error {
-	if !a.committed.Load() {
+	if !a.Serves() {
 		return errors.New("the configuration does not serve yet") // this is called again
 	}
 	watched, ok := a.policies.Watched(settings)
