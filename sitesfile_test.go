@@ -199,7 +199,7 @@ func TestSitesFileRefused(t *testing.T) {
 		"two on a line":         {[]string{good + good}, []string{"line 1: there is more on the line than one JSON object"}},
 		"a list":                {[]string{"[" + good + "]"}, []string{"line 1: a JSON object is expected, not a list"}},
 		"no id":                 {[]string{`{"name":"x"}`}, []string{`line 1: the site has no id: add "id" with a number from 1`}},
-		"an id as text":         {[]string{`{"id":"11"}`}, []string{`line 1: field "id" is a text: expected a whole number from 0, without quotes`}},
+		"an id as text":         {[]string{`{"id":"11"}`}, []string{`line 1: field "id" is a text: expected a whole number from 0 to 4294967295, without quotes`}},
 		"a mistyped field":      {[]string{good, `{"id":11,"biding":[]}`}, []string{`line 2: unknown field "biding"`}},
 		"routes":                {[]string{`{"id":11,"routes":[{}]}`}, []string{"line 1: site 11: routes, errors and site_vars have no place here: name a template"}},
 		"twice":                 {[]string{good, good}, []string{"line 2", "site 10", "line 1"}},
