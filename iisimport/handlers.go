@@ -33,6 +33,9 @@ func (w *siteWriter) needsWorker(n *node) string {
 	}
 	for _, sec := range set.Managed {
 		if sec.Source.Scope != "" {
+			if strings.HasPrefix(sec.Name, "the module ") {
+				return sec.Name
+			}
 			return "the section " + sec.Name
 		}
 	}
