@@ -282,7 +282,7 @@ func TestCertificatesRefused(t *testing.T) {
 		t.Errorf("after dry_run: %d", status)
 	}
 	w := l.want(201, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
-	again := l.want(200, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
+	again := l.want(201, "PUT", "certificates/a", certificateJSON(c), "If-None-Match", "*", "Idempotency-Key", "k1")
 	if len(w.Findings) == 0 || !reflect.DeepEqual(again, w) {
 		t.Errorf("with the same key: %+v, before %+v", again, w)
 	}

@@ -114,7 +114,9 @@ func TestLiveSharedCertificateGoes(t *testing.T) {
 	l.want(201, "PUT", "sites/10", fmt.Sprintf(`{"name":"Giver","bindings":[{"protocol":"https","binding":"*:%d:giver.test","certificate":"wild.test"}]}`, l.secure))
 	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
 	l.serves("b.test", "default 11")
-	l.ask("DELETE", "sites/10", "", nil)
+	if got := l.want(200, "DELETE", "sites/10", ""); len(got.Findings) != 1 || got.Findings[0].Site != 11 {
+		t.Errorf("got %+v", got)
+	}
 	l.plainly("b.test", "default 11")
 	l.gets503("b.test")
 	if got := l.leftOut(); !slices.Equal(got, []uint32{11}) {

@@ -229,7 +229,7 @@ func TestPostgresConditions(t *testing.T) {
 	n.want(200, "PATCH", "sites/10", `{"template":"page"}`, "If-Match", shown.ETag)
 	n.serves("a.test", "10 AA")
 	posted := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
-	again := n.want(200, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
+	again := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
 	if posted.ETag != `"`+posted.Revision+`"` || !reflect.DeepEqual(again, posted) {
 		t.Errorf("%+v, then %+v", posted, again)
 	}
@@ -267,6 +267,15 @@ func TestPostgresAway(t *testing.T) {
 	}
 	n.serves("a.test", "default 10")
 	eventually(t, "it is away", 20*time.Second, func() bool { s := n.source(); return s.Up != nil && !*s.Up && s.Error != "" })
+	for _, row := range []statusRow{
+		{503, "the database is away", "PUT", "sites/11", n.site("B", "b.test"), nil, []string{"Retry-After"}, `"unavailable"`},
+		{503, "the database is away", "DELETE", "sites/10", "", nil, []string{"Retry-After"}, `"unavailable"`},
+		{503, "the log is in the database", "GET", "revisions", "", nil, []string{"Retry-After"}, "not done"},
+		{200, "what is served is in memory", "GET", "sites/10", "", nil, []string{"ETag"}, `"document":`},
+		{200, "what is served is in memory", "GET", "export", "", nil, nil, `"id":10`},
+	} {
+		n.check(&row)
+	}
 	if err := n.Load(n.config("template other {\n respond other\n}")); err != nil {
 		t.Fatal(err)
 	}
@@ -601,6 +610,9 @@ func TestPostgresFirstStart(t *testing.T) {
 	}
 	if status := n.ask("GET", "ready", "", nil); status != 503 {
 		t.Errorf("it is ready: %d", status)
+	}
+	for _, path := range []string{"export", "events", "revisions"} { // an empty answer would look like all there is
+		n.check(&statusRow{503, "nothing is known of the table", "GET", path, "", nil, []string{"Retry-After"}, "not"})
 	}
 	n.engine.Run()
 	eventually(t, "it follows", 40*time.Second, func() bool { return n.ask("GET", "ready", "", nil) == 200 })

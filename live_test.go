@@ -278,7 +278,7 @@ func TestLiveConditions(t *testing.T) {
 	l.want(204, "DELETE", "sites/10", "", "If-Match", changed.ETag)
 
 	posted := l.want(201, "POST", "sites", l.site("K", "k.test"), "Idempotency-Key", "one")
-	if again := l.want(200, "POST", "sites", l.site("K", "k.test"), "Idempotency-Key", "one"); posted.ID != 2 || len(posted.Findings) == 0 || !reflect.DeepEqual(again, posted) {
+	if again := l.want(201, "POST", "sites", l.site("K", "k.test"), "Idempotency-Key", "one"); posted.ID != 2 || len(posted.Findings) == 0 || !reflect.DeepEqual(again, posted) {
 		t.Errorf("a request with a key: %+v, then %+v", posted, again)
 	}
 	const many = `[{"op":"patch","id":2,"if":%s,"site":{"name":"L"}}]`

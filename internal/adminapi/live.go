@@ -41,9 +41,10 @@ type Written struct {
 	Mark        string    `json:"mark"`                  // the identity of that revision
 	ETag        string    `json:"etag,omitempty"`        // of the site
 	Serves      bool      `json:"serves"`                // whether this server serves it
+	Created     bool      `json:"created,omitempty"`     // it was not there before
 	Changed     []uint32  `json:"changed,omitempty"`     // of several changes: those that were different
 	DryRun      bool      `json:"dry_run,omitempty"`     // nothing was written
-	Findings    []Finding `json:"findings,omitempty"`    // about the site
+	Findings    []Finding `json:"findings,omitempty"`    // about the site, and about others that lost something by it
 }
 
 // WriteError is the answer to a change that is refused.

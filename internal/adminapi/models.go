@@ -19,6 +19,11 @@ type Page[T any] struct {
 	// Next is what the parameter after must be in order to get the next page.
 	// It is empty on the last page.
 	Next string `json:"next,omitempty"`
+
+	// Revision and Mark are those of the source that has the sites of a list, which are at
+	// least as new. They are missing where it is not one source that is asked for.
+	Revision string `json:"revision,omitempty"` // as <source id>:<number>
+	Mark     string `json:"mark,omitempty"`
 }
 
 // The states of a site.

@@ -264,19 +264,19 @@ func (q query) limit() (int, error) {
 // page cuts the page out of a list that the query asks for. The list must be
 // sorted; start finds the first item behind the one that after names, and name names
 // one.
-func page[S, T any](q query, list []S, start func(after string) (int, error), show func(S) T, name func(i int) string) (any, error) {
+func page[S, T any](q query, list []S, start func(after string) (int, error), show func(S) T, name func(i int) string) (p adminapi.Page[T], err error) {
 	limit, err := q.limit()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	first := 0
 	if after := q.get("after"); after != "" {
 		if first, err = start(after); err != nil {
-			return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("after: %w", err)}
+			return p, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("after: %w", err)}
 		}
 	}
 	end := min(len(list), first+limit)
-	p := adminapi.Page[T]{Items: make([]T, 0, end-first), Total: len(list)}
+	p = adminapi.Page[T]{Items: make([]T, 0, end-first), Total: len(list)}
 	for _, item := range list[first:end] {
 		p.Items = append(p.Items, show(item))
 	}

@@ -33,6 +33,9 @@ func serveEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := source.Follower.Head(); err != nil {
+		return notNow(err)
+	}
 	events, stop := source.Follower.Watch()
 	defer stop()
 	stream := &eventStream{w: w, flush: http.NewResponseController(w), source: source.Follower.Table}

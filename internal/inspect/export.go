@@ -32,6 +32,9 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := source.Follower.Head(); err != nil {
+		return notNow(err) // an empty list must not look like all
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	buffered := bufio.NewWriter(w)
 	if err := source.Follower.Rows(func(row sites.Row) error { return write(buffered, row) }); err != nil {

@@ -24,7 +24,7 @@ type refusedRow struct {
 
 // refusedView shows the rows of sources whose documents are refused, in the order of
 // their ids.
-func (sn view) refusedView(q query) (any, error) {
+func (sn view) refusedView(q query, served sites.Head) (any, error) {
 	if q.get("refused") != "1" {
 		return nil, apiError(http.StatusBadRequest, "refused: %q is not 1: leave it out for the sites that are served", q.get("refused"))
 	}
@@ -54,9 +54,10 @@ func (sn view) refusedView(q query) (any, error) {
 		}
 		return first, err
 	}
-	return page(q, list, start, sn.showRefused, func(i int) string {
+	p, err := page(q, list, start, sn.showRefused, func(i int) string {
 		return strconv.FormatUint(uint64(list[i].ID), 10) + "/" + list[i].source.Name
 	})
+	return at(p, served), err
 }
 
 // servedOf is what is served of a row of a source, nil if nothing is.

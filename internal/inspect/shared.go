@@ -27,11 +27,9 @@ func waitForRevision(app *serve.Instance, r *http.Request, q query) error {
 	if err != nil {
 		return apiError(http.StatusBadRequest, "revision: %q is not the revision of an answer, <source>:<number>", q.get("revision"))
 	}
-	wait := defaultWait
-	if text := q.get("wait"); text != "" {
-		if wait, err = caddy.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
-			return apiError(http.StatusBadRequest, "wait: %q is not a duration up to %s", text, maxWait)
-		}
+	wait, err := q.wait()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
@@ -39,6 +37,19 @@ func waitForRevision(app *serve.Instance, r *http.Request, q query) error {
 		return nil
 	}
 	return apiError(http.StatusServiceUnavailable, "revision %s is not served yet", q.get("revision"))
+}
+
+// wait is how long a question or a change may wait to be served.
+func (q query) wait() (time.Duration, error) {
+	text := q.get("wait")
+	if text == "" {
+		return defaultWait, nil
+	}
+	wait, err := caddy.ParseDuration(text)
+	if err != nil || wait < 0 || wait > maxWait {
+		return 0, apiError(http.StatusBadRequest, "wait: %q is not a duration up to %s", text, maxWait)
+	}
+	return wait, nil
 }
 
 // serveAccept takes a source as it is now, whatever that takes away.

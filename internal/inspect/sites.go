@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // view is what the API and the findings tell of a snapshot.
@@ -21,8 +22,10 @@ type view struct{ *serve.Snapshot }
 
 // sitesView shows all sites in the order of their ids.
 func (sn view) sitesView(q query) (any, error) {
+	served := sn.served(q)
+	sn = view{sn.App.Newest()} // what was served at that moment, or more
 	if q.values["refused"] != nil {
-		return sn.refusedView(q)
+		return sn.refusedView(q, served)
 	}
 	list, err := sn.filtered(q)
 	if err != nil {
@@ -38,7 +41,27 @@ func (sn view) sitesView(q query) (any, error) {
 	}
 	look := newLook(sn)
 	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
-	return page(q, list, start, show, func(i int) string { return fmt.Sprint(list[i].ID) })
+	p, err := page(q, list, start, show, func(i int) string { return fmt.Sprint(list[i].ID) })
+	return at(p, served), err
+}
+
+// served is the revision that is served of the source that a query asks for, or of the only
+// one; empty if there is none.
+func (sn view) served(q query) sites.Head {
+	for _, source := range sn.App.Live {
+		if name, named := q.values["source"]; named && name[0] == source.Name || !named && len(sn.App.Live) == 1 {
+			return source.Follower.Served()
+		}
+	}
+	return sites.Head{}
+}
+
+// at adds the revision of a source to a page of its sites.
+func at(p adminapi.Page[adminapi.Site], served sites.Head) adminapi.Page[adminapi.Site] {
+	if served.Source != "" {
+		p.Revision, p.Mark = serve.RevisionOf(served), served.Mark
+	}
+	return p
 }
 
 // siteView shows one site.
@@ -62,6 +85,13 @@ func (sn view) showOne(entry *binding.SiteEntry) adminapi.Site {
 	s := sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
 	s.Serves = sn.Sites.At(entry.Index).Serves()
 	return s
+}
+
+func showAll(findings []binding.Finding) (shown []adminapi.Finding) {
+	for _, f := range findings {
+		shown = append(shown, showFinding(f))
+	}
+	return shown
 }
 
 // findingsAbout are those about the tables that are about a site.

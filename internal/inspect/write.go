@@ -3,6 +3,7 @@ package inspect
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -62,7 +64,11 @@ func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 
 func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	q := query{r.URL.Query(), path}
-	if err := q.only([]string{"source", "dry_run"}); err != nil {
+	if err := q.only([]string{"source", "dry_run", "wait"}); err != nil {
+		return err
+	}
+	wait, err := q.wait()
+	if err != nil {
 		return err
 	}
 	dryRun := q.get("dry_run")
@@ -81,7 +87,7 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
 		write.Hash = hex.EncodeToString(sum[:])
 	}
-	request := &writeRequest{r: r, path: path, body: body, kind: kind, write: write, named: q.get("source")}
+	request := &writeRequest{r: r, path: path, body: body, kind: kind, write: write, named: q.get("source"), wait: wait}
 	return request.do(w)
 }
 
@@ -135,7 +141,8 @@ type writeRequest struct {
 	body  []byte
 	kind  string // its media type
 	write *serve.SiteWrite
-	named string // the source that it names
+	named string        // the source that it names
+	wait  time.Duration // for a change that is kept to be served
 
 	one    bool // it is about one site
 	giveID bool // whose id is given out
@@ -158,7 +165,11 @@ func (q *writeRequest) do(w http.ResponseWriter) error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		err := q.try(w)
+		answer, err := q.try()
+		if err == nil {
+			q.awaitService(&answer)
+			return q.respond(w, answer)
+		}
 		if attempt == maxRepeats || !errors.Is(err, sites.ErrRepeat) {
 			return err
 		}
@@ -166,10 +177,10 @@ func (q *writeRequest) do(w http.ResponseWriter) error {
 }
 
 // try makes the change under the lock of the source.
-func (q *writeRequest) try(w http.ResponseWriter) error {
+func (q *writeRequest) try() (answer adminapi.Written, err error) {
 	app, err := activeApp()
 	if err != nil {
-		return err
+		return answer, err
 	}
 	if q.certificate == nil {
 		if source, err := q.find(app); err == nil {
@@ -177,37 +188,61 @@ func (q *writeRequest) try(w http.ResponseWriter) error {
 		}
 	}
 	if q.app, q.source, err = app.Claim(q.find); err != nil {
-		return err
+		return answer, err
 	}
 	defer q.source.Release()
 	follower := q.source.Follower
 	var writer sites.Writer
 	if follower.Shared != nil && q.certificate == nil {
 		if writer, err = q.app.Begin(q.r.Context(), q.source, q.write); err != nil {
-			return err
+			return answer, err
 		}
 		defer writer.End()
 	}
 	if q.write.Key != "" {
-		if done, err := q.repeated(w); done || err != nil {
-			return err
+		if answer, done, err := q.repeated(); done || err != nil {
+			return answer, err
 		}
 	}
 	if q.certificate != nil {
-		return q.doCertificate(w)
+		return q.doCertificate()
 	}
 	if err := q.complete(); err != nil {
-		return err
+		return answer, err
 	}
 	q.write.Answer = q.answer
 	head, plan, err := q.app.WriteSites(q.source, writer, q.write)
 	if err != nil {
-		return err
+		return answer, err
 	}
 	if follower.Shared != nil {
 		follower.Shared.Wake() // what was in the way of others may be gone
 	}
-	return q.respond(w, head, plan)
+	return q.answer(head, plan), nil
+}
+
+// awaitService waits for what is kept and not served: what is in the way may go. A load
+// does not wait for it.
+func (q *writeRequest) awaitService(answer *adminapi.Written) {
+	if answer.Serves || answer.DryRun {
+		return
+	}
+	ctx, cancel := context.WithTimeout(q.r.Context(), q.wait)
+	defer cancel()
+	answer.Serves = q.app.AwaitRows(ctx, q.source, q.rowsOf(answer))
+	answer.Findings = q.findings(q.app.Now(), answer)
+}
+
+// rowsOf are the rows that the answer is about.
+func (q *writeRequest) rowsOf(answer *adminapi.Written) []uint32 {
+	if q.one {
+		return []uint32{answer.ID}
+	}
+	ids := make([]uint32, len(q.write.Changes))
+	for i := range q.write.Changes {
+		ids[i] = q.write.Changes[i].ID
+	}
+	return ids
 }
 
 // find finds the source that the change is for.
@@ -372,21 +407,28 @@ func (q *writeRequest) complete() error {
 	return nil
 }
 
-// repeated answers a request that was made before, and reports whether it was.
-func (q *writeRequest) repeated(w http.ResponseWriter) (bool, error) {
+// repeated returns the answer to a request that was made before, and whether it was.
+func (q *writeRequest) repeated() (answer adminapi.Written, done bool, err error) {
 	before, ok, err := q.source.Follower.Repeated(q.write.Key)
 	if err != nil {
-		return false, serve.Unavailable(err)
+		return answer, false, serve.Unavailable(err)
 	}
 	if !ok {
-		return false, nil
+		return answer, false, nil
 	}
 	if before.Hash != q.write.Hash {
-		return false, serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "the Idempotency-Key stands for another request")
+		return answer, false, serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "the Idempotency-Key stands for another request")
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(before.Body, '\n'))
-	return true, nil
+	if err := json.Unmarshal(before.Body, &answer); err != nil {
+		return answer, false, fmt.Errorf("the answer that is kept with the Idempotency-Key: %w", err)
+	}
+	if q.giveID {
+		answer.Created = true // also where an older version has kept the answer
+	}
+	if q.certificate == nil {
+		answer.Serves = q.app.ServesRows(q.source, q.rowsOf(&answer))
+	}
+	return answer, true, nil
 }
 
 // answer tells what was written.
@@ -394,38 +436,62 @@ func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.W
 	answer := adminapi.Written{
 		Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.DryRun,
 	}
-	if !q.one {
-		for _, r := range plan.Results {
-			if !r.Same {
-				answer.Changed = append(answer.Changed, r.ID)
-			}
+	for _, r := range plan.Results {
+		answer.Serves = answer.Serves && (r.Deleted || plan.Next.ServesRow(q.source, r.ID))
+		if !q.one && !r.Same {
+			answer.Changed = append(answer.Changed, r.ID)
 		}
-		return answer
 	}
-	result := plan.Results[0]
-	answer.ID, answer.ETag = result.ID, serve.EtagOf(head, result.Revision)
-	if entry := plan.Next.Tables.SiteByID(result.ID); entry != nil && !result.Deleted {
-		answer.Findings = view{plan.Next}.findingsOf(entry)
+	if q.one {
+		result := plan.Results[0]
+		answer.ID, answer.Created = result.ID, result.Created
+		if !result.Deleted {
+			answer.ETag = serve.EtagOf(head, result.Revision)
+		}
 	}
+	answer.Findings = append(q.findings(plan.Next, &answer), showAll(plan.Losses())...)
 	return answer
 }
 
-func (q *writeRequest) respond(w http.ResponseWriter, head sites.Head, plan *serve.WritePlan) error {
-	answer := q.answer(head, plan)
-	if !q.one || q.write.DryRun {
-		return writeJSON(w, answer)
+// findings are those about the site that is written, if it is one.
+func (q *writeRequest) findings(now *serve.Snapshot, answer *adminapi.Written) []adminapi.Finding {
+	if !q.one {
+		return answer.Findings
 	}
-	result := plan.Results[0]
-	if result.Deleted {
+	if entry := now.Tables.SiteByID(answer.ID); entry != nil && q.r.Method != http.MethodDelete {
+		return view{now}.findingsOf(entry)
+	}
+	if held, ok := q.source.HeldFinding(answer.ID); ok && q.r.Method != http.MethodDelete {
+		return []adminapi.Finding{showFinding(held)}
+	}
+	return nil
+}
+
+// respond writes an answer. A repeated request gets the one of the first.
+func (q *writeRequest) respond(w http.ResponseWriter, answer adminapi.Written) error {
+	status := http.StatusOK
+	switch {
+	case answer.DryRun:
+		return writeJSON(w, answer)
+	case q.r.Method == http.MethodDelete && len(answer.Findings) == 0:
 		w.WriteHeader(http.StatusNoContent)
 		return nil
+	case !answer.Serves:
+		status = http.StatusAccepted
+	case answer.Created:
+		status = http.StatusCreated
 	}
-	w.Header().Set("ETag", answer.ETag)
-	if result.Created {
-		w.Header().Set("Location", adminapi.Base+"sites/"+strconv.FormatUint(uint64(result.ID), 10)+"?source="+url.QueryEscape(q.source.Name))
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusCreated)
+	if answer.ETag != "" {
+		w.Header().Set("ETag", answer.ETag)
 	}
+	switch {
+	case answer.Created && answer.Certificate != "":
+		w.Header().Set("Location", adminapi.Base+"certificates/"+url.PathEscape(answer.Certificate))
+	case answer.Created:
+		w.Header().Set("Location", adminapi.Base+"sites/"+strconv.FormatUint(uint64(answer.ID), 10)+"?source="+url.QueryEscape(answer.Source))
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	w.WriteHeader(status)
 	return writeJSON(w, answer)
 }
 
@@ -447,6 +513,14 @@ func (sn view) sourcesView(query) (any, error) {
 	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
 }
 
+// notNow gives what a source cannot tell at this moment the status for it.
+func notNow(err error) error {
+	if errors.Is(err, sites.ErrUnavailable) {
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	return err
+}
+
 // revisionsView shows the log of a source, the newest revision first.
 func (sn view) revisionsView(q query) (any, error) {
 	limit, err := q.limit()
@@ -464,11 +538,8 @@ func (sn view) revisionsView(q query) (any, error) {
 		return nil, err
 	}
 	list, err := source.Follower.Log(below, limit)
-	if errors.Is(err, sites.ErrUnavailable) {
-		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
-	}
 	if err != nil {
-		return nil, err
+		return nil, notNow(err)
 	}
 	for i := range list {
 		list[i] = list[i].WithoutKeys()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -79,20 +78,19 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 }
 
 // doCertificate makes the change. The lock of the source is held.
-func (q *writeRequest) doCertificate(w http.ResponseWriter) error {
+func (q *writeRequest) doCertificate() (answer adminapi.Written, err error) {
 	plan, err := q.app.PlanCertificate(q.source, q.certificate)
 	if err != nil {
-		return err
+		return answer, err
 	}
-	follower := q.source.Follower
-	head, _ := follower.Size()
+	head, _ := q.source.Follower.Size()
 	if !plan.Result.Same && !q.write.DryRun {
 		if head, err = q.app.WriteCertificate(q.source, q.write, plan, q.certificateAnswer); err != nil {
-			return err
+			return answer, err
 		}
 		plan.Result.Revision = head.Revision
 	}
-	return q.respondCertificate(w, head, plan)
+	return q.certificateAnswer(head, plan), nil
 }
 
 // certificateAnswer tells what was written.
@@ -102,36 +100,14 @@ func (q *writeRequest) certificateAnswer(head sites.Head, plan *serve.Certificat
 		revision = plan.Result.Revision
 	}
 	answer := adminapi.Written{
-		Certificate: plan.Name, Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark, ETag: serve.EtagOf(head, revision), Serves: true, DryRun: q.write.DryRun,
+		Certificate: plan.Name, Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark,
+		Serves: true, Created: plan.Result.Created && q.r.Method == http.MethodPut, DryRun: q.write.DryRun,
 	}
 	if plan.Cert != nil {
+		answer.ETag = serve.EtagOf(head, revision)
 		answer.Findings = view{q.app.Now()}.findingsAboutKept(plan.Name, plan.Cert)
 	}
 	return answer
-}
-
-func (q *writeRequest) respondCertificate(w http.ResponseWriter, head sites.Head, plan *serve.CertificatePlan) error {
-	answer := q.certificateAnswer(head, plan)
-	if q.r.Method == http.MethodPost { // something was taken back
-		return writeJSON(w, answer)
-	}
-	if plan.Result.Deleted {
-		if q.write.DryRun {
-			return writeJSON(w, answer)
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	if q.write.DryRun {
-		return writeJSON(w, answer)
-	}
-	w.Header().Set("ETag", answer.ETag)
-	if plan.Result.Created {
-		w.Header().Set("Location", adminapi.Base+"certificates/"+url.PathEscape(plan.Name))
-		w.Header().Set("Content-Type", typeJSON)
-		w.WriteHeader(http.StatusCreated)
-	}
-	return writeJSON(w, answer)
 }
 
 // findingsAboutKept are what clients will complain about in a certificate that a source is

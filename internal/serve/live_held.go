@@ -253,6 +253,7 @@ func (a *Instance) tryLater(source *LiveSource) {
 	source.later.Store(false)
 	if source.Follower.owner == a {
 		a.locked(func() { a.tryHeldBack(source, waitsForOthers) })
+		source.Follower.published()
 	}
 }
 
@@ -313,6 +314,20 @@ func (a *Instance) showHeldBack(source *LiveSource, wanted func(*HeldBack) bool)
 // codeHeldBack is the finding about a row that is not served.
 const codeHeldBack = "site-held-back"
 
+func (h *HeldBack) finding(s *LiveSource, id uint32) binding.Finding {
+	return binding.Finding{
+		Severity: binding.Error, Code: codeHeldBack, Site: id,
+		Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, h.Name), s.Name, h.Reason),
+		Fix:     "change the site, or what it names",
+	}
+}
+
+// HeldFinding is the finding about a row that is held back, if it is.
+func (s *LiveSource) HeldFinding(id uint32) (binding.Finding, bool) {
+	held, ok := s.heldRow(id)
+	return held.finding(s, id), ok
+}
+
 // liveFindings tells of the rows that are not served.
 func (a *Instance) liveFindings() []binding.Finding {
 	var findings []binding.Finding
@@ -321,11 +336,7 @@ func (a *Instance) liveFindings() []binding.Finding {
 		source.mu.Lock()
 		for _, id := range SortedKeys(source.held) {
 			held := source.held[id]
-			findings = append(findings, binding.Finding{
-				Severity: binding.Error, Code: codeHeldBack, Site: id,
-				Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, held.Name), source.Name, held.Reason),
-				Fix:     "change the site, or what it names",
-			})
+			findings = append(findings, held.finding(source, id))
 		}
 		source.mu.Unlock()
 	}

@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
@@ -43,6 +45,56 @@ func (sn *Snapshot) leftOutFindings() (findings []binding.Finding) {
 			return append(findings, binding.Finding{Severity: binding.Info, Code: binding.CodeNoCertificate, Message: fmt.Sprintf("and %d more errors %q", len(left)-i, binding.CodeNoCertificate)})
 		}
 		findings = append(findings, LeftOutFinding(b))
+	}
+	return findings
+}
+
+// ServesRow reports whether a row of a source is served, with all of its bindings.
+func (sn *Snapshot) ServesRow(s *LiveSource, id uint32) bool {
+	entry := sn.Tables.SiteByID(id)
+	return entry != nil && sn.Sites.At(entry.Index).Source == s.Name && lost(entry) == nil
+}
+
+// ServesRows reports whether those of some rows that there are are served.
+func (a *Instance) ServesRows(s *LiveSource, ids []uint32) bool {
+	now := a.Now()
+	return !slices.ContainsFunc(ids, func(id uint32) bool {
+		_, there := s.Follower.RevisionOf(id)
+		return there && !now.ServesRow(s, id)
+	})
+}
+
+// AwaitRows waits until they are served, and reports whether they are. It ends with the
+// configuration.
+func (a *Instance) AwaitRows(ctx context.Context, s *LiveSource, ids []uint32) bool {
+	for {
+		news := s.Follower.whatIsNew()
+		if a.ServesRows(s, ids) {
+			return true
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return false
+		case <-a.Done():
+			return false
+		}
+	}
+}
+
+// Losses are the findings about bindings of other sites that are left out by a change.
+func (p *WritePlan) Losses() (findings []binding.Finding) {
+	if p.before == p.Next {
+		return nil
+	}
+	before := make(map[uint32][]binding.Binding)
+	for _, b := range p.before.Tables.LeftOut() {
+		before[b.Site.ID] = append(before[b.Site.ID], b.Binding)
+	}
+	for _, b := range p.Next.Tables.LeftOut() {
+		if !slices.Contains(before[b.Site.ID], b.Binding) && len(findings) < MaxErrors {
+			findings = append(findings, LeftOutFinding(b))
+		}
 	}
 	return findings
 }

@@ -125,6 +125,13 @@ func (f *follower) published() {
 	f.news = make(chan struct{})
 }
 
+// whatIsNew returns a channel that is closed when more is served than now.
+func (f *follower) whatIsNew() <-chan struct{} {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.news
+}
+
 // Served is the newest revision that is served.
 func (f *follower) Served() sites.Head {
 	f.known.Lock()
@@ -229,6 +236,7 @@ func (f *follower) retrySockets() {
 	if ids := source.heldBySockets(); len(ids) > 0 {
 		rows, removed := f.owner.readRows(source, ids)
 		f.owner.showWhatCanBe(source, rows, removed)
+		f.published()
 	}
 }
 

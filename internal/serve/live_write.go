@@ -188,7 +188,8 @@ type WritePlan struct {
 	Results []written
 	rows    []sites.Change
 	shown   []configured
-	removed []uint32 // of those that are shown
+	removed []uint32  // of those that are shown
+	before  *Snapshot // that is served
 	Next    *Snapshot
 	simple  bool
 	limit   *ownroutes.Limit
@@ -196,7 +197,7 @@ type WritePlan struct {
 
 // planWrite judges a transaction.
 func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, error) {
-	plan := &WritePlan{Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
+	plan := &WritePlan{before: a.Now(), Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
 	for i := range w.Changes {
 		plan.limit.Remove(w.Changes[i].ID)
 	}

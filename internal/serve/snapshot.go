@@ -60,6 +60,15 @@ func (a *Instance) Serving() *Snapshot {
 	}
 }
 
+// Newest returns what is served at this moment, by this app or by one that has just taken
+// its place and that Caddy does not show yet.
+func (a *Instance) Newest() *Snapshot {
+	if next, ok := fronts.Handler().(*Instance); ok {
+		return next.Now()
+	}
+	return a.Now()
+}
+
 // forget lets go of all that requests needed: Caddy's configuration, and the app with
 // it, is held by handlers that have taken a connection over. Where nothing is served
 // in its place they have none.
