@@ -1,7 +1,7 @@
 package winstore
 
 import (
-	"crypto/sha1" //nolint:gosec // Windows names certificates by it
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"runtime"
@@ -37,8 +37,8 @@ const (
 
 // The result codes that say that there is nothing.
 const (
-	cryptENotFound = syscall.Errno(windows.CRYPT_E_NOT_FOUND)
-	noMoreFiles    = windows.ERROR_NO_MORE_FILES
+	errCryptNotFound = syscall.Errno(windows.CRYPT_E_NOT_FOUND)
+	errNoMoreFiles   = windows.ERROR_NO_MORE_FILES
 )
 
 // open opens a store, which is not made if it is not there.
@@ -74,7 +74,7 @@ func (l location) List(store string) (items []Item, err error) {
 		}
 		items = append(items, item)
 	}
-	if err != nil && !errors.Is(err, cryptENotFound) && !errors.Is(err, noMoreFiles) {
+	if err != nil && !errors.Is(err, errCryptNotFound) && !errors.Is(err, errNoMoreFiles) {
 		return nil, err
 	}
 	return items, nil
@@ -115,7 +115,7 @@ func (l location) Key(store string, der []byte) (Key, error) {
 		return nil, err
 	}
 	defer func() { _ = windows.CertCloseStore(h, 0) }()
-	sum := sha1.Sum(der) //nolint:gosec // see above
+	sum := sha1.Sum(der) // Windows names certificates by it
 	blob := windows.CryptHashBlob{Size: uint32(len(sum)), Data: &sum[0]}
 	cert, err := windows.CertFindCertificateInStore(h, windows.X509_ASN_ENCODING|windows.PKCS_7_ASN_ENCODING, 0,
 		windows.CERT_FIND_SHA1_HASH, unsafe.Pointer(&blob), nil)
