@@ -23,7 +23,7 @@ func readPage(t *testing.T, name string) string {
 	return string(raw)
 }
 
-var caddyCommand = regexp.MustCompile("(?m)(?:^|[\\s\\\\`\"(])caddy(?:\\.exe)? ([a-z][^\\n`|>&;\"]*)")
+var caddyCommand = regexp.MustCompile("(?m)(?:^|[\\s\\\\`\"(])caddy(?:\\.exe)? ([a-z](?:\"[^\"\\n]*\"|[^\\n`|>&;\"])*)")
 
 // TestDocumentedCommands: each command of Caddy in the pages for operators is there, with
 // all flags that it is given.
