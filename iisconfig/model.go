@@ -214,7 +214,25 @@ type WebFarm struct {
 	Name    string          `json:"name"`
 	Enabled bool            `json:"enabled"`
 	Servers []WebFarmServer `json:"servers,omitempty"`
-	Source  Source          `json:"source"`
+
+	// How servers are chosen, such as WeightedRoundRobin. Empty: as LeastRequests, which the
+	// IIS Manager begins with.
+	Algorithm string `json:"algorithm,omitempty"`
+	// The cookie by which clients stay at one server; empty if they do not.
+	Cookie string `json:"cookie,omitempty"`
+
+	Health *HealthCheck `json:"health,omitempty"`
+	Source Source       `json:"source"`
+}
+
+// HealthCheck says how the servers of a WebFarm are asked whether they are well.
+type HealthCheck struct {
+	URL      string `json:"url"`
+	Interval string `json:"interval,omitempty"` // d.hh:mm:ss
+	Timeout  string `json:"timeout,omitempty"`
+	Status   string `json:"status,omitempty"` // such as 200-399
+	Text     string `json:"text,omitempty"`   // that the answer has
+	Source   Source `json:"source"`
 }
 
 // WebFarmServer is one server of a WebFarm.

@@ -102,8 +102,7 @@ func (r *configReader) webFarm(el *element) error {
 		case "server":
 			farm.Servers = append(farm.Servers, c.farmServer(kid))
 		case "applicationRequestRouting":
-			c.rep.warn(CodeUnsupported, c.src(kid), "set load balancing, health checks and timeouts by hand",
-				"the routing settings of the web farm %s are not translated", farm.Name)
+			c.farmRouting(farm, kid)
 		default:
 			c.unknown(kid, "in webFarm")
 		}
@@ -111,6 +110,35 @@ func (r *configReader) webFarm(el *element) error {
 	c.attributes(el)
 	r.b.server.WebFarms = append(r.b.server.WebFarms, farm)
 	return nil
+}
+
+// farmRouting reads how a web farm chooses its servers and looks after them.
+func (c *context) farmRouting(farm *WebFarm, el *element) {
+	for _, kid := range el.kids {
+		switch kid.name {
+		case "loadBalancing":
+			farm.Algorithm = kid.str("algorithm")
+			kid.ignore("hashServerVariable", "queryStringNames")
+		case "affinity":
+			if c.boolean(kid, "useCookie", false) {
+				farm.Cookie = "ARRAffinity"
+			}
+			if name := kid.str("cookieName"); name != "" && farm.Cookie != "" {
+				farm.Cookie = name
+			}
+		case "healthCheck":
+			farm.Health = &HealthCheck{
+				URL: kid.str("url"), Interval: kid.str("interval"), Timeout: kid.str("timeout"),
+				Status: kid.str("statusCodeMatch"), Text: kid.str("responseMatch"), Source: c.src(kid),
+			}
+		default:
+			c.rep.warn(CodeUnsupported, c.src(kid), "set it in iis_proxy, as a subdirective of reverse_proxy",
+				"%s of the web farm %s is not translated", kid.name, farm.Name)
+			continue
+		}
+		c.done(kid)
+	}
+	c.attributes(el)
 }
 
 func (c *context) farmServer(el *element) WebFarmServer {

@@ -24,7 +24,7 @@ var constructs = []construct{
 	{"sites/site", ``, "`site`, `binding`"},
 	{"site/logFile", `[<system.applicationHost><log><centralW3CLogFile enabled="false" /></log><sites><siteDefaults><logFile directory="D:\logs" /></siteDefaults></sites></system.applicationHost>`, "`w3c_log`"},
 	{"applicationPools/add", `[<system.applicationHost><applicationPools><add name="p" /></applicationPools></system.applicationHost>`, "*dropped*: there are no worker processes"},
-	{"webFarms/webFarm", `[<webFarms><webFarm name="farm"><server address="10.0.0.1" /></webFarm></webFarms>`, "*decide*; a rule that names it leads to its servers by `to` in `iis_proxy`"},
+	{"webFarms/webFarm", `[<webFarms><webFarm name="farm"><server address="10.0.0.1" /><server address="10.0.0.2" /></webFarm></webFarms>`, "`to` and `lb_policy` in `iis_proxy`, where a rule names it, and `health_uri`"},
 	{"rewrite/rules/rule", `<rewrite><rules><rule name="r"><match url="^a$" /><action type="Redirect" url="b" /></rule></rules></rewrite>`, "`rule` in `iis_rewrite`"},
 	{"rewrite/outboundRules/rule", `<rewrite><outboundRules><rule name="r"><match serverVariable="RESPONSE_SERVER" pattern=".+" /><action type="Rewrite" value="" /></rule></outboundRules></rewrite>`, "`outbound_rule` in `iis_rewrite`; for bodies: decide"},
 	{"rewrite/rewriteMaps/rewriteMap", `<rewrite><rewriteMaps><rewriteMap name="m"><add key="a" value="b" /></rewriteMap></rewriteMaps><rules><rule name="r"><match url="^(.+)$" /><action type="Redirect" url="{m:{R:1}}" /></rule></rules></rewrite>`, "`map` in `iis_rewrite`"},
@@ -153,7 +153,7 @@ func (c construct) check(t *testing.T) {
 	caddyfile := string(plan.Caddyfile())
 	adapt(t, plan.Caddyfile())
 	for _, m := range reBecomes.FindAllStringSubmatch(c.becomes, -1) {
-		if word := m[1]; word != "" && word != "--fastcgi" && word != "transport fastcgi" && word != "require_client_certificate" && !regexp.MustCompile(`(?m)(?:^|\s)`+regexp.QuoteMeta(word)+`(?:\s|$)`).MatchString(caddyfile) {
+		if word := m[1]; word != "" && word != "--fastcgi" && word != "health_uri" && word != "transport fastcgi" && word != "require_client_certificate" && !regexp.MustCompile(`(?m)(?:^|\s)`+regexp.QuoteMeta(word)+`(?:\s|$)`).MatchString(caddyfile) {
 			t.Errorf("%s: no %s in\n%s", c.element, word, caddyfile)
 		}
 		if outcome := m[2]; outcome != "" && !slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool { return string(l.Outcome) == outcome }) {

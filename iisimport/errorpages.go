@@ -1,11 +1,14 @@
 package iisimport
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/iishttp"
 )
 
 // errorPages translates the custom error pages of the site's root.
@@ -24,20 +27,65 @@ func (w *siteWriter) errorPages() []*Directive {
 		w.report().dropped(h.Source, "httpErrors", "detailed errors are those of IIS")
 		return nil
 	}
-	for _, page := range h.Errors {
-		out = append(out, w.errorPage(page)...)
+	pages := make(map[int][]errorPage)
+	var order []int
+	for _, p := range h.Errors {
+		kids := w.errorPage(p)
+		if kids == nil {
+			continue
+		}
+		if pages[p.Status] == nil {
+			order = append(order, p.Status)
+		}
+		pages[p.Status] = append(pages[p.Status], errorPage{p.SubStatus, kids})
+	}
+	for _, status := range order {
+		out = append(out, block(byStatus(status, pages[status]), "handle_errors", strconv.Itoa(status)))
 	}
 	return out
 }
 
+// errorPage is what makes the page of a status.
+type errorPage struct {
+	sub  int // -1: any
+	kids []*Directive
+}
+
+// byStatus chooses among the pages of a status: the one of the sub-status, else that of all.
+func byStatus(status int, pages []errorPage) (out []*Directive) {
+	if len(pages) == 1 && pages[0].sub < 0 {
+		return pages[0].kids
+	}
+	slices.SortStableFunc(pages, func(x, y errorPage) int { return cmp.Compare(y.sub, x.sub) })
+	for i, p := range pages {
+		switch {
+		case i > 0 && pages[i-1].sub == p.sub: // IIS has no two of them
+		case p.sub < 0:
+			out = append(out, block(p.kids, "handle"))
+		default:
+			m := "@sub" + strconv.Itoa(p.sub)
+			is := directive(m, "vars", iishttp.SubStatusVar, fmt.Sprintf("%d.%d", status, p.sub))
+			if p.sub == 0 {
+				is.Words = append(is.Words, "") // an error that has none
+			}
+			out = append(out, is, block(p.kids, "handle", m))
+		}
+	}
+	return out
+}
+
+// errorPage is what makes a page; nil if nothing does.
 func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 	what := fmt.Sprintf("error page %d %s", p.Status, p.Path)
+	if p.SubStatus >= 0 {
+		what = fmt.Sprintf("error page %d.%d %s", p.Status, p.SubStatus, p.Path)
+	}
 	if stockPage(p) {
 		w.report().stock(p.Source, "error pages of IIS")
 		return nil
 	}
-	if p.SubStatus > 0 || p.Prefix != "" || p.Status < 400 || p.Status > 599 || p.Path == "" {
-		w.report().decide(p.Source, what, "write it into handle_errors", "a page by sub-status or language has no exact form")
+	if p.Prefix != "" || p.Status < 400 || p.Status > 599 || p.Path == "" {
+		w.report().decide(p.Source, what, "write it into handle_errors", "a page by language has no exact form")
 		return nil
 	}
 	kids, ok := w.errorHandler(p)
@@ -46,12 +94,12 @@ func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 		return nil
 	}
 	w.report().translated(p.Source, what, "handle_errors %d", p.Status)
-	return []*Directive{block(kids, "handle_errors", strconv.Itoa(p.Status))}
+	return kids
 }
 
 func (w *siteWriter) errorHandler(p iisconfig.ErrorPage) ([]*Directive, bool) {
 	if strings.EqualFold(p.Mode, "Redirect") {
-		return []*Directive{directive("redir", literal(p.Path), "302")}, true
+		return []*Directive{directive("redir", "*", literal(p.Path), "302")}, true
 	}
 	file := strings.ReplaceAll(p.Path, `\`, "/")
 	lower := strings.ToLower(file)

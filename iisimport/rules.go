@@ -409,36 +409,10 @@ func (w *siteWriter) proxies() []*Directive {
 		}
 		if to := w.farm(origin); to != nil {
 			d.Block = append(d.Block, directive(append([]string{"to"}, to...)...))
+			d.Block = append(d.Block, w.balancing(origin)...)
 		}
 		d.hasBlock = d.Block != nil
 		out = append(out, d)
-	}
-	return out
-}
-
-// deadFarm tells whether an origin is a web farm without a server: IIS answers 502.
-func (w *siteWriter) deadFarm(origin string) bool {
-	_, host, _ := strings.Cut(origin, "://")
-	return w.farm(origin) == nil && slices.ContainsFunc(w.b.server.WebFarms, func(f *iisconfig.WebFarm) bool { return strings.EqualFold(f.Name, host) })
-}
-
-// farm returns the servers of the web farm that a rule names as its host.
-func (w *siteWriter) farm(origin string) []string {
-	scheme, host, _ := strings.Cut(origin, "://")
-	var out []string
-	for _, farm := range w.b.server.WebFarms {
-		if !strings.EqualFold(farm.Name, host) || !farm.Enabled {
-			continue
-		}
-		for _, s := range farm.Servers {
-			port := s.HTTPPort
-			if scheme == "https" {
-				port = s.HTTPSPort
-			}
-			if s.Enabled && expressible(s.Address) {
-				out = append(out, fmt.Sprintf("%s://%s:%d", scheme, s.Address, port))
-			}
-		}
 	}
 	return out
 }

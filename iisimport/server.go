@@ -12,8 +12,8 @@ import (
 func (b *builder) serverSettings() {
 	rep := b.plan.Report
 	for _, farm := range b.server.WebFarms {
-		rep.decide(farm.Source, "web farm "+farm.Name, "set load balancing and health checks of reverse_proxy",
-			"%d servers: rules that name it are translated, its other settings are not", len(farm.Servers))
+		rep.decide(farm.Source, "web farm "+farm.Name, "look at lb_policy, health_uri and timeouts of iis_proxy",
+			"%d servers, to which rules lead that name it; others lead nowhere", len(farm.Servers))
 	}
 	used := make(map[string]bool)
 	for _, s := range b.plan.Sites {
