@@ -133,7 +133,7 @@ func startWithEverything(t *testing.T) *ts.Server {
 			server_bindings :%[1]d:a.test
 			secure_bindings :%[2]d:
 			certificate a.test
-			respond a
+			respond "a {http.request.body}"
 		}
 		site 102 {
 			binding https *:%[2]d:b.test {
@@ -176,6 +176,14 @@ func startWithEverything(t *testing.T) *ts.Server {
 		if _, err := ts.Do(r); (err != nil) != (r.SNI == "no.test") {
 			t.Errorf("%+v: %v", r, err)
 		}
+	}
+	req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/", plain), strings.NewReader("a body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host, req.Close = "a.test", true
+	if _, _, err := s.Do(req); err != nil {
+		t.Error(err)
 	}
 	return s
 }

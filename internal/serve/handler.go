@@ -120,7 +120,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		w = logged
 	}
 	if site.metrics != nil {
-		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics}
+		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics, head: r.Method == http.MethodHead}
 		// A handler that writes nothing answers with 200.
 		defer counted.count(http.StatusOK)
 		w = counted
@@ -134,6 +134,9 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	}
 	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found, exit: exit}}
 	r = r.WithContext(ctx)
+	if site.metrics != nil && r.Body != nil && r.Body != http.NoBody {
+		r.Body = &countedBody{r.Body, site.metrics}
+	}
 	if logged != nil {
 		defer logged.End()
 		r = logged.Enter(r, &ctx.request)

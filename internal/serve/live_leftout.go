@@ -55,7 +55,7 @@ func (sn *Snapshot) ServesRow(s *LiveSource, id uint32) bool {
 	return entry != nil && sn.Sites.At(entry.Index).Source == s.Name && lost(entry) == nil
 }
 
-// ServesRows reports whether those of some rows that there are are served.
+// ServesRows reports whether rows are served, as far as they are there.
 func (a *Instance) ServesRows(s *LiveSource, ids []uint32) bool {
 	now := a.Now()
 	return !slices.ContainsFunc(ids, func(id uint32) bool {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // configurations come and go. Each configuration shows them in its registry.
 // Labels come from configurations only, never from what clients send.
 var counters = struct {
-	handshakes, refused, fallbacks, requests, unknownHosts, misdirected *prometheus.CounterVec
+	handshakes, refused, fallbacks, requests, received, sent, unknownHosts, misdirected *prometheus.CounterVec
 }{
 	handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "handshakes_total",
@@ -35,6 +36,14 @@ var counters = struct {
 		Namespace: "caddy", Subsystem: "iis", Name: "requests_total",
 		Help: "Requests by site and class of status.",
 	}, []string{"site", "class"}),
+	received: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "request_bytes_total",
+		Help: "Bytes of the bodies of requests that handlers have read, by site.",
+	}, []string{"site"}),
+	sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "iis", Name: "response_bytes_total",
+		Help: "Bytes of the bodies of responses, by site.",
+	}, []string{"site"}),
 	unknownHosts: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "iis", Name: "unknown_host_requests_total",
 		Help: "Requests for hosts that no site has, by port.",
@@ -82,6 +91,8 @@ type siteMetrics struct {
 	gone        atomic.Bool    // requests that are still under way count nowhere
 	classes     [6]lazyCounter // by first digit of the status
 	misdirected lazyCounter
+
+	received, sent lazyCounter // bytes of bodies
 }
 
 // lazyCounter is a counter that is looked up once.
@@ -98,14 +109,16 @@ func (c *lazyCounter) count() bool {
 	return counter != nil
 }
 
-func (c *lazyCounter) inc(vec *prometheus.CounterVec, labels ...string) {
+func (c *lazyCounter) inc(vec *prometheus.CounterVec, labels ...string) { c.add(1, vec, labels...) }
+
+func (c *lazyCounter) add(n int64, vec *prometheus.CounterVec, labels ...string) {
 	counter := c.found.Load()
 	if counter == nil {
 		made := vec.WithLabelValues(labels...)
 		counter = &made
 		c.found.Store(counter)
 	}
-	(*counter).Inc()
+	(*counter).Add(float64(n))
 }
 
 func (m *siteMetrics) request(class int) {
@@ -121,6 +134,19 @@ func (m *siteMetrics) misdirect() {
 	}
 }
 
+// bytesReceived and bytesSent count as they come and go: a stream may take hours.
+func (m *siteMetrics) bytesReceived(n int64) {
+	if n > 0 && !m.gone.Load() {
+		m.received.add(n, counters.received, m.site)
+	}
+}
+
+func (m *siteMetrics) bytesSent(n int64) {
+	if n > 0 && !m.gone.Load() {
+		m.sent.add(n, counters.sent, m.site)
+	}
+}
+
 // forget drops the counters.
 func (m *siteMetrics) forget() {
 	m.gone.Store(true)
@@ -128,6 +154,8 @@ func (m *siteMetrics) forget() {
 		counters.requests.DeleteLabelValues(m.site, class)
 	}
 	counters.misdirected.DeleteLabelValues(m.site)
+	counters.received.DeleteLabelValues(m.site)
+	counters.sent.DeleteLabelValues(m.site)
 }
 
 var classLabels = [6]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
@@ -145,7 +173,7 @@ func (a *Instance) provisionMetrics() error {
 	a.metrics = &appMetrics{a}
 	registry := a.ctx.GetMetricsRegistry()
 	for _, collector := range []prometheus.Collector{
-		counters.handshakes, counters.refused, counters.fallbacks, counters.requests, counters.unknownHosts, counters.misdirected, a.metrics,
+		counters.handshakes, counters.refused, counters.fallbacks, counters.requests, counters.received, counters.sent, counters.unknownHosts, counters.misdirected, a.metrics,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return err
@@ -336,6 +364,7 @@ type countedResponse struct {
 	*caddyhttp.ResponseWriterWrapper
 	metrics *siteMetrics
 	counted bool
+	head    bool // what is written goes nowhere
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -347,7 +376,34 @@ func (c *countedResponse) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (c *countedResponse) Write(p []byte) (int, error) {
 	c.count(http.StatusOK)
-	return c.ResponseWriterWrapper.Write(p)
+	n, err := c.ResponseWriterWrapper.Write(p)
+	if !c.head {
+		c.metrics.bytesSent(int64(n))
+	}
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (c *countedResponse) ReadFrom(r io.Reader) (int64, error) {
+	c.count(http.StatusOK)
+	n, err := c.ResponseWriterWrapper.ReadFrom(r)
+	if !c.head {
+		c.metrics.bytesSent(n)
+	}
+	return n, err
+}
+
+// countedBody counts what is read of a request.
+type countedBody struct {
+	io.ReadCloser
+	metrics *siteMetrics
+}
+
+// Read implements io.Reader.
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.metrics.bytesReceived(int64(n))
+	return n, err
 }
 
 // count counts the final status once; informational ones precede it.
