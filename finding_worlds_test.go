@@ -89,7 +89,7 @@ func findingCodes(t *testing.T) map[string]string {
 	t.Helper()
 	codes := make(map[string]string)
 	name := regexp.MustCompile(`^[cC]ode[A-Z]`)
-	for _, folder := range []string{"binding", "internal/inspect", "internal/serve", "internal/world", "internal/cli", "internal/w3clog", "certsel/health"} {
+	for _, folder := range []string{"binding", "internal/inspect", "internal/serve", "internal/policies", "internal/world", "internal/cli", "internal/w3clog", "certsel/health"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no files: %v", folder, err)

@@ -136,7 +136,7 @@ func (l *redirects) answered(b binding.Binding, port uint16) bool {
 		if ordinary != nil {
 			return true
 		}
-		return match.Site != nil && !match.Site.HeldBack && match.Binding.Flags&binding.FlagReject == 0 &&
+		return match.Site != nil && !match.Binding.HeldBack() && match.Binding.Flags&binding.FlagReject == 0 &&
 			l.sn.CertificateMatch(local, host).Reason != binding.ReasonRejected
 	})
 }

@@ -96,8 +96,8 @@ func (sn *Snapshot) compileAccess(cfg *config.Site, entry *binding.SiteEntry) (a
 func (sn *Snapshot) asksForCertificates(entry *binding.SiteEntry) error {
 	for i := range entry.Bindings {
 		b := &entry.Bindings[i]
-		if b.Protocol != binding.HTTPS || b.Flags&binding.FlagReject != 0 {
-			continue
+		if b.Protocol != binding.HTTPS || b.Flags&binding.FlagReject != 0 || b.HeldBack() {
+			continue // nobody can connect to it
 		}
 		if p := sn.PolicyOf(b); p == nil || p.TCP.ClientAuth < tls.RequireAnyClientCert {
 			return fmt.Errorf("require_client_certificate: binding %s does not ask clients for a certificate: "+

@@ -55,7 +55,7 @@ func (sn *Snapshot) bindsHost(host, certificate string, hello *tls.ClientHelloIn
 
 func (sn *Snapshot) bindsHostAt(local netip.AddrPort, name binding.HostName, certificate string) certsel.BoundBy {
 	match := sn.Tables.Site(local, binding.HTTPS, name)
-	if match.Binding == nil || match.Site.HeldBack {
+	if match.Binding == nil || match.Binding.HeldBack() {
 		return certsel.NotBound
 	}
 	by := certsel.BindsHost(match.Binding, certificate)

@@ -35,7 +35,7 @@ func (a *Instance) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
 		protocol = binding.HTTPS
 	}
 	match := a.Serving().Tables.Site(local, protocol, host)
-	if match.Site == nil || match.Site.HeldBack {
+	if match.Site == nil || match.Binding.HeldBack() {
 		return 0, "", false
 	}
 	return match.Site.ID, match.Site.Name, true

@@ -262,8 +262,8 @@ func (s *LiveSource) refuseLosses(next *Snapshot) error {
 			err = errors.New(held.Reason)
 		} else if shown := next.Tables.SiteByID(entry.ID); shown == nil {
 			continue // it was deleted meanwhile
-		} else if err = lost(shown); err != nil && shown.State.Code == 0 && slices.Equal(leftOutOf(entry), leftOutOf(shown)) {
-			continue // of its bindings that is left out which was before
+		} else {
+			err = lost(shown, leftOutOf(entry)...)
 		}
 		if err != nil {
 			errs.add("the running configuration serves "+config.SiteLabel(entry.ID, entry.Name)+", and this one cannot", "%w", err)
@@ -498,14 +498,20 @@ func stoppedError(entry *binding.SiteEntry) error {
 
 func nowhere(uint32) string { return "" }
 
-// lost says what of a site is not served as it asks for: without a certificate, or
-// since it is stopped because another one has a binding of it.
-func lost(entry *binding.SiteEntry) error {
+// lost says what of a site is not served as it asks for: without a certificate, except
+// for bindings that had none before, or since it is stopped because another one has a
+// binding of it. Nothing is lost of a site that asks not to be served.
+func lost(entry *binding.SiteEntry, before ...binding.Binding) error {
 	if entry.State.Code != 0 {
 		return stoppedError(entry)
 	}
-	if left := leftOutOf(entry); len(left) > 0 {
-		return errors.New(noCertificate(entry, left[0]) + ": name one, or give its address and port one")
+	if !entry.State.Started {
+		return nil
+	}
+	for _, b := range leftOutOf(entry) {
+		if !slices.Contains(before, b) {
+			return errors.New(noCertificate(entry, b) + ": name one, or give its address and port one")
+		}
 	}
 	return nil
 }

@@ -103,11 +103,12 @@ func (p *WritePlan) Losses() (findings []binding.Finding) {
 // bindings.
 func (sn *Snapshot) heldCount(s *LiveSource) int {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	held := len(s.held)
-	s.mu.Unlock()
 	last := uint32(0)
 	for _, b := range sn.Tables.LeftOut() { // by id
-		if b.Site.ID != last && sn.Sites.At(b.Site.Index).Source == s.Name {
+		// Of a row that has changed and is held back, the one before may serve.
+		if _, counted := s.held[b.Site.ID]; !counted && b.Site.ID != last && sn.Sites.At(b.Site.Index).Source == s.Name {
 			held++
 		}
 		last = b.Site.ID

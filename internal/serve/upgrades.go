@@ -52,7 +52,7 @@ func (p *takenPlace) Admitted() bool {
 	}
 	sn := app.Serving()
 	match, ordinary, valid := sn.RequestOwner(p.made.local, p.protocol, p.host)
-	if ordinary != nil || !valid || match.Site == nil || match.Site.HeldBack || match.Site.ID != p.site {
+	if ordinary != nil || !valid || match.Site == nil || match.Binding.HeldBack() || match.Site.ID != p.site {
 		return false
 	}
 	site := sn.Sites.At(match.Site.Index)
