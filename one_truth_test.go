@@ -88,8 +88,7 @@ func TestOneTruth(t *testing.T) {
 				respond ok
 			}
 			site 2 {
-				secure_bindings *:TLS:www.contoso.test
-				certificate main
+				server_bindings *:HTTP:www.contoso.test
 				respond ok
 			}`, []string{"127.0.0.2:TLS"}, "main"},
 		"an address that rejects": {`
