@@ -180,8 +180,7 @@ func (c *counted) unnamed(t *testing.T, parts []part, each bool, known map[strin
 	t.Helper()
 	c.plain, c.report, c.refused, c.lines = c.imported(c.text)
 	left := make(map[string]int)
-	for i := len(parts) - 1; i >= 0; i-- { // attributes before their element
-		p := parts[i]
+	for i, p := range slices.Backward(parts) { // attributes before their element
 		key := p.String()
 		if !each && known[key] || left[key] > 3 || len(p.path) < 2 || p.path[1] == "configSections" || !p.counts(parts) {
 			continue

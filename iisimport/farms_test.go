@@ -39,8 +39,7 @@ func TestFarmWords(t *testing.T) {
 		{`<loadBalancing algorithm="RequestHash" />`, "lb_policy uri_hash", ""},
 		{`<loadBalancing algorithm="LeastResponseTime" />`, "", "LeastResponseTime"},
 		{`<loadBalancing algorithm="WeightedRoundRobin" /><affinity useCookie="true" cookieName="Stay" />`, "lb_policy cookie Stay", ""},
-		{`<healthCheck url="http://farm/well?a=b" interval="00:01:00" timeout="00:00:05" responseMatch="all (well)" statusCodeMatch="204" />`,
-			"health_uri /well?a=b|health_interval 60s|health_timeout 5s|health_status 204|health_body `all \\(well\\)`", ""},
+		{`<healthCheck url="http://farm/well?a=b" interval="00:01:00" timeout="00:00:05" responseMatch="all (well)" statusCodeMatch="204" />`, "health_uri /well?a=b|health_interval 60s|health_timeout 5s|health_status 204|health_body `all \\(well\\)`", ""},
 		{`<healthCheck url="http://farm/" interval="soon" statusCodeMatch="200-201,300" />`, "health_interval 30s", "health_status"},
 		{`<protocol timeout="00:10:00" />`, "", "protocol of the web farm"},
 	} {
