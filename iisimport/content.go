@@ -94,8 +94,8 @@ func (w *siteWriter) collect() {
 		}
 	}
 	for key, n := range byPath {
-		n.worker = w.needsWorker(n)
 		n.pool = w.poolOf(n.path)
+		n.worker = w.needsWorker(n)
 		if key != "/" {
 			w.nodes = append(w.nodes, n)
 		}

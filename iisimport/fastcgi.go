@@ -18,6 +18,8 @@ type fastScripts struct {
 	pattern string // *.php
 	handler iisconfig.Handler
 	verbs   []string // nil: all
+	others  []string // that other handlers have
+	rest    bool     // another handler has all verbs that this one has not
 }
 
 var reExtensionPattern = regexp.MustCompile(`^\*(\.[a-z0-9_-]+)$`)
@@ -61,27 +63,45 @@ func mayRun(n *node, h iisconfig.Handler) bool {
 }
 
 // verbsOf lists the verbs of a handler; nil: all.
-func verbsOf(h iisconfig.Handler) (verbs []string) {
-	for verb := range strings.SplitSeq(h.Verb, ",") {
-		if verb = strings.TrimSpace(verb); verb == "*" || verb == "" {
+func verbsOf(list string) []string {
+	if strings.TrimSpace(list) == "" {
+		return nil
+	}
+	verbs := []string{}
+	for verb := range strings.SplitSeq(list, ",") {
+		switch verb = strings.TrimSpace(verb); verb {
+		case "*":
 			return nil
+		case "":
+		default:
+			verbs = append(verbs, verb)
 		}
-		verbs = append(verbs, verb)
 	}
 	return verbs
 }
 
 // addFast notes a handler for scripts of FastCGI. Several may share the verbs of a pattern.
 func (s *scripts) addFast(h iisconfig.Handler, pattern string) {
-	verbs := verbsOf(h)
+	verbs := verbsOf(h.Verb)
 	i := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == pattern })
 	switch {
 	case i < 0:
-		s.fast = append(s.fast, fastScripts{pattern, h, verbs})
+		s.fast = append(s.fast, fastScripts{pattern: pattern, handler: h, verbs: verbs, others: slices.Concat(s.verbs["*"], s.verbs[pattern])})
 	case verbs == nil || s.fast[i].verbs == nil:
 		s.fast[i].verbs = nil
 	default:
 		s.fast[i].verbs = append(s.fast[i].verbs, verbs...)
+	}
+}
+
+// other notes the verbs of a handler behind those of FastCGI: what these have is theirs.
+func (f *fastScripts) other(h iisconfig.Handler) {
+	verbs := verbsOf(h.Verb)
+	f.rest = f.rest || verbs == nil
+	for _, verb := range verbs {
+		if f.verbs != nil && !slices.Contains(f.verbs, verb) {
+			f.others = append(f.others, verb)
+		}
 	}
 }
 
@@ -102,10 +122,7 @@ func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
 			name := "{re.fastcgi" + number + ".1}" // with the prefix
 			settings = append(settings, directive("env", "SCRIPT_NAME", name), directive("env", "DOCUMENT_URI", name))
 		}
-		if f.verbs != nil {
-			other := "@verb" + number
-			kids = append(kids, directive(append([]string{other, "not", "method"}, f.verbs...)...), directive("error", other, "405"))
-		}
+		kids = append(kids, f.verbGuards(number)...)
 		// FastCGI here splits a path at the first place where the extension stands, IIS at
 		// the first name that ends so.
 		unclear := "@unclear" + number
@@ -123,6 +140,23 @@ func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
 				directive("path_regexp", "fastcgi"+number, `(?i)^(.*?`+regexp.QuoteMeta(ext)+`)(?:/|$)`),
 			}, is),
 			block([]*Directive{block(kids, "route")}, "handle", is))
+	}
+	return out
+}
+
+// verbGuards refuse the verbs that FastCGI does not answer: with 405 those that no handler
+// of IIS has, with 404 those of a handler that does not run here.
+func (f fastScripts) verbGuards(number string) (out []*Directive) {
+	if len(f.others) > 0 {
+		m := "@others" + number
+		out = append(out, directive(append([]string{m, "method"}, f.others...)...), directive("error", m, "404").because("Another handler of IIS has these."))
+	}
+	if f.verbs != nil {
+		m, status := "@verb"+number, "405"
+		if f.rest {
+			status = "404"
+		}
+		out = append(out, directive(append([]string{m, "not", "method"}, f.verbs...)...), directive("error", m, status))
 	}
 	return out
 }

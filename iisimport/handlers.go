@@ -20,16 +20,8 @@ func (w *siteWriter) needsWorker(n *node) string {
 		program := strings.TrimSpace(set.AspNetCore.ProcessPath + " " + set.AspNetCore.Arguments)
 		return "ASP.NET Core (" + cmp.Or(program, "process path not known") + ")"
 	}
-	if set.Handlers != nil {
-		for _, h := range set.Handlers.Entries {
-			if h.Path != "*" || !getVerb(h.Verb) {
-				continue
-			}
-			if h.NeedsWorker() {
-				return "the handler " + h.Name
-			}
-			break
-		}
+	if _, every := w.handlers(n); every != nil && every.NeedsWorker() {
+		return "the handler " + every.Name
 	}
 	for _, sec := range set.Managed {
 		if sec.Source.Scope != "" {
@@ -40,6 +32,55 @@ func (w *siteWriter) needsWorker(n *node) string {
 		}
 	}
 	return ""
+}
+
+// handlers are those of a node that its application pool has, in their order, cut at the
+// first one that answers GET for every path: no entry behind that one decides.
+func (w *siteWriter) handlers(n *node) (before []iisconfig.Handler, every *iisconfig.Handler) {
+	if n.settings.Handlers == nil {
+		return nil, nil
+	}
+	list := slices.DeleteFunc(slices.Clone(n.settings.Handlers.Entries), func(h iisconfig.Handler) bool {
+		verbs := verbsOf(h.Verb)
+		return verbs != nil && len(verbs) == 0 || !w.inPool(n, h)
+	})
+	i := slices.IndexFunc(list, func(h iisconfig.Handler) bool { return h.Path == "*" && getVerb(h.Verb) })
+	if i < 0 {
+		return list, nil
+	}
+	return list[:i], &list[i]
+}
+
+// inPool tells whether a handler's preCondition lets it exist in the application pool of a
+// node. A pool that is not among the files has all.
+func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
+	pools := w.b.server.ApplicationPools
+	i := slices.IndexFunc(pools, func(p *iisconfig.ApplicationPool) bool { return strings.EqualFold(p.Name, n.pool) })
+	if i < 0 {
+		return true
+	}
+	classic := strings.EqualFold(pools[i].PipelineMode, "Classic")
+	for condition := range strings.SplitSeq(h.PreCondition, ",") {
+		switch strings.ToLower(strings.TrimSpace(condition)) {
+		case "bitness32":
+			if !pools[i].Enable32Bit {
+				return false
+			}
+		case "bitness64":
+			if pools[i].Enable32Bit {
+				return false
+			}
+		case "integratedmode":
+			if classic {
+				return false
+			}
+		case "classicmode":
+			if !classic {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // permits tells whether an accessPolicy has a word. One that is not set has Read and
@@ -56,12 +97,8 @@ func permits(policy, word string) bool {
 // getVerb tells whether a handler answers GET: those for OPTIONS, TRACE, PROPFIND and
 // the like say nothing about who serves contents.
 func getVerb(verbs string) bool {
-	for verb := range strings.SplitSeq(verbs, ",") {
-		if verb = strings.TrimSpace(verb); verb == "" || verb == "*" || strings.EqualFold(verb, "GET") {
-			return true
-		}
-	}
-	return false
+	list := verbsOf(verbs)
+	return list == nil || slices.ContainsFunc(list, func(verb string) bool { return strings.EqualFold(verb, "GET") })
 }
 
 // ownConfig tells whether a web.config of the path or of one above it is among the
@@ -105,9 +142,43 @@ func (w *siteWriter) answer(n *node) []*Directive {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",
 			n.worker+" answers there in IIS, and its web.config is not among the files")}
 	}
+	guards, may := w.workerMayRun(n)
+	if h := n.settings.Handlers; h != nil && !may {
+		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
+	}
 	w.report().upstream(n.source, what, "run the application there, or let the IIS server go on running it",
 		"%s needs a worker process: requests go to the address in IIS_UPSTREAM", n.worker)
-	return w.toWorker(n.worker)
+	return append(guards, w.toWorker(n.worker)...)
+}
+
+// workerMayRun tells whether the access policy lets run what answers at a node with a worker,
+// and returns what refuses scripts where only files may be read.
+func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
+	if n.settings.Handlers == nil {
+		return nil, true
+	}
+	_, every := w.handlers(n)
+	if every != nil && every.NeedsWorker() {
+		return nil, mayRun(n, *every)
+	}
+	if mayRun(n, iisconfig.Handler{}) {
+		return nil, true
+	}
+	s := w.scripts(n)
+	if n.settings.AspNetCore != nil || s.unclear != nil || !permits(n.settings.Handlers.AccessPolicy, "Read") {
+		return nil, false
+	}
+	var patterns []string
+	for _, p := range s.closed {
+		if !strings.HasPrefix(p, "/") {
+			p = "*/" + p
+		}
+		patterns = append(patterns, strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, ".*"))
+	}
+	return []*Directive{
+		directive("@norun", "path_regexp", "(?i)^(?:"+strings.Join(patterns, "|")+")(?:/|$)"),
+		directive("error", "@norun", "403").because("The access policy lets no script run here."),
+	}, true
 }
 
 // toWorker sends requests to the address that stands in for worker processes.
@@ -138,54 +209,4 @@ var handlerPath = regexp.MustCompile(`^(?:/?[A-Za-z0-9_.~/-]*\*?[A-Za-z0-9_.~/-]
 var scriptExtensions = []string{
 	".asp", ".aspx", ".ashx", ".asmx", ".axd", ".svc", ".cshtml", ".vbhtml", ".asa", ".soap", ".rem",
 	".php", ".phtml", ".cgi", ".jsp", ".cfm", ".shtml", ".shtm", ".stm", ".idc", ".htr",
-}
-
-// scripts are the patterns of paths that a worker process runs.
-type scripts struct {
-	sent, closed []string           // sent to the stand-in of worker processes, and not
-	source       iisconfig.Source   // of a handler whose pattern is sent
-	unclear      *iisconfig.Handler // one whose pattern has no form here
-	fast         []fastScripts      // of those that are sent, those that FastCGI runs
-}
-
-func (s *scripts) isFast(pattern string) bool {
-	return slices.ContainsFunc(s.fast, func(f fastScripts) bool { return f.pattern == pattern })
-}
-
-// scripts sorts what a worker process runs at a node, by patterns of paths, into what
-// goes to the stand-in of worker processes and what is closed.
-func (w *siteWriter) scripts(n *node) scripts {
-	var s scripts
-	own := w.ownConfig(n)
-	kinds := make(map[string]bool) // whether it is sent
-	for _, ext := range scriptExtensions {
-		kinds["*"+ext] = false
-	}
-	if h := n.settings.Handlers; h != nil {
-		for _, e := range h.Entries {
-			p := strings.ToLower(e.Path)
-			switch {
-			case !e.NeedsWorker() || p == "*" || p == "*." || p == "":
-			case !handlerPath.MatchString(p):
-				s.unclear = &e
-			case own && w.fastCGI(n, e) && (!kinds[p] || s.isFast(p)):
-				s.addFast(e, p)
-				kinds[p] = true
-			case own && e.Source.Scope != "" && !kinds[p] && mayRun(n, e):
-				kinds[p], s.source = true, e.Source
-			case !kinds[p]:
-				kinds[p] = false
-			}
-		}
-	}
-	for p, send := range kinds {
-		if send {
-			s.sent = append(s.sent, p)
-		} else {
-			s.closed = append(s.closed, p)
-		}
-	}
-	slices.Sort(s.sent)
-	slices.Sort(s.closed)
-	return s
 }

@@ -1,0 +1,125 @@
+package iisimport
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/iisconfig"
+)
+
+// scripts are the patterns of paths that a worker process runs.
+type scripts struct {
+	sent, closed []string           // sent to the stand-in of worker processes, and not
+	source       iisconfig.Source   // of a handler whose pattern is sent
+	unclear      *iisconfig.Handler // one whose pattern has no form here
+	fast         []fastScripts      // of those that are sent, those that FastCGI runs
+
+	kinds   map[string]bool     // whether a pattern is sent
+	settled map[string]bool     // patterns whose requests an entry has already
+	files   []string            // patterns that an entry gives to files
+	workers []string            // patterns that are sent, and not to FastCGI
+	verbs   map[string][]string // of other handlers, by pattern
+}
+
+// close closes a pattern that is not sent.
+func (s *scripts) close(pattern string) {
+	if !s.kinds[pattern] {
+		s.kinds[pattern] = false
+	}
+}
+
+// scripts sorts what a worker process runs at a node, by patterns of paths, into what
+// goes to the stand-in of worker processes and what is closed. As in IIS, the first entry
+// that fits a request decides: what it may not run, nobody runs.
+func (w *siteWriter) scripts(n *node) scripts {
+	s := scripts{kinds: make(map[string]bool), settled: make(map[string]bool), verbs: make(map[string][]string)}
+	own := w.ownConfig(n)
+	for _, ext := range scriptExtensions {
+		s.close("*" + ext)
+	}
+	before, _ := w.handlers(n)
+	for _, e := range before {
+		w.script(n, &s, e, own)
+	}
+	if h := n.settings.Handlers; h != nil { // those that do not decide are no files either
+		for _, e := range h.Entries {
+			if p := strings.ToLower(e.Path); e.NeedsWorker() && hasForm(p) {
+				s.close(p)
+			}
+		}
+	}
+	for p, send := range s.kinds {
+		if send {
+			s.sent = append(s.sent, p)
+		} else {
+			s.closed = append(s.closed, p)
+		}
+	}
+	slices.Sort(s.sent)
+	slices.Sort(s.closed)
+	return s
+}
+
+// hasForm tells whether a pattern is one of some paths that iis_content_types takes.
+func hasForm(pattern string) bool {
+	return pattern != "*" && pattern != "*." && pattern != "" && handlerPath.MatchString(pattern)
+}
+
+// script takes the next entry.
+func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) {
+	p := strings.ToLower(e.Path)
+	fast := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == p })
+	switch {
+	case p == "*." || p == "":
+	case p == "*": // for other verbs than GET
+		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+	case !handlerPath.MatchString(p):
+		s.unclear = &e
+	case s.settled[p]:
+	case own && w.fastCGI(n, e):
+		s.addFast(e, p)
+		s.settled[p] = verbsOf(e.Verb) == nil
+		s.send(p, slices.Concat(s.files, s.workers))
+	case fast >= 0:
+		s.fast[fast].other(e)
+		s.settled[p] = getVerb(e.Verb)
+	case own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e):
+		s.settled[p], s.source = true, e.Source
+		s.workers = append(s.workers, p)
+		s.send(p, s.files)
+	case !getVerb(e.Verb):
+		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+	case e.NeedsWorker():
+		s.settled[p] = true
+		s.close(p)
+	default:
+		s.settled[p] = true
+		s.files = append(s.files, p)
+	}
+}
+
+// send notes a pattern that is sent. What earlier patterns have of it is closed.
+func (s *scripts) send(pattern string, earlier []string) {
+	for _, p := range earlier {
+		if both := overlap(p, pattern); both != "" && both != pattern {
+			s.kinds[both] = false
+		}
+	}
+	s.kinds[pattern] = true
+}
+
+// overlap returns a pattern of the paths that fit an earlier pattern and a later one;
+// empty if there are none.
+func overlap(earlier, later string) string {
+	switch {
+	case strings.HasPrefix(later, "*") && strings.HasSuffix(earlier, later[1:]):
+		return earlier
+	case strings.HasPrefix(later, "*") && strings.HasSuffix(earlier, "*"):
+		return earlier + later[1:]
+	case strings.HasSuffix(later, "*") && strings.HasPrefix(earlier, later[:len(later)-1]):
+		return earlier
+	case strings.HasSuffix(later, "*") && strings.HasPrefix(earlier, "*"):
+		return later + earlier[1:]
+	}
+	return ""
+}
