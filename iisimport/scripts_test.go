@@ -18,7 +18,7 @@ import (
 func TestFirstHandlerDecides(t *testing.T) {
 	const (
 		php    = `verb="*" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" `
-		other  = `verb="*" modules="FastCgiModule" scriptProcessor="C:\other\php-cgi.exe" `
+		other  = `verb="*" modules="FastCgiModule" scriptProcessor="C:\second\php-cgi.exe" `
 		static = `verb="*" modules="StaticFileModule" requireAccess="Read" `
 	)
 	sites := []struct {
@@ -38,16 +38,26 @@ func TestFirstHandlerDecides(t *testing.T) {
 		{`<add name="B64" path="*.php" ` + static + `preCondition="bitness64" />`, [][3]string{{"GET", "/a.php", "404"}}},
 		{`<add name="C" path="*.php" ` + static + `preCondition="classicMode" />`, [][3]string{{"GET", "/a.php", "200"}}},
 		{`<add name="I" path="*.php" ` + static + `preCondition="integratedMode,bitness64" />`, [][3]string{{"GET", "/a.php", "404"}}},
-		{`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET" /><add name="P" path="*.php" verb="POST" modules="IsapiModule" scriptProcessor="C:\p.dll" />`,
-			[][3]string{{"GET", "/a.php", "200"}, {"POST", "/a.php", "404"}, {"PUT", "/a.php", "405"}}},
-		{`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET" /><add name="P" path="*.php" verb="*" modules="IsapiModule" scriptProcessor="C:\p.dll" />`,
-			[][3]string{{"GET", "/a.php", "200"}, {"PUT", "/a.php", "404"}}},
-		{`<add name="D" path="*" verb="PROPFIND" modules="WebDAVModule" /><add name="P" path="*.php" verb="POST" modules="StaticFileModule" />`,
-			[][3]string{{"GET", "/a.php", "200"}, {"PROPFIND", "/a.php", "404"}, {"POST", "/a.php", "404"}}},
-		{`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET,HEAD," />`,
-			[][3]string{{"GET", "/a.php", "200"}, {"POST", "/a.php", "405"}}},
-		{`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="," />`,
-			[][3]string{{"GET", "/a.php", "404"}, {"POST", "/a.php", "404"}}},
+		{
+			`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET" /><add name="P" path="*.php" verb="POST" modules="IsapiModule" scriptProcessor="C:\p.dll" />`,
+			[][3]string{{"GET", "/a.php", "200"}, {"POST", "/a.php", "404"}, {"PUT", "/a.php", "405"}},
+		},
+		{
+			`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET" /><add name="P" path="*.php" verb="*" modules="IsapiModule" scriptProcessor="C:\p.dll" />`,
+			[][3]string{{"GET", "/a.php", "200"}, {"PUT", "/a.php", "404"}},
+		},
+		{
+			`<add name="D" path="*" verb="PROPFIND" modules="WebDAVModule" /><add name="P" path="*.php" verb="POST" modules="StaticFileModule" />`,
+			[][3]string{{"GET", "/a.php", "200"}, {"PROPFIND", "/a.php", "404"}, {"POST", "/a.php", "404"}},
+		},
+		{
+			`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="GET,HEAD," />`,
+			[][3]string{{"GET", "/a.php", "200"}, {"POST", "/a.php", "405"}},
+		},
+		{
+			`<remove name="PHP" /><add name="G" path="*.php" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" verb="," />`,
+			[][3]string{{"GET", "/a.php", "404"}, {"POST", "/a.php", "404"}},
+		},
 		{`<add name="All" path="*" verb="*" type="X" />`, [][3]string{{"GET", "/a.txt", "200 worker"}}},
 		{`<add name="Only" path="*" ` + static + `/><add name="All" path="*" verb="*" type="X" />`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/a.php", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "403"}}},
@@ -71,7 +81,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 		files = append(files, iisconfig.File{Name: "export/w/" + name + "/web.config", Data: []byte(`<configuration><system.webServer><handlers>` + s.own + `</handlers></system.webServer></configuration>`)})
 	}
 	host := `<configuration><system.applicationHost><applicationPools><add name="p" /></applicationPools><sites>` + list + `</sites></system.applicationHost><system.webServer>` +
-		`<fastCgi><application fullPath="C:\php\php-cgi.exe" /><application fullPath="C:\other\php-cgi.exe" /></fastCgi><handlers accessPolicy="Read, Script">` +
+		`<fastCgi><application fullPath="C:\php\php-cgi.exe" /><application fullPath="C:\second\php-cgi.exe" /></fastCgi><handlers accessPolicy="Read, Script">` +
 		`<add name="PHP" path="*.php" ` + php + `/><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read" /></handlers></system.webServer></configuration>`
 	files = append([]iisconfig.File{{Name: "export/applicationHost.config", Data: []byte(host)}}, files...)
 	server, err := iisconfig.Read(files, iisconfig.Options{})
