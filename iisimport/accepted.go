@@ -17,6 +17,7 @@ var handlerOf = map[string]func() caddyfile.Unmarshaler{
 	"iis_dynamic_ip_security": func() caddyfile.Unmarshaler { return new(iishttp.DynamicIPSecurity) },
 	"iis_ip_security":         func() caddyfile.Unmarshaler { return new(iishttp.IPSecurity) },
 	"iis_authorization":       func() caddyfile.Unmarshaler { return new(iishttp.Authorization) },
+	"iis_rewrite":             func() caddyfile.Unmarshaler { return new(iishttp.Rewrite) },
 	"iis_redirect":            func() caddyfile.Unmarshaler { return new(iishttp.Redirect) },
 	"iis_content_types":       func() caddyfile.Unmarshaler { return new(iishttp.ContentTypes) },
 }

@@ -17,6 +17,8 @@ func TestMistypedValues(t *testing.T) {
 		"destination":             `<httpRedirect enabled="true" destination="http://$P" />`,
 		"address":                 `<security><ipSecurity><add ipAddress="10.0.0" allowed="false" /></ipSecurity></security>`,
 		"pattern":                 `<rewrite><rules><rule name="x"><match url="(" /><action type="AbortRequest" /></rule></rules></rewrite>`,
+		"map":                     `<rewrite><rewriteMaps><rewriteMap name="m"><add key="a" value="1" /><add key="A" value="2" /></rewriteMap></rewriteMaps><rules><rule name="y"><match url=".*" /><action type="Rewrite" url="{m:{URL}}" /></rule></rules></rewrite>`,
+		"variable":                `<rewrite><allowedServerVariables><add name="MYVAR" /></allowedServerVariables><rules><rule name="a"><match url="(" /><serverVariables><set name="MYVAR" value="1" /></serverVariables><action type="None" /></rule><rule name="b"><match url=".*" /><conditions><add input="{MYVAR}" pattern="1" /></conditions><action type="None" /></rule></rules></rewrite>`,
 		"handler":                 `<handlers><add name="x" path="a,b*" verb="*" type="X" /></handlers>`,
 		"document":                `<defaultDocument><files><add value="a/b.htm" /></files></defaultDocument>`,
 	} {

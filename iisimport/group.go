@@ -72,17 +72,65 @@ func (b *builder) group() {
 		alike[shape] = append(alike[shape], s)
 	}
 	for _, shape := range order {
-		sites := alike[shape]
-		t := newTemplate(sites)
-		switch {
+		b.groupAlike(alike[shape])
+	}
+}
+
+// groupAlike makes the templates of sites of one shape. Those that have no place in one of
+// all leave it to the others.
+func (b *builder) groupAlike(sites []*Site) {
+	var alone []*Site
+	groups := [][]*Site{sites}
+	if newTemplate(sites) == nil {
+		groups, alone = split(sites)
+	}
+	for _, group := range groups {
+		switch t := newTemplate(group); {
 		case t != nil && (t.shorter() || b.plan.opts.elsewhere()):
 			b.addTemplate(t)
-		case b.plan.opts.elsewhere():
-			for _, s := range sites {
-				b.addTemplate(newTemplate([]*Site{s}))
-			}
+		default:
+			alone = append(alone, group...)
 		}
 	}
+	if b.plan.opts.elsewhere() {
+		for _, s := range alone {
+			b.addTemplate(newTemplate([]*Site{s}))
+		}
+	}
+}
+
+// split puts sites into groups whose folders can be bounded, and returns those whose values
+// no template can have.
+func split(sites []*Site) (groups [][]*Site, alone []*Site) {
+	var tops map[string]map[string]bool // of each slot
+	for _, s := range sites {
+		slots := slotsOf(s.body)
+		fits, full := true, groups == nil
+		for name, slot := range slots {
+			fits = fits && slot.fits()
+			full = full || slot.path && len(tops[name]) == maxBelow && !tops[name][topKey(slot.value)]
+		}
+		if !fits {
+			alone = append(alone, s)
+			continue
+		}
+		if full {
+			groups, tops = append(groups, nil), make(map[string]map[string]bool)
+		}
+		for name, slot := range slots {
+			if tops[name] == nil {
+				tops[name] = make(map[string]bool)
+			}
+			tops[name][topKey(slot.value)] = true
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], s)
+	}
+	return groups, alone
+}
+
+// fits tells whether the value can be that of a variable.
+func (s slot) fits() bool {
+	return s.value != "" && len(s.value) <= maxVarValue && expressible(s.value) && (!s.path || absolute(s.value) && topOf(s.value) != "")
 }
 
 func (b *builder) addTemplate(t *Template) {
@@ -99,6 +147,7 @@ func newTemplate(sites []*Site) *Template {
 	first := slotsOf(sites[0].body)
 	varying := make(map[string]bool)
 	values := make(map[string][]string)
+	unfit := make(map[string]bool)
 	for _, s := range sites {
 		s.vars = nil
 		own := slotsOf(s.body)
@@ -107,6 +156,7 @@ func newTemplate(sites []*Site) *Template {
 				varying[name] = true
 			}
 			values[name] = append(values[name], own[name].value)
+			unfit[name] = unfit[name] || !own[name].fits()
 		}
 	}
 	if len(varying) > maxVars {
@@ -114,10 +164,8 @@ func newTemplate(sites []*Site) *Template {
 	}
 	for _, name := range slices.Sorted(maps.Keys(varying)) {
 		v := templateVar{name: name}
-		for _, value := range values[name] {
-			if len(value) > maxVarValue || !expressible(value) || value == "" || first[name].path && !absolute(value) {
-				return nil
-			}
+		if unfit[name] {
+			return nil
 		}
 		if first[name].path {
 			if v.below = below(values[name]); v.below == nil {
@@ -190,7 +238,7 @@ const maxBelow = 64
 func below(folders []string) []string {
 	common := make(map[string]string)
 	for _, folder := range folders {
-		top := topOf(folder)
+		top := topKey(folder)
 		if top == "" {
 			return nil
 		}
@@ -221,12 +269,19 @@ func parentFolder(p string) string {
 	return clean[:strings.LastIndexFunc(clean, isSeparator)]
 }
 
-// topOf is the folder below the drive, the share or the root that a folder is in; empty if
-// it is none. That of Windows is in lower case.
+// topKey is what folders with the same topOf have in common.
+func topKey(p string) string {
+	if reWindowsRoot.MatchString(p) {
+		return strings.ToLower(topOf(p))
+	}
+	return topOf(p)
+}
+
+// topOf is the folder below the drive, the share or the root that a folder is in, as it is
+// written; empty if it is none.
 func topOf(p string) string {
 	names := 1
 	if reWindowsRoot.MatchString(p) {
-		p = strings.ToLower(p)
 		if names = 2; isSeparator(rune(p[0])) { // the drive and the folder, or the server, the share and the folder
 			names = 3
 		}

@@ -210,6 +210,7 @@ func TestBelow(t *testing.T) {
 		{`C:\Sites\a c:\sites\b`, `C:\Sites`},
 		{`C:\a C:\`, ""},
 		{`\\s\share\a \\s\share\b\c`, `\\s\share\a \\s\share\b`},
+		{"C:\\\u0130nternet C:\\\u0130nternet\\b", "C:\\\u0130nternet"},
 		{`\\s\share`, ""},
 		{`\\s\share\`, ""},
 	} {
@@ -223,5 +224,29 @@ func TestBelow(t *testing.T) {
 	}
 	if got := iisimport.Below(many); got != nil {
 		t.Errorf("got %d folders", len(got))
+	}
+}
+
+// TestGroupsLeaveOut: sites whose folders no template can have, and those beyond what bounds
+// one, do not take the template from the others.
+func TestGroupsLeaveOut(t *testing.T) {
+	var sites strings.Builder
+	const n = 150
+	for i := range n + 1 {
+		folder := fmt.Sprintf(`D:\top%d\www`, i)
+		if i == 5 {
+			folder = `D:\`
+		}
+		fmt.Fprintf(&sites, `<site name="s%d" id="%d"><application path="/"><virtualDirectory path="/" physicalPath="%s" /></application>`+
+			`<bindings><binding protocol="http" bindingInformation="*:80:s%d.test" /></bindings></site>`, i, i+1, folder, i)
+	}
+	server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(
+		`<configuration><system.applicationHost><sites>` + sites.String() + `</sites></system.applicationHost></configuration>`)}}, iisconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := iisimport.Import(server, iisimport.Options{})
+	if grouped := sameGrouped(t, plan); grouped != n || len(plan.Templates) != 3 {
+		t.Errorf("%d sites in %d templates, want %d in 3", grouped, len(plan.Templates), n)
 	}
 }

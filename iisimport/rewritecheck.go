@@ -20,18 +20,32 @@ func (t *ruleWriter) check(r iisconfig.RewriteRule) error {
 func (t *ruleWriter) config() rewrite.Config {
 	c := rewrite.Config{Global: t.global}
 	for _, m := range t.sec.Maps {
-		table := rewrite.Map{Name: m.Name, Default: m.Default, CaseSensitive: !m.IgnoreCase, Entries: make(map[string]string, len(m.Entries))}
-		for _, e := range m.Entries {
-			table.Entries[e.Name] = e.Value
-		}
 		if exact(mapDirective(m)) == nil {
-			c.Maps = append(c.Maps, table)
+			c.Maps = append(c.Maps, mapConfig(m))
 		}
 	}
 	for _, r := range t.rules {
 		c.Rules = append(c.Rules, ruleConfig(r))
 	}
 	return c
+}
+
+func mapConfig(m iisconfig.RewriteMap) rewrite.Map {
+	table := rewrite.Map{Name: m.Name, Default: m.Default, CaseSensitive: !m.IgnoreCase, Entries: make(map[string]string, len(m.Entries))}
+	for _, e := range m.Entries {
+		table.Entries[e.Name] = e.Value
+	}
+	return table
+}
+
+// badMap returns a map that iis_rewrite refuses.
+func (t *ruleWriter) badMap() (iisconfig.RewriteMap, error) {
+	for _, m := range t.sec.Maps {
+		if _, err := rewrite.Compile(rewrite.Config{Maps: []rewrite.Map{mapConfig(m)}}); err != nil {
+			return m, err
+		}
+	}
+	return iisconfig.RewriteMap{}, nil
 }
 
 var actionTypes = map[string]string{"Rewrite": "rewrite", "Redirect": "redirect", "CustomResponse": "respond", "AbortRequest": "abort", "None": "none"}

@@ -61,6 +61,9 @@ func (w *siteWriter) otherPools(n *node) []*Directive {
 func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.RewriteRule, global bool) []*Directive {
 	rules = slices.DeleteFunc(slices.Clone(rules), func(r iisconfig.RewriteRule) bool { return !r.Enabled })
 	t := &ruleWriter{w: w, n: n, sec: sec, rules: rules, global: global}
+	if m, err := t.badMap(); err != nil && len(rules) > 0 {
+		return []*Directive{w.closed(500, m.Source, "rewrite map "+m.Name, "mend the map and import again", err.Error())}
+	}
 	var kids []*Directive
 	for _, r := range rules {
 		kids = append(kids, t.rule(r))
@@ -81,7 +84,11 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 		}
 		return nil
 	}
-	return []*Directive{block(append(t.settings(), kids...), "iis_rewrite")}
+	src := n.source
+	if len(rules) > 0 {
+		src = rules[0].Source
+	}
+	return []*Directive{w.acceptedOr(block(append(t.settings(), kids...), "iis_rewrite"), 500, src)}
 }
 
 // ruleWriter writes rules and finds out what they need.
