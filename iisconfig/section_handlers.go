@@ -1,9 +1,6 @@
 package iisconfig
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 func readHandlers(c *context, el *element) func(*Settings) {
 	src, policy := c.src(el), el.str("accessPolicy")
@@ -26,27 +23,6 @@ func readHandlers(c *context, el *element) func(*Settings) {
 			h.Source = src
 		})
 	}
-}
-
-// readModules looks for modules that a site brings along. They see requests for files too,
-// unless their preCondition says otherwise, and may protect some: only a worker process
-// runs them. Those of the whole server are IIS's own.
-func readModules(c *context, el *element) func(*Settings) {
-	src := c.src(el)
-	c.rep.info(CodeIgnored, src, "the section system.webServer/modules is not needed: it lists the modules of IIS")
-	all := c.boolean(el, "runAllManagedModulesForAllRequests", false)
-	var managed []Section
-	for _, kid := range el.kids {
-		for _, name := range []string{"name", "preCondition", "type"} {
-			kid.str(name)
-		}
-		if kid.name == "add" && c.scope != "" && kid.str("type") != "" && (all || !strings.Contains(strings.ToLower(kid.str("preCondition")), "managedhandler")) {
-			managed = append(managed, Section{Name: "the module " + shorten(kid.str("name")), Source: c.src(kid)})
-		}
-	}
-	el.ignore("runManagedModulesForWebDavRequests")
-	c.attributes(el)
-	return func(s *Settings) { s.Managed = append(slices.Clip(s.Managed), managed...) }
 }
 
 // readAspNetCore reads how a program that answers by HTTP is started: aspNetCore, or

@@ -37,6 +37,9 @@ type Settings struct {
 	// Unknown is what sections that protect something say and nobody here understands.
 	// Paths below inherit it. A place that has any must not be opened.
 	Unknown []UnknownPart `json:"unknown,omitempty"`
+
+	modules    []module // see Managed
+	allManaged bool     // runAllManagedModulesForAllRequests
 }
 
 // Fault is a reason for IIS to answer 500.19 at a path and below it.
