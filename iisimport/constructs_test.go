@@ -43,7 +43,7 @@ var constructs = []construct{
 	{"httpErrors", `<httpErrors errorMode="Custom"><error statusCode="404" path="a.htm" responseMode="File" /></httpErrors>`, "`handle_errors`"},
 	{"httpProtocol/customHeaders", `<httpProtocol><customHeaders><add name="X-A" value="b" /></customHeaders></httpProtocol>`, "`header`"},
 	{"urlCompression", `<urlCompression doStaticCompression="true" doDynamicCompression="true" />`, "`encode`"},
-	{"modules", `<modules><add name="m" type="a.b" /></modules>`, "*upstream* where a site adds managed ones; the server's list is dropped"},
+	{"modules", `<modules><add name="m" type="a.b" /></modules>`, "*upstream* where a site adds some that see files; those of others for the whole server are *decide*"},
 	{"httpCompression", `[<system.webServer><httpCompression directory="D:\cache" /></system.webServer>`, "*dropped*"},
 	{"serverSideInclude", `[<system.webServer><serverSideInclude ssiExecDisable="false" /></system.webServer>`, "*dropped*"},
 	{"isapiFilters/filter", `[<system.webServer><isapiFilters><filter name="f" path="C:\f.dll" /></isapiFilters></system.webServer>`, "*decide*"},
