@@ -2,20 +2,26 @@ package caddyiis_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/commands"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -237,10 +243,47 @@ func TestCommandLinesInShells(t *testing.T) {
 	}
 }
 
+// TestCompletionOfMany: of very many sites those are listed that somebody has begun, and the
+// first ones, without reading all.
+func TestCompletionOfMany(t *testing.T) {
+	const many = 5000
+	var asked atomic.Int32
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		var page adminapi.Page[adminapi.Site]
+		after, _ := strconv.Atoi(r.FormValue("after"))
+		for id := after + 1; id <= many && len(page.Items) < 1000; id++ {
+			if name := fmt.Sprintf("Site %d", id); strings.Contains(strings.ToLower(name), strings.ToLower(r.FormValue("q"))) {
+				page.Items = append(page.Items, adminapi.Site{ID: uint32(id), Name: name})
+			}
+		}
+		if n := len(page.Items); n == 1000 {
+			page.Next = fmt.Sprint(page.Items[n-1].ID)
+		}
+		_ = json.NewEncoder(w).Encode(page)
+	}))
+	defer admin.Close()
+	for begun, want := range map[string]int{"": adminapi.DefaultLimit, "4": adminapi.DefaultLimit, "site 499": 11} {
+		asked.Store(0)
+		root, _ := iisCommand()
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetErr(&bytes.Buffer{})
+		root.SetArgs([]string{cobra.ShellCompRequestCmd, "iis", "show", "--address=" + strings.TrimPrefix(admin.URL, "http://"), begun})
+		if err := root.Execute(); err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(out.String(), "\n") - 1; lines != want || asked.Load() > 1 {
+			t.Errorf("%q: %d completions in %d questions, want %d in one", begun, lines, asked.Load(), want)
+		}
+	}
+}
+
 // TestCompletion: shells complete what the running Caddy knows.
 func TestCompletion(t *testing.T) {
 	port, tlsPort := ts.FreePort(t), ts.FreePort(t)
 	s := startIIS(t, fmt.Sprintf(`
+		sites_from bolt %[3]q
 		certificate shop {
 			subjects www.contoso.test
 			issuer internal
@@ -254,7 +297,7 @@ func TestCompletion(t *testing.T) {
 		site 12 "Shop two" {
 			server_bindings *:%[1]d:two.contoso.test
 			respond ok
-		}`, port, tlsPort))
+		}`, port, tlsPort, filepath.Join(t.TempDir(), "sites.db")))
 	http, https := fmt.Sprintf("*:%d:www.contoso.test", port), fmt.Sprintf("*:%d:www.contoso.test", tlsPort)
 	for _, c := range []struct {
 		args []string
@@ -277,6 +320,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"add", "site", "New", "--certificate", "s"}, []string{"shop"}},
 		{[]string{"endpoint", "add", "*:443", "--certificate", ""}, []string{"shop"}},
 		{[]string{"list", "--certificate", ""}, []string{"shop"}},
+		{[]string{"list", "--source", ""}, []string{"bolt", "configuration"}},
+		{[]string{"sites", "log", "--source", "b"}, []string{"bolt"}},
 		{[]string{"explain", ""}, []string{fmt.Sprintf("*:%d", port), fmt.Sprintf("*:%d", tlsPort)}},
 		{[]string{"endpoint", "remove", fmt.Sprintf("*:%d", tlsPort)}, []string{fmt.Sprintf("*:%d", tlsPort)}},
 	} {
@@ -286,7 +331,7 @@ func TestCompletion(t *testing.T) {
 		root.SetErr(&bytes.Buffer{})
 		line := append([]string{cobra.ShellCompRequestCmd, "iis"}, c.args[:len(c.args)-1]...)
 		root.SetArgs(append(line, "--address="+s.AdminAddr(), c.args[len(c.args)-1]))
-		if slices.Contains([]string{"--certificate"}, c.args[len(c.args)-2]) {
+		if slices.Contains([]string{"--certificate", "--source"}, c.args[len(c.args)-2]) {
 			root.SetArgs(append([]string{cobra.ShellCompRequestCmd, "iis", "--address=" + s.AdminAddr()}, c.args...))
 		}
 		if err := root.Execute(); err != nil {

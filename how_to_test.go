@@ -42,7 +42,8 @@ func howTos(t *testing.T) []howTo {
 }
 
 // TestHowToCommands runs the commands of docs/how-to.md as they are written, one after the
-// other; only ports, addresses and folders are others. All of them do what they say.
+// other; only ports, addresses and folders are others. Those that look change nothing of
+// sites and endpoints, and all others do.
 func TestHowToCommands(t *testing.T) {
 	tasks := howTos(t)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "api") }))
@@ -118,7 +119,11 @@ func TestHowToCommands(t *testing.T) {
 			if !strings.Contains(line, "--config") {
 				args = append(args, "--address", s.AdminAddr())
 			}
+			before := configured(t, s)
 			code := caddyiis.RunCommand(&out, &errOut, args...)
+			if changes := configured(t, s) != before; changes == looks(args) {
+				t.Errorf("%s: %s: changes sites or endpoints: %v\n%s%s", task.task, line, changes, &out, &errOut)
+			}
 			if code != 0 && (code != 1 || args[0] != "check") || strings.Contains(errOut.String(), "Error:") {
 				t.Errorf("%s: %s: exit code %d\n%s%s", task.task, line, code, &out, &errOut)
 			}
@@ -137,6 +142,42 @@ func TestHowToCommands(t *testing.T) {
 	for task := range says {
 		t.Errorf("docs/how-to.md has no task %q", task)
 	}
+}
+
+// configured is what sites and endpoints are, as the admin API tells it.
+func configured(t *testing.T, s *ts.Server) string {
+	t.Helper()
+	c := client(t, s)
+	var all strings.Builder
+	for site, err := range c.Sites(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&all, site.ID, site.Name, site.State, site.Certificate)
+		for _, b := range site.Bindings {
+			fmt.Fprintln(&all, b.Protocol, b.Binding, b.Flags, b.Certificate)
+		}
+	}
+	for endpoint, err := range c.Endpoints(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&all, endpoint.Address, endpoint.Protocol, endpoint.Listening, endpoint.Bindings)
+		if endpoint.WithoutSNI != nil {
+			fmt.Fprintln(&all, *endpoint.WithoutSNI)
+		}
+	}
+	return all.String()
+}
+
+// looks reports whether a command only looks. That sites are put back which were copied
+// before changes nothing either.
+func looks(args []string) bool {
+	switch args[0] {
+	case "list", "show", "explain", "enum", "get", "check", "verify", "commands", "endpoints", "certificates", "sites":
+		return true
+	}
+	return false
 }
 
 // TestHowToLines: the lines of a Caddyfile of docs/how-to.md are loaded where they belong;

@@ -81,7 +81,7 @@ func (w *outboundWriter) discard() {
 // WriteHeader implements http.ResponseWriter.
 func (w *outboundWriter) WriteHeader(status int) {
 	switch {
-	case status == http.StatusSwitchingProtocols, status < 300 && front.ExtendedConnect(w.request.Request):
+	case status == http.StatusSwitchingProtocols, status >= 200 && status < 300 && front.ExtendedConnect(w.request.Request):
 		w.done = true
 	case status >= 200 && !w.finish(status):
 		return

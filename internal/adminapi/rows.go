@@ -10,26 +10,23 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 )
 
-// WritableSources returns the sources of sites that can be written. There are none
-// where no iis app is configured.
-func (c *Client) WritableSources(ctx context.Context) ([]Source, error) {
+// Sources returns the sources of sites. There are none where no iis app is configured.
+func (c *Client) Sources(ctx context.Context) ([]Source, error) {
 	var page Page[Source]
-	if err := c.GetJSON(ctx, Base+"sources", nil, &page); err != nil {
-		if IsNotFound(err) {
-			return nil, nil
-		}
+	if err := c.GetJSON(ctx, Base+"sources", nil, &page); err != nil && !IsNotFound(err) {
 		return nil, err
 	}
-	var writable []Source
-	for _, source := range page.Items {
-		if source.Writable {
-			writable = append(writable, source)
-		}
-	}
-	return writable, nil
+	return page.Items, nil
+}
+
+// WritableSources returns those that can be written.
+func (c *Client) WritableSources(ctx context.Context) ([]Source, error) {
+	list, err := c.Sources(ctx)
+	return slices.DeleteFunc(list, func(s Source) bool { return !s.Writable }), err
 }
 
 func rowPath(id uint32) string { return Base + "sites/" + strconv.FormatUint(uint64(id), 10) }
