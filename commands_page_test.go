@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,7 +114,9 @@ func runsAsWritten(t *testing.T, block, config string) {
 		}
 		config = ""
 	}
-	plain, secure, other := fmt.Sprint(ts.FreePort(t)), fmt.Sprint(ts.FreePort(t)), fmt.Sprint(ts.FreePort(t))
+	ports := []int{ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)}
+	slices.Sort(ports) // as those of the page: lists are in order of ports
+	plain, secure, other := fmt.Sprint(ports[0]), fmt.Sprint(ports[1]), fmt.Sprint(ports[2])
 	here := strings.NewReplacer(":8080:", ":"+other+":", ":443", ":"+secure, ":80:", ":"+plain+":", "10.0.0.5", "127.0.0.5")
 	there := strings.NewReplacer(other, "8080", secure, "443", plain, "80", "127.0.0.5", "10.0.0.5")
 	s := startIIS(t, here.Replace(`

@@ -270,6 +270,7 @@ func TestPostgresAway(t *testing.T) {
 	for _, row := range []statusRow{
 		{503, "the database is away", "PUT", "sites/11", n.site("B", "b.test"), nil, []string{"Retry-After"}, `"unavailable"`},
 		{503, "the database is away", "DELETE", "sites/10", "", nil, []string{"Retry-After"}, `"unavailable"`},
+		{503, "what was missed is in the database", "GET", "events", "", []string{"Last-Event-ID", "x:1"}, []string{"Retry-After"}, "not done"},
 		{503, "the log is in the database", "GET", "revisions", "", nil, []string{"Retry-After"}, "not done"},
 		{200, "what is served is in memory", "GET", "sites/10", "", nil, []string{"ETag"}, `"document":`},
 		{200, "what is served is in memory", "GET", "export", "", nil, nil, `"id":10`},
@@ -290,6 +291,22 @@ func TestPostgresAway(t *testing.T) {
 			t.Errorf("%q is %d times in the log", text, count)
 		}
 	}
+}
+
+// TestPostgresMetricsGo: counters go with a site that others delete.
+func TestPostgresMetricsGo(t *testing.T) {
+	n := startFarmNode(t, "")
+	if err := n.Load(n.config("metrics")); err != nil {
+		t.Fatal(err)
+	}
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.serves("a.test", "default 10")
+	const name = "caddy_iis_response_bytes_total"
+	eventually(t, "it counts", 10*time.Second, func() bool { return metric(t, n.Server, name, `site="10"`) != "" })
+	n.sql("delete from iis.site where id = 10")
+	eventually(t, "the counters have gone", 10*time.Second, func() bool {
+		return metric(t, n.Server, name, `site="10"`) == "" && metric(t, n.Server, "caddy_iis_requests_total", `site="10"`) == ""
+	})
 }
 
 // TestPostgresStrangeRows: what panels write that is no site is refused, each by itself,

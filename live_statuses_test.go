@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -135,6 +136,7 @@ func TestLiveStatuses(t *testing.T) {
 		{200, "changed", "PATCH", "sites/14", `{"name":"B3"}`, nil, []string{tag(7)}, `"id":14`},
 		{201, "new, with an id that is given out", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
 		{201, "the same request again", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
+		{201, "the same request, that waits longer", "POST", "sites?wait=9s", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
 		{422, "the key of another request", "POST", "sites", plain("D", "d.test"), []string{"Idempotency-Key", "c"}, nil, "another request"},
 		{200, "several changes", "POST", "changes", `[{"op":"patch","id":15,"site":{"name":"C2"}}]`, []string{"Idempotency-Key", "m"}, nil, `"changed":[15]`},
 		{200, "the same changes again", "POST", "changes", `[{"op":"patch","id":15,"site":{"name":"C2"}}]`, []string{"Idempotency-Key", "m"}, nil, `"changed":[15]`},
@@ -190,6 +192,27 @@ func TestLiveStatuses(t *testing.T) {
 	}
 }
 
+// held makes a change of a site that waits for its rival, which goes some time later.
+func (l *live) held(file string, ahead time.Duration) {
+	l.t.Helper()
+	answered := make(chan adminapi.Written)
+	begun := time.Now()
+	go func() { answered <- l.want(200, "PUT", "sites/10?wait=60s", l.site("A", "a.test")) }()
+	time.Sleep(ahead)
+	l.want(204, "DELETE", "sites/20", "")
+	if got := <-answered; !got.Serves || time.Since(begun) > 30*time.Second {
+		l.t.Errorf("after %s: got %+v", time.Since(begun), got)
+	}
+	l.serves("a.test", "default 10")
+	if err := caddy.Stop(); err != nil {
+		l.t.Fatal(err)
+	}
+	writeRows(l.t, file, []sites.Change{{ID: 20, Document: []byte(l.site("Rival", "a.test"))}})
+	if err := l.Load(l.withSource(file, "")); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // TestLiveAwaitsService: a site that is kept and not served is answered for as soon as it
 // is served.
 func TestLiveAwaitsService(t *testing.T) {
@@ -204,11 +227,7 @@ func TestLiveAwaitsService(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(202, "PUT", "sites/10?wait=0s", l.site("A", "a.test"))
-	answered := make(chan adminapi.Written)
-	go func() { answered <- l.want(200, "PUT", "sites/10?wait=60s", l.site("A", "a.test")) }()
-	l.want(204, "DELETE", "sites/20", "")
-	if got := <-answered; !got.Serves {
-		t.Errorf("got %+v", got)
+	for _, ahead := range []time.Duration{0, 300 * time.Millisecond} { // the rival goes while the change is made, and while it waits
+		l.held(file, ahead)
 	}
-	l.serves("a.test", "default 10")
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // TestMetricsBytes: the bodies of requests and responses are counted by site, also of sites
@@ -46,6 +48,51 @@ func TestMetricsBytes(t *testing.T) {
 	for _, name := range []string{"caddy_iis_request_bytes_total", "caddy_iis_response_bytes_total"} {
 		if got := metric(t, l.Server, name, `site="10"`); got != "" {
 			t.Errorf("%s of a site that is gone: %s", name, got)
+		}
+	}
+}
+
+// TestMetricsBytesInFlight: a request that is under way while its site changes and goes
+// brings no counters back.
+func TestMetricsBytesInFlight(t *testing.T) {
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-answer
+		_, _ = io.WriteString(w, "late")
+	}))
+	defer upstream.Close()
+	l := startLive(t, "", fmt.Sprintf("metrics\ntemplate proxy {\nreverse_proxy %s\n}", strings.TrimPrefix(upstream.URL, "http://")))
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test", `"template":"proxy"`))
+	got := make(chan string)
+	go func() {
+		a, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "a.test", Plain: true})
+		got <- fmt.Sprint(a, err)
+	}()
+	<-arrived
+	l.want(200, "PATCH", "sites/10", `{"name":"B"}`)
+	l.want(204, "DELETE", "sites/10", "")
+	close(answer)
+	if text := <-got; !strings.Contains(text, "late") {
+		t.Fatal(text)
+	}
+	for _, name := range []string{"caddy_iis_response_bytes_total", "caddy_iis_requests_total"} {
+		if got := metric(t, l.Server, name, `site="10"`); got != "" {
+			t.Errorf("%s of a site that is gone: %s", name, got)
+		}
+	}
+}
+
+// TestMetricsBytesOfStreams: what is said on a stream that a handler has taken over is no
+// body, over HTTP/3 as over HTTP/1.1.
+func TestMetricsBytesOfStreams(t *testing.T) {
+	l := startLive(t, "", "metrics\ntemplate proxy {\nreverse_proxy "+backend(t)+"\n}")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test", `"template":"proxy"`))
+	extendedConnect(t, l.secure, "a.test").echo(t, "over HTTP/3")
+	upgradePlain(t, l.plain, "a.test").echo(t, "over HTTP/1.1")
+	for _, name := range []string{"caddy_iis_request_bytes_total", "caddy_iis_response_bytes_total"} {
+		if got := metric(t, l.Server, name, `site="10"`); got != "" {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

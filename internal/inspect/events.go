@@ -36,6 +36,11 @@ func serveEvents(w http.ResponseWriter, r *http.Request) error {
 	if _, err := source.Follower.Head(); err != nil {
 		return notNow(err)
 	}
+	if r.Header.Get("Last-Event-ID") != "" { // what was missed must be known, or nobody can tell that something was
+		if _, err := source.Follower.Log(0, 1); err != nil {
+			return notNow(err)
+		}
+	}
 	events, stop := source.Follower.Watch()
 	defer stop()
 	stream := &eventStream{w: w, flush: http.NewResponseController(w), source: source.Follower.Table}
@@ -126,7 +131,11 @@ func (s *eventStream) catchUp(since string) {
 	id, number, _ := strings.Cut(since, ":")
 	last, err := strconv.ParseUint(number, 10, 64)
 	missed, logErr := s.source.Log(0, serve.MaxBehind)
-	if err != nil || logErr != nil || id != head.Source || last > head.Revision || last+uint64(len(missed)) < head.Revision {
+	if logErr != nil { // the reader asks again, with its id
+		s.err = logErr
+		return
+	}
+	if err != nil || id != head.Source || last > head.Revision || last+uint64(len(missed)) < head.Revision {
 		s.last = head.Revision
 		s.write(fmt.Sprintf("id: %s:%d\nevent: reset\ndata: {}\n\n", head.Source, head.Revision))
 		return

@@ -84,11 +84,23 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 		if len(write.Key) > maxKeyLength || strings.ContainsFunc(write.Key, func(c rune) bool { return c < ' ' || c > '~' }) {
 			return apiError(http.StatusBadRequest, "Idempotency-Key: it has up to %d characters of ASCII", maxKeyLength)
 		}
-		sum := sha256.Sum256(append([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), body...))
+		sum := sha256.Sum256(append([]byte(r.Method+" "+askedFor(r.URL)+"\n"), body...))
 		write.Hash = hex.EncodeToString(sum[:])
 	}
 	request := &writeRequest{r: r, path: path, body: body, kind: kind, write: write, named: q.get("source"), wait: wait}
 	return request.do(w)
+}
+
+// askedFor is what a request asks for, however long it waits for it.
+func askedFor(u *url.URL) string {
+	query := u.Query()
+	if !query.Has("wait") {
+		return u.RequestURI()
+	}
+	query.Del("wait")
+	without := *u
+	without.RawQuery = query.Encode()
+	return without.RequestURI()
 }
 
 // readBody reads what is to be written.
@@ -425,7 +437,7 @@ func (q *writeRequest) repeated() (answer adminapi.Written, done bool, err error
 	if q.giveID {
 		answer.Created = true // also where an older version has kept the answer
 	}
-	if q.certificate == nil {
+	if q.certificate == nil && q.r.Method != http.MethodDelete {
 		answer.Serves = q.app.ServesRows(q.source, q.rowsOf(&answer))
 	}
 	return answer, true, nil
@@ -437,7 +449,8 @@ func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.W
 		Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.DryRun,
 	}
 	for _, r := range plan.Results {
-		answer.Serves = answer.Serves && (r.Deleted || plan.Next.ServesRow(q.source, r.ID))
+		_, held := q.source.HeldFinding(r.ID) // and what serves is the document before
+		answer.Serves = answer.Serves && (r.Deleted || plan.Next.ServesRow(q.source, r.ID) && !(r.Same && held))
 		if !q.one && !r.Same {
 			answer.Changed = append(answer.Changed, r.ID)
 		}
@@ -458,13 +471,17 @@ func (q *writeRequest) findings(now *serve.Snapshot, answer *adminapi.Written) [
 	if !q.one {
 		return answer.Findings
 	}
-	if entry := now.Tables.SiteByID(answer.ID); entry != nil && q.r.Method != http.MethodDelete {
-		return view{now}.findingsOf(entry)
+	if q.r.Method == http.MethodDelete {
+		return nil
 	}
-	if held, ok := q.source.HeldFinding(answer.ID); ok && q.r.Method != http.MethodDelete {
+	entry := now.Tables.SiteByID(answer.ID)
+	if held, ok := q.source.HeldFinding(answer.ID); ok && (entry == nil || !answer.Serves) {
 		return []adminapi.Finding{showFinding(held)}
 	}
-	return nil
+	if entry == nil {
+		return nil
+	}
+	return view{now}.findingsOf(entry)
 }
 
 // respond writes an answer. A repeated request gets the one of the first.

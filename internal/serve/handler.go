@@ -120,7 +120,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 		w = logged
 	}
 	if site.metrics != nil {
-		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics, head: r.Method == http.MethodHead}
+		counted := &countedResponse{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, metrics: site.metrics, uncounted: r.Method == http.MethodHead || front.ExtendedConnect(r)}
 		// A handler that writes nothing answers with 200.
 		defer counted.count(http.StatusOK)
 		w = counted
@@ -134,7 +134,7 @@ func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *fron
 	}
 	ctx := &siteContext{r.Context(), siteRequest{site: site, binding: match.Binding.Binding, answer: found, exit: exit}}
 	r = r.WithContext(ctx)
-	if site.metrics != nil && r.Body != nil && r.Body != http.NoBody {
+	if site.metrics != nil && r.Body != nil && r.Body != http.NoBody && !front.ExtendedConnect(r) {
 		r.Body = &countedBody{r.Body, site.metrics}
 	}
 	if logged != nil {

@@ -689,7 +689,15 @@ func (a *Instance) show(rows []configured, removed []uint32, source *LiveSource)
 		}
 	}
 	next = a.withHeldBack(a.addRows(next, rows, a.waits(source)))
-	return a.serve(before, next)
+	if err := a.serve(before, next); err != nil {
+		return err
+	}
+	for _, id := range removed {
+		if next.Tables.SiteByID(id) == nil {
+			before.forgetSite(id)
+		}
+	}
+	return nil
 }
 
 // serve opens the sockets of a snapshot and serves it. The caller holds the lock of

@@ -60,7 +60,8 @@ func (a *Instance) ServesRows(s *LiveSource, ids []uint32) bool {
 	now := a.Now()
 	return !slices.ContainsFunc(ids, func(id uint32) bool {
 		_, there := s.Follower.RevisionOf(id)
-		return there && !now.ServesRow(s, id)
+		_, held := s.heldRow(id) // what serves may be the document before
+		return there && (held || !now.ServesRow(s, id))
 	})
 }
 
@@ -75,7 +76,7 @@ func (a *Instance) AwaitRows(ctx context.Context, s *LiveSource, ids []uint32) b
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return false
+			return a.ServesRows(s, ids)
 		case <-a.Done():
 			return false
 		}

@@ -125,7 +125,15 @@ func (f *follower) published() {
 	f.news = make(chan struct{})
 }
 
-// whatIsNew returns a channel that is closed when more is served than now.
+// tellNews has those look again who wait for something of the source to be served.
+func (f *follower) tellNews() {
+	f.known.Lock()
+	defer f.known.Unlock()
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+// whatIsNew returns a channel that is closed when something else is served than now.
 func (f *follower) whatIsNew() <-chan struct{} {
 	f.known.Lock()
 	defer f.known.Unlock()
@@ -236,7 +244,6 @@ func (f *follower) retrySockets() {
 	if ids := source.heldBySockets(); len(ids) > 0 {
 		rows, removed := f.owner.readRows(source, ids)
 		f.owner.showWhatCanBe(source, rows, removed)
-		f.published()
 	}
 }
 
@@ -294,15 +301,15 @@ func Unavailable(err error) error {
 
 // waitFor waits until a revision is served.
 func (f *follower) waitFor(ctx context.Context, id string, revision uint64) bool {
+	if f.Shared != nil {
+		f.Shared.Wake() // once: what comes later is noticed as always
+	}
 	for {
 		f.known.Lock()
 		served, news := f.served, f.news
 		f.known.Unlock()
 		if served.Source == id && served.Revision >= revision {
 			return true
-		}
-		if f.Shared != nil {
-			f.Shared.Wake()
 		}
 		select {
 		case <-news:

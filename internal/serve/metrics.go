@@ -122,28 +122,40 @@ func (c *lazyCounter) add(n int64, vec *prometheus.CounterVec, labels ...string)
 }
 
 func (m *siteMetrics) request(class int) {
-	if m.gone.Load() {
-		return
-	}
-	m.classes[class].inc(counters.requests, m.site, classLabels[class])
+	m.add(&m.classes[class], 1, counters.requests, classLabels[class])
 }
 
-func (m *siteMetrics) misdirect() {
-	if !m.gone.Load() {
-		m.misdirected.inc(counters.misdirected, m.site)
-	}
-}
+func (m *siteMetrics) misdirect() { m.add(&m.misdirected, 1, counters.misdirected, "") }
 
 // bytesReceived and bytesSent count as they come and go: a stream may take hours.
 func (m *siteMetrics) bytesReceived(n int64) {
-	if n > 0 && !m.gone.Load() {
-		m.received.add(n, counters.received, m.site)
+	if n > 0 {
+		m.add(&m.received, n, counters.received, "")
 	}
 }
 
 func (m *siteMetrics) bytesSent(n int64) {
-	if n > 0 && !m.gone.Load() {
-		m.sent.add(n, counters.sent, m.site)
+	if n > 0 {
+		m.add(&m.sent, n, counters.sent, "")
+	}
+}
+
+// add counts, unless the site has gone.
+func (m *siteMetrics) add(c *lazyCounter, n int64, vec *prometheus.CounterVec, class string) {
+	if m.gone.Load() {
+		return
+	}
+	if counter := c.found.Load(); counter != nil {
+		(*counter).Add(float64(n))
+		return
+	}
+	labels := []string{m.site}
+	if class != "" {
+		labels = append(labels, class)
+	}
+	c.add(n, vec, labels...)
+	if m.gone.Load() { // meanwhile: this may have brought it back
+		vec.DeleteLabelValues(labels...)
 	}
 }
 
@@ -212,6 +224,19 @@ func newPortMetrics(port string, secure bool) *portMetrics {
 		}
 	}
 	return m
+}
+
+// metricsOf returns those of a site that is served, so that requests that are under way
+// while it changes count there, too, and else new ones.
+func (a *Instance) metricsOf(id uint32) *siteMetrics {
+	if now := a.Now(); now != nil && now.Sites != nil {
+		if entry := now.Tables.SiteByID(id); entry != nil {
+			if served := now.Sites.At(entry.Index); served != nil && served.metrics != nil {
+				return served.metrics
+			}
+		}
+	}
+	return newSiteMetrics(id)
 }
 
 func newSiteMetrics(id uint32) *siteMetrics {
@@ -364,7 +389,10 @@ type countedResponse struct {
 	*caddyhttp.ResponseWriterWrapper
 	metrics *siteMetrics
 	counted bool
-	head    bool // what is written goes nowhere
+
+	// What is written goes nowhere, or is another protocol's: that of a stream that a
+	// handler takes over.
+	uncounted bool
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -377,7 +405,7 @@ func (c *countedResponse) WriteHeader(status int) {
 func (c *countedResponse) Write(p []byte) (int, error) {
 	c.count(http.StatusOK)
 	n, err := c.ResponseWriterWrapper.Write(p)
-	if !c.head {
+	if !c.uncounted {
 		c.metrics.bytesSent(int64(n))
 	}
 	return n, err
@@ -387,7 +415,7 @@ func (c *countedResponse) Write(p []byte) (int, error) {
 func (c *countedResponse) ReadFrom(r io.Reader) (int64, error) {
 	c.count(http.StatusOK)
 	n, err := c.ResponseWriterWrapper.ReadFrom(r)
-	if !c.head {
+	if !c.uncounted {
 		c.metrics.bytesSent(n)
 	}
 	return n, err

@@ -238,7 +238,7 @@ func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 		return nil, err
 	}
 	if a.Metrics {
-		s.metrics = newSiteMetrics(c.id)
+		s.metrics = a.metricsOf(c.id)
 	}
 	if s.Content.May.requests {
 		s.includes = new(includes)

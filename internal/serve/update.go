@@ -90,6 +90,11 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 	}
 	next.where = nil
 	a.snapshot.Store(next)
+	for _, source := range a.Live {
+		if source.Follower != nil {
+			source.Follower.tellNews()
+		}
+	}
 	a.bindingsChanged()
 	upgrades.Settle()
 	if next.state != before.state {
