@@ -450,7 +450,7 @@ func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.W
 	}
 	for _, r := range plan.Results {
 		_, held := q.source.HeldFinding(r.ID) // and what serves is the document before
-		answer.Serves = answer.Serves && (r.Deleted || plan.Next.ServesRow(q.source, r.ID) && !(r.Same && held))
+		answer.Serves = answer.Serves && (r.Deleted || plan.Next.ServesRow(q.source, r.ID) && (!r.Same || !held))
 		if !q.one && !r.Same {
 			answer.Changed = append(answer.Changed, r.ID)
 		}
