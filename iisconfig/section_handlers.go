@@ -1,6 +1,9 @@
 package iisconfig
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 func readHandlers(c *context, el *element) func(*Settings) {
 	src, policy := c.src(el), el.str("accessPolicy")
@@ -19,10 +22,17 @@ func readHandlers(c *context, el *element) func(*Settings) {
 	return func(s *Settings) {
 		replace(&s.Handlers, Handlers{}, func(h *Handlers) {
 			setNonEmpty(&h.AccessPolicy, policy)
+			before := slices.ContainsFunc(h.Entries, sendsAll)
 			h.Entries = entries.apply(s, h.Entries, func(h Handler) string { return h.Name })
+			h.Cleared = h.Cleared || entries.clears() || before && !slices.ContainsFunc(h.Entries, sendsAll)
 			h.Source = src
 		})
 	}
+}
+
+// sendsAll tells whether a handler is the one that sends files of every path.
+func sendsAll(h Handler) bool {
+	return h.Path == "*" && strings.Contains(strings.ToLower(h.Modules), "staticfilemodule")
 }
 
 // readAspNetCore reads how a program that answers by HTTP is started: aspNetCore, or

@@ -193,7 +193,10 @@ type URLCompression struct {
 type Handlers struct {
 	AccessPolicy string    `json:"access_policy,omitempty"`
 	Entries      []Handler `json:"entries,omitempty"`
-	Source       Source    `json:"source"`
+	// Cleared says that a level has dropped the inherited entries, or the one that sends
+	// files: what no entry fits is 404.4.
+	Cleared bool   `json:"cleared,omitempty"`
+	Source  Source `json:"source"`
 }
 
 // Handler says who answers for a path and verb.

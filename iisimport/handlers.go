@@ -51,6 +51,17 @@ func (w *siteWriter) handlers(n *node) (before []iisconfig.Handler, every *iisco
 	return list[:i], &list[i]
 }
 
+// unserved tells whether no handler answers GET for every path, where one did: what no
+// entry fits is 404.4. Without the handlers of the server, nobody knows.
+func (w *siteWriter) unserved(n *node) bool {
+	h := n.settings.Handlers
+	if h == nil {
+		return false
+	}
+	_, every := w.handlers(n)
+	return every == nil && (h.Cleared || slices.ContainsFunc(h.Entries, func(e iisconfig.Handler) bool { return e.Path == "*" && getVerb(e.Verb) && !e.NeedsWorker() }))
+}
+
 // inPool tells whether a handler's preCondition lets it exist in the application pool of a
 // node. A pool that is not among the files has all.
 func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
@@ -142,6 +153,9 @@ func (w *siteWriter) answer(n *node) []*Directive {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",
 			n.worker+" answers there in IIS, and its web.config is not among the files")}
 	}
+	if before, _ := w.handlers(n); len(before) == 0 && w.unserved(n) {
+		return []*Directive{w.noHandler(n)}
+	}
 	guards, may := w.workerMayRun(n)
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
@@ -149,6 +163,11 @@ func (w *siteWriter) answer(n *node) []*Directive {
 	w.report().upstream(n.source, what, "run the application there, or let the IIS server go on running it",
 		"%s needs a worker process: requests go to the address in IIS_UPSTREAM", n.worker)
 	return append(guards, w.toWorker(n.worker)...)
+}
+
+// noHandler closes a place where no handler is left.
+func (w *siteWriter) noHandler(n *node) *Directive {
+	return w.closed(404, n.settings.Handlers.Source, "handlers", "", "none is left for what is there: 404.4")
 }
 
 // workerMayRun tells whether the access policy lets run what answers at a node with a worker,

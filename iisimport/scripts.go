@@ -12,6 +12,7 @@ type scripts struct {
 	sent, closed []string           // sent to the stand-in of worker processes, and not
 	source       iisconfig.Source   // of a handler whose pattern is sent
 	unclear      *iisconfig.Handler // one whose pattern has no form here
+	few          bool               // no handler sends all files
 	fast         []fastScripts      // of those that are sent, those that FastCGI runs
 
 	kinds   map[string]bool     // whether a pattern is sent

@@ -60,6 +60,15 @@ func TestFirstHandlerDecides(t *testing.T) {
 		},
 		{`<add name="All" path="*" verb="*" type="X" />`, [][3]string{{"GET", "/a.txt", "200 worker"}}},
 		{`<add name="Only" path="*" ` + static + `/><add name="All" path="*" verb="*" type="X" />`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/a.php", "404"}}},
+		{`<clear />`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}, {"GET", "/", "404"}}},
+		{`<remove name="StaticFile" />`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "200"}, {"GET", "/", "403"}}},
+		{`<remove name="StaticFile" /><remove name="PHP" />`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
+		{`<clear /><add name="Text" path="*.TXT" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/a.htm", "404"}, {"GET", "/a.php", "404"}, {"GET", "/", "403"}}},
+		{`<clear /><add name="Text" path=".txt" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "404"}}},
+		{`<clear /><add name="All" path="*" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/", "200"}}},
+		{`<clear /><add name="All" path="*" ` + static + `preCondition="bitness32" />`, [][3]string{{"GET", "/a.txt", "404"}}},
+		{`<add name="All" path="*" verb="*" type="X" /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "200 worker"}}},
+		{`<clear /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "403"}}},
 	}
 	dir := t.TempDir()
@@ -67,7 +76,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 	var files []iisconfig.File
 	for i, s := range sites {
 		name := fmt.Sprintf("s%d", i)
-		for _, file := range []string{"a.php", "a.txt", "sub/a.php", "sub/b.php", "sub/a.txt"} {
+		for _, file := range []string{"a.php", "a.txt", "a.htm", "index.html", "sub/a.php", "sub/b.php", "sub/a.txt"} {
 			file = filepath.Join(dir, name, file)
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				t.Fatal(err)

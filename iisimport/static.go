@@ -30,6 +30,9 @@ func (w *siteWriter) static(n *node) []*Directive {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets nobody read files: 403.2")}
 	}
 	s := w.scripts(n)
+	if s.few = w.unserved(n); s.few && s.sent == nil && s.files == nil && s.unclear == nil {
+		return []*Directive{w.noHandler(n)}
+	}
 	s.closed = append(s.closed, w.closedDocuments(n)...)
 	if h := s.unclear; h != nil {
 		return []*Directive{w.closed(403, h.Source, "handler "+h.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", h.Path))}
@@ -59,10 +62,14 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 	if from.path != "/" {
 		kids = append(kids, directive("prefix", from.path))
 	}
-	kids = append(kids, w.types(n)...)
-	kids = append(kids, w.documents(n))
-	if b := n.settings.DirectoryBrowse; b != nil && b.Enabled {
-		kids = append(kids, directive("browse"))
+	if s.few {
+		kids = append(kids, w.fewTypes(n, s.files)...)
+	} else {
+		kids = append(kids, w.types(n)...)
+		kids = append(kids, w.documents(n))
+		if b := n.settings.DirectoryBrowse; b != nil && b.Enabled {
+			kids = append(kids, directive("browse"))
+		}
 	}
 	if s.sent != nil {
 		kids = append(kids, directive(append([]string{"scripts"}, s.sent...)...))
@@ -81,12 +88,41 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 
 var reExtension = regexp.MustCompile(`^\.[^\s/\\{}` + "`" + `"]*$`)
 
+// mimeMaps has the MIME types of the place; nil if no list is known: that of IIS 10.
+func (w *siteWriter) mimeMaps(n *node) *iisconfig.StaticContent {
+	c := n.settings.StaticContent
+	if c != nil && c.MIMEMaps == nil && w.b.serverSource("staticContent").File == "" {
+		return nil
+	}
+	return c
+}
+
+// fewTypes are the types of the files that handlers for an extension send, where none
+// sends all, and none answers for folders.
+func (w *siteWriter) fewTypes(n *node, files []string) []*Directive {
+	known := iishttp.IIS10Types()
+	if c := w.mimeMaps(n); c != nil {
+		clear(known)
+		for _, d := range w.allTypes(c) {
+			known[d.Words[1]] = d.Words[2]
+		}
+	}
+	out := []*Directive{directive("types", "none")}
+	for _, p := range files {
+		if m := reExtensionPattern.FindStringSubmatch(p); m != nil && known[m[1]] != "" {
+			out = append(out, directive("type", m[1], known[m[1]]))
+		}
+	}
+	w.report().translated(n.settings.Handlers.Source, "handlers", "iis_content_types: no handler is left for all files; sent are those of handlers for an extension")
+	return append(out, directive("documents", "off"))
+}
+
 // types are the MIME types of the place: an extension without one is not sent. They are
 // written as the difference to those of IIS 10.
 func (w *siteWriter) types(n *node) []*Directive {
-	c := n.settings.StaticContent
-	if c == nil || c.MIMEMaps == nil && w.b.serverSource("staticContent").File == "" {
-		return nil // no list is known: that of IIS 10
+	c := w.mimeMaps(n)
+	if c == nil {
+		return nil
 	}
 	known := iishttp.IIS10Types()
 	base := len(known)
