@@ -29,7 +29,7 @@ var reExtensionPattern = regexp.MustCompile(`^\*(\.[a-z0-9_-]+)$`)
 // for one program: the first that a handler names.
 func (w *siteWriter) fastCGI(n *node, h iisconfig.Handler) bool {
 	if w.b.plan.opts.FastCGI == "" || !reExtensionPattern.MatchString(strings.ToLower(h.Path)) ||
-		!slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return strings.EqualFold(strings.TrimSpace(m), "FastCgiModule") }) {
+		!hasModule(h, "FastCgiModule") {
 		return false
 	}
 	app := w.fastProgram(h)

@@ -42,13 +42,32 @@ func (w *siteWriter) handlers(n *node) (before []iisconfig.Handler, every *iisco
 	}
 	list := slices.DeleteFunc(slices.Clone(n.settings.Handlers.Entries), func(h iisconfig.Handler) bool {
 		verbs := verbsOf(h.Verb)
-		return verbs != nil && len(verbs) == 0 || !w.inPool(n, h)
+		return verbs != nil && len(verbs) == 0 || !w.inPool(n, h) || foldersOnly(n, h)
 	})
 	i := slices.IndexFunc(list, func(h iisconfig.Handler) bool { return h.Path == "*" && getVerb(h.Verb) })
 	if i < 0 {
 		return list, nil
 	}
 	return list[:i], &list[i]
+}
+
+// foldersOnly tells whether a handler of all paths is one that answers for folders alone:
+// the next one has the files. A worker's, and one that refuses, keeps all: it may be a guard.
+func foldersOnly(n *node, h iisconfig.Handler) bool {
+	return h.Path == "*" && strings.EqualFold(h.ResourceType, "Directory") && !h.NeedsWorker() && mayRun(n, h) &&
+		hasModule(h, "StaticFileModule", "DefaultDocumentModule", "DirectoryListingModule")
+}
+
+// hasModule tells whether a handler has one of some modules.
+func hasModule(h iisconfig.Handler, names ...string) bool {
+	return slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(strings.TrimSpace(m), name) })
+	})
+}
+
+// sendsFiles tells whether a handler that needs no worker sends files at a node.
+func sendsFiles(n *node, h iisconfig.Handler) bool {
+	return hasModule(h, "StaticFileModule") && mayRun(n, h)
 }
 
 // unserved tells whether no handler answers GET for every path, where one did: what no
@@ -109,7 +128,7 @@ func permits(policy, word string) bool {
 // the like say nothing about who serves contents.
 func getVerb(verbs string) bool {
 	list := verbsOf(verbs)
-	return list == nil || slices.ContainsFunc(list, func(verb string) bool { return strings.EqualFold(verb, "GET") })
+	return list == nil || slices.Contains(list, "GET")
 }
 
 // ownConfig tells whether a web.config of the path or of one above it is among the

@@ -13,6 +13,7 @@ type scripts struct {
 	source       iisconfig.Source   // of a handler whose pattern is sent
 	unclear      *iisconfig.Handler // one whose pattern has no form here
 	few          bool               // no handler sends all files
+	noFolders    bool               // and none what is in a folder
 	fast         []fastScripts      // of those that are sent, those that FastCGI runs
 
 	kinds   map[string]bool     // whether a pattern is sent
@@ -95,6 +96,10 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 		s.close(p)
 	default:
 		s.settled[p] = true
+		if !sendsFiles(n, e) {
+			s.close(p)
+			return
+		}
 		s.files = append(s.files, p)
 	}
 }

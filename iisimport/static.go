@@ -30,7 +30,14 @@ func (w *siteWriter) static(n *node) []*Directive {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets nobody read files: 403.2")}
 	}
 	s := w.scripts(n)
-	if s.few = w.unserved(n); s.few && s.sent == nil && s.files == nil && s.unclear == nil {
+	_, every := w.handlers(n)
+	refused := every != nil && !sendsFiles(n, *every)
+	s.few = refused || w.unserved(n)
+	s.noFolders = s.few || every != nil && strings.EqualFold(every.ResourceType, "File")
+	if s.few && s.sent == nil && s.files == nil && s.unclear == nil {
+		if refused {
+			return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "it has no StaticFileModule, or accessPolicy lets it not run: 403")}
+		}
 		return []*Directive{w.noHandler(n)}
 	}
 	s.closed = append(s.closed, w.closedDocuments(n)...)
@@ -66,6 +73,10 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 		kids = append(kids, w.fewTypes(n, s.files)...)
 	} else {
 		kids = append(kids, w.types(n)...)
+	}
+	if s.noFolders {
+		kids = append(kids, directive("documents", "off"))
+	} else {
 		kids = append(kids, w.documents(n))
 		if b := n.settings.DirectoryBrowse; b != nil && b.Enabled {
 			kids = append(kids, directive("browse"))
@@ -98,7 +109,7 @@ func (w *siteWriter) mimeMaps(n *node) *iisconfig.StaticContent {
 }
 
 // fewTypes are the types of the files that handlers for an extension send, where none
-// sends all, and none answers for folders.
+// sends all.
 func (w *siteWriter) fewTypes(n *node, files []string) []*Directive {
 	known := iishttp.IIS10Types()
 	if c := w.mimeMaps(n); c != nil {
@@ -113,8 +124,8 @@ func (w *siteWriter) fewTypes(n *node, files []string) []*Directive {
 			out = append(out, directive("type", m[1], known[m[1]]))
 		}
 	}
-	w.report().translated(n.settings.Handlers.Source, "handlers", "iis_content_types: no handler is left for all files; sent are those of handlers for an extension")
-	return append(out, directive("documents", "off"))
+	w.report().translated(n.settings.Handlers.Source, "handlers", "iis_content_types: no handler sends all files; sent are those of handlers for an extension")
+	return out
 }
 
 // types are the MIME types of the place: an extension without one is not sent. They are
