@@ -41,6 +41,9 @@ func accepted(d *Directive) error {
 	if err := h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
 		return err
 	}
+	if r, ok := h.(*iishttp.Rewrite); ok {
+		r.Folders = nil // they may have variables of the machine that will serve, and the rules are checked without them
+	}
 	if p, ok := h.(caddy.Provisioner); ok {
 		if err := p.Provision(caddy.Context{Context: context.Background()}); err != nil {
 			return err

@@ -37,3 +37,24 @@ func TestMistypedValues(t *testing.T) {
 		}
 	}
 }
+
+// TestAcceptedElsewhere: what an import writes does not depend on the environment of the
+// machine that imports.
+func TestAcceptedElsewhere(t *testing.T) {
+	const data = `<configuration><system.applicationHost><sites><site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="%CADDY_IIS_UNSET%\main" /></application>` +
+		`<bindings><binding protocol="http" bindingInformation="*:80:a.test" /></bindings></site></sites></system.applicationHost>` +
+		`<system.webServer><rewrite><rules><rule name="x"><match url=".*" /><conditions><add input="{REQUEST_FILENAME}" matchType="IsFile" negate="true" /></conditions>` +
+		`<action type="Rewrite" url="/a.htm" /></rule></rules></rewrite></system.webServer></configuration>`
+	imported := func() string {
+		server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(data)}}, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(iisimport.Import(server, iisimport.Options{}).Caddyfile())
+	}
+	unset := imported()
+	t.Setenv("CADDY_IIS_UNSET", "/srv")
+	if set := imported(); strings.Contains(unset, "iis_closed") || !strings.Contains(unset, "iis_rewrite") || set != unset {
+		t.Errorf("without the variable:\n%s\nwith it:\n%s", unset, set)
+	}
+}
