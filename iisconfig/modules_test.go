@@ -27,6 +27,7 @@ func TestModules(t *testing.T) {
 		{name: "IIS's own", server: `<modules><add name="RewriteModule" /><add name="Session" type="System.Web.SessionState.SessionStateModule" preCondition="managedHandler" /></modules>`, site: all},
 		{name: "native of the server", server: `<modules><add name="ShibNative" /></modules>`, warned: "ShibNative"},
 		{name: "managed of the server", server: `<modules><add name="CorpAuth" type="Corp.Auth, Corp" /></modules>`, warned: "CorpAuth"},
+		{name: "for files of all sites", server: strings.Replace(added, "<modules>", `<modules runAllManagedModulesForAllRequests="true"><add name="Session" type="System.Web.SessionState.SessionStateModule" preCondition="managedHandler" />`, 1), warned: "the module M "},
 		{name: "of the server, switched on", server: added, site: all, at: true, below: true},
 	} {
 		web := func(section string) string { return `<system.webServer>` + section + `</system.webServer>` }

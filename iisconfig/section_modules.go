@@ -37,6 +37,9 @@ func (m module) seesFiles(all bool) bool {
 	return all || !strings.Contains(strings.ToLower(m.preCondition), "managedhandler")
 }
 
+// ofNET tells whether a module is one of .NET.
+func (m module) ofNET() bool { return strings.HasPrefix(strings.ToLower(m.managed), "system.") }
+
 // readModules looks for modules that may protect files: only a worker process runs those
 // of a site. Which do is known when the levels are merged: a deeper one may switch the
 // preConditions off, and remove modules. What those of the whole server do, somebody has
@@ -52,7 +55,7 @@ func readModules(c *context, el *element) func(*Settings) {
 	el.ignore("runManagedModulesForWebDavRequests")
 	c.attributes(el)
 	for _, op := range entries.ops {
-		if m := op.item; op.op == opAdd && c.scope == "" && m.seesFiles(false) {
+		if m := op.item; op.op == opAdd && c.scope == "" && (m.seesFiles(false) || all && !m.ofNET() && m.seesFiles(true)) {
 			c.rep.warn(CodeUnsupported, op.source, "find out what the module does, and close what it protected", "the module %s is not one of IIS, and may protect files of all sites", shorten(m.name))
 		}
 	}
@@ -64,7 +67,7 @@ func readModules(c *context, el *element) func(*Settings) {
 		s.Managed = slices.DeleteFunc(slices.Clone(s.Managed), func(sec Section) bool { return strings.HasPrefix(sec.Name, modulePrefix) })
 		for _, m := range s.modules {
 			from := m.source
-			if from.Scope == "" && s.allManaged && !strings.HasPrefix(strings.ToLower(m.managed), "system.") {
+			if from.Scope == "" && s.allManaged && !m.ofNET() {
 				from = src // a site lets it see files
 			}
 			if from.Scope != "" && m.seesFiles(s.allManaged) {

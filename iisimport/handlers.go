@@ -114,14 +114,17 @@ func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
 }
 
 // permits tells whether an accessPolicy has a word. One that is not set has Read and
-// Script, as every server is installed.
+// Script, as every server is installed. What clients of other machines have not (NoRemoteRead)
+// nobody has here.
 func permits(policy, word string) bool {
 	if policy == "" {
 		return word != "Execute"
 	}
-	return slices.ContainsFunc(strings.FieldsFunc(policy, func(r rune) bool { return r == ',' || r == ' ' || r == '|' }), func(have string) bool {
-		return strings.EqualFold(strings.TrimPrefix(have, "Access"), word)
-	})
+	words := strings.FieldsFunc(policy, func(r rune) bool { return r == ',' || r == ' ' || r == '|' })
+	has := func(word string) bool {
+		return slices.ContainsFunc(words, func(have string) bool { return strings.EqualFold(strings.TrimPrefix(have, "Access"), word) })
+	}
+	return has(word) && !has("NoRemote"+word)
 }
 
 // getVerb tells whether a handler answers GET: those for OPTIONS, TRACE, PROPFIND and

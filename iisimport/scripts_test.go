@@ -83,6 +83,14 @@ func TestFirstHandlerDecides(t *testing.T) {
 			`</handlers></system.webServer><location path="sub"><system.webServer><handlers accessPolicy="Read"><add name="All" path="*" verb="*" modules="StaticFileModule" /></handlers></system.webServer></location><system.webServer><handlers>`,
 			[][3]string{{"GET", "/a.txt", "200"}, {"GET", "/sub/a.txt", "403"}},
 		},
+		{
+			`</handlers></system.webServer><location path="sub"><system.webServer><handlers accessPolicy="Read, Script, NoRemoteRead" /></system.webServer></location><system.webServer><handlers>`,
+			[][3]string{{"GET", "/a.txt", "200"}, {"GET", "/sub/a.txt", "403"}},
+		},
+		{
+			`</handlers></system.webServer><location path="sub"><system.webServer><handlers accessPolicy="Read,Script,NoRemoteScript" /></system.webServer></location><system.webServer><handlers>`,
+			[][3]string{{"GET", "/a.php", "200"}, {"GET", "/sub/a.php", "404"}, {"GET", "/sub/a.txt", "200"}},
+		},
 		{`<clear /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "403"}}},
 	}
