@@ -238,8 +238,17 @@ func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	for _, w := range []struct {
 		flag, word string
 		bit        uint64
-	}{{"accessread", "Read", 1}, {"accesswrite", "Write", 2}, {"accessexecute", "Execute", 4}, {"accesssource", "Source", 16}, {"accessscript", "Script", 512},
-		{"accessnoremotewrite", "NoRemoteWrite", 0x400}, {"accessnoremoteread", "NoRemoteRead", 0x1000}, {"accessnoremoteexecute", "NoRemoteExecute", 0x2000}, {"accessnoremotescript", "NoRemoteScript", 0x4000}} {
+	}{
+		{"accessread", "Read", 1},
+		{"accesswrite", "Write", 2},
+		{"accessexecute", "Execute", 4},
+		{"accesssource", "Source", 16},
+		{"accessscript", "Script", 512},
+		{"accessnoremotewrite", "NoRemoteWrite", 0x400},
+		{"accessnoremoteread", "NoRemoteRead", 0x1000},
+		{"accessnoremoteexecute", "NoRemoteExecute", 0x2000},
+		{"accessnoremotescript", "NoRemoteScript", 0x4000},
+	} {
 		if mbBit(p.value, w.flag, w.bit) {
 			words = append(words, w.word)
 		}

@@ -57,6 +57,7 @@ func (w *siteWriter) scripts(n *node) scripts {
 			s.closed = append(s.closed, p)
 		}
 	}
+	s.fast = slices.DeleteFunc(s.fast, func(f fastScripts) bool { return !s.kinds[f.pattern] })
 	slices.Sort(s.sent)
 	slices.Sort(s.closed)
 	return s
@@ -86,7 +87,10 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 		s.fast[fast].other(e)
 		s.settled[p] = getVerb(e.Verb)
 	case own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e):
-		s.settled[p], s.source = true, e.Source
+		s.settled[p], s.source = getVerb(e.Verb), e.Source
+		if !s.settled[p] { // FastCGI may have GET
+			s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+		}
 		s.workers = append(s.workers, p)
 		s.send(p, s.files)
 	case !getVerb(e.Verb):
@@ -104,14 +108,15 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	}
 }
 
-// send notes a pattern that is sent. What earlier patterns have of it is closed.
+// send notes a pattern that is sent. What earlier patterns have of it is closed, which
+// may be all.
 func (s *scripts) send(pattern string, earlier []string) {
+	s.kinds[pattern] = true
 	for _, p := range earlier {
-		if both := overlap(p, pattern); both != "" && both != pattern {
+		if both := overlap(p, pattern); both != "" && p != pattern {
 			s.kinds[both] = false
 		}
 	}
-	s.kinds[pattern] = true
 }
 
 // overlap returns a pattern of the paths that fit an earlier pattern and a later one;
@@ -126,6 +131,9 @@ func overlap(earlier, later string) string {
 		return earlier
 	case strings.HasSuffix(later, "*") && strings.HasPrefix(earlier, "*"):
 		return later + earlier[1:]
+	case strings.HasSuffix(earlier, "*") && strings.HasPrefix(later, earlier[:len(earlier)-1]),
+		strings.HasPrefix(earlier, "*") && strings.HasSuffix(later, earlier[1:]):
+		return later
 	}
 	return ""
 }

@@ -91,6 +91,11 @@ func TestFirstHandlerDecides(t *testing.T) {
 			`</handlers></system.webServer><location path="sub"><system.webServer><handlers accessPolicy="Read,Script,NoRemoteScript" /></system.webServer></location><system.webServer><handlers>`,
 			[][3]string{{"GET", "/a.php", "200"}, {"GET", "/sub/a.php", "404"}, {"GET", "/sub/a.txt", "200"}},
 		},
+		{`<add name="Files" path="/sub/*" ` + static + `/><add name="W" path="/sub/a*" verb="*" type="X" />`, [][3]string{{"GET", "/sub/a.txt", "404"}, {"GET", "/a.txt", "200"}}},
+		{`<add name="Files" path="*.txt" ` + static + `/><add name="W" path="a.txt" verb="*" type="X" />`, [][3]string{{"GET", "/a.txt", "404"}}},
+		{`<add name="W" path="/sub/a*" verb="*" type="X" /><add name="Files" path="/sub/*" ` + static + `/>`, [][3]string{{"GET", "/sub/a.txt", "200 worker"}}},
+		{`<add name="W" path="*.php" verb="PUT" type="X" />`, [][3]string{{"GET", "/a.php", "200"}, {"PUT", "/a.php", "404"}}},
+		{`<add name="W" path="*.txt" verb="PUT" type="X" />`, [][3]string{{"PUT", "/a.txt", "200 worker"}}},
 		{`<clear /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "403"}}},
 	}
