@@ -2,6 +2,7 @@ package commands
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 )
@@ -15,7 +16,9 @@ https://github.com/caddy-iis/caddy-iis/blob/main/docs/commands.md
 // manPages has caddy manpage show what commands take. It makes Markdown of their helps, in
 // which <name> is a tag that nobody sees.
 func manPages(iis *cobra.Command) {
-	cobra.OnInitialize(func() {
+	cobra.OnInitialize(func() { // of all commands of the process: tests have several at a time
+		initializing.Lock()
+		defer initializing.Unlock()
 		for _, cmd := range iis.Root().Commands() {
 			if cmd.Name() == "manpage" && cmd.CalledAs() != "" {
 				escape(iis, strings.NewReplacer("<", `\<`, ">", `\>`, "*", `\*`))
@@ -23,6 +26,8 @@ func manPages(iis *cobra.Command) {
 		}
 	})
 }
+
+var initializing sync.Mutex
 
 func escape(cmd *cobra.Command, markdown *strings.Replacer) {
 	cmd.Use, cmd.Long = markdown.Replace(cmd.Use), markdown.Replace(cmd.Long)

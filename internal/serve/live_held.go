@@ -148,10 +148,11 @@ func (a *Instance) HeldRow(id uint32) (HeldBack, *LiveSource) {
 // letGo forgets why rows were held back that have been written.
 func (s *LiveSource) letGo(ids ...uint32) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, id := range ids {
 		delete(s.held, id)
 	}
+	s.mu.Unlock()
+	s.Follower.tellNews() // who waits for them looked too early when they were served
 }
 
 // letGoMissing forgets rows that were held back and are gone.
