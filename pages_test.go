@@ -1,3 +1,7 @@
+//go:build unix
+
+// The table of the metrics is read beside a PostgreSQL, which is on unix.
+
 package caddyiis_test
 
 import (
