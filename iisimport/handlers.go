@@ -144,29 +144,49 @@ func (w *siteWriter) ownConfig(n *node) bool {
 	})
 }
 
-// tellHandlers names the handlers that a site adds, and what stands in for them.
-func (w *siteWriter) tellHandlers(n *node) {
+// tellHandlers names the handlers that a site adds, and what stands in for them where a
+// place is not closed.
+func (w *siteWriter) tellHandlers(n *node, closed bool) {
 	if n.settings.Handlers == nil {
 		return
 	}
+	reached, every := w.handlers(n)
+	if every != nil {
+		reached = append(slices.Clone(reached), *every)
+	}
 	for _, h := range n.settings.Handlers.Entries {
+		what := fmt.Sprintf("handler %s: %s %s by %s", h.Name, cmp.Or(h.Verb, "*"), h.Path, cmp.Or(h.ScriptProcessor, h.Type, h.Modules))
+		conditions := strings.Join([]string{cmp.Or(h.ResourceType, "Unspecified"), cmp.Or(h.RequireAccess, "Script")}, ", ")
 		instead := "files, default documents and listings are sent as its order says"
 		switch {
 		case h.Source.Scope == "":
+			continue
+		case closed:
+			w.report().dropped(h.Source, what, "nobody reaches it: the place is closed (%s)", conditions)
+			continue
+		case !slices.Contains(reached, h):
+			w.report().dropped(h.Source, what, "no request reaches it: an earlier one answers, or its application pool has it not (%s)", conditions)
 			continue
 		case n.worker != "":
 			instead = "all requests there go to the worker process"
 		case h.NeedsWorker():
 			instead = "iis_content_types sends none of these as files, and passes them on or refuses them"
+		case !sendsFiles(n, h):
+			instead = "nothing of these is sent: it has no StaticFileModule, or may not run"
 		}
-		w.report().translated(h.Source, fmt.Sprintf("handler %s: %s %s by %s", h.Name, cmp.Or(h.Verb, "*"), h.Path, cmp.Or(h.ScriptProcessor, h.Type, h.Modules)),
-			"%s (%s)", instead, strings.Join([]string{cmp.Or(h.ResourceType, "Unspecified"), cmp.Or(h.RequireAccess, "Script")}, ", "))
+		w.report().translated(h.Source, what, "%s (%s)", instead, conditions)
 	}
 }
 
-// answer is what answers at a node: a worker process, or files.
+// answer is what answers at a node, and says so of its handlers.
 func (w *siteWriter) answer(n *node) []*Directive {
-	w.tellHandlers(n)
+	out := w.answerer(n)
+	w.tellHandlers(n, len(out) > 0 && out[0].Words[0] == "iis_closed" && out[0].Words[1] == "*")
+	return out
+}
+
+// answerer is a worker process, or files.
+func (w *siteWriter) answerer(n *node) []*Directive {
 	if n.worker == "" {
 		return w.static(n)
 	}

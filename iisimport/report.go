@@ -96,6 +96,16 @@ func (r *Report) translated(src iisconfig.Source, what, format string, args ...a
 	r.add(Translated, src, what, "", format, args...)
 }
 
+// takeBack says of what was translated since some lines that it is not executed: what it
+// became is closed.
+func (r *Report) takeBack(since int) {
+	for i := range r.Lines[since:] {
+		if l := &r.Lines[since+i]; l.Outcome == Translated {
+			l.Outcome, l.Message = Dropped, "it is not executed: the place is closed"
+		}
+	}
+}
+
 func (r *Report) dropped(src iisconfig.Source, what, format string, args ...any) {
 	r.add(Dropped, src, what, "", format, args...)
 }

@@ -64,6 +64,7 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 	if m, err := t.badMap(); err != nil && len(rules) > 0 {
 		return []*Directive{w.closed(500, m.Source, "rewrite map "+m.Name, "mend the map and import again", err.Error())}
 	}
+	told := len(w.report().Lines)
 	var kids []*Directive
 	for _, r := range rules {
 		kids = append(kids, t.rule(r))
@@ -88,7 +89,11 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 	if len(rules) > 0 {
 		src = rules[0].Source
 	}
-	return []*Directive{w.acceptedOr(block(append(t.settings(), kids...), "iis_rewrite"), 500, src)}
+	set := block(append(t.settings(), kids...), "iis_rewrite")
+	if accepted(set) != nil {
+		w.report().takeBack(told)
+	}
+	return []*Directive{w.acceptedOr(set, 500, src)}
 }
 
 // ruleWriter writes rules and finds out what they need.

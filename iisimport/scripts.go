@@ -73,7 +73,12 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	p := strings.ToLower(e.Path)
 	fast := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == p })
 	switch {
-	case p == "*." || p == "":
+	case p == "":
+	case p == "*.":
+		if !s.settled[p] && getVerb(e.Verb) && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
+			s.settled[p], s.kinds[p] = true, own && mayRun(n, e)
+			s.source = e.Source
+		}
 	case p == "*": // for other verbs than GET
 		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
 	case !handlerPath.MatchString(p):
@@ -106,6 +111,14 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 		}
 		s.files = append(s.files, p)
 	}
+}
+
+// ofASPNET tells whether a handler of paths without extension is one that every site with
+// ASP.NET has, for its routes.
+func ofASPNET(e iisconfig.Handler) bool {
+	kind, _, _ := strings.Cut(e.Type, ",")
+	return strings.EqualFold(strings.TrimSpace(kind), "System.Web.Handlers.TransferRequestHandler") ||
+		strings.HasSuffix(strings.ToLower(e.ScriptProcessor), `\aspnet_isapi.dll`)
 }
 
 // send notes a pattern that is sent. What earlier patterns have of it is closed, which

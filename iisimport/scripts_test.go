@@ -96,6 +96,9 @@ func TestFirstHandlerDecides(t *testing.T) {
 		{`<add name="W" path="/sub/a*" verb="*" type="X" /><add name="Files" path="/sub/*" ` + static + `/>`, [][3]string{{"GET", "/sub/a.txt", "200 worker"}}},
 		{`<add name="W" path="*.php" verb="PUT" type="X" />`, [][3]string{{"GET", "/a.php", "200"}, {"PUT", "/a.php", "404"}}},
 		{`<add name="W" path="*.txt" verb="PUT" type="X" />`, [][3]string{{"PUT", "/a.txt", "200 worker"}}},
+		{`<add name="W" path="*." verb="*" type="X" />`, [][3]string{{"GET", "/plain", "200 worker"}, {"GET", "/sub/plain", "200 worker"}, {"GET", "/a.txt", "200"}, {"GET", "/", "200"}}},
+		{`<add name="W" path="*." verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/plain", "404"}, {"GET", "/a.txt", "200"}}},
+		{`<add name="W" path="*." verb="*" type="System.Web.Handlers.TransferRequestHandler" />`, [][3]string{{"GET", "/plain", "200"}}},
 		{`<clear /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "403"}}},
 	}
@@ -104,7 +107,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 	var files []iisconfig.File
 	for i, s := range sites {
 		name := fmt.Sprintf("s%d", i)
-		for _, file := range []string{"a.php", "a.txt", "a.htm", "index.html", "sub/a.php", "sub/b.php", "sub/a.txt"} {
+		for _, file := range []string{"a.php", "a.txt", "a.htm", "index.html", "sub/a.php", "sub/b.php", "sub/a.txt", "plain", "sub/plain"} {
 			file = filepath.Join(dir, name, file)
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				t.Fatal(err)
@@ -119,7 +122,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 	}
 	host := `<configuration><system.applicationHost><applicationPools><add name="p" /></applicationPools><sites>` + list + `</sites></system.applicationHost><system.webServer>` +
 		`<fastCgi><application fullPath="C:\php\php-cgi.exe" /><application fullPath="C:\second\php-cgi.exe" /></fastCgi><handlers accessPolicy="Read, Script">` +
-		`<add name="PHP" path="*.php" ` + php + `/><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read" /></handlers></system.webServer></configuration>`
+		`<add name="PHP" path="*.php" ` + php + `/><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read" /></handlers><staticContent><mimeMap fileExtension="." mimeType="text/plain" /><mimeMap fileExtension=".txt" mimeType="text/plain" /><mimeMap fileExtension=".htm" mimeType="text/html" /><mimeMap fileExtension=".html" mimeType="text/html" /></staticContent></system.webServer></configuration>`
 	files = append([]iisconfig.File{{Name: "export/applicationHost.config", Data: []byte(host)}}, files...)
 	server, err := iisconfig.Read(files, iisconfig.Options{})
 	if err != nil {
