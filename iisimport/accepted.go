@@ -58,7 +58,12 @@ func accepted(d *Directive) error {
 // acceptedOr returns the directive, or what closes its place if its handler refuses it.
 func (w *siteWriter) acceptedOr(d *Directive, status int, src iisconfig.Source) *Directive {
 	if err := accepted(d); err != nil {
-		return w.closed(status, src, d.Words[0], "mend the value and import again", err.Error())
+		return w.mistyped(d, status, src, err)
 	}
 	return d
+}
+
+// mistyped closes the place of a directive that its handler refuses.
+func (w *siteWriter) mistyped(d *Directive, status int, src iisconfig.Source, err error) *Directive {
+	return w.closed(status, src, d.Words[0], "mend the value and import again", err.Error())
 }

@@ -90,10 +90,11 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 		src = rules[0].Source
 	}
 	set := block(append(t.settings(), kids...), "iis_rewrite")
-	if accepted(set) != nil {
+	if err := accepted(set); err != nil {
 		w.report().takeBack(told)
+		return []*Directive{w.mistyped(set, 500, src, err)}
 	}
-	return []*Directive{w.acceptedOr(set, 500, src)}
+	return []*Directive{set}
 }
 
 // ruleWriter writes rules and finds out what they need.
