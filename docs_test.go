@@ -110,7 +110,7 @@ func TestArchitecture(t *testing.T) {
 		t.Fatalf("only %d files found in the page", len(files))
 	}
 	for _, m := range files {
-		if !slices.ContainsFunc([]string{"", "internal/serve/", "internal/inspect/"}, func(folder string) bool {
+		if !slices.ContainsFunc([]string{"", "internal/serve/", "internal/live/", "internal/inspect/"}, func(folder string) bool {
 			found, err := fs.Glob(os.DirFS("."), folder+m[1])
 			return err == nil && len(found) > 0
 		}) {

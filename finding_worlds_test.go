@@ -82,14 +82,14 @@ var findingWorlds = map[string]string{
 
 // notFindings are files with codes that are answers of the API, and findings that no system
 // has on which these tests run.
-var notFindings = []string{"internal/serve/live_write.go", "internal/serve/live_certificate_write.go", "codeUnknown", "no-quic-by-address"}
+var notFindings = []string{"internal/live/refusal.go", "no-quic-by-address"}
 
 // findingCodes returns the codes of findings with the names of their constants.
 func findingCodes(t *testing.T) map[string]string {
 	t.Helper()
 	codes := make(map[string]string)
 	name := regexp.MustCompile(`^[cC]ode[A-Z]`)
-	for _, folder := range []string{"binding", "internal/inspect", "internal/serve", "internal/policies", "internal/world", "internal/cli", "internal/w3clog", "certsel/health"} {
+	for _, folder := range []string{"binding", "internal/inspect", "internal/serve", "internal/live", "internal/policies", "internal/world", "internal/cli", "internal/w3clog", "certsel/health"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no files: %v", folder, err)

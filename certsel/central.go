@@ -15,6 +15,10 @@ func init() {
 	caddy.RegisterModule(new(CentralStore))
 }
 
+// CentralStoreName stands for the central store where certificates are listed: what it has
+// in memory at the moment.
+const CentralStoreName = "(central store)"
+
 // CentralStore is a central certificate store, as IIS 8 and later have it:
 // the certificate of www.example.com is the file www.example.com.pfx, else
 // _.example.com.pfx. PEM files are found as well, with the endings .pem and

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/binding"
-	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 	"github.com/caddy-iis/caddy-iis/internal/world"
 )
 
@@ -82,10 +82,10 @@ func (sn view) addressFindings() []binding.Finding {
 	a := sn.absentAddresses()
 	var findings []binding.Finding
 	for i, ip := range a.absent {
-		if i == serve.MaxErrors {
+		if i == many.Max {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Info, Code: codeAddressNotHere,
-				Message: fmt.Sprintf("and %d more addresses that this machine does not have", len(a.absent)-serve.MaxErrors),
+				Message: fmt.Sprintf("and %d more addresses that this machine does not have", len(a.absent)-many.Max),
 			})
 			break
 		}

@@ -27,7 +27,7 @@ const maxUsers = 100
 func (sn view) certificatesView(q query) (any, error) {
 	sources := maps.Collect(sn.App.AllCertificates())
 	if sn.App.CentralStore != nil {
-		sources[serve.CentralStoreName] = sn.App.CentralStore
+		sources[certsel.CentralStoreName] = sn.App.CentralStore
 	}
 	names := serve.SortedKeys(sources)
 	start := func(after string) (int, error) {
@@ -37,7 +37,7 @@ func (sn view) certificatesView(q query) (any, error) {
 	for rec := range sn.Tables.Records() {
 		name := rec.Certificate
 		if rec.Kind == binding.RecordStore {
-			name = serve.CentralStoreName
+			name = certsel.CentralStoreName
 		}
 		if name != "" {
 			records[name] = append(records[name], rec)
@@ -91,7 +91,7 @@ func (sn view) showCertificate(name string, source certsel.Source, users adminap
 // of sites whose clients get its certificate.
 func (sn view) showStore(name string, store serve.FileStore, users adminapi.UsedBy) adminapi.Certificate {
 	c := adminapi.Certificate{Name: name, Source: "central_store", Current: []adminapi.Leaf{}, UsedBy: users}
-	if mod, ok := store.(caddy.Module); ok && name != serve.CentralStoreName {
+	if mod, ok := store.(caddy.Module); ok && name != certsel.CentralStoreName {
 		c.Source = mod.CaddyModule().ID.Name()
 	}
 	sites := sn.sitesOfFiles(name, store)

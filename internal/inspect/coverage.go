@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/internal/w3clog"
 )
@@ -89,7 +90,7 @@ func (sn view) unboundFindings() []binding.Finding {
 	for _, site := range sn.Tables.Sites() {
 		switch {
 		case !unbound(site):
-		case len(findings) == serve.MaxErrors:
+		case len(findings) == many.Max:
 			more++
 		default:
 			findings = append(findings, unboundFinding(site))
@@ -430,7 +431,7 @@ func autoFindings(name string, auto *certsel.Auto) []binding.Finding {
 	var findings []binding.Finding
 	elsewhere := auto.Elsewhere()
 	for i, host := range serve.SortedKeys(elsewhere) {
-		if i == serve.MaxErrors {
+		if i == many.Max {
 			findings = append(findings, binding.Finding{
 				Severity: binding.Info, Code: codeNotOrdered,
 				Message: fmt.Sprintf("and %d more warnings %q", len(elsewhere)-i, codeNotOrdered),

@@ -81,7 +81,7 @@ func (c *storeCheck) concerns(entry *binding.BindingEntry) bool {
 	switch {
 	case entry.Protocol != binding.HTTPS || entry.Host == "" || strings.HasPrefix(entry.Host, "*"):
 		return false
-	case c.name == serve.CentralStoreName:
+	case c.name == certsel.CentralStoreName:
 		return entry.Flags&binding.FlagCentralStore != 0
 	}
 	return c.sn.App.StoreOf(c.sn.Tables.ClientRecord(entry)) == c.name
@@ -132,7 +132,7 @@ func (c *storeCheck) add(entry *binding.BindingEntry, code, fix, format string, 
 
 // absent says which hosts have no file, and what lies there in its place.
 func (c *storeCheck) absent(ctx context.Context) {
-	if c.name != serve.CentralStoreName {
+	if c.name != certsel.CentralStoreName {
 		for _, entry := range c.missing {
 			c.add(entry, codeNotInStore, "see that whoever writes the store has a certificate for the host, and that its pattern names the file",
 				"%s has nothing for %s (%s): its clients get the certificate of the address and port", c.label, entry.Host, placeOf(entry))

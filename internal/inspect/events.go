@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
-	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -130,7 +130,7 @@ func (s *eventStream) catchUp(since string) {
 	}
 	id, number, _ := strings.Cut(since, ":")
 	last, err := strconv.ParseUint(number, 10, 64)
-	missed, logErr := s.source.Log(0, serve.MaxBehind)
+	missed, logErr := s.source.Log(0, live.MaxBehind)
 	if logErr != nil { // the reader asks again, with its id
 		s.err = logErr
 		return

@@ -190,7 +190,7 @@ func (sn view) explainRequest(p serve.Probe) *adminapi.Request {
 	r.Site, r.Name, r.Binding = match.Site.ID, match.Site.Name, match.Binding.Binding.String()
 	if match.Binding.HeldBack() {
 		r.Outcome, r.Status, r.Reason = adminapi.OutcomeHeldBack, serve.HeldBackAnswer.Status, serve.LeftOutFinding(match.Binding).Message
-		if held, source := sn.App.HeldRow(match.Site.ID); match.Site.HeldBack && source != nil {
+		if held, source := sn.App.Live.HeldRow(match.Site.ID); match.Site.HeldBack && source != nil {
 			r.Reason = held.Reason
 		}
 		return r

@@ -11,14 +11,14 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
-	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // refusedRow is a row whose document is refused.
 type refusedRow struct {
 	sites.Row
-	source *serve.LiveSource
+	source *live.Source
 	served *binding.SiteEntry // what is served of it; nil: nothing
 }
 
@@ -61,7 +61,7 @@ func (sn view) refusedView(q query, served sites.Head) (any, error) {
 }
 
 // servedOf is what is served of a row of a source, nil if nothing is.
-func (sn view) servedOf(source *serve.LiveSource, id uint32) *binding.SiteEntry {
+func (sn view) servedOf(source *live.Source, id uint32) *binding.SiteEntry {
 	entry := sn.Tables.SiteByID(id)
 	if entry == nil || sn.Sites.At(entry.Index).Source != source.Name {
 		return nil
@@ -89,7 +89,7 @@ func (sn view) showRefused(r refusedRow) adminapi.Site {
 	}
 	s.Open, s.Wanted, s.Accepted, s.Refusal = true, r.Document, r.Good, showRefusal(r.Refusal)
 	if head, err := r.source.Follower.Head(); err == nil {
-		s.Revision, s.ETag = r.Revision, serve.EtagOf(head, r.Revision)
+		s.Revision, s.ETag = r.Revision, live.EtagOf(head, r.Revision)
 	}
 	return s
 }

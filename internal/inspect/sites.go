@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/sites"
@@ -59,7 +60,7 @@ func (sn view) served(q query) sites.Head {
 // at adds the revision of a source to a page of its sites.
 func at(p adminapi.Page[adminapi.Site], served sites.Head) adminapi.Page[adminapi.Site] {
 	if served.Source != "" {
-		p.Revision, p.Mark = serve.RevisionOf(served), served.Mark
+		p.Revision, p.Mark = live.RevisionOf(served), served.Mark
 	}
 	return p
 }

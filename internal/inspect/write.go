@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -37,7 +38,7 @@ const (
 // a form of their own.
 func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	err := answerWrite(w, r, path)
-	refused, ok := errors.AsType[*serve.WriteError](err)
+	refused, ok := errors.AsType[*live.WriteError](err)
 	if !ok {
 		return err
 	}
@@ -79,7 +80,7 @@ func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
 	if err != nil {
 		return err
 	}
-	write := &serve.SiteWrite{By: actor(r), DryRun: dryRun == "1"}
+	write := &live.SiteWrite{By: actor(r), DryRun: dryRun == "1"}
 	if write.Key = r.Header.Get("Idempotency-Key"); write.Key != "" {
 		if len(write.Key) > maxKeyLength || strings.ContainsFunc(write.Key, func(c rune) bool { return c < ' ' || c > '~' }) {
 			return apiError(http.StatusBadRequest, "Idempotency-Key: it has up to %d characters of ASCII", maxKeyLength)
@@ -107,7 +108,7 @@ func askedFor(u *url.URL) string {
 func readBody(w http.ResponseWriter, r *http.Request, path string) (body []byte, kind string, err error) {
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxWriteBytes))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, "", serve.RefuseWrite(http.StatusRequestEntityTooLarge, serve.CodeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
+		return nil, "", live.RefuseWrite(http.StatusRequestEntityTooLarge, live.CodeInvalid, nil, "the request has more than %d bytes", tooLarge.Limit)
 	}
 	if err != nil {
 		return nil, "", err
@@ -121,7 +122,7 @@ func readBody(w http.ResponseWriter, r *http.Request, path string) (body []byte,
 	}
 	kind, _, err = mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(expected, kind) {
-		return nil, "", serve.RefuseWrite(http.StatusUnsupportedMediaType, serve.CodeInvalid, nil, "the content type %q is none of %s", r.Header.Get("Content-Type"), strings.Join(expected, ", "))
+		return nil, "", live.RefuseWrite(http.StatusUnsupportedMediaType, live.CodeInvalid, nil, "the content type %q is none of %s", r.Header.Get("Content-Type"), strings.Join(expected, ", "))
 	}
 	return body, kind, nil
 }
@@ -152,17 +153,17 @@ type writeRequest struct {
 	path  string
 	body  []byte
 	kind  string // its media type
-	write *serve.SiteWrite
+	write *live.SiteWrite
 	named string        // the source that it names
 	wait  time.Duration // for a change that is kept to be served
 
 	one    bool // it is about one site
 	giveID bool // whose id is given out
 
-	certificate *serve.CertificateWrite // it is about a certificate
+	certificate *live.CertificateWrite // it is about a certificate
 
 	app    *serve.Instance
-	source *serve.LiveSource
+	source *live.Source
 }
 
 // maxKeyLength bounds the Idempotency-Key, which is kept in the log.
@@ -202,11 +203,11 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 	if q.app, q.source, err = app.Claim(q.find); err != nil {
 		return answer, err
 	}
-	defer q.source.Release()
+	defer q.source.Unlock()
 	follower := q.source.Follower
 	var writer sites.Writer
 	if follower.Shared != nil && q.certificate == nil {
-		if writer, err = q.app.Begin(q.r.Context(), q.source, q.write); err != nil {
+		if writer, err = q.source.Begin(q.r.Context(), q.write); err != nil {
 			return answer, err
 		}
 		defer writer.End()
@@ -222,8 +223,7 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 	if err := q.complete(); err != nil {
 		return answer, err
 	}
-	q.write.Answer = q.answer
-	head, plan, err := q.app.WriteSites(q.source, writer, q.write)
+	head, plan, err := q.app.WriteSites(q.source, writer, q.write, q.answer)
 	if err != nil {
 		return answer, err
 	}
@@ -258,16 +258,16 @@ func (q *writeRequest) rowsOf(answer *adminapi.Written) []uint32 {
 }
 
 // find finds the source that the change is for.
-func (q *writeRequest) find(app *serve.Instance) (*serve.LiveSource, error) {
+func (q *writeRequest) find(app *serve.Instance) (*live.Source, error) {
 	if q.certificate != nil {
-		return app.SourceForCertificate(q.named, q.certificate.Name)
+		return app.Live.ForCertificate(q.named, q.certificate.Name)
 	}
-	return app.SourceFor(q.named, q.write.Changes)
+	return app.Live.For(q.named, q.write.Changes)
 }
 
 // askedSource finds the source that a question is about.
-func askedSource(a *serve.Instance, q query) (*serve.LiveSource, error) {
-	source, err := a.SourceFor(q.get("source"), nil)
+func askedSource(a *serve.Instance, q query) (*live.Source, error) {
+	source, err := a.Live.For(q.get("source"), nil)
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
 	}
@@ -280,7 +280,7 @@ func (q *writeRequest) understand() error {
 	switch {
 	case resource == "sites" && q.r.Method == http.MethodPost:
 		q.one, q.giveID = true, true
-		q.write.Changes = []serve.SiteChange{{Change: adminapi.Change{Op: adminapi.OpPut, Site: q.body}, None: true}}
+		q.write.Changes = []live.SiteChange{{Change: adminapi.Change{Op: adminapi.OpPut, Site: q.body}, None: true}}
 		return nil
 	case resource == "sites":
 		return q.understandOne(rest)
@@ -297,13 +297,13 @@ func (q *writeRequest) understandOne(name string) error {
 	if err != nil {
 		return apiError(http.StatusBadRequest, "%v", err)
 	}
-	c := serve.SiteChange{Change: adminapi.Change{ID: id, Site: q.body}}
+	c := live.SiteChange{Change: adminapi.Change{ID: id, Site: q.body}}
 	c.Op = map[string]string{http.MethodPut: adminapi.OpPut, http.MethodPatch: adminapi.OpPatch, http.MethodDelete: adminapi.OpDelete}[q.r.Method]
 	if c.Op == adminapi.OpDelete && q.body != nil {
 		return apiError(http.StatusBadRequest, "DELETE takes no body")
 	}
 	c.None = q.r.Header.Get("If-None-Match") == "*"
-	q.one, q.write.Changes = true, []serve.SiteChange{c}
+	q.one, q.write.Changes = true, []live.SiteChange{c}
 	return nil
 }
 
@@ -314,10 +314,10 @@ func (q *writeRequest) understandMany() error {
 	var list []adminapi.Change
 	if first, _ := bufio.NewReader(bytes.NewReader(bytes.TrimSpace(q.body))).ReadByte(); first == '[' {
 		if err := decoder.Decode(&list); err != nil {
-			return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "%v", jsondoc.Plain(err))
+			return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "%v", jsondoc.Plain(err))
 		}
 		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-			return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "there is more than one JSON array")
+			return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "there is more than one JSON array")
 		}
 	} else {
 		for len(list) <= maxWriteChanges {
@@ -327,13 +327,13 @@ func (q *writeRequest) understandMany() error {
 				break
 			}
 			if err != nil {
-				return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "change %d: %v", len(list), jsondoc.Plain(err))
+				return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "change %d: %v", len(list), jsondoc.Plain(err))
 			}
 			list = append(list, c)
 		}
 	}
 	if len(list) > maxWriteChanges {
-		return serve.RefuseWrite(http.StatusRequestEntityTooLarge, serve.CodeInvalid, nil, "%d changes at a time are allowed", maxWriteChanges)
+		return live.RefuseWrite(http.StatusRequestEntityTooLarge, live.CodeInvalid, nil, "%d changes at a time are allowed", maxWriteChanges)
 	}
 	for i, c := range list {
 		switch {
@@ -345,13 +345,13 @@ func (q *writeRequest) understandMany() error {
 			return q.wrong(i, &c, `put and patch have a "site", and delete has none`)
 		}
 		none := c.If != nil && *c.If == 0
-		q.write.Changes = append(q.write.Changes, serve.SiteChange{Change: c, None: none})
+		q.write.Changes = append(q.write.Changes, live.SiteChange{Change: c, None: none})
 	}
 	return nil
 }
 
 func (q *writeRequest) wrong(index int, c *adminapi.Change, message string) error {
-	e := serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, &serve.SiteChange{Change: *c}, "%s", message)
+	e := live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, &live.SiteChange{Change: *c}, "%s", message)
 	e.Index = &index
 	return e
 }
@@ -367,16 +367,16 @@ func (q *writeRequest) understandRevert(rest string) error {
 	if err != nil {
 		return err
 	}
-	source, err := app.SourceFor(q.named, q.write.Changes)
+	source, err := app.Live.For(q.named, q.write.Changes)
 	if err != nil {
 		return err
 	}
 	list, err := source.Follower.Log(revision+1, 1)
 	if err != nil {
-		return serve.Unavailable(err)
+		return live.Unavailable(err)
 	}
 	if len(list) == 0 || list[0].Revision != revision {
-		return serve.RefuseWrite(http.StatusNotFound, serve.CodeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
+		return live.RefuseWrite(http.StatusNotFound, live.CodeNotFound, nil, "%s has no revision %d in its log", source.Name, revision)
 	}
 	q.named = source.Name
 	if len(list[0].Changes) > 0 && list[0].Changes[0].Certificate != "" {
@@ -384,7 +384,7 @@ func (q *writeRequest) understandRevert(rest string) error {
 	}
 	for _, c := range list[0].Changes {
 		current, _ := source.Follower.RevisionOf(c.ID)
-		change := serve.SiteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
+		change := live.SiteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
 		if c.Before == nil {
 			change.Op = adminapi.OpDelete
 			if current == 0 {
@@ -401,7 +401,7 @@ func (q *writeRequest) understandRevert(rest string) error {
 // condition names. The lock is held.
 func (q *writeRequest) complete() error {
 	if q.giveID {
-		id, err := q.app.FreeID(q.source)
+		id, err := q.app.Live.FreeID(q.source, q.app.Now().Tables.LastID())
 		if err != nil {
 			return err
 		}
@@ -423,13 +423,13 @@ func (q *writeRequest) complete() error {
 func (q *writeRequest) repeated() (answer adminapi.Written, done bool, err error) {
 	before, ok, err := q.source.Follower.Repeated(q.write.Key)
 	if err != nil {
-		return answer, false, serve.Unavailable(err)
+		return answer, false, live.Unavailable(err)
 	}
 	if !ok {
 		return answer, false, nil
 	}
 	if before.Hash != q.write.Hash {
-		return answer, false, serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "the Idempotency-Key stands for another request")
+		return answer, false, live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "the Idempotency-Key stands for another request")
 	}
 	if err := json.Unmarshal(before.Body, &answer); err != nil {
 		return answer, false, fmt.Errorf("the answer that is kept with the Idempotency-Key: %w", err)
@@ -446,7 +446,7 @@ func (q *writeRequest) repeated() (answer adminapi.Written, done bool, err error
 // answer tells what was written.
 func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.Written {
 	answer := adminapi.Written{
-		Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.DryRun,
+		Source: q.source.Name, Revision: live.RevisionOf(head), Mark: head.Mark, Serves: true, DryRun: q.write.DryRun,
 	}
 	for _, r := range plan.Results {
 		_, held := q.source.HeldFinding(r.ID) // and what serves is the document before
@@ -459,7 +459,7 @@ func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.W
 		result := plan.Results[0]
 		answer.ID, answer.Created = result.ID, result.Created
 		if !result.Deleted {
-			answer.ETag = serve.EtagOf(head, result.Revision)
+			answer.ETag = live.EtagOf(head, result.Revision)
 		}
 	}
 	answer.Findings = append(q.findings(plan.Next, &answer), showAll(plan.Losses())...)
@@ -525,7 +525,9 @@ func (sn view) sourcesView(query) (any, error) {
 		list = append(list, file)
 	}
 	for _, source := range sn.App.Live {
-		list = append(list, sn.Describe(source))
+		shown := source.Describe()
+		shown.HeldBack = sn.HeldCount(source)
+		list = append(list, shown)
 	}
 	return adminapi.Page[adminapi.Source]{Items: list, Total: len(list)}, nil
 }
@@ -580,7 +582,7 @@ func (sn view) addDocument(s *adminapi.Site) error {
 		}
 		head, err := source.Follower.Head()
 		if ok && err == nil {
-			s.Document, s.Revision, s.ETag = row.Document, row.Revision, serve.EtagOf(head, row.Revision)
+			s.Document, s.Revision, s.ETag = row.Document, row.Revision, live.EtagOf(head, row.Revision)
 			s.Open = row.Open
 			if row.Refusal != nil {
 				s.Refusal = showRefusal(row.Refusal)
@@ -593,7 +595,7 @@ func (sn view) addDocument(s *adminapi.Site) error {
 
 // heldSite shows a row that is not served, if there is one.
 func (sn view) heldSite(id uint32) (*adminapi.Site, bool) {
-	if held, source := sn.App.HeldRow(id); source != nil {
+	if held, source := sn.App.Live.HeldRow(id); source != nil {
 		return &adminapi.Site{ID: id, Name: held.Name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.Reason}, true
 	}
 	for _, source := range sn.App.Live {

@@ -16,6 +16,8 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel/health"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/live"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -29,7 +31,7 @@ const (
 
 // understandCertificate reads which certificate is to be changed, and how.
 func (q *writeRequest) understandCertificate(name string) error {
-	c := &serve.CertificateWrite{Name: name, Match: q.r.Header.Get("If-Match"), None: q.r.Header.Get("If-None-Match") == "*"}
+	c := &live.CertificateWrite{Name: name, Match: q.r.Header.Get("If-Match"), None: q.r.Header.Get("If-None-Match") == "*"}
 	q.certificate = c
 	if err := sites.CheckCertificateName(name); err != nil {
 		return apiError(http.StatusBadRequest, "%v", err)
@@ -42,7 +44,7 @@ func (q *writeRequest) understandCertificate(name string) error {
 	}
 	var err error
 	if c.Cert, err = decodeCertificate(q.kind, q.body); err != nil {
-		return c.Refuse(http.StatusUnprocessableEntity, serve.CodeInvalid, "certificate %s: %v", name, err)
+		return c.Refuse(http.StatusUnprocessableEntity, live.CodeInvalid, "certificate %s: %v", name, err)
 	}
 	return nil
 }
@@ -94,17 +96,17 @@ func (q *writeRequest) doCertificate() (answer adminapi.Written, err error) {
 }
 
 // certificateAnswer tells what was written.
-func (q *writeRequest) certificateAnswer(head sites.Head, plan *serve.CertificatePlan) adminapi.Written {
+func (q *writeRequest) certificateAnswer(head sites.Head, plan *live.CertificatePlan) adminapi.Written {
 	revision := head.Revision
 	if plan.Result.Same || q.write.DryRun {
 		revision = plan.Result.Revision
 	}
 	answer := adminapi.Written{
-		Certificate: plan.Name, Source: q.source.Name, Revision: serve.RevisionOf(head), Mark: head.Mark,
+		Certificate: plan.Name, Source: q.source.Name, Revision: live.RevisionOf(head), Mark: head.Mark,
 		Serves: true, Created: plan.Result.Created && q.r.Method == http.MethodPut, DryRun: q.write.DryRun,
 	}
 	if plan.Cert != nil {
-		answer.ETag = serve.EtagOf(head, revision)
+		answer.ETag = live.EtagOf(head, revision)
 		answer.Findings = view{q.app.Now()}.findingsAboutKept(plan.Name, plan.Cert)
 	}
 	return answer
@@ -120,7 +122,7 @@ func (sn view) findingsAboutKept(name string, cert *tls.Certificate) []adminapi.
 		}))
 	}
 	for entry := range sn.Tables.Bindings() {
-		if rec := sn.Tables.ClientRecord(entry); rec == nil || rec.Certificate != name || len(findings) > serve.MaxErrors {
+		if rec := sn.Tables.ClientRecord(entry); rec == nil || rec.Certificate != name || len(findings) > many.Max {
 			continue
 		}
 		if r, ok := sn.coverageRemark(entry, func(rec *binding.Record) []*tls.Certificate {
@@ -175,7 +177,7 @@ func (sn view) heldCertificate(name string) (c adminapi.Certificate, held bool, 
 }
 
 // addRow adds what the source keeps of a certificate, without its key.
-func addRow(s *serve.LiveSource, c *adminapi.Certificate) error {
+func addRow(s *live.Source, c *adminapi.Certificate) error {
 	row, there, err := s.Follower.CertificateTable().Certificate(c.Name)
 	if err != nil || !there {
 		return err
@@ -184,14 +186,14 @@ func addRow(s *serve.LiveSource, c *adminapi.Certificate) error {
 	if err != nil {
 		return err
 	}
-	c.PEM, c.Revision, c.ETag = sites.Chain(row.Document), row.Revision, serve.EtagOf(head, row.Revision)
+	c.PEM, c.Revision, c.ETag = sites.Chain(row.Document), row.Revision, live.EtagOf(head, row.Revision)
 	return nil
 }
 
 // understandRevertedCertificate makes the change that takes one of a certificate back.
-func (q *writeRequest) understandRevertedCertificate(source *serve.LiveSource, changes []sites.Logged) error {
+func (q *writeRequest) understandRevertedCertificate(source *live.Source, changes []sites.Logged) error {
 	if len(changes) > 1 {
-		return serve.RefuseWrite(http.StatusUnprocessableEntity, serve.CodeInvalid, nil, "the revision changes more than one certificate: take it back by putting them")
+		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "the revision changes more than one certificate: take it back by putting them")
 	}
 	logged := changes[0]
 	current := uint64(0)
@@ -200,7 +202,7 @@ func (q *writeRequest) understandRevertedCertificate(source *serve.LiveSource, c
 	} else if there {
 		current = row.Revision
 	}
-	q.certificate = &serve.CertificateWrite{
+	q.certificate = &live.CertificateWrite{
 		Name: logged.Certificate, Document: slices.Clone(logged.Before), Revision: &current,
 		None: q.r.Header.Get("If-None-Match") == "*",
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/internal/policies"
 	"github.com/caddy-iis/caddy-iis/internal/upgrades"
@@ -55,7 +56,7 @@ type Instance struct {
 
 	snapshot  atomic.Pointer[Snapshot]
 	sitesFile sitesFile
-	Live      []*LiveSource
+	Live      live.Sources
 	own       *ownroutes.Pool[ownHandlers]
 	w3c       w3clog.Logs
 
@@ -171,7 +172,7 @@ func (a *Instance) provisionSites() error {
 	if err := a.refuseHooks(); err != nil {
 		return err
 	}
-	a.compileClaims(now.Tables.Inputs())
+	a.Live.CompileClaims(now.Tables.Inputs(), a.BoundEndpoints, a.Options.Listen)
 	if err := a.takeOver(); err != nil {
 		return err
 	}

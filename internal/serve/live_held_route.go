@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/certsel"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
 
@@ -45,13 +46,12 @@ func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
 	wanted := []binding.Site{}
 	seen := make(map[uint32]bool)
 	for _, source := range a.Live {
-		source.mu.Lock()
-		for id, held := range source.held {
-			if held.outside || seen[id] || base.Tables.SiteByID(id) != nil {
-				continue
+		source.EachHeld(func(id uint32, held *live.HeldBack) {
+			if held.Outside || seen[id] || base.Tables.SiteByID(id) != nil {
+				return
 			}
 			seen[id] = true
-			site := held.input
+			site := held.Input
 			site.HeldBack, site.Partly, site.Bindings = true, false, slices.Clone(site.Bindings)
 			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
 			for i := range site.Bindings {
@@ -60,8 +60,7 @@ func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
 				}
 			}
 			wanted = append(wanted, site)
-		}
-		source.mu.Unlock()
+		})
 	}
 	slices.SortFunc(wanted, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })
 	return wanted
@@ -70,7 +69,7 @@ func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
 // canShake reports whether there is all that handshakes need for a binding of a row that is
 // held back. A certificate for bindings has none for its host: only sites that are served
 // give it one.
-func (a *Instance) canShake(source *LiveSource, b *binding.SiteBinding) bool {
+func (a *Instance) canShake(source *live.Source, b *binding.SiteBinding) bool {
 	if !a.hasCertificateFor(source.Name, b.Certificate) {
 		return false
 	}

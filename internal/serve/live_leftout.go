@@ -2,12 +2,15 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/live"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 )
 
 // isRow reports whether a site is of a source that others may write: what only others
@@ -41,7 +44,7 @@ func LeftOutFinding(b *binding.BindingEntry) binding.Finding {
 func (sn *Snapshot) leftOutFindings() (findings []binding.Finding) {
 	left := sn.Tables.LeftOut()
 	for i, b := range left {
-		if i == MaxErrors {
+		if i == many.Max {
 			return append(findings, binding.Finding{Severity: binding.Info, Code: binding.CodeNoCertificate, Message: fmt.Sprintf("and %d more errors %q", len(left)-i, binding.CodeNoCertificate)})
 		}
 		findings = append(findings, LeftOutFinding(b))
@@ -50,26 +53,26 @@ func (sn *Snapshot) leftOutFindings() (findings []binding.Finding) {
 }
 
 // ServesRow reports whether a row of a source is served, with all of its bindings.
-func (sn *Snapshot) ServesRow(s *LiveSource, id uint32) bool {
+func (sn *Snapshot) ServesRow(s *live.Source, id uint32) bool {
 	entry := sn.Tables.SiteByID(id)
 	return entry != nil && sn.Sites.At(entry.Index).Source == s.Name && lost(entry) == nil
 }
 
 // ServesRows reports whether rows are served, as far as they are there.
-func (a *Instance) ServesRows(s *LiveSource, ids []uint32) bool {
+func (a *Instance) ServesRows(s *live.Source, ids []uint32) bool {
 	now := a.Now()
 	return !slices.ContainsFunc(ids, func(id uint32) bool {
 		_, there := s.Follower.RevisionOf(id)
-		_, held := s.heldRow(id) // what serves may be the document before
+		_, held := s.HeldRow(id) // what serves may be the document before
 		return there && (held || !now.ServesRow(s, id))
 	})
 }
 
 // AwaitRows waits until they are served, and reports whether they are. It ends with the
 // configuration.
-func (a *Instance) AwaitRows(ctx context.Context, s *LiveSource, ids []uint32) bool {
+func (a *Instance) AwaitRows(ctx context.Context, s *live.Source, ids []uint32) bool {
 	for {
-		news := s.Follower.whatIsNew()
+		news := s.Follower.News()
 		if a.ServesRows(s, ids) {
 			return true
 		}
@@ -93,26 +96,40 @@ func (p *WritePlan) Losses() (findings []binding.Finding) {
 		before[b.Site.ID] = append(before[b.Site.ID], b.Binding)
 	}
 	for _, b := range p.Next.Tables.LeftOut() {
-		if !slices.Contains(before[b.Site.ID], b.Binding) && len(findings) < MaxErrors {
+		if !slices.Contains(before[b.Site.ID], b.Binding) && len(findings) < many.Max {
 			findings = append(findings, LeftOutFinding(b))
 		}
 	}
 	return findings
 }
 
-// heldCount is how many rows of a source are not served, or not with all of their
+// HeldCount is how many rows of a source are not served, or not with all of their
 // bindings.
-func (sn *Snapshot) heldCount(s *LiveSource) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held := len(s.held)
-	last := uint32(0)
+func (sn *Snapshot) HeldCount(s *live.Source) int {
+	// A row that has changed and is held back is counted once, though the one before may serve.
+	var partly []uint32
 	for _, b := range sn.Tables.LeftOut() { // by id
-		// Of a row that has changed and is held back, the one before may serve.
-		if _, counted := s.held[b.Site.ID]; !counted && b.Site.ID != last && sn.Sites.At(b.Site.Index).Source == s.Name {
-			held++
+		if sn.Sites.At(b.Site.Index).Source == s.Name {
+			partly = append(partly, b.Site.ID)
 		}
-		last = b.Site.ID
 	}
-	return held
+	return s.CountHeld(partly)
+}
+
+// lost says what of a site is not served as it asks for: without a certificate, except
+// for bindings that had none before, or since it is stopped because another one has a
+// binding of it. Nothing is lost of a site that asks not to be served.
+func lost(entry *binding.SiteEntry, before ...binding.Binding) error {
+	if entry.State.Code != 0 {
+		return stoppedError(entry)
+	}
+	if !entry.State.Started {
+		return nil
+	}
+	for _, b := range leftOutOf(entry) {
+		if !slices.Contains(before, b) {
+			return errors.New(noCertificate(entry, b) + ": name one, or give its address and port one")
+		}
+	}
+	return nil
 }

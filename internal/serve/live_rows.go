@@ -2,9 +2,12 @@ package serve
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 )
 
 // withoutCulprits leaves out the rows that contradict a snapshot or rows before them. It
@@ -59,3 +62,75 @@ func (a *Instance) contradicting(base *Snapshot, list []binding.Site) map[uint32
 	}
 	return culprits
 }
+
+// addRows adds rows to a snapshot, as many as can be added: of two that contradict
+// each other the one with the lower id.
+func (a *Instance) addRows(base *Snapshot, rows []configured, hold func(*configured, error)) *Snapshot {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
+		entry := base.Tables.SiteByID(c.id)
+		if entry == nil || base.Sites.At(entry.Index).Source == c.source {
+			return false
+		}
+		hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(base.Sites.At(entry.Index).Source, "the configuration"), c.id))
+		return true
+	})
+	if len(rows) == 0 {
+		return base
+	}
+	next, err := a.deriveRows(base, rows)
+	if err == nil {
+		return next
+	}
+	return a.addHalves(base, a.withoutCulprits(base, rows, hold), hold)
+}
+
+func (a *Instance) deriveRows(base *Snapshot, rows []configured) (*Snapshot, error) {
+	next, _, err := a.derive(base, rows, nil, nowhere)
+	if err != nil {
+		return nil, err
+	}
+	return next, next.stopsNobody(base)
+}
+
+// addHalves adds rows, and halves their list until those that cannot be added stand alone.
+func (a *Instance) addHalves(base *Snapshot, rows []configured, hold func(*configured, error)) *Snapshot {
+	if len(rows) == 0 {
+		return base
+	}
+	next, err := a.deriveRows(base, rows)
+	switch {
+	case err == nil:
+		return next
+	case len(rows) == 1:
+		hold(&rows[0], err)
+		return base
+	}
+	half := len(rows) / 2
+	return a.addHalves(a.addHalves(base, rows[:half], hold), rows[half:], hold)
+}
+
+// stopsNobody refuses rows that would stop another site, or themselves, by a binding
+// that both have: first_wins is for the sites of the configuration among themselves.
+func (sn *Snapshot) stopsNobody(before *Snapshot) error {
+	if !sn.App.Options.FirstWins {
+		return nil // it would be a conflict
+	}
+	for _, entry := range sn.Tables.Sites() {
+		if entry.State.Code == 0 {
+			continue
+		}
+		if old := before.Tables.SiteByID(entry.ID); old == nil || old.State.Code == 0 {
+			return stoppedError(entry)
+		}
+	}
+	return nil
+}
+
+func stoppedError(entry *binding.SiteEntry) error {
+	return &binding.ConflictError{Findings: []binding.Finding{{
+		Severity: binding.Error, Code: live.CodeConflict, Site: entry.ID,
+		Message: config.SiteLabel(entry.ID, entry.Name) + " would be stopped: " + entry.State.Reason,
+	}}}
+}
+
+func nowhere(uint32) string { return "" }

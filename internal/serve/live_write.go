@@ -1,11 +1,9 @@
 package serve
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -14,106 +12,46 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
-	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// SiteWrite is what the API is asked to write as one transaction.
-type SiteWrite struct {
-	Changes   []SiteChange
-	By        string // who
-	Key, Hash string // of a request that can be repeated
-	DryRun    bool
-	Answer    func(sites.Head, *WritePlan) adminapi.Written // that is kept with the key
-}
-
-// SiteChange is one change of a transaction.
-type SiteChange struct {
-	adminapi.Change
-	None bool // only if the site is not there yet (If-None-Match: *)
-}
-
-// written is how one change went.
-type written struct {
-	ID       uint32
-	Created  bool
-	Deleted  bool
-	Same     bool // the site was so already
-	accepted bool // it is only accepted: its document stays, and the revision of that
-	Revision uint64
-}
-
-// WriteError is a refusal in the form in which the API tells it.
-type WriteError struct {
-	Status int
-	adminapi.WriteError
-}
-
-// Error implements error.
-func (e *WriteError) Error() string { return e.Message }
-
-// RefuseWrite makes a refusal; c is the change that it is about, if it is about one.
-func RefuseWrite(status int, code string, c *SiteChange, format string, args ...any) *WriteError {
-	e := &WriteError{Status: status, WriteError: adminapi.WriteError{Message: fmt.Sprintf(format, args...), Code: code}}
-	if c != nil {
-		e.ID = c.ID
-	}
-	return e
-}
-
-// isAt tells where the row is now.
-func (e *WriteError) isAt(head sites.Head, revision uint64) {
-	head.Revision = revision
-	e.Revision, e.ETag = RevisionOf(head), EtagOf(head, revision)
-}
-
-// The codes of refusals.
-const (
-	codeConflict     = "conflict"
-	codeConfigured   = "site-of-the-configuration"
-	codeOtherSource  = "site-of-another-source"
-	CodeNotFound     = "not-found"
-	codePrecondition = "precondition-failed"
-	codeRequired     = "precondition-required"
-	CodeInvalid      = "invalid"
-	codeUnavailable  = "unavailable"
-)
-
 // WriteSites makes a transaction: all of it is judged, kept and served, or nothing. The
-// caller holds the follower's mutex, and this configuration owns it.
-func (a *Instance) WriteSites(source *LiveSource, writer sites.Writer, w *SiteWrite) (sites.Head, *WritePlan, error) {
+// answer is kept with its key. The caller holds the lock of the source, and this
+// configuration owns it.
+func (a *Instance) WriteSites(source *live.Source, writer sites.Writer, w *live.SiteWrite, answer func(sites.Head, *WritePlan) adminapi.Written) (sites.Head, *WritePlan, error) {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
 	if !f.begin() {
-		return sites.Head{}, nil, RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "the configuration has ended: ask again")
+		return sites.Head{}, nil, live.RefuseWrite(http.StatusServiceUnavailable, live.CodeUnavailable, nil, "the configuration has ended: ask again")
 	}
 	defer f.finish(a.policies.Release)
 	plan, err := a.planWrite(source, w)
 	if err != nil {
 		return sites.Head{}, nil, err
 	}
-	follower := source.Follower
-	if len(plan.rows) == 0 || w.DryRun {
-		return follower.head, plan, nil
+	if len(plan.Rows) == 0 || w.DryRun {
+		head, _ := source.Follower.Size()
+		return head, plan, nil
 	}
 	before := a.Now()
 	if plan.Next.state != before.state {
 		if err := fronts.Prepare(f.ctx, plan.Next.state); err != nil {
 			a.keep(before)
-			return sites.Head{}, nil, RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, nil, "%v", err)
+			return sites.Head{}, nil, live.RefuseWrite(http.StatusServiceUnavailable, live.CodeUnavailable, nil, "%v", err)
 		}
 	}
-	write := follower.Write
+	write := source.Follower.Write
 	if writer != nil {
 		write = writer.Write
 	}
 	head, err := write(sites.Transaction{
-		By: w.By, Changes: plan.rows, Key: w.Key, Hash: w.Hash,
+		By: w.By, Changes: plan.Rows, Key: w.Key, Hash: w.Hash,
 		Answer: func(head sites.Head) (json.RawMessage, error) {
-			plan.writtenAt(head.Revision)
-			return json.Marshal(w.Answer(head, plan))
+			plan.WrittenAt(head.Revision)
+			return json.Marshal(answer(head, plan))
 		},
 	})
 	if err != nil {
@@ -121,38 +59,16 @@ func (a *Instance) WriteSites(source *LiveSource, writer sites.Writer, w *SiteWr
 			fronts.Remove(plan.Next.state)
 		}
 		a.keep(before)
-		return sites.Head{}, nil, Unavailable(err)
+		return sites.Head{}, nil, live.Unavailable(err)
 	}
-	plan.writtenAt(head.Revision)
+	plan.WrittenAt(head.Revision)
 	a.publishWrite(source, plan, before, head)
 	return head, plan, nil
 }
 
-// writtenAt notes the revision that a transaction has made.
-func (p *WritePlan) writtenAt(revision uint64) {
-	for i := range p.Results {
-		if r := &p.Results[i]; !r.Same && !r.accepted {
-			r.Revision = revision
-		}
-	}
-}
-
 // publishWrite serves what has been written.
-func (a *Instance) publishWrite(source *LiveSource, plan *WritePlan, before *Snapshot, head sites.Head) {
-	follower := source.Follower
-	follower.known.Lock()
-	follower.head = head
-	follower.step++
-	for _, r := range plan.Results {
-		switch {
-		case r.Same:
-		case r.Deleted:
-			follower.forget(r.ID)
-		default:
-			follower.noteRow(&sites.Row{ID: r.ID, Revision: r.Revision})
-		}
-	}
-	follower.known.Unlock()
+func (a *Instance) publishWrite(source *live.Source, plan *WritePlan, before *Snapshot, head sites.Head) {
+	source.Follower.NoteWritten(head, plan.Results)
 	next := plan.Next
 	if next.state != before.state {
 		next.countPorts(before)
@@ -163,30 +79,28 @@ func (a *Instance) publishWrite(source *LiveSource, plan *WritePlan, before *Sna
 	if !plan.simple {
 		before.forgetPortsBut(next)
 	}
-	for _, row := range plan.rows {
+	for _, row := range plan.Rows {
 		if row.Document == nil {
 			before.forgetSite(row.ID)
 		}
 	}
-	for _, row := range plan.rows {
-		source.letGo(row.ID)
+	for _, row := range plan.Rows {
+		source.LetGo(row.ID)
 	}
-	source.tell()
 	a.keep(next)
 	a.retryHeldBack(source)
-	follower.published()
+	source.Tell()
 	if plan.simple {
 		a.observer.Changed(next, idsOf(plan.shown), plan.removed)
 	} else {
 		a.observer.Reloaded()
 	}
-	a.logger.Info("sites have changed", zap.String("source", source.Name), zap.Uint64("revision", head.Revision), zap.Int("changes", len(plan.rows)))
+	a.logger.Info("sites have changed", zap.String("source", source.Name), zap.Uint64("revision", head.Revision), zap.Int("changes", len(plan.Rows)))
 }
 
 // WritePlan is what a transaction comes to.
 type WritePlan struct {
-	Results []written
-	rows    []sites.Change
+	live.Plan
 	shown   []configured
 	removed []uint32  // of those that are shown
 	before  *Snapshot // that is served
@@ -196,7 +110,7 @@ type WritePlan struct {
 }
 
 // planWrite judges a transaction.
-func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, error) {
+func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan, error) {
 	plan := &WritePlan{before: a.Now(), Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
 	for i := range w.Changes {
 		plan.limit.Remove(w.Changes[i].ID)
@@ -204,13 +118,13 @@ func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, erro
 	for i := range w.Changes {
 		if err := a.planChange(source, plan, &w.Changes[i]); err != nil {
 			a.keep(a.Now())
-			if refused, ok := errors.AsType[*WriteError](err); ok && len(w.Changes) > 1 {
+			if refused, ok := errors.AsType[*live.WriteError](err); ok && len(w.Changes) > 1 {
 				refused.Index = &i
 			}
 			return nil, err
 		}
 	}
-	if len(plan.rows) == 0 {
+	if len(plan.Rows) == 0 {
 		return plan, nil
 	}
 	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
@@ -236,46 +150,29 @@ func (a *Instance) planWrite(source *LiveSource, w *SiteWrite) (*WritePlan, erro
 }
 
 // planChange judges one change by itself.
-func (a *Instance) planChange(source *LiveSource, plan *WritePlan, c *SiteChange) error {
-	if slices.ContainsFunc(plan.Results, func(r written) bool { return r.ID == c.ID }) {
-		return RefuseWrite(http.StatusUnprocessableEntity, CodeInvalid, c, "site %d is there twice in one transaction", c.ID)
-	}
+func (a *Instance) planChange(source *live.Source, plan *WritePlan, c *live.SiteChange) error {
 	if err := a.ownedBy(source, c); err != nil {
 		return err
 	}
-	row, there, err := source.Follower.Row(c.ID)
-	if err != nil {
-		return RefuseWrite(http.StatusServiceUnavailable, codeUnavailable, c, "%v", err)
-	}
-	document, err := c.wanted(row, there)
-	if err != nil {
+	document, same, err := plan.Change(source, c)
+	switch {
+	case err != nil:
 		return err
-	}
-	result := written{ID: c.ID, Created: !there, Deleted: document == nil, Revision: row.Revision}
-	if there && document != nil && !row.Open && bytes.Equal(document, row.Document) {
+	case same:
 		plan.limit.Stays(c.ID)
-		result.Same = true // a repeated request succeeds, whatever it is conditional on
-		plan.Results = append(plan.Results, result)
 		return nil
-	}
-	if err := c.condition(source, row, there); err != nil {
-		return err
-	}
-	result.accepted = there && document != nil && bytes.Equal(document, row.Document)
-	plan.Results = append(plan.Results, result)
-	plan.rows = append(plan.rows, sites.Change{ID: c.ID, Document: document})
-	if document == nil {
+	case document == nil:
 		if tables := a.Now().Tables; tables.SiteByID(c.ID) != nil || tables.IsHeldBack(c.ID) { // ownedBy knows whose
 			plan.removed = append(plan.removed, c.ID)
 		}
 		return nil
 	}
-	site, err := source.read(c.ID, document)
+	site, err := readRow(source, c.ID, document)
 	if err == nil {
 		err = a.passes(source, plan.limit, &site)
 	}
 	if err != nil {
-		return RefuseWrite(http.StatusUnprocessableEntity, CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)
+		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)
 	}
 	plan.shown = append(plan.shown, site)
 	return nil
@@ -289,10 +186,10 @@ func nameOf(cfg *config.Site) string {
 }
 
 // ownedBy refuses to change a site that is not the source's.
-func (a *Instance) ownedBy(source *LiveSource, c *SiteChange) error {
+func (a *Instance) ownedBy(source *live.Source, c *live.SiteChange) error {
 	for _, other := range a.Live {
 		if _, has := other.Follower.RevisionOf(c.ID); has && other != source {
-			return RefuseWrite(http.StatusConflict, codeOtherSource, c, "site %d is one of %s, not of %s", c.ID, other.Name, source.Name)
+			return live.RefuseWrite(http.StatusConflict, live.CodeOtherSource, c, "site %d is one of %s, not of %s", c.ID, other.Name, source.Name)
 		}
 	}
 	entry := a.Now().Tables.SiteByID(c.ID)
@@ -303,67 +200,10 @@ func (a *Instance) ownedBy(source *LiveSource, c *SiteChange) error {
 	case source.Name:
 		return nil
 	case "":
-		return RefuseWrite(http.StatusConflict, codeConfigured, c, "%s is one of the configuration: change it there", config.SiteLabel(entry.ID, entry.Name))
+		return live.RefuseWrite(http.StatusConflict, live.CodeConfigured, c, "%s is one of the configuration: change it there", config.SiteLabel(entry.ID, entry.Name))
 	default:
-		return RefuseWrite(http.StatusConflict, codeOtherSource, c, "%s is one of %s, not of %s", config.SiteLabel(entry.ID, entry.Name), owner, source.Name)
+		return live.RefuseWrite(http.StatusConflict, live.CodeOtherSource, c, "%s is one of %s, not of %s", config.SiteLabel(entry.ID, entry.Name), owner, source.Name)
 	}
-}
-
-// changeOf is a change of a site of which nothing but the id matters.
-func changeOf(id uint32) adminapi.Change { return adminapi.Change{Op: adminapi.OpPut, ID: id} }
-
-// wanted returns the document that a change leads to, nil if the site goes.
-func (c *SiteChange) wanted(row sites.Row, there bool) (json.RawMessage, error) {
-	var document json.RawMessage
-	switch c.Op {
-	case adminapi.OpDelete, adminapi.OpPatch:
-		if !there {
-			return nil, RefuseWrite(http.StatusNotFound, CodeNotFound, c, "there is no site %d", c.ID)
-		}
-		if c.Op == adminapi.OpDelete {
-			return nil, nil
-		}
-		merged, err := jsondoc.Merge(row.Document, c.Site)
-		if err != nil {
-			return nil, RefuseWrite(statusOfDocument(err), CodeInvalid, c, "site %d: %v", c.ID, err)
-		}
-		document = merged
-	default:
-		document = c.Site
-	}
-	document, err := jsondoc.Canonical(document)
-	if err != nil {
-		return nil, RefuseWrite(statusOfDocument(err), CodeInvalid, c, "site %d: %v", c.ID, err)
-	}
-	return document, nil
-}
-
-// statusOfDocument is the status of the answer to a document that is wrong by itself.
-func statusOfDocument(err error) int {
-	if _, large := errors.AsType[jsondoc.TooLargeError](err); large {
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusUnprocessableEntity
-}
-
-// condition checks what a change depends on.
-func (c *SiteChange) condition(source *LiveSource, row sites.Row, there bool) error {
-	switch {
-	case (c.None || c.If != nil) && !there:
-		if c.If == nil || *c.If == 0 {
-			return nil
-		}
-		return RefuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
-	case c.None && there, c.If != nil && *c.If != row.Revision:
-		e := RefuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "site %d is at revision %d: somebody has changed it", c.ID, row.Revision)
-		e.isAt(source.Follower.head, row.Revision)
-		e.Site = row.Document
-		return e
-	case source.RequireIfMatch && c.If == nil && !c.None:
-		return RefuseWrite(http.StatusPreconditionRequired, codeRequired, c,
-			"changes of %s say which revision of the site they are about: If-Match, or If-None-Match: * for a new one", source.Name)
-	}
-	return nil
 }
 
 // servesAll refuses sites that would not be served as they ask for.
@@ -377,8 +217,8 @@ func (sn *Snapshot) servesAll(list []configured) error {
 }
 
 // refusal turns the error of a judgement into what the API tells.
-func (a *Instance) refusal(w *SiteWrite, err error) *WriteError {
-	var c *SiteChange
+func (a *Instance) refusal(w *live.SiteWrite, err error) *live.WriteError {
+	var c *live.SiteChange
 	if len(w.Changes) == 1 {
 		c = &w.Changes[0]
 	}
@@ -388,16 +228,16 @@ func (a *Instance) refusal(w *SiteWrite, err error) *WriteError {
 		if _, taken := errors.AsType[ordinaryHasError](err); taken {
 			status = http.StatusConflict
 		}
-		return RefuseWrite(status, map[int]string{http.StatusConflict: codeConflict, http.StatusUnprocessableEntity: CodeInvalid}[status], c, "%v", err)
+		return live.RefuseWrite(status, map[int]string{http.StatusConflict: live.CodeConflict, http.StatusUnprocessableEntity: live.CodeInvalid}[status], c, "%v", err)
 	}
-	e := RefuseWrite(http.StatusConflict, codeConflict, c, "%v", err)
+	e := live.RefuseWrite(http.StatusConflict, live.CodeConflict, c, "%v", err)
 	if len(conflict.Findings) == 0 {
 		return e
 	}
 	first := conflict.Findings[0]
 	e.Binding = first.Binding
 	mine := func(id uint32) bool {
-		return slices.ContainsFunc(w.Changes, func(c SiteChange) bool { return c.ID == id })
+		return slices.ContainsFunc(w.Changes, func(c live.SiteChange) bool { return c.ID == id })
 	}
 	e.ID = first.Site
 	other := first.Other
@@ -406,7 +246,7 @@ func (a *Instance) refusal(w *SiteWrite, err error) *WriteError {
 	}
 	if entry := a.Now().Tables.SiteByID(other); entry != nil {
 		e.Other = &adminapi.OtherSite{ID: entry.ID, Name: entry.Name, Source: a.Now().Sites.At(entry.Index).Source, Binding: first.Binding}
-	} else if held, source := a.HeldRow(other); source != nil {
+	} else if held, source := a.Live.HeldRow(other); source != nil {
 		e.Other = &adminapi.OtherSite{ID: other, Name: held.Name, Source: source.Name, Binding: first.Binding}
 	}
 	return e

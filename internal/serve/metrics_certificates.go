@@ -35,7 +35,7 @@ func (a *Instance) collectCertificates(ch chan<- prometheus.Metric) {
 		collectCertificate(ch, name, source)
 	}
 	if a.CentralStore != nil {
-		collectCertificate(ch, CentralStoreName, a.CentralStore)
+		collectCertificate(ch, certsel.CentralStoreName, a.CentralStore)
 	}
 }
 

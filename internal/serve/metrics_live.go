@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-iis/caddy-iis/internal/live"
 )
 
 // The metrics of the sources of sites.
@@ -57,41 +59,31 @@ func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
 		}
 		gauge(descSourceRevision, float64(f.Served().Revision))
 		gauge(descSourceSites, float64(count))
-		gauge(descSourceHeldBack, float64(a.Now().heldCount(source)))
-		f.collectShared(gauge)
+		gauge(descSourceHeldBack, float64(a.Now().HeldCount(source)))
+		collectShared(f, gauge)
 	}
 }
 
 // collectShared tells how a table is reached that others write as well. Times are by the
 // clock of this server alone, which does not go back.
-func (f *follower) collectShared(gauge func(*prometheus.Desc, float64)) {
+func collectShared(f *live.Follower, gauge func(*prometheus.Desc, float64)) {
 	if f.Shared == nil {
 		return
 	}
 	status := f.Shared.Status()
-	up, lag, open, refused := 0.0, 0.0, 0.0, 0.0
+	up, lag := 0.0, 0.0
 	if status.Up {
 		up = 1
 	}
 	if f.Served().Revision != status.Seen && !status.SeenAt.IsZero() {
 		lag = time.Since(status.SeenAt).Seconds()
 	}
-	for _, row := range f.OpenRows() {
-		if row.Refusal == nil {
-			open++
-		} else {
-			refused++
-		}
-	}
-	contact := status.Contact
-	if contact.IsZero() {
-		contact = f.began
-	}
+	waiting, refused := f.CountOpen()
 	gauge(descSourceHead, float64(status.Seen))
 	gauge(descSourceUp, up)
-	gauge(descSourceOpen, open)
-	gauge(descSourceRefused, refused)
-	gauge(descSourceContact, time.Since(contact).Seconds())
+	gauge(descSourceOpen, float64(waiting))
+	gauge(descSourceRefused, float64(refused))
+	gauge(descSourceContact, time.Since(f.LastContact(&status)).Seconds())
 	gauge(descSourceLag, lag)
 	if !status.SavedAt.IsZero() {
 		gauge(descSourceSnapshot, max(0, time.Since(status.SavedAt).Seconds()))

@@ -3,6 +3,7 @@ package serve
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/certsel/centralstore"
 )
 
@@ -60,7 +61,7 @@ func describeStore(ch chan<- *prometheus.Desc) {
 
 func collectStore(ch chan<- prometheus.Metric, name string, stats centralstore.Stats) {
 	for _, m := range storeMetrics {
-		if name == CentralStoreName {
+		if name == certsel.CentralStoreName {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
 		} else {
 			ch <- prometheus.MustNewConstMetric(m.named, m.kind, m.value(&stats), name)

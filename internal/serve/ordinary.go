@@ -73,7 +73,7 @@ func (a *Instance) takeOver() error {
 	}
 	claimed := maps.Clone(ports)
 	for _, source := range a.Live {
-		maps.Copy(claimed, source.claims.ports)
+		maps.Copy(claimed, source.Ports())
 	}
 	alone := a.portsAlone(httpApp, claimed)
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/internal/upgrades"
 )
@@ -97,8 +98,8 @@ func (a *Instance) settleOwn(now *Snapshot) {
 }
 
 // ownLimitOf begins to count the sites of a source that have routes of their own.
-func (a *Instance) ownLimitOf(source *LiveSource) *ownroutes.Limit {
-	return a.own.Limit(source.Name, source.routes)
+func (a *Instance) ownLimitOf(source *live.Source) *ownroutes.Limit {
+	return a.own.Limit(source.Name, source.Routes)
 }
 
 // CountOwnRoutes counts the routes of rows that are provisioned, and the sites that are
@@ -112,8 +113,8 @@ func (a *Instance) TryOwnRoutes(routes json.RawMessage) error { return a.own.Try
 // ProvisionAhead provisions routes that sites of a change bring with them before anybody
 // has to wait for it, and keeps them until it is called that the change is over. Whether they
 // can be provisioned is told when the change is judged.
-func (a *Instance) ProvisionAhead(source *LiveSource, changes []SiteChange) (over func()) {
-	if source.routes == nil {
+func (a *Instance) ProvisionAhead(source *live.Source, changes []live.SiteChange) (over func()) {
+	if source.Routes == nil {
 		return func() {}
 	}
 	var pinned []*ownContent
@@ -123,18 +124,18 @@ func (a *Instance) ProvisionAhead(source *LiveSource, changes []SiteChange) (ove
 		if err != nil {
 			continue
 		}
-		document, err := c.wanted(row, there)
+		document, err := c.Wanted(row, there)
 		if err != nil || document == nil {
 			continue
 		}
-		site, err := source.read(c.ID, document)
-		if err != nil || site.cfg.OwnRoutes == nil {
+		site, err := source.Read(document)
+		if err != nil || site.OwnRoutes == nil {
 			continue
 		}
-		if len(pinned) >= source.routes.MaxSites {
+		if len(pinned) >= source.Routes.MaxSites {
 			break // more will not be admitted
 		}
-		if own, err := a.own.Pin(site.cfg.OwnRoutes); err == nil {
+		if own, err := a.own.Pin(site.OwnRoutes); err == nil {
 			pinned = append(pinned, own)
 		}
 	}

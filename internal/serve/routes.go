@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/front"
 )
@@ -245,6 +246,6 @@ func (sr *siteRequest) certificateName(state *tls.ConnectionState, conn *front.C
 		return made.name
 	default:
 		// A file that has gone meanwhile has no name any more.
-		return cmp.Or(store.File(state.ServerName), CentralStoreName)
+		return cmp.Or(store.File(state.ServerName), certsel.CentralStoreName)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/internal/policies"
 )
@@ -37,39 +38,14 @@ func (a *Instance) configuredSites() ([]configured, error) {
 // bindingSites turns sites into the form that package binding compiles.
 func (a *Instance) bindingSites(sites []configured) ([]binding.Site, error) {
 	inputs := make([]binding.Site, 0, len(sites))
-	var errs errorList
+	var errs many.Errors
 	for i := range sites {
 		inputs = append(inputs, a.bindingSite(&sites[i], &errs))
 	}
-	return inputs, errs.err()
+	return inputs, errs.Err()
 }
 
-// errorList collects errors, of which it keeps the first ones: a mistake that
-// 100,000 sites have in common is one mistake.
-type errorList struct {
-	first []error
-	more  int
-}
-
-// MaxErrors bounds how many errors or findings of a kind are told one by one.
-const MaxErrors = 20
-
-func (l *errorList) add(label, format string, args ...any) {
-	if len(l.first) == MaxErrors {
-		l.more++
-		return
-	}
-	l.first = append(l.first, fmt.Errorf("%s: %w", label, fmt.Errorf(format, args...)))
-}
-
-func (l *errorList) err() error {
-	if l.more > 0 {
-		return errors.Join(append(l.first, fmt.Errorf("and %d more errors", l.more))...)
-	}
-	return errors.Join(l.first...)
-}
-
-func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
+func (a *Instance) bindingSite(c *configured, errs *many.Errors) binding.Site {
 	if c.input != nil {
 		return *c.input
 	}
@@ -81,7 +57,7 @@ func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
 	add := func(b *config.SiteBinding) {
 		sb, err := a.siteBinding(c, b)
 		if err != nil {
-			errs.add(c.label(), "%w", err)
+			errs.Add(c.label(), "%w", err)
 			return
 		}
 		site.Bindings = append(site.Bindings, sb)
@@ -94,7 +70,7 @@ func (a *Instance) bindingSite(c *configured, errs *errorList) binding.Site {
 	}
 	for i, b := range cfg.Bindings {
 		if b == nil {
-			errs.add(c.label(), "binding %d is null", i)
+			errs.Add(c.label(), "binding %d is null", i)
 			continue
 		}
 		add(b)

@@ -89,7 +89,7 @@ func (a *Instance) checkStore(name string) error {
 // Stores yields the stores by name, the central store first.
 func (a *Instance) Stores() iter.Seq2[string, certsel.Store] {
 	return func(yield func(string, certsel.Store) bool) {
-		if a.CentralStore != nil && !yield(CentralStoreName, a.CentralStore) {
+		if a.CentralStore != nil && !yield(certsel.CentralStoreName, a.CentralStore) {
 			return
 		}
 		for _, name := range SortedKeys(a.certificates) {
@@ -107,7 +107,7 @@ func (a *Instance) StoreOf(rec *binding.Record) string {
 	case rec == nil:
 		return ""
 	case rec.Kind == binding.RecordStore:
-		return CentralStoreName
+		return certsel.CentralStoreName
 	case a.IsStore(rec.Certificate):
 		return rec.Certificate
 	}
@@ -116,12 +116,8 @@ func (a *Instance) StoreOf(rec *binding.Record) string {
 
 // StoreLabel names a store in messages.
 func StoreLabel(name string) string {
-	if name == CentralStoreName {
+	if name == certsel.CentralStoreName {
 		return "the central store"
 	}
 	return fmt.Sprintf("store %q", name)
 }
-
-// CentralStoreName stands for the central store where certificates are listed:
-// what it has in memory at the moment.
-const CentralStoreName = "(central store)"

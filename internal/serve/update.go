@@ -92,7 +92,7 @@ func (f *sitesFile) publish(a *Instance, before, next *Snapshot) bool {
 	a.snapshot.Store(next)
 	for _, source := range a.Live {
 		if source.Follower != nil {
-			source.Follower.tellNews()
+			source.Follower.TellNews()
 		}
 	}
 	a.bindingsChanged()

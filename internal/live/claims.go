@@ -1,4 +1,4 @@
-package serve
+package live
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/certsel"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 	"github.com/caddy-iis/caddy-iis/sites"
@@ -26,9 +27,9 @@ type claimed struct {
 // standardPorts are open to rows where nothing else is said.
 var standardPorts = []uint16{80, 443}
 
-// compileClaims makes what the rows of the sources may claim, given the sites and
-// endpoints of the configuration.
-func (a *Instance) compileClaims(inputs []binding.Site) {
+// CompileClaims makes what the rows of the sources may claim, given the sites, the endpoints
+// and the addresses of the configuration.
+func (l Sources) CompileClaims(inputs []binding.Site, endpoints []binding.Endpoint, listen []netip.Addr) {
 	own := claimed{ports: make(map[uint16]bool), addresses: make(map[netip.Addr]bool)}
 	name := func(ip netip.Addr, port uint16) {
 		own.ports[port] = true
@@ -41,19 +42,27 @@ func (a *Instance) compileClaims(inputs []binding.Site) {
 			name(b.IP, b.Port)
 		}
 	}
-	for _, endpoint := range a.BoundEndpoints {
+	for _, endpoint := range endpoints {
 		name(endpoint.IP, endpoint.Port)
 	}
-	for _, ip := range a.Options.Listen {
+	for _, ip := range listen {
 		own.addresses[ip] = true
 	}
 	for _, port := range standardPorts {
 		own.ports[port] = true
 	}
-	for _, source := range a.Live {
+	for _, source := range l {
 		source.claims = own.narrowed(source.Allow)
 	}
 }
+
+// Permits refuses a site that claims what rows of the source may not.
+func (s *Source) Permits(cfg *config.Site, site *binding.Site) error {
+	return s.claims.check(cfg, site)
+}
+
+// Ports are those that rows of the source may have bindings on.
+func (s *Source) Ports() map[uint16]bool { return s.claims.ports }
 
 func (c claimed) narrowed(allow *sites.Allow) claimed {
 	if allow == nil {
@@ -106,8 +115,8 @@ func (c *claimed) checkBinding(b *binding.SiteBinding) error {
 		return fmt.Errorf("sites of this source may have no wildcard host names (allow wildcards)")
 	case b.Host != "" && c.hosts != nil && !slices.ContainsFunc(c.hosts, func(pattern string) bool { return covers(pattern, b.Host) }):
 		return fmt.Errorf("host %s is not one that sites of this source may use (allow hosts)", b.Host)
-	case b.Flags&binding.FlagCentralStore != 0 && c.certificates != nil && !slices.Contains(c.certificates, CentralStoreName):
-		return fmt.Errorf("sites of this source may not take their certificates from the central store (allow certificates %q)", CentralStoreName)
+	case b.Flags&binding.FlagCentralStore != 0 && c.certificates != nil && !slices.Contains(c.certificates, certsel.CentralStoreName):
+		return fmt.Errorf("sites of this source may not take their certificates from the central store (allow certificates %q)", certsel.CentralStoreName)
 	case b.Certificate != "" && c.certificates != nil && !slices.Contains(c.certificates, b.Certificate):
 		return fmt.Errorf("certificate %q is not one that sites of this source may name (allow certificates)", b.Certificate)
 	}

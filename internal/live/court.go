@@ -1,0 +1,113 @@
+package live
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// Bench is beside what rows are judged, as it is at a moment.
+type Bench struct {
+	Tables    *binding.Tables
+	Endpoints []binding.Endpoint
+	Options   binding.Options
+	Limit     *ownroutes.Limit // of rows with routes of their own
+
+	// Passes returns what a row asks for, or why it cannot be by itself. It counts in Limit.
+	Passes func(id uint32, cfg *config.Site) (binding.Site, error)
+}
+
+// judgeOpen judges the open rows of a table, and remembers what is in the way of those
+// that are refused. It writes nothing.
+func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refusal) {
+	f := s.Follower
+	c := &court{Bench: s.Node.Bench(s), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal), full: make(map[uint32]bool)}
+	var open []sites.Open
+	for _, row := range f.OpenRows() {
+		open = append(open, sites.Open{ID: row.ID, Revision: row.Revision})
+		c.hear(s, &row)
+	}
+	c.hidden = s.HeldInputs()
+	accepted, refused = sites.Judge(open, c)
+	f.known.Lock()
+	defer f.known.Unlock()
+	for id, reason := range refused {
+		f.rivals[id] = rival{id: reason.Other, step: f.moved[reason.Other], owner: s, full: c.full[id]}
+	}
+	return accepted, refused
+}
+
+// court implements sites.Court: what is in the way of a row is told by the tables of
+// this server.
+type court struct {
+	Bench
+	inputs map[uint32]binding.Site // what open rows want
+	alone  map[uint32]*sites.Refusal
+	full   map[uint32]bool // those of alone that are so since there are too many with routes of their own
+	hidden []binding.Site  // what is accepted and not shown here
+}
+
+// hear reads what an open row wants, as strictly as the API does.
+func (c *court) hear(s *Source, row *sites.Row) {
+	_, err := jsondoc.Canonical(row.Document)
+	var cfg *config.Site
+	if err == nil {
+		cfg, err = s.Read(row.Document)
+	}
+	var input binding.Site
+	if err == nil {
+		input, err = c.Passes(row.ID, cfg)
+	}
+	if err != nil {
+		c.Limit.Stays(row.ID)
+		c.full[row.ID] = errors.Is(err, ownroutes.ErrTooMany)
+		c.alone[row.ID] = &sites.Refusal{Code: CodeInvalid, Message: err.Error()}
+		return
+	}
+	c.inputs[row.ID] = input
+}
+
+// Alone implements sites.Court.
+func (c *court) Alone(id uint32) *sites.Refusal { return c.alone[id] }
+
+// Beside implements sites.Court.
+func (c *court) Beside(candidates, accepted []uint32) (taken, among map[uint32]*sites.Refusal) {
+	wanted := make(map[uint32]bool, len(candidates))
+	list := make([]binding.Site, len(candidates))
+	for i, id := range candidates {
+		wanted[id], list[i] = true, c.inputs[id]
+	}
+	replaced := make(map[uint32]bool, len(accepted))
+	settled := make([]binding.Site, len(accepted))
+	for i, id := range accepted {
+		replaced[id], settled[i] = true, c.inputs[id]
+	}
+	other := func(site binding.Site) bool { return wanted[site.ID] || replaced[site.ID] }
+	hidden := slices.DeleteFunc(slices.Clone(c.hidden), other)
+	_, simple := c.Tables.Update(slices.Concat(settled, list), nil)
+	taken, among = make(map[uint32]*sites.Refusal), make(map[uint32]*sites.Refusal)
+	note := func(found []binding.Finding) {
+		for _, f := range found {
+			into := taken
+			if wanted[f.Other] && f.Other != f.Site {
+				into = among
+			}
+			if into[f.Site] == nil {
+				into[f.Site] = &sites.Refusal{Code: f.Code, Message: f.Message, Other: f.Other}
+			}
+		}
+	}
+	if len(hidden) > 0 {
+		note(binding.Contradictions(hidden, nil, list, c.Options))
+	}
+	if !simple {
+		first := append(slices.DeleteFunc(c.Tables.Inputs(), other), settled...)
+		note(binding.Contradictions(first, c.Endpoints, list, c.Options))
+	}
+	return taken, among
+}

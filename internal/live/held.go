@@ -1,0 +1,127 @@
+package live
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+)
+
+// HeldBack is a row that is accepted and not served.
+type HeldBack struct {
+	Name   string // of the site, if that much is known
+	Reason string
+	Socket bool // it waits for a socket
+	Waits  bool // for others only: by itself it could be served
+
+	Outside bool // of what the source's rows may claim
+
+	// Input is what it asks for, as far as it can be understood.
+	Input binding.Site
+}
+
+// Hold notes that a row is not served.
+func (s *Source) Hold(id uint32, held HeldBack, input binding.Site) {
+	held.Name, held.Input = input.Name, input
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[id] = held
+}
+
+// heldBySockets returns the rows that wait for a socket.
+func (s *Source) heldBySockets() []uint32 {
+	return s.HeldIDs(func(h *HeldBack) bool { return h.Socket })
+}
+
+// EachHeld calls a function with each row that is held back, by id, under a lock.
+func (s *Source) EachHeld(each func(id uint32, held *HeldBack)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.held)) {
+		held := s.held[id]
+		each(id, &held)
+	}
+}
+
+// CountHeld counts the rows that are held back, and those of a list, sorted, that are not.
+func (s *Source) CountHeld(others []uint32) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := len(s.held)
+	for i, id := range others {
+		if _, counted := s.held[id]; !counted && (i == 0 || others[i-1] != id) {
+			held++
+		}
+	}
+	return held
+}
+
+// HeldIDs returns rows that are held back, by id.
+func (s *Source) HeldIDs(wanted func(*HeldBack) bool) (ids []uint32) {
+	s.EachHeld(func(id uint32, held *HeldBack) {
+		if wanted(held) {
+			ids = append(ids, id)
+		}
+	})
+	return ids
+}
+
+// HeldInputs returns what the rows ask for that are held back.
+func (s *Source) HeldInputs() (inputs []binding.Site) {
+	s.EachHeld(func(_ uint32, held *HeldBack) { inputs = append(inputs, held.Input) })
+	return inputs
+}
+
+// HeldRow returns why a row is not served, if it is not.
+func (s *Source) HeldRow(id uint32) (HeldBack, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, ok := s.held[id]
+	return held, ok
+}
+
+// HeldRow returns why a row is not served, and its source; nil if there is no such row.
+func (l Sources) HeldRow(id uint32) (HeldBack, *Source) {
+	for _, source := range l {
+		if held, ok := source.HeldRow(id); ok {
+			return held, source
+		}
+	}
+	return HeldBack{}, nil
+}
+
+// LetGo forgets why rows were held back that have been written.
+func (s *Source) LetGo(ids ...uint32) {
+	s.mu.Lock()
+	for _, id := range ids {
+		delete(s.held, id)
+	}
+	s.mu.Unlock()
+	s.Follower.TellNews() // who waits for them looked too early when they were served
+}
+
+// letGoMissing forgets rows that were held back and are gone.
+func (s *Source) letGoMissing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.held, func(id uint32, _ HeldBack) bool {
+		_, there := s.Follower.RevisionOf(id)
+		return !there
+	})
+}
+
+// NextHeld returns rows that are held back and whose turn it is to be tried: all in
+// turn, some after each change.
+func (s *Source) NextHeld(most int, wanted func(*HeldBack) bool) []uint32 {
+	ids := s.HeldIDs(wanted)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, _ := slices.BinarySearch(ids, s.tried+1)
+	ids = slices.Concat(ids[first:], ids[:first])
+	ids = ids[:min(len(ids), most)]
+	if len(ids) > 0 {
+		s.tried = ids[len(ids)-1]
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,151 @@
+package live
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// TestJudge: of rows that others have written those are accepted and shown that pass and
+// contradict nobody, and the others are refused with what is in their way.
+func TestJudge(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{
+		2: host("two.test"),
+		3: host("one.test"), // site 1 has it
+		4: host("two.test"), // and row 2 this one
+		5: `{"name":"wrong"}`,
+		6: `{"nonsense":true}`,
+	})
+	receive(s, m)
+	for id, part := range map[uint32]string{2: "", 3: "site 1", 4: "site 2", 5: "it is wrong", 6: "nonsense"} {
+		if why := refusal(t, m, id); !strings.Contains(why, part) || (part == "") != (why == "") {
+			t.Errorf("row %d: %q, want %q", id, why, part)
+		}
+	}
+	if last := n.shown[len(n.shown)-1]; !slices.Equal(last, []uint32{2}) {
+		t.Errorf("shown after the verdicts: %v", last)
+	}
+	if len(m.log) != 1 || m.log[0].By != byJudge || len(m.log[0].Verdicts) != 5 {
+		t.Errorf("written: %+v", m.log)
+	}
+	if waiting, refused := s.Follower.CountOpen(); waiting != 0 || refused != 4 {
+		t.Errorf("%d wait and %d are refused", waiting, refused)
+	}
+	if served := s.Follower.Served(); served != m.head {
+		t.Errorf("served is %v of %v", served, m.head)
+	}
+	if n.settled == 0 {
+		t.Error("what was only looked at is kept")
+	}
+}
+
+// TestJudgeHidden: a row contradicts what is accepted also where this server cannot show it.
+func TestJudgeHidden(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	s.Hold(7, HeldBack{Reason: "no socket"}, inputOf(t, 7, "*:80:seven.test"))
+	m.write(map[uint32]string{2: host("seven.test"), 7: host("seven.test")})
+	receive(s, m)
+	if why := refusal(t, m, 2); why == "" && refusal(t, m, 7) == "" {
+		t.Error("both are accepted")
+	}
+	m.write(map[uint32]string{8: host("seven.test")})
+	receive(s, m)
+	if refusal(t, m, 8) == "" {
+		t.Error("what is held back is not in the way of others")
+	}
+}
+
+// TestJudgeTurn: a server that may not write, or does not reach the engine, judges nothing; one
+// that others are preferred to waits for them, and judges if they do not.
+func TestJudgeTurn(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	m.write(map[uint32]string{2: host("two.test")})
+	receive(s, m)
+	if len(m.log) != 0 {
+		t.Error("judged without a configuration that serves")
+	}
+	serve(s)
+	for name, status := range map[string]sites.Status{
+		"read only":          {Loaded: true, Up: true, ReadOnly: true, Preferred: true},
+		"away":               {Loaded: true, Preferred: true},
+		"others come before": {Loaded: true, Up: true},
+	} {
+		m.status = status
+		s.Follower.openSince = time.Time{}
+		receive(s, m)
+		if len(m.log) != 0 {
+			t.Fatalf("%s: judged", name)
+		}
+	}
+	m.status = sites.Status{Loaded: true, Up: true}
+	s.Follower.openSince = time.Now().Add(-2 * judgeLater)
+	receive(s, m)
+	if len(m.log) != 1 {
+		t.Error("others do not judge, and this server does not either")
+	}
+}
+
+// TestJudgeAgain: a row that was refused is judged again when what was in its way is not as
+// it was, and not before: else each look at the table would judge all of them.
+func TestJudgeAgain(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: host("two.test")})
+	receive(s, m)
+	m.write(map[uint32]string{3: host("two.test")})
+	receive(s, m)
+	if refusal(t, m, 3) == "" {
+		t.Fatal("row 3 is accepted beside row 2")
+	}
+	f := s.Follower
+	if f.waiting() {
+		t.Error("row 3 is looked at though nothing has changed")
+	}
+	f.reconsidered = time.Now()
+	m.write(map[uint32]string{2: ""})
+	receive(s, m)
+	if !f.waiting() || refusal(t, m, 3) == "" {
+		t.Error("it is judged again without a pause, or not looked at")
+	}
+	f.reconsidered = time.Now().Add(-2 * judgeAgain)
+	receive(s, m)
+	if refusal(t, m, 3) != "" {
+		t.Error("row 3 is still refused")
+	}
+
+	other := newNode(t)
+	_, next := openSource(t, &given{table: m}, other)
+	m.write(map[uint32]string{4: host("two.test")})
+	receive(s, m)
+	if f.waiting() {
+		t.Error("row 4 is looked at though nothing has changed")
+	}
+	serve(next)
+	if !f.waiting() {
+		t.Error("another configuration does not look at what the one before has refused")
+	}
+}
+
+// TestJudgeFails: a verdict that cannot be written leaves the row open.
+func TestJudgeFails(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.refuse = errors.New("away")
+	m.write(map[uint32]string{2: host("two.test")})
+	receive(s, m)
+	if waiting, _ := s.Follower.CountOpen(); waiting != 1 || len(m.log) != 0 {
+		t.Errorf("%d wait, written %v", waiting, m.log)
+	}
+}

@@ -1,0 +1,202 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// follow has what others write to a shared table served, until the table is closed.
+func (f *Follower) follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Shared.Follow(ctx, f.receive)
+	}()
+	f.stop = func() {
+		cancel()
+		<-ended
+	}
+}
+
+// receive takes what was read, and judges what is open.
+func (f *Follower) receive(d *sites.Difference) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d.Empty() {
+		f.retrySockets()
+	} else if !f.take(d, false) {
+		return
+	}
+	f.judge()
+	if f.owner != nil {
+		f.owner.Node.Settle()
+	}
+}
+
+// take makes a difference what this server knows and serves. It reports false if it
+// does not. The caller holds f.mu.
+func (f *Follower) take(d *sites.Difference, whatever bool) bool {
+	if d.Empty() {
+		return true
+	}
+	if lost := f.losses(d); lost > 0 && !whatever {
+		f.known.Lock()
+		f.strange, f.pending = lost, d
+		f.known.Unlock()
+		return false
+	}
+	if !f.Shared.Adopt(d) {
+		f.Shared.Wake() // a write of this server was faster
+		return false
+	}
+	f.known.Lock()
+	f.strange, f.pending = 0, nil
+	f.step++
+	f.head = d.To
+	for i := range d.Rows {
+		f.noteRow(&d.Rows[i])
+	}
+	for _, id := range d.Removed {
+		f.forget(id)
+	}
+	f.known.Unlock()
+	if f.owner != nil {
+		f.owner.takeRows(d)
+	}
+	f.published()
+	return true
+}
+
+// takeRows serves what others have written.
+func (s *Source) takeRows(d *sites.Difference) {
+	s.letGoMissing()
+	ids := make([]uint32, len(d.Rows))
+	for i := range d.Rows {
+		ids[i] = d.Rows[i].ID
+	}
+	changed := s.Node.Show(s, ids, d.Removed)
+	s.tell()
+	s.logger.Info("sites have changed", zap.String("source", s.Name), zap.Uint64("revision", d.To.Revision),
+		zap.Int("changed", changed), zap.Int("removed", len(d.Removed)))
+}
+
+// losses tells how many sites would go, if that is to be asked about: the database is
+// another one than before, or has lost what it had, and many sites with it.
+func (f *Follower) losses(d *sites.Difference) int {
+	const few = 10
+	lost := len(d.Removed)
+	if !d.Moved || lost <= few || lost*10 <= len(f.revision) {
+		return 0
+	}
+	return lost
+}
+
+// acceptPending takes what was kept back since it would have taken many sites away.
+// The caller holds f.mu.
+func (f *Follower) acceptPending() {
+	if f.pending != nil {
+		f.take(f.pending, true)
+	}
+}
+
+// Accept takes the table as it is, whatever that takes away, and returns how many sites
+// are gone with it.
+func (f *Follower) Accept() (removed int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending == nil {
+		return 0
+	}
+	removed = f.strange
+	f.acceptPending()
+	return removed
+}
+
+// retrySockets shows the rows whose sockets could not be opened, if they can now. The
+// caller holds f.mu.
+func (f *Follower) retrySockets() {
+	if f.owner == nil {
+		return
+	}
+	if ids := f.owner.heldBySockets(); len(ids) > 0 {
+		f.owner.Node.Show(f.owner, ids, nil)
+	}
+}
+
+// Begin locks a shared table for a change, and serves what was written before it. The
+// caller holds the lock.
+func (s *Source) Begin(ctx context.Context, w *SiteWrite) (sites.Writer, error) {
+	f := s.Follower
+	const tries = 3
+	for try := 1; ; try++ {
+		writer, d, err := f.Shared.Begin(ctx, w.By)
+		if err != nil {
+			return nil, Unavailable(err)
+		}
+		if !f.take(d, false) {
+			writer.End()
+			return nil, f.refusesWrites()
+		}
+		if w.DryRun || try == tries || !f.unjudged() {
+			return writer, nil
+		}
+		// What others have written before comes before this change.
+		writer.End()
+		f.judgeNow()
+	}
+}
+
+func (f *Follower) refusesWrites() error {
+	if f.strange > 0 {
+		return RefuseWrite(http.StatusServiceUnavailable, CodeUnavailable, nil, "%s", strangeText(f.strange))
+	}
+	return RefuseWrite(http.StatusServiceUnavailable, CodeUnavailable, nil, "the table has moved: ask again")
+}
+
+func strangeText(lost int) string {
+	return fmt.Sprintf("the database is another one than before, or has lost what it had: %d sites would go, and are served as they were; nothing is written", lost)
+}
+
+// OpenRows returns the rows that are not accepted, by id.
+func (f *Follower) OpenRows() []sites.Row {
+	f.known.Lock()
+	ids := slices.Sorted(maps.Keys(f.open))
+	f.known.Unlock()
+	rows := make([]sites.Row, 0, len(ids))
+	for _, id := range ids {
+		if row, ok, err := f.Row(id); ok && err == nil && row.Open {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// CountOpen counts the rows that wait for a verdict, and those that are refused.
+func (f *Follower) CountOpen() (waiting, refused int) {
+	for _, row := range f.OpenRows() {
+		if row.Refusal == nil {
+			waiting++
+		} else {
+			refused++
+		}
+	}
+	return waiting, refused
+}
+
+// LastContact is when the engine of a shared table has answered, or when this server began
+// to ask it.
+func (f *Follower) LastContact(status *sites.Status) time.Time {
+	if status.Contact.IsZero() {
+		return f.began
+	}
+	return status.Contact
+}

@@ -1,0 +1,179 @@
+package live
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/sites"
+)
+
+// fill has a table many rows that are served.
+func fill(m *memory, s *Source, count uint32) {
+	rows := make(map[uint32]string)
+	for id := range count {
+		rows[id+10] = `{}`
+	}
+	m.write(rows)
+	receive(s, m)
+}
+
+// TestLosses: a database that is another one than before and has lost many sites takes none
+// away until somebody says so, or loads a configuration; nothing is written meanwhile.
+func TestLosses(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	fill(m, s, 40)
+	before := len(n.shown)
+	lose := func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.theirs, m.moved = make(map[uint32]sites.Row), true
+		m.next = sites.Head{Source: "other", Revision: 1}
+	}
+	lose()
+	receive(s, m)
+	if len(n.shown) != before {
+		t.Fatal("what is gone is not served any more, and nobody was asked")
+	}
+	if findings := s.Findings(); len(findings) != 1 || findings[0].Code != codeSourceChanged || !strings.Contains(findings[0].Message, "40 sites") {
+		t.Errorf("findings: %+v", findings)
+	}
+	s.Lock()
+	_, err := s.Begin(t.Context(), &SiteWrite{})
+	s.Unlock()
+	if refused, ok := errors.AsType[*WriteError](err); !ok || refused.Status != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "40 sites") {
+		t.Errorf("a change meanwhile: %v", err)
+	}
+	if removed := s.Follower.Accept(); removed != 40 || len(n.gone[len(n.gone)-1]) != 40 {
+		t.Errorf("accepted: %d", removed)
+	}
+	if s.Follower.Accept() != 0 || len(s.Findings()) != 0 {
+		t.Error("it is accepted and still told")
+	}
+
+	fill(m, s, 40)
+	lose()
+	receive(s, m)
+	_, next := openSource(t, &given{table: m}, n)
+	if serve(next); len(n.gone[len(n.gone)-1]) != 40 {
+		t.Error("a load of the configuration does not take the database as it is")
+	}
+
+	fill(m, next, 100)
+	m.mu.Lock()
+	for id := range uint32(10) {
+		delete(m.theirs, id+10)
+	}
+	m.moved = true
+	m.next.Revision++
+	m.mu.Unlock()
+	if receive(next, m); len(n.gone[len(n.gone)-1]) != 10 {
+		t.Error("few sites that are gone are asked about")
+	}
+}
+
+// TestTake: what others have written is shown, what is gone is not held back any more, and a
+// difference that another write was faster than is read again.
+func TestTake(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: host("two.test"), 3: host("three.test")})
+	receive(s, m)
+	s.Hold(3, HeldBack{Reason: "why"}, inputOf(t, 3))
+	m.write(map[uint32]string{3: ""})
+	stale := m.difference()
+	receive(s, m)
+	if _, held := s.HeldRow(3); held || !slices.Equal(n.gone[len(n.gone)-1], []uint32{3}) {
+		t.Errorf("row 3 is gone and held back: %v, gone %v", held, n.gone)
+	}
+	if _, there := s.Follower.RevisionOf(3); there {
+		t.Error("row 3 is gone and known")
+	}
+	shown, woken := len(n.shown), m.woken
+	s.Follower.receive(stale)
+	if len(n.shown) != shown || m.woken == woken {
+		t.Error("a difference is shown that is not from what is there")
+	}
+}
+
+// TestRetrySockets: rows that wait for a socket, and no others, are shown again at each look
+// at the table.
+func TestRetrySockets(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
+	s.Hold(6, HeldBack{Waits: true}, inputOf(t, 6))
+	receive(s, m)
+	if len(n.shown) != 1 || !slices.Equal(n.shown[0], []uint32{5}) {
+		t.Errorf("shown: %v", n.shown)
+	}
+}
+
+// TestBeginJudges: what others have written before a change is judged before it.
+func TestBeginJudges(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: host("two.test")})
+	s.Lock()
+	defer s.Unlock()
+	writer, err := s.Begin(t.Context(), &SiteWrite{})
+	if err != nil || writer == nil {
+		t.Fatal(err)
+	}
+	if len(m.log) != 1 || refusal(t, m, 2) != "" {
+		t.Errorf("not judged: %+v", m.log)
+	}
+	m.refuse = sites.ErrUnavailable
+	if _, err := s.Begin(t.Context(), &SiteWrite{}); err == nil {
+		t.Error("begun without the engine")
+	}
+}
+
+// TestSharedFindings: what is not as it should be with a table is told: that it is away for
+// long, that its copy is not written, and rows that are refused.
+func TestSharedFindings(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: host("two.test"), 3: host("three.test")})
+	receive(s, m)
+	m.write(map[uint32]string{2: host("one.test"), 4: host("one.test")})
+	receive(s, m)
+	m.status.Up, m.status.Contact = false, time.Now().Add(-awayAfter/2)
+	if codes := codesOf(s); !slices.Equal(codes, []string{codeRowRefused, codeRowRefused}) {
+		t.Errorf("away for a moment: %v", codes)
+	}
+	m.status.Contact = time.Now().Add(-2 * awayAfter)
+	m.status.SnapshotError = "the disk is full"
+	s.Hold(3, HeldBack{Reason: "why", Name: "three"}, inputOf(t, 3))
+	if codes := codesOf(s); !slices.Equal(codes, []string{codeSourceAway, codeSnapshot, codeRowRefused, codeRowRefused, codeHeldBack}) {
+		t.Errorf("findings: %v", codes)
+	}
+	for _, f := range s.Findings() {
+		switch {
+		case f.Site == 2 && !strings.Contains(f.Message, "served as it was before"):
+			t.Error(f.Message)
+		case f.Site == 4 && !strings.Contains(f.Message, "not served"):
+			t.Error(f.Message)
+		}
+	}
+	shown := s.Describe()
+	if shown.Refused != 2 || shown.Open != 0 || *shown.Up || shown.From != "engine" || !shown.Writable || shown.Sites != 3 || shown.Kind != "given" {
+		t.Errorf("described as %+v", shown)
+	}
+}
+
+func codesOf(s *Source) (codes []string) {
+	for _, f := range s.Findings() {
+		codes = append(codes, f.Code)
+	}
+	return codes
+}
