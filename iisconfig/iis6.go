@@ -71,8 +71,6 @@ func (c *converter) node(n *mbNode) {
 		c.b.rep.info(CodeIgnored, n.source, "%s is a template, not a site", n.location)
 	case strings.HasPrefix(lower, "/lm/w3svc/apppools/") && len(parts) == 4:
 		c.pool(n, parts[3])
-	case strings.HasPrefix(lower, "/lm/w3svc/filters/") && n.str("FilterPath") != "":
-		c.b.rep.warn(CodeUnsupported, n.source, "find out what the filter does", "the ISAPI filter %s runs inside IIS", n.str("FilterPath"))
 	}
 }
 
@@ -121,6 +119,10 @@ func (c *converter) pool(n *mbNode, name string) {
 // content reads folders and settings, which need all sites.
 func (c *converter) content(n *mbNode) {
 	lower := strings.ToLower(n.location)
+	if dll := n.str("FilterPath"); dll != "" && under(lower, "/lm/w3svc") {
+		c.filter(n, dll)
+		return
+	}
 	id, path, ok := siteOf(n.location)
 	if !ok {
 		if lower == "/lm/w3svc" || lower == "/lm/mimemap" {
@@ -140,6 +142,34 @@ func (c *converter) content(n *mbNode) {
 		c.folder(n, s, path)
 	}
 	c.settings(n, s, cmp.Or(path, "/"))
+}
+
+// filter reads an ISAPI filter of the server or of a site. For UrlScan stand the lists that
+// IIS 7 has in its place.
+func (c *converter) filter(n *mbNode, dll string) {
+	if strings.HasSuffix(strings.ToLower(dll), `\urlscan.dll`) {
+		c.b.rep.warn(CodeUnsupported, n.source, "compare urlscan.ini with iis_filter", "the ISAPI filter %s is not read: request filtering is that of IIS 7", dll)
+		return
+	}
+	if !foreignFilter(dll) {
+		c.b.rep.info(CodeIgnored, n.source, "the ISAPI filter %s of IIS protects no files", dll)
+		return
+	}
+	var site *Site
+	if parts := segments(n.location); len(parts) > 2 && isNumber(parts[2]) {
+		id, _ := strconv.ParseUint(parts[2], 10, 32)
+		if site = c.byID[uint32(id)]; site == nil {
+			c.b.rep.warn(CodeNoSite, n.source, "give the node of the site too", "%s is of a site that is not here", n.location)
+			return
+		}
+	}
+	c.close(site, "/", unknownFilter(dll, n.source))
+}
+
+// close closes a place, since something may protect it that is not understood.
+func (c *converter) close(site *Site, path string, part UnknownPart) {
+	l := &layer{changes: []change{{section: Section{Name: part.Section, Source: part.Source}, unknown: []UnknownPart{part}}}}
+	c.b.placed = append(c.b.placed, placement{owner: site, path: path, layer: l, source: part.Source})
 }
 
 // folder adds a virtual directory, and an application if the node is the root of one:
@@ -207,7 +237,10 @@ func (c *converter) settings(n *mbNode, site *Site, path string) {
 		}
 		if key == "ipsecurity" {
 			if prop.value != "" || len(prop.items) > 0 {
-				c.b.rep.warn(CodeUnsupported, at, "look them up in the IIS Manager", "IPSecurity: access is restricted to addresses, in a form that is not read")
+				c.close(site, path, UnknownPart{
+					Section: "system.webServer/security/ipSecurity", What: "IPSecurity, which restricts who may come to addresses, is in a form that", Source: at,
+					Fix: "look them up in the IIS Manager, and write iis_ip_security",
+				})
 			}
 			continue
 		}

@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -38,35 +39,77 @@ func sendsAll(h Handler) bool {
 // readAspNetCore reads how a program that answers by HTTP is started: aspNetCore, or
 // httpPlatform, its predecessor.
 func readAspNetCore(c *context, el *element) func(*Settings) {
-	v := &AspNetCore{
-		ProcessPath: el.str("processPath"), Arguments: el.str("arguments"),
-		HostingModel: el.str("hostingModel"), Source: c.src(el),
+	const day = 24 * 60 * 60
+	own := AspNetCore{
+		ProcessPath: el.str("processPath"), Arguments: el.str("arguments"), HostingModel: el.str("hostingModel"),
+		StartupTimeLimit:  int(c.number(el, "startupTimeLimit", 0, 0, day)),
+		ShutdownTimeLimit: int(c.number(el, "shutdownTimeLimit", 0, 0, day)),
+		RapidFails:        int(c.number(el, "rapidFailsPerMinute", 0, 0, 100)),
+		Source:            c.src(el),
 	}
-	el.ignore("stdoutLogEnabled", "stdoutLogFile", "startupTimeLimit", "startupRetryCount", "requestTimeout",
-		"rapidFailsPerMinute", "processesPerApplication", "forwardWindowsAuthToken", "disableStartUpErrorPage",
-		"shutdownTimeLimit")
+	logs := el.str("stdoutLogEnabled") != ""
+	own.StdoutLog = c.boolean(el, "stdoutLogEnabled", false)
+	el.ignore("stdoutLogFile", "startupRetryCount", "requestTimeout", "processesPerApplication", "forwardWindowsAuthToken", "disableStartUpErrorPage")
 	c.attributes(el)
+	variables := list[Pair]{name: "environmentVariables"}
 	for _, kid := range el.kids {
 		switch kid.name {
-		case "environmentVariables", "handlerSettings", "recycleOnFileChange":
+		case "environmentVariables":
+			variables = collection(c, kid, "environmentVariable", byAttr("name"), func(el *element) Pair {
+				return Pair{el.str("name"), el.str("value")}
+			})
+			c.attributes(kid)
+		case "handlerSettings", "recycleOnFileChange":
 			c.rep.info(CodeIgnored, c.src(kid), "%s: %s concern the program itself", el.name, kid.name)
 		default:
 			c.unknown(kid, "in "+el.name)
 		}
 	}
-	return func(s *Settings) { s.AspNetCore = v }
+	return func(s *Settings) {
+		replace(&s.AspNetCore, AspNetCore{}, func(v *AspNetCore) {
+			setNonEmpty(&v.ProcessPath, own.ProcessPath)
+			setNonEmpty(&v.Arguments, own.Arguments)
+			setNonEmpty(&v.HostingModel, own.HostingModel)
+			v.StartupTimeLimit = cmp.Or(own.StartupTimeLimit, v.StartupTimeLimit)
+			v.ShutdownTimeLimit = cmp.Or(own.ShutdownTimeLimit, v.ShutdownTimeLimit)
+			v.RapidFails = cmp.Or(own.RapidFails, v.RapidFails)
+			if logs {
+				v.StdoutLog = own.StdoutLog
+			}
+			v.Environment = variables.apply(s, v.Environment, func(p Pair) string { return p.Name })
+			v.Source = own.Source
+		})
+	}
 }
 
-// isapiFilter reports a filter that sees every request. Those of ASP.NET are on every
+// shippedFilters are the ISAPI filters of ASP.NET and of IIS 6, which protect no files.
+var shippedFilters = []string{"aspnet_filter.dll", "compfilt.dll", "sspifilt.dll", "md5filt.dll", "fpexedll.dll"}
+
+// foreignFilter tells whether an ISAPI filter, by its file, may protect files.
+func foreignFilter(dll string) bool {
+	return !slices.ContainsFunc(shippedFilters, func(name string) bool {
+		return strings.EqualFold(dll[strings.LastIndexAny(dll, `\/`)+1:], name)
+	})
+}
+
+// unknownFilter is a filter that may protect what is there.
+func unknownFilter(dll string, src Source) UnknownPart {
+	return UnknownPart{
+		Section: "system.webServer/isapiFilters", What: "the ISAPI filter " + shorten(dll) + ", which sees every request,", Source: src,
+		Fix: "write what it does in its place; if it protects nothing, take it out of the copy of the file, and import again",
+	}
+}
+
+// isapiFilter reads a filter that sees every request. Those of ASP.NET are on every
 // server and do nothing for files.
 func (r *configReader) isapiFilter(el *element) error {
-	dll := el.str("path")
+	dll, src := el.str("path"), r.ctx.src(el)
 	switch {
-	case el.name != "filter":
-	case strings.HasSuffix(strings.ToLower(dll), `\aspnet_filter.dll`):
-		r.ctx.rep.info(CodeIgnored, r.ctx.src(el), "the ISAPI filter of ASP.NET does nothing for files")
+	case el.name != "filter" || !r.ctx.boolean(el, "enabled", true):
+	case !foreignFilter(dll):
+		r.ctx.rep.info(CodeIgnored, src, "the ISAPI filter of ASP.NET does nothing for files")
 	default:
-		r.b.rep.warn(CodeUnsupported, r.ctx.src(el), "find out what the filter does", "the ISAPI filter %s runs inside IIS", shorten(dll))
+		r.emit("system.webServer/isapiFilters", el, &context{unknowns: []UnknownPart{unknownFilter(dll, src)}}, nil)
 	}
 	return r.x.skip()
 }

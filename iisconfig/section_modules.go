@@ -40,10 +40,35 @@ func (m module) seesFiles(all bool) bool {
 // ofNET tells whether a module is one of .NET.
 func (m module) ofNET() bool { return strings.HasPrefix(strings.ToLower(m.managed), "system.") }
 
+// readGlobalModules reads which native modules are installed: no other one does anything,
+// whatever modules and handlers say.
+func readGlobalModules(c *context, el *element) func(*Settings) {
+	c.rep.info(CodeIgnored, c.src(el), "the section system.webServer/globalModules is not needed: image and preCondition of modules, whose names count")
+	entries := collection(c, el, "add", byAttr("name"), func(el *element) string {
+		el.lookup("image")
+		el.lookup("preCondition")
+		return el.str("name")
+	})
+	c.attributes(el)
+	return func(s *Settings) {
+		s.installed = entries.apply(s, s.installed, func(name string) string { return name })
+	}
+}
+
+// HasModule tells whether a native module of IIS runs: globalModules has it, and modules,
+// if the files have them.
+func (s *Settings) HasModule(name string) bool {
+	if s.installed == nil {
+		return true // nobody knows
+	}
+	return slices.ContainsFunc(s.installed, func(have string) bool { return strings.EqualFold(have, name) }) &&
+		(!s.listed || slices.ContainsFunc(s.modules, func(m module) bool { return m.managed == "" && strings.EqualFold(m.name, name) }))
+}
+
 // readModules looks for modules that may protect files: only a worker process runs those
 // of a site. Which do is known when the levels are merged: a deeper one may switch the
 // preConditions off, and remove modules. What those of the whole server do, somebody has
-// to find out.
+// to find out: until then, nothing that they see is opened.
 func readModules(c *context, el *element) func(*Settings) {
 	src := c.src(el)
 	c.rep.info(CodeIgnored, src, "the section system.webServer/modules is not needed for the modules of IIS")
@@ -54,27 +79,43 @@ func readModules(c *context, el *element) func(*Settings) {
 	})
 	el.ignore("runManagedModulesForWebDavRequests")
 	c.attributes(el)
-	for _, op := range entries.ops {
-		if m := op.item; op.op == opAdd && c.scope == "" && (m.seesFiles(false) || all && !m.ofNET() && m.seesFiles(true)) {
-			c.rep.warn(CodeUnsupported, op.source, "find out what the module does, and close what it protected", "the module %s is not one of IIS, and may protect files of all sites", shorten(m.name))
-		}
-	}
 	return func(s *Settings) {
 		if said {
-			s.allManaged = all
+			s.allManaged, s.allSource = all, src
 		}
+		s.listed = true
 		s.modules = entries.apply(s, s.modules, func(m module) string { return m.name })
 		s.Managed = slices.DeleteFunc(slices.Clone(s.Managed), func(sec Section) bool { return strings.HasPrefix(sec.Name, modulePrefix) })
+		s.Unknown = slices.DeleteFunc(slices.Clone(s.Unknown), func(u UnknownPart) bool { return u.Section == modulesSection })
+		if len(s.Unknown) == 0 {
+			s.Unknown = nil
+		}
 		for _, m := range s.modules {
-			from := m.source
-			if from.Scope == "" && s.allManaged && !m.ofNET() {
-				from = src // a site lets it see files
-			}
-			if from.Scope != "" && m.seesFiles(s.allManaged) {
-				s.Managed = append(s.Managed, Section{Name: modulePrefix + shorten(m.name), Source: from})
-			}
+			s.judge(m)
 		}
 	}
 }
 
-const modulePrefix = "the module "
+// judge notes what a module means for a place: those of a site, and those that a site lets
+// see files, need its worker process. Others close what they may have protected.
+func (s *Settings) judge(m module) {
+	all := s.allManaged && !m.ofNET()
+	from := m.source
+	if from.Scope == "" && m.managed != "" && !m.seesFiles(false) {
+		from = s.allSource
+	}
+	switch {
+	case from.Scope == "" && m.seesFiles(all):
+		s.Unknown = append(s.Unknown, UnknownPart{
+			Section: modulesSection, What: modulePrefix + shorten(m.name) + ", which is not one of IIS and may protect files of all sites,", Source: m.source,
+			Fix: "write what it does in its place; if it protects nothing, take it out of modules in the copy of the file, and import again",
+		})
+	case from.Scope != "" && m.seesFiles(all || m.source.Scope != "" && s.allManaged):
+		s.Managed = append(s.Managed, Section{Name: modulePrefix + shorten(m.name), Source: from})
+	}
+}
+
+const (
+	modulesSection = "system.webServer/modules"
+	modulePrefix   = "the module "
+)

@@ -38,8 +38,11 @@ type Settings struct {
 	// Paths below inherit it. A place that has any must not be opened.
 	Unknown []UnknownPart `json:"unknown,omitempty"`
 
+	installed  []string // globalModules; nil if no file has them
+	listed     bool     // whether a file has modules
 	modules    []module // see Managed
 	allManaged bool     // runAllManagedModulesForAllRequests
+	allSource  Source   // where it stands
 }
 
 // Fault is a reason for IIS to answer 500.19 at a path and below it.
@@ -58,6 +61,8 @@ type UnknownPart struct {
 	Section string `json:"section"` // such as "system.webServer/security/access"
 	What    string `json:"what"`    // such as "the attribute x of add"
 	Source  Source `json:"source"`
+	// Fix is the way out; empty: write what it does in its place.
+	Fix string `json:"fix,omitempty"`
 }
 
 // Section is a section of a configuration file that sets something.
@@ -241,5 +246,15 @@ type AspNetCore struct {
 	ProcessPath  string `json:"process_path,omitempty"`
 	Arguments    string `json:"arguments,omitempty"`
 	HostingModel string `json:"hosting_model,omitempty"`
-	Source       Source `json:"source"`
+	// Environment is what the program gets beside the environment of its pool. Its values
+	// may be secrets.
+	Environment []Pair `json:"environment,omitempty"`
+	// StdoutLog says that what the program prints is kept.
+	StdoutLog bool `json:"stdout_log,omitempty"`
+	// StartupTimeLimit and ShutdownTimeLimit are how many seconds it may take to start and
+	// to end, RapidFails how often it may fail in a minute. 0: nothing says it.
+	StartupTimeLimit  int    `json:"startup_time_limit,omitempty"`
+	ShutdownTimeLimit int    `json:"shutdown_time_limit,omitempty"`
+	RapidFails        int    `json:"rapid_fails,omitempty"`
+	Source            Source `json:"source"`
 }

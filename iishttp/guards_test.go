@@ -383,10 +383,10 @@ func TestRedirectExamples(t *testing.T) {
 	} {
 		e.run(t, nil)
 	}
-	// What a rule has sent to another server is not here.
+	// Application Request Routing takes what a rule has sent to another server behind redirects.
 	proxied := func(r *http.Request) *http.Request {
 		caddyhttp.SetVar(r.Context(), proxyTargetVar, "somewhere")
 		return r
 	}
-	example{"sent to another server", "iis_redirect http://new.example", [][2]string{{"/", "-"}}}.run(t, proxied)
+	example{"sent to another server", "iis_redirect http://new.example", [][2]string{{"/a", "302 http://new.example/a"}}}.run(t, proxied)
 }

@@ -229,9 +229,11 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !preserve {
-		ownHost(proxy)
+	host := "{http.reverse_proxy.upstream.hostport}"
+	if preserve {
+		host = "{http.request.hostport}" // reverse_proxy has the server's for https
 	}
+	setHost(proxy, host)
 	p.HandlerRaw = caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil)
 	return p, nil
 }
@@ -258,8 +260,8 @@ func reverseProxy(h httpcaddyfile.Helper, at caddyfile.Token, origin string, to 
 	return proxy, proxy.FinalizeUnmarshalCaddyfile(sub)
 }
 
-// ownHost gives the server its own name as Host, unless the Caddyfile says another.
-func ownHost(p *reverseproxy.Handler) {
+// setHost says what the server gets as Host, unless the Caddyfile says another.
+func setHost(p *reverseproxy.Handler, host string) {
 	if p.Headers == nil {
 		p.Headers = new(headers.Handler)
 	}
@@ -270,7 +272,7 @@ func ownHost(p *reverseproxy.Handler) {
 		p.Headers.Request.Set = make(http.Header)
 	}
 	if p.Headers.Request.Set["Host"] == nil {
-		p.Headers.Request.Set["Host"] = []string{"{http.reverse_proxy.upstream.hostport}"}
+		p.Headers.Request.Set["Host"] = []string{host}
 	}
 }
 

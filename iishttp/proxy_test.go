@@ -84,6 +84,22 @@ func TestProxyPreserveHost(t *testing.T) {
 	}
 }
 
+// TestProxyPreserveHostTLS: by https as well, for which reverse_proxy has another way.
+func TestProxyPreserveHostTLS(t *testing.T) {
+	member := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
+	t.Cleanup(member.Close)
+	for preserve, own := range map[string]bool{"": true, "preserve_host": false} {
+		s := newSite(t, proxyRules("https://farm")+"\n iis_proxy https://farm {\n to "+member.URL+"\n transport http {\n tls_insecure_skip_verify\n}\n"+preserve+"\n}")
+		want := s.addr
+		if own {
+			want = strings.TrimPrefix(member.URL, "https://")
+		}
+		if _, body := s.ask("/api/x"); body != want {
+			t.Errorf("%q: Host %s, want %s", preserve, body, want)
+		}
+	}
+}
+
 // TestProxyGuarded: who may is decided by the path that the request had, before it goes.
 func TestProxyGuarded(t *testing.T) {
 	var asked atomic.Int32
@@ -225,7 +241,7 @@ func TestProxyCaddyfileRefuses(t *testing.T) {
 		}
 	}
 	raw, err := adapt("http://x {\n iis_proxy http://a:80 {\n preserve_host\n lb_retries 2\n}\n}")
-	if err != nil || !strings.Contains(string(raw), `{"handler":"iis_proxy","origin":"http://a:80","proxy":{"handler":"reverse_proxy","load_balancing":{"retries":2},"upstreams":[{"dial":"a:80"}]}}`) {
+	if err != nil || !strings.Contains(string(raw), `{"handler":"iis_proxy","origin":"http://a:80","proxy":{"handler":"reverse_proxy","headers":{"request":{"set":{"Host":["{http.request.hostport}"]}}},"load_balancing":{"retries":2},"upstreams":[{"dial":"a:80"}]}}`) {
 		t.Errorf("%s, %v", raw, err)
 	}
 }

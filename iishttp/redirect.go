@@ -28,8 +28,8 @@ func init() {
 // client has sent never becomes a scheme or a host: behind a host it begins
 // with a slash, and a destination that has it in front of one is refused.
 //
-// A request that a rule of iis_rewrite has sent to another server is not
-// redirected.
+// A request that a rule of iis_rewrite has sent to another server is redirected
+// as well, by the path that it had before: the server is asked behind this.
 type Redirect struct {
 	// Where to redirect what no wildcard fits. Empty: nowhere.
 	Destination string `json:"destination,omitempty"`
@@ -124,9 +124,6 @@ func (d *Redirect) compile() (err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (d *Redirect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if caddyhttp.GetVar(r.Context(), proxyTargetVar) != nil {
-		return next.ServeHTTP(w, r)
-	}
 	target, ok := d.target(r.URL)
 	if !ok {
 		return next.ServeHTTP(w, r)

@@ -128,8 +128,11 @@ type builder struct {
 	templateNames names
 
 	fastProgram *iisconfig.FastCGI // that Options.FastCGI stands for
-	caFile      string
-	asking      map[uint16]bool // ports whose endpoint asks for client certificates
+
+	serviceNames names
+	ports        map[string]bool // that services may not have
+	caFile       string
+	asking       map[uint16]bool // ports whose endpoint asks for client certificates
 
 	exportTold, unknownTold bool // what to do about missing certificates is said once
 

@@ -36,17 +36,17 @@ var constructs = []construct{
 	{"security/authorization", `<security><authorization><add accessType="Deny" users="?" /></authorization></security>`, "`iis_authorization`, *waiting* likewise"},
 	{"httpRedirect", `<httpRedirect enabled="true" destination="https://a.example/" />`, "`iis_redirect`"},
 	{"handlers/add", `<handlers><add name="php" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php-cgi.exe" /></handlers>`, "of files: `file_server`; of scripts: *upstream* by `reverse_proxy`, or `transport fastcgi` with `--fastcgi`"},
-	{"aspNetCore", `<aspNetCore processPath="dotnet" arguments=".\a.dll" />`, "*upstream* by `reverse_proxy`: the program runs as a service of its own"},
+	{"aspNetCore", `<aspNetCore processPath="dotnet" arguments=".\a.dll" />`, "*upstream* by `reverse_proxy`: the program runs as a service of its own, with `--services` by a [unit of systemd](#programs-of-aspnet-core)"},
 	{"staticContent", `<staticContent><mimeMap fileExtension=".x" mimeType="x/x" /></staticContent>`, "`iis_content_types`"},
 	{"defaultDocument", `<defaultDocument><files><clear /><add value="a.htm" /></files></defaultDocument>`, "`documents` in `iis_content_types`"},
 	{"directoryBrowse", `<directoryBrowse enabled="true" />`, "`browse`"},
 	{"httpErrors", `<httpErrors errorMode="Custom"><error statusCode="404" path="a.htm" responseMode="File" /></httpErrors>`, "`handle_errors`"},
 	{"httpProtocol/customHeaders", `<httpProtocol><customHeaders><add name="X-A" value="b" /></customHeaders></httpProtocol>`, "`header`"},
 	{"urlCompression", `<urlCompression doStaticCompression="true" doDynamicCompression="true" />`, "`encode`"},
-	{"modules", `<modules><add name="m" type="a.b" /></modules>`, "*upstream* where a site adds some that see files; those of others for the whole server are *decide*"},
+	{"modules", `<modules><add name="m" type="a.b" /></modules>`, "*upstream* where a site adds some that see files; those of others for the whole server close it"},
 	{"httpCompression", `[<system.webServer><httpCompression directory="D:\cache" /></system.webServer>`, "*dropped*"},
 	{"serverSideInclude", `[<system.webServer><serverSideInclude ssiExecDisable="false" /></system.webServer>`, "*dropped*"},
-	{"isapiFilters/filter", `[<system.webServer><isapiFilters><filter name="f" path="C:\f.dll" /></isapiFilters></system.webServer>`, "*decide*"},
+	{"isapiFilters/filter", `[<system.webServer><isapiFilters><filter name="f" path="C:\f.dll" /></isapiFilters></system.webServer>`, "*closed*, with `iis_closed`; those of ASP.NET need nothing"},
 }
 
 var reBecomes = regexp.MustCompile("`([^`]+)`|\\*(\\w+)\\*")
@@ -153,7 +153,7 @@ func (c construct) check(t *testing.T) {
 	caddyfile := string(plan.Caddyfile())
 	adapt(t, plan.Caddyfile())
 	for _, m := range reBecomes.FindAllStringSubmatch(c.becomes, -1) {
-		if word := m[1]; word != "" && word != "--fastcgi" && word != "health_uri" && word != "transport fastcgi" && word != "require_client_certificate" && !regexp.MustCompile(`(?m)(?:^|\s)`+regexp.QuoteMeta(word)+`(?:\s|$)`).MatchString(caddyfile) {
+		if word := m[1]; word != "" && word != "--fastcgi" && word != "--services" && word != "health_uri" && word != "transport fastcgi" && word != "require_client_certificate" && !regexp.MustCompile(`(?m)(?:^|\s)`+regexp.QuoteMeta(word)+`(?:\s|$)`).MatchString(caddyfile) {
 			t.Errorf("%s: no %s in\n%s", c.element, word, caddyfile)
 		}
 		if outcome := m[2]; outcome != "" && !slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool { return string(l.Outcome) == outcome }) {

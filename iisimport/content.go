@@ -33,12 +33,13 @@ type siteWriter struct {
 	origins  []string        // that rules lead to, in the order of the rules
 	varying  map[string]bool // see documentGuards
 
-	variables map[string]string // by name, the path whose folder it is
+	variables map[string]string   // by name, the path whose folder or upstream it is
+	services  map[string]*Service // by application and program; nil for one that has no form
 }
 
 // content translates what a site serves.
 func (b *builder) content(s *Site) {
-	w := &siteWriter{b: b, site: s, matchers: make(map[string]int), variables: make(map[string]string)}
+	w := &siteWriter{b: b, site: s, matchers: make(map[string]int), variables: make(map[string]string), services: make(map[string]*Service)}
 	w.collect()
 	w.siteWords()
 	if w.root == nil {

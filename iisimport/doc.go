@@ -29,6 +29,14 @@ type Options struct {
 	// they go to Upstream as well.
 	FastCGI string
 
+	// PoolUpstreams are addresses in place of Upstream for what application pools run, by
+	// their names in lower case.
+	PoolUpstreams map[string]string
+
+	// Services writes a unit of systemd for each program of ASP.NET Core, and sends requests
+	// there.
+	Services bool
+
 	// CertificateFolder is where certificates are looked for that Certificates
 	// does not have. Default: certificates.
 	CertificateFolder string
@@ -62,6 +70,8 @@ type Plan struct {
 	// Templates are what sites that are alike have in common.
 	Templates []*Template
 	Sites     []*Site
+	// Services are the programs that sites need, with Options.Services.
+	Services []*Service
 	// Workers says that some site sends requests to the address that stands in for
 	// the worker processes.
 	Workers bool

@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -27,7 +28,7 @@ func (w *siteWriter) refused(n *node) []*Directive {
 	}
 	if unknown := n.settings.Unknown; unknown != nil {
 		u := unknown[0]
-		return []*Directive{w.closed(403, u.Source, u.Section, "write what it does in its place", u.What+" is not understood")}
+		return []*Directive{w.closed(403, u.Source, u.Section, cmp.Or(u.Fix, "write what it does in its place"), u.What+" is not understood")}
 	}
 	return nil
 }

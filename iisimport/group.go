@@ -16,6 +16,7 @@ type slot struct {
 	name  string // of the variable that stands there in a template
 	value string // as it is, without the escapes of a Caddyfile
 	path  bool   // a folder of this machine
+	to    bool   // an address of an upstream
 }
 
 // Template has the directives of sites that are alike.
@@ -31,6 +32,7 @@ type Template struct {
 type templateVar struct {
 	name  string
 	below []string // for folders of this machine
+	to    []string // for addresses
 }
 
 // The limits of variables, as config has them.
@@ -108,7 +110,7 @@ func split(sites []*Site) (groups [][]*Site, alone []*Site) {
 		fits, full := true, groups == nil
 		for name, slot := range slots {
 			fits = fits && slot.fits()
-			full = full || slot.path && len(tops[name]) == maxBelow && !tops[name][topKey(slot.value)]
+			full = full || slot.bounded() && len(tops[name]) == maxBelow && !tops[name][slot.bound()]
 		}
 		if !fits {
 			alone = append(alone, s)
@@ -121,7 +123,7 @@ func split(sites []*Site) (groups [][]*Site, alone []*Site) {
 			if tops[name] == nil {
 				tops[name] = make(map[string]bool)
 			}
-			tops[name][topKey(slot.value)] = true
+			tops[name][slot.bound()] = true
 		}
 		groups[len(groups)-1] = append(groups[len(groups)-1], s)
 	}
@@ -131,6 +133,17 @@ func split(sites []*Site) (groups [][]*Site, alone []*Site) {
 // fits tells whether the value can be that of a variable.
 func (s slot) fits() bool {
 	return s.value != "" && len(s.value) <= maxVarValue && expressible(s.value) && (!s.path || absolute(s.value) && topOf(s.value) != "")
+}
+
+// bounded tells whether a template must say what values the slot may have, and bound is what
+// it says for one: the value is it, or in it.
+func (s slot) bounded() bool { return s.path || s.to }
+
+func (s slot) bound() string {
+	if s.to {
+		return s.value
+	}
+	return topKey(s.value)
 }
 
 func (b *builder) addTemplate(t *Template) {
@@ -167,8 +180,14 @@ func newTemplate(sites []*Site) *Template {
 		if unfit[name] {
 			return nil
 		}
-		if first[name].path {
+		switch {
+		case first[name].path:
 			if v.below = below(values[name]); v.below == nil {
+				return nil
+			}
+		case first[name].to:
+			v.to = slices.Compact(slices.Sorted(slices.Values(values[name])))
+			if len(v.to) > maxBelow {
 				return nil
 			}
 		}
@@ -362,8 +381,11 @@ func (t *Template) directive() *Directive {
 	var kids []*Directive
 	for _, v := range t.vars {
 		d := directive(v.name)
-		if v.below != nil {
+		switch {
+		case v.below != nil:
 			d = block([]*Directive{directive(append([]string{"below"}, v.below...)...)}, v.name)
+		case v.to != nil:
+			d = block([]*Directive{directive(append([]string{"to"}, v.to...)...)}, v.name)
 		}
 		kids = append(kids, d)
 	}

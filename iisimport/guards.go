@@ -175,6 +175,9 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 			w.report().dropped(a.Source, a.Method, "there are no accounts of Windows here: nobody is asked for one in this way, and who needs one gets 401")
 		}
 	}
+	if kids == nil && !n.settings.HasModule("AnonymousAuthenticationModule") {
+		kids, src = append(kids, directive("anonymous", "off")), w.b.serverSource("globalModules")
+	}
 	rules, meaning := w.authorization(n)
 	if meaning.File != "" {
 		src = meaning

@@ -67,7 +67,30 @@ func hasModule(h iisconfig.Handler, names ...string) bool {
 
 // sendsFiles tells whether a handler that needs no worker sends files at a node.
 func sendsFiles(n *node, h iisconfig.Handler) bool {
-	return hasModule(h, "StaticFileModule") && mayRun(n, h)
+	return runs(n, h, "StaticFileModule") && mayRun(n, h)
+}
+
+// runs tells whether a handler has a module, and the server, too.
+func runs(n *node, h iisconfig.Handler, module string) bool {
+	return hasModule(h, module) && n.settings.HasModule(module)
+}
+
+// inFolders tells what a request for a folder gets at a node: a default document, a listing.
+// As in IIS, the modules of the first entry that fits a folder do it.
+func (w *siteWriter) inFolders(n *node) (documents, listing bool) {
+	fits := iisconfig.Handler{Modules: "DefaultDocumentModule,DirectoryListingModule", RequireAccess: "None"}
+	if n.settings.Handlers != nil {
+		i := slices.IndexFunc(n.settings.Handlers.Entries, func(h iisconfig.Handler) bool {
+			return h.Path == "*" && getVerb(h.Verb) && w.inPool(n, h) && !strings.EqualFold(h.ResourceType, "File")
+		})
+		if _, every := w.handlers(n); i < 0 && (every != nil || w.unserved(n)) {
+			return false, false
+		}
+		if i >= 0 {
+			fits = n.settings.Handlers.Entries[i]
+		}
+	}
+	return mayRun(n, fits) && runs(n, fits, "DefaultDocumentModule"), mayRun(n, fits) && runs(n, fits, "DirectoryListingModule")
 }
 
 // unserved tells whether no handler answers GET for every path, where one did: what no
@@ -202,9 +225,7 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
 	}
-	w.report().upstream(n.source, what, "run the application there, or let the IIS server go on running it",
-		"%s needs a worker process: requests go to the address in IIS_UPSTREAM", n.worker)
-	return append(guards, w.toWorker(n.worker)...)
+	return append(guards, w.toWorker(n, n.source, what, n.worker)...)
 }
 
 // noHandler closes a place where no handler is left.
@@ -242,11 +263,26 @@ func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
 	}, true
 }
 
-// toWorker sends requests to the address that stands in for worker processes.
-func (w *siteWriter) toWorker(why string, matcher ...string) []*Directive {
-	return append(connectionAuth(),
-		directive("vars", places.Marker, w.b.plan.opts.Upstream),
-		directive(append(append([]string{"reverse_proxy"}, matcher...), w.upstream())...).because("A worker process of IIS answers here: "+why+"."))
+// toWorker sends requests to what stands in for the worker process of a node: a service, the
+// address for its pool, or that for all. Applications get the host of the client also by
+// https, for which reverse_proxy has another way.
+func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string) []*Directive {
+	proxy := block([]*Directive{directive("header_up", "Host", "{hostport}")}, "reverse_proxy").because("A worker process of IIS answered here: " + why + ".")
+	out := connectionAuth()
+	address := w.b.plan.opts.PoolUpstreams[n.pool]
+	if s := w.service(n); s != nil {
+		address = s.Address
+	} else if address != "" {
+		w.report().upstream(src, what, "run the application there", "requests go to %s, the address for the application pool %s", address, n.pool)
+	}
+	if address != "" {
+		proxy.Words = append(proxy.Words, address)
+		proxy.slots = append(proxy.slots, slot{word: 1, name: w.variable("upstream", &node{path: w.appOf(n)}), value: address, to: true})
+		return append(out, proxy)
+	}
+	w.report().upstream(src, what, "run the application there, or let the IIS server go on running it", "%s: requests go to the address in IIS_UPSTREAM", why)
+	proxy.Words = append(proxy.Words, w.upstream())
+	return append(out, directive("vars", places.Marker, w.b.plan.opts.Upstream), proxy)
 }
 
 // connectionAuth refuses the credentials that a backend would take as those of the

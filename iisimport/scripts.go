@@ -13,7 +13,8 @@ type scripts struct {
 	source       iisconfig.Source   // of a handler whose pattern is sent
 	unclear      *iisconfig.Handler // one whose pattern has no form here
 	few          bool               // no handler sends all files
-	noFolders    bool               // and none what is in a folder
+	documents    bool               // a folder is answered with a default document
+	listing      bool               // or, if it may be, with a listing
 	fast         []fastScripts      // of those that are sent, those that FastCGI runs
 
 	kinds   map[string]bool     // whether a pattern is sent

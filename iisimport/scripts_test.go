@@ -65,7 +65,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 		{`<remove name="StaticFile" /><remove name="PHP" />`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.php", "404"}}},
 		{`<clear /><add name="Text" path="*.TXT" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/a.htm", "404"}, {"GET", "/a.php", "404"}, {"GET", "/", "403"}}},
 		{`<clear /><add name="Text" path=".txt" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "404"}}},
-		{`<clear /><add name="All" path="*" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/", "200"}}},
+		{`<clear /><add name="All" path="*" ` + static + `/>`, [][3]string{{"GET", "/a.txt", "200"}, {"GET", "/", "403"}}},
 		{`<clear /><add name="All" path="*" ` + static + `preCondition="bitness32" />`, [][3]string{{"GET", "/a.txt", "404"}}},
 		{`<add name="All" path="*" verb="*" type="X" /></handlers><modules><add name="M" type="Own" /></modules><handlers>`, [][3]string{{"GET", "/a.txt", "200 worker"}}},
 		{`<add name="Text" path="*.txt" verb="*" modules="StaticFileModule" requireAccess="Execute" />`, [][3]string{{"GET", "/a.txt", "404"}, {"GET", "/a.htm", "200"}}},

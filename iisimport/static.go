@@ -33,10 +33,12 @@ func (w *siteWriter) static(n *node) []*Directive {
 	_, every := w.handlers(n)
 	refused := every != nil && !sendsFiles(n, *every)
 	s.few = refused || w.unserved(n)
-	s.noFolders = s.few || every != nil && strings.EqualFold(every.ResourceType, "File")
+	if !s.few {
+		s.documents, s.listing = w.inFolders(n)
+	}
 	if s.few && s.sent == nil && s.files == nil && s.unclear == nil {
 		if refused {
-			return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "it has no StaticFileModule, or accessPolicy lets it not run: 403")}
+			return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "it has no StaticFileModule, the server has not, or accessPolicy lets it not run: 403")}
 		}
 		return []*Directive{w.noHandler(n)}
 	}
@@ -52,14 +54,13 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if s.sent != nil {
 		out = append(out, w.toFastCGI(from, s)...)
 		if len(s.fast) < len(s.sent) {
-			w.report().upstream(s.source, fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "run the scripts there, or let the IIS server go on running them",
-				"requests for scripts go to the address in IIS_UPSTREAM")
+			what := fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID)
 			out = append(out,
 				directive("@scripts", "vars", iishttp.ScriptVar, "true"),
-				block([]*Directive{block(w.toWorker("handlers of the site"), "route")}, "handle", "@scripts"))
+				block([]*Directive{block(w.toWorker(n, s.source, what, "handlers of the site"), "route")}, "handle", "@scripts"))
 		}
 	}
-	return append(out, w.fileServer(n))
+	return append(out, w.fileServer(n, s))
 }
 
 // contentTypes writes the rules of the handler StaticFile: which extensions are sent,
@@ -74,13 +75,13 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 	} else {
 		kids = append(kids, w.types(n)...)
 	}
-	if s.noFolders {
-		kids = append(kids, directive("documents", "off"))
-	} else {
+	if s.documents {
 		kids = append(kids, w.documents(n))
-		if b := n.settings.DirectoryBrowse; b != nil && b.Enabled {
-			kids = append(kids, directive("browse"))
-		}
+	} else {
+		kids = append(kids, directive("documents", "off"))
+	}
+	if s.listing && listed(n) {
+		kids = append(kids, directive("browse"))
 	}
 	if s.sent != nil {
 		kids = append(kids, directive(append([]string{"scripts"}, s.sent...)...))
@@ -247,12 +248,21 @@ func timeSpan(s string) (int, bool) {
 // document already, and file_server must not look for one of its own.
 const noDocument = ".no-default-document"
 
+// listed tells whether directoryBrowse lets see what is in folders.
+func listed(n *node) bool {
+	return n.settings.DirectoryBrowse != nil && n.settings.DirectoryBrowse.Enabled
+}
+
 // fileServer sends what iis_content_types has let through.
-func (w *siteWriter) fileServer(n *node) *Directive {
+func (w *siteWriter) fileServer(n *node, s scripts) *Directive {
 	d := directive("file_server")
-	if b := n.settings.DirectoryBrowse; b != nil && b.Enabled {
+	switch {
+	case !listed(n):
+	case s.listing:
 		d.Words = append(d.Words, "browse")
-		w.report().translated(b.Source, "directoryBrowse", "file_server browse")
+		w.report().translated(n.settings.DirectoryBrowse.Source, "directoryBrowse", "file_server browse")
+	default:
+		w.report().dropped(n.settings.DirectoryBrowse.Source, "directoryBrowse", "no handler with the DirectoryListingModule answers for folders")
 	}
 	d.hasBlock = true
 	d.Block = []*Directive{directive("index", noDocument), directive("disable_canonical_uris")}

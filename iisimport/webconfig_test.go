@@ -95,8 +95,8 @@ func readCases(t *testing.T, name string) []webCase {
 	return out
 }
 
-// frame is the applicationHost.config of a plain server, with all sections open for
-// web.config files and the proxy on.
+// frame is the applicationHost.config of a plain server with FastCGI and ASP.NET Core, with
+// all sections open for web.config files and the proxy on.
 func frame(t *testing.T, sites string) []byte {
 	data, err := os.ReadFile(filepath.Join(needs.Fixtures(t), "applicationhost", "Carbon-Server2012R2-default.config"))
 	if err != nil {
@@ -105,6 +105,9 @@ func frame(t *testing.T, sites string) []byte {
 	text := strings.ReplaceAll(string(data), `overrideModeDefault="Deny"`, `overrideModeDefault="Allow"`)
 	at := strings.LastIndex(text, "<system.webServer>") + len("<system.webServer>") // the others are in comments
 	text = text[:at] + `<proxy enabled="true" />` + text[at:]
+	for _, end := range []string{"</globalModules>", "</modules>"} {
+		text = strings.Replace(text, end, `<add name="FastCgiModule" /><add name="AspNetCoreModule" /><add name="AspNetCoreModuleV2" /><add name="IsapiModule" />`+end, 1)
+	}
 	return []byte(regexp.MustCompile(`(?s)<site name="Default Web Site".*?</site>`).ReplaceAllLiteralString(text, sites))
 }
 

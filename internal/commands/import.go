@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ import (
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream <address>] [--fastcgi <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream [<pool>=]<address>]... [--services <folder>] [--fastcgi <address>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -48,7 +49,10 @@ templates, and the file of --sites a site on each line: what sites_file reads,
 and what caddy iis sites import puts into the source.
 
 Requests that a worker process answered go to the address in the environment
-variable IIS_UPSTREAM, or else to that of --upstream.
+variable IIS_UPSTREAM, or else to that of --upstream. One with the name of an
+application pool, --upstream Shop=127.0.0.1:8081, is for that pool. With
+--services, programs of ASP.NET Core get units of systemd in that folder, and
+files with their environment, which root alone may read.
 
 The report says for each line what it became, what was dropped and why, what is
 closed, and what must be decided by hand. Its numbers and first warnings are
@@ -69,7 +73,8 @@ of its file ends with .json.`, `
 	flags.StringArray("copies", nil, `A folder of the IIS server and where the copies of its web.config files are, such as "C:\inetpub=export/inetpub"; can be repeated`)
 	flags.String("certificates", "", "The folder with PFX and PEM files")
 	flags.Bool("windows-store", false, "Leave certificates that no file has in the certificate stores of Windows")
-	flags.String("upstream", "", "The address that stands in for worker processes (default 127.0.0.1:8080)")
+	flags.StringArray("upstream", nil, "The address that stands in for worker processes (default 127.0.0.1:8080), or, such as Shop=127.0.0.1:8081, for those of an application pool; can be repeated")
+	flags.String("services", "", "A folder for units of systemd, which run the programs of ASP.NET Core (default: none are written, and requests go to --upstream)")
 	flags.String("fastcgi", "", "The address of a FastCGI server for scripts that IIS runs by FastCGI, such as 127.0.0.1:9000 (default: they go to that of --upstream)")
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions(iisimport.Targets(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -106,6 +111,10 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	if err := writeSites(e, plan, opts); err != nil {
 		return err
 	}
+	services, _ := flags.GetString("services")
+	if err := writeServices(e, plan, services); err != nil {
+		return err
+	}
 	out := plan.Caddyfile()
 	if format == "json" {
 		if out, err = adaptImported(out); err != nil {
@@ -140,14 +149,89 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 			return opts, fmt.Errorf("--sites: %q cannot be written into a Caddyfile", name)
 		}
 	}
-	opts.Upstream, _ = cmd.Flags().GetString("upstream")
 	opts.FastCGI, _ = cmd.Flags().GetString("fastcgi")
-	for _, address := range []string{opts.Upstream, opts.FastCGI} {
-		if strings.ContainsAny(address, "{}\"` \t\n") {
-			return opts, fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", address)
+	if err := checkUpstream(opts.FastCGI); err != nil {
+		return opts, err
+	}
+	services, _ := cmd.Flags().GetString("services")
+	opts.Services = services != ""
+	upstreams, _ := cmd.Flags().GetStringArray("upstream")
+	return opts, addUpstreams(&opts, upstreams)
+}
+
+func checkUpstream(address string) error {
+	if strings.ContainsAny(address, "{}\"` \t\n") {
+		return fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", address)
+	}
+	return nil
+}
+
+// addUpstreams reads addresses, and those of application pools: Shop=127.0.0.1:8081.
+func addUpstreams(opts *iisimport.Options, texts []string) error {
+	for _, text := range texts {
+		pool, address := "", text
+		if i := strings.LastIndexByte(text, '='); i >= 0 {
+			pool, address = strings.ToLower(text[:i]), text[i+1:]
+		}
+		if err := checkUpstream(address); err != nil {
+			return err
+		}
+		switch _, port, err := net.SplitHostPort(address); {
+		case pool == "" && opts.Upstream == "":
+			opts.Upstream = address
+		case pool == "" || opts.PoolUpstreams[pool] != "":
+			return fmt.Errorf("--upstream %s: there is an address for that already", text)
+		case err != nil || port == "":
+			return fmt.Errorf("--upstream %s: %q is not an address with a port, such as 127.0.0.1:8081", text, address)
+		default:
+			if opts.PoolUpstreams == nil {
+				opts.PoolUpstreams = make(map[string]string)
+			}
+			opts.PoolUpstreams[pool] = address
 		}
 	}
-	return opts, nil
+	return nil
+}
+
+// writeServices writes units, and their environments for root alone.
+func writeServices(e *cli.Env, plan *iisimport.Plan, folder string) error {
+	if folder == "" {
+		return nil
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // units are no secrets
+		return err
+	}
+	for _, s := range plan.Services {
+		name := filepath.Join(folder, s.Name)
+		if err := os.WriteFile(name+".service", s.Unit, 0o644); err != nil { //nolint:gosec // as above
+			return err
+		}
+		if s.Environment == nil {
+			continue
+		}
+		if err := writeSecret(name+".env", s.Environment); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(e.Err, "%d units are in %s: copy them to /etc/systemd/system, and .env files to %s\n", len(plan.Services), folder, iisimport.EnvironmentFolder)
+	return err
+}
+
+// writeSecret writes a file that its owner alone may read, also in place of another one.
+func writeSecret(name string, data []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+"-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(data)
+	err = errors.Join(err, temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	return nil
 }
 
 func parseFolders(texts []string) ([]iisimport.Folder, error) {

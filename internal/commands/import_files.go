@@ -35,6 +35,11 @@ func (in *importSources) plan(opts iisimport.Options) (*iisimport.Plan, error) {
 	if err := in.unused(server); err != nil {
 		return nil, err
 	}
+	for pool := range opts.PoolUpstreams {
+		if !hasPool(server, pool) {
+			return nil, fmt.Errorf("--upstream: no application is in a pool %q", pool)
+		}
+	}
 	if in.certificates != "" {
 		opts.CertificateFolder = filepath.ToSlash(in.certificates)
 		opts.Certificates, err = iisimport.FindCertificates(os.DirFS(in.certificates), opts.CertificateFolder, os.Getenv(iisimport.PasswordVariable))
@@ -175,6 +180,13 @@ func (in *importSources) unused(server *iisconfig.Server) error {
 		}
 	}
 	return nil
+}
+
+// hasPool reports whether an application is in a pool.
+func hasPool(server *iisconfig.Server, pool string) bool {
+	return slices.ContainsFunc(server.Sites, func(s *iisconfig.Site) bool {
+		return slices.ContainsFunc(s.Applications, func(a *iisconfig.Application) bool { return strings.EqualFold(a.Pool, pool) })
+	})
 }
 
 // inAnyFolder reports whether a folder is in one that a site has.
