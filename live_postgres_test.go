@@ -262,7 +262,7 @@ func TestPostgresAway(t *testing.T) {
 	n.engine.Kill()
 	start := time.Now()
 	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "")
-	if took := time.Since(start); took > 6*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("a change is refused after %s", took)
 	}
 	n.serves("a.test", "default 10")
@@ -444,7 +444,7 @@ func TestPostgresSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.serves("a.test", "default 10")
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("it serves after %s", took)
 	}
 	if s := n.source(); s.From != "snapshot" || s.Revision != 3 || s.Refused != 1 || s.SnapshotAge == nil || s.ContactAge != nil || *s.Up {

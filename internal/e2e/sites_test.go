@@ -91,7 +91,7 @@ func TestSitesChangeOnTwoNodes(t *testing.T) {
 	}
 	t.Logf("%d sites, %d changes: p50 %s, p99 %s; a bare notification p50 %s, p99 %s; processor time for each %s", *sitesCount, len(took),
 		percentile(took, 50), percentile(took, 99), percentile(bare, 50), percentile(bare, 99), used)
-	if limit := percentile(bare, 50) + 15*time.Millisecond; percentile(took, 50) > limit {
+	if limit := percentile(bare, 50) + 15*time.Millisecond; *bars && percentile(took, 50) > limit {
 		t.Errorf("p50 is above %s", limit)
 	}
 }
@@ -205,7 +205,7 @@ func TestSitesEngineDies(t *testing.T) {
 	if source, err := restarts.source(); err != nil || source.From != "snapshot" || source.Sites < *sitesCount {
 		t.Errorf("%+v, %v", source, err)
 	}
-	if began > 5*time.Second {
+	if *bars && began > 5*time.Second {
 		t.Errorf("it serves after %s", began)
 	}
 	time.Sleep(time.Until(died.Add(*sitesAway))) // which is what is to be tested
