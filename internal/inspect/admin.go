@@ -149,7 +149,7 @@ func activeSnapshot() (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	return view{app.Serving()}, nil
+	return newView(app.Serving()), nil
 }
 
 // resource is what the API has at a path.

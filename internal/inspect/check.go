@@ -110,7 +110,7 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 	}
 	defer app.End()
 	found.Findings = []adminapi.Finding{}
-	now := view{app.Now()}
+	now := newView(app, app.Now())
 	for _, f := range now.findingsAt(time.Now()) {
 		// What Caddy obtains is there only when it runs.
 		if f.Code != codeNotThereYet {

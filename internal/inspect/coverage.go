@@ -68,7 +68,7 @@ func (sn view) findingsAt(at time.Time) []binding.Finding {
 // remarksAt returns the same, for those who read a part of it.
 func (sn view) remarksAt(at time.Time) []remark {
 	all := new(remarks)
-	all.findings(sn.StandingFindings())
+	all.findings(sn.App.StandingFindings(sn.Snapshot))
 	all.findings(sn.certificateFindings(at))
 	sn.addCoverage(all)
 	sn.addRedirects(all)
@@ -317,7 +317,7 @@ func (l *findingsLog) look() {
 	if !l.app.Serves() {
 		return
 	}
-	findings := view{l.app.Now()}.findingsAt(time.Now())
+	findings := newView(l.app, l.app.Now()).findingsAt(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -358,7 +358,7 @@ func (l *findingsLog) write(findings []binding.Finding, known map[string]bool) {
 // Changed writes to the log what an administrator should know about sites that
 // have changed. Looking at all sites would take longer than the change itself.
 func (l *findingsLog) Changed(served *serve.Snapshot, sites, removed []uint32) {
-	now := view{served}
+	now := newView(l.app, served)
 	for range l.app.Stores() {
 		l.Reloaded() // a store may take its time
 		return

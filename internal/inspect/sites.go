@@ -19,12 +19,18 @@ import (
 )
 
 // view is what the API and the findings tell of a snapshot.
-type view struct{ *serve.Snapshot }
+type view struct {
+	App *serve.Instance
+	*serve.Snapshot
+}
+
+// newView is the view of a snapshot of an app.
+func newView(app *serve.Instance, now *serve.Snapshot) view { return view{app, now} }
 
 // sitesView shows all sites in the order of their ids.
 func (sn view) sitesView(q query) (any, error) {
 	served := sn.served(q)
-	sn = view{sn.App.Newest()} // what was served at that moment, or more
+	sn = newView(sn.App.Newest()) // what was served at that moment, or more
 	if q.values["refused"] != nil {
 		return sn.refusedView(q, served)
 	}

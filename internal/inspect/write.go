@@ -481,7 +481,7 @@ func (q *writeRequest) findings(now *serve.Snapshot, answer *adminapi.Written) [
 	if entry == nil {
 		return nil
 	}
-	return view{now}.findingsOf(entry)
+	return newView(q.app, now).findingsOf(entry)
 }
 
 // respond writes an answer. A repeated request gets the one of the first.

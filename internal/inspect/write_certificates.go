@@ -107,7 +107,7 @@ func (q *writeRequest) certificateAnswer(head sites.Head, plan *live.Certificate
 	}
 	if plan.Cert != nil {
 		answer.ETag = live.EtagOf(head, revision)
-		answer.Findings = view{q.app.Now()}.findingsAboutKept(plan.Name, plan.Cert)
+		answer.Findings = newView(q.app, q.app.Now()).findingsAboutKept(plan.Name, plan.Cert)
 	}
 	return answer
 }

@@ -39,10 +39,10 @@ func (d demands) get(a access) *access {
 const subStatusHeader = "X-Iis-Substatus"
 
 // compileAccess understands a site's demands; they must be possible to meet.
-func (sn *Snapshot) compileAccess(cfg *config.Site, entry *binding.SiteEntry) (access, error) {
+func (a *Instance) compileAccess(sn *Snapshot, cfg *config.Site, entry *binding.SiteEntry) (access, error) {
 	c := access{
-		misdirected: sn.App.Options.Misdirected, requireCertificate: cfg.RequireClientCertificate,
-		subStatusHeader: sn.App.SubStatusHeader == nil || *sn.App.SubStatusHeader,
+		misdirected: a.Options.Misdirected, requireCertificate: cfg.RequireClientCertificate,
+		subStatusHeader: a.SubStatusHeader == nil || *a.SubStatusHeader,
 	}
 	var err error
 	if cfg.Misdirected != "" {
@@ -71,7 +71,7 @@ func (sn *Snapshot) compileAccess(cfg *config.Site, entry *binding.SiteEntry) (a
 	case secure > 0:
 	case c.requireCertificate:
 		return c, errors.New("require_client_certificate needs an https binding")
-	case c.requireSSL && !sn.App.TrustsProxies():
+	case c.requireSSL && !a.TrustsProxies():
 		return c, errors.New("require_ssl needs an https binding, or trusted_proxies in servers if a balancer has https for the site")
 	default:
 		c.sslPort = 443 // of the balancer

@@ -17,7 +17,7 @@ func (a *Instance) bindAutos() {
 			a.autos = append(a.autos, auto)
 			auto.Bind(name, certsel.Bindings{
 				Bound: func(host string, hello *tls.ClientHelloInfo) certsel.BoundBy {
-					return a.Now().bindsHost(host, name, hello)
+					return a.bindsHost(a.Now(), host, name, hello)
 				},
 				Hosts: func() []string { return a.Now().hostsOf(name) },
 			})
@@ -27,7 +27,7 @@ func (a *Instance) bindAutos() {
 
 // bindsHost tells whether a host has a binding that a certificate serves: at the
 // address that a client came to or, without one, anywhere.
-func (sn *Snapshot) bindsHost(host, certificate string, hello *tls.ClientHelloInfo) certsel.BoundBy {
+func (a *Instance) bindsHost(sn *Snapshot, host, certificate string, hello *tls.ClientHelloInfo) certsel.BoundBy {
 	name, ok := binding.Host(host)
 	if !ok || name.String() != host {
 		return certsel.NotBound // with a port, for example, it is no name
@@ -42,7 +42,7 @@ func (sn *Snapshot) bindsHost(host, certificate string, hello *tls.ClientHelloIn
 		// at its own.
 	}
 	found := certsel.NotBound
-	for _, addr := range sn.App.secureAddrsOf(sn.Tables) {
+	for _, addr := range a.secureAddrsOf(sn.Tables) {
 		switch by := sn.bindsHostAt(addr, name, certificate); by {
 		case certsel.BoundByHost:
 			return by

@@ -12,7 +12,8 @@ import (
 // ClaimsConnection reports whether a binding or an endpoint has a certificate
 // for a TLS connection to this local address with this server name.
 func (a *Instance) ClaimsConnection(local netip.AddrPort, serverName string) bool {
-	return a.Serving().Tables.Certificate(local, serverName).Record != nil
+	_, now := a.Serving()
+	return now.Tables.Certificate(local, serverName).Record != nil
 }
 
 // SiteOf returns the site that the bindings route a request to. The request
@@ -34,7 +35,8 @@ func (a *Instance) SiteOf(r *http.Request) (id uint32, name string, ok bool) {
 	if r.TLS != nil {
 		protocol = binding.HTTPS
 	}
-	match := a.Serving().Tables.Site(local, protocol, host)
+	_, now := a.Serving()
+	match := now.Tables.Site(local, protocol, host)
 	if match.Site == nil || match.Binding.HeldBack() {
 		return 0, "", false
 	}

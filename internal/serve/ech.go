@@ -78,5 +78,5 @@ func (sn *Snapshot) echOwner(match binding.CertificateMatch, hello *tls.ClientHe
 	if match.Known {
 		return nil
 	}
-	return sn.App.ech.byPublicName(hello)
+	return sn.ech.byPublicName(hello)
 }

@@ -23,8 +23,8 @@ import (
 func (sn *Snapshot) RequestOwner(local netip.AddrPort, protocol binding.Protocol, header string) (_ binding.SiteMatch, _ *OrdinaryServer, valid bool) {
 	host, valid := binding.Host(header)
 	match := sn.siteMatch(local, protocol, host)
-	if len(sn.App.Ordinary) > 0 && !byHost(match.Rule) {
-		if o, alone := sn.App.OrdinaryAt(local, protocol == binding.HTTPS); o != nil && (alone || o.owns(host, match)) {
+	if len(sn.Ordinary) > 0 && !byHost(match.Rule) {
+		if o, alone := sn.OrdinaryAt(local, protocol == binding.HTTPS); o != nil && (alone || o.owns(host, match)) {
 			return match, o, valid
 		}
 	}
@@ -63,7 +63,7 @@ func (a *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case match.Binding.HeldBack():
 		now.answerItself(w, r, HeldBackAnswer)
 	default:
-		now.serveSite(w, r, conn, match)
+		a.serveSite(now, w, r, conn, match)
 	}
 }
 
@@ -92,20 +92,20 @@ func (sn *Snapshot) siteMatch(local netip.AddrPort, protocol binding.Protocol, h
 // accepted a connection for. Where no ordinary server listens they do, even if
 // it is an address that only a PROXY header tells of.
 func (sn *Snapshot) bindingsCover(local netip.AddrPort, protocol binding.Protocol) bool {
-	if o, _ := sn.App.OrdinaryAt(local, protocol == binding.HTTPS); o == nil {
+	if o, _ := sn.OrdinaryAt(local, protocol == binding.HTTPS); o == nil {
 		return true
 	}
 	covered, ok := sn.Tables.Covers(local)
 	return ok && covered == protocol
 }
 
-func (sn *Snapshot) serveSite(w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
+func (a *Instance) serveSite(sn *Snapshot, w http.ResponseWriter, r *http.Request, conn *front.Conn, match binding.SiteMatch) {
 	site := sn.Sites.At(match.Site.Index)
 	var exit func()
 	if own := site.Content.own; own != nil {
 		if !own.Enter() { // a change was faster
-			if now := sn.App.Serving(); now != sn {
-				now.App.ServeHTTP(w, r)
+			if next, now := a.Serving(); now != sn {
+				next.ServeHTTP(w, r)
 			} else {
 				sn.answerItself(w, r, HeldBackAnswer)
 			}
@@ -161,13 +161,13 @@ func (sn *Snapshot) serveOrdinary(w http.ResponseWriter, r *http.Request, conn *
 // answerUnknownHost answers a request for a host that no site has here.
 func (sn *Snapshot) answerUnknownHost(w http.ResponseWriter, r *http.Request, conn *front.Conn) {
 	sn.countUnknownHost(conn.Local.Port())
-	if c := sn.App.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
+	if c := sn.logger.Check(zap.DebugLevel, "no binding for this host"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),
 			zap.String("host", Printable(r.Host)),
 			zap.String("remote", r.RemoteAddr))
 	}
-	switch status := sn.App.Options.UnknownHost; status {
+	switch status := sn.Options.UnknownHost; status {
 	case config.UnknownHostAbort:
 		panic(http.ErrAbortHandler)
 	case http.StatusBadRequest:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
@@ -32,24 +33,20 @@ var fronts = front.NewManager()
 // all apps of the configuration have started until it is replaced.
 type Instance struct {
 	*config.App
+	*fixed
 
-	ctx    caddy.Context
-	logger *zap.Logger
+	ctx caddy.Context
 
 	identity       *identity
-	Options        config.Options
 	certificates   map[string]certsel.Source
 	challenges     *certsel.Challenges
 	BoundEndpoints []binding.Endpoint
 	demands        demands
-	sniLog         *sniLog // nil unless enabled
 	policies       *policies.Set
 	challenge      *tls.Config // of ACME TLS-ALPN
-	ech            encryptedHello
 	http           *httpServers
 	tls            *caddytls.TLS
 	metrics        *appMetrics
-	Ordinary       []ordinaryAddr    // addresses of ordinary servers on ports with bindings
 	otherPorts     map[uint16]string // ports of ordinary servers without bindings, and the servers
 	foreign        []foreignListener // who else listens
 	takeBack       func()            // ends what lendSockets began; nil before
@@ -71,6 +68,19 @@ type Instance struct {
 	life             *life
 	observe          func(*Instance, *zap.Logger) Observer
 	observer         Observer // nil before it is provisioned
+}
+
+// fixed is what handshakes and requests need of a configuration beside what changes with
+// its sites: all of its snapshots have it. It is complete before the first one is published,
+// and does not change from then on.
+type fixed struct {
+	Options  config.Options
+	Ordinary []ordinaryAddr // addresses of ordinary servers on ports with bindings
+	logger   *zap.Logger
+	sniLog   *sniLog // nil unless enabled
+	ech      encryptedHello
+	itself   *caddyhttp.Server // for requests that reach no site
+	bySite   bool              // requests are counted by site
 }
 
 // Of returns the instance of the app that a configuration of Caddy has.
@@ -97,7 +107,7 @@ type Observer interface {
 
 // New returns what a configuration comes to, once it is provisioned.
 func New(cfg *config.App, observer func(*Instance, *zap.Logger) Observer) *Instance {
-	return &Instance{App: cfg, observe: observer, life: newLife()}
+	return &Instance{App: cfg, fixed: new(fixed), observe: observer, life: newLife()}
 }
 
 // Provision compiles the configuration. It opens no socket and changes
@@ -108,6 +118,7 @@ func (a *Instance) Provision(ctx caddy.Context) error {
 	a.observer = a.observe(a, a.logger)
 	a.identity = new(identity)
 	a.demands = make(demands)
+	a.bySite = a.Metrics
 	if a.LogSNI {
 		a.sniLog = newSNILog(a.logger.Named("sni"))
 	}
@@ -150,14 +161,13 @@ func (a *Instance) provisionSites() error {
 	if err != nil {
 		return err
 	}
-	a.snapshot.Store(now)
 	if err := a.loadCertificates(); err != nil {
 		return err
 	}
 	if err := a.provisionPolicies(); err != nil {
 		return err
 	}
-	if err := now.makeRecords(nil); err != nil {
+	if err := a.makeRecords(now, nil); err != nil {
 		return err
 	}
 	if err := a.provisionHTTP(sites); err != nil {
@@ -166,21 +176,22 @@ func (a *Instance) provisionSites() error {
 	if err := a.compileShared(); err != nil {
 		return err
 	}
-	if err := now.addSites(sites, nil); err != nil {
+	if err := a.addSites(now, sites, nil); err != nil {
 		return err
 	}
 	if err := a.refuseHooks(); err != nil {
 		return err
 	}
 	a.Live.CompileClaims(now.Tables.Inputs(), a.BoundEndpoints, a.Options.Listen)
-	if err := a.takeOver(); err != nil {
+	if err := a.takeOver(now); err != nil {
 		return err
 	}
-	if err := now.makeState(); err != nil {
+	if err := a.makeState(now); err != nil {
 		return err
 	}
 	a.lendSockets()
 	now.where = nil
+	a.snapshot.Store(now)
 	if err := a.projectOpen(); err != nil {
 		return err
 	}
@@ -256,7 +267,7 @@ func (a *Instance) commit() {
 		return // Caddy's announcement came after watchCommit had lost patience
 	}
 	// Once more: the configuration before may have dropped counters meanwhile.
-	a.Now().countPorts(nil)
+	a.countAllPorts()
 	release := a.takeSourcesOver()
 	fronts.Commit(a.Now().state)
 	release()

@@ -89,7 +89,7 @@ func (a *Instance) deriveRows(base *Snapshot, rows []configured) (*Snapshot, err
 	if err != nil {
 		return nil, err
 	}
-	return next, next.stopsNobody(base)
+	return next, a.stopsNobody(next, base)
 }
 
 // addHalves adds rows, and halves their list until those that cannot be added stand alone.
@@ -111,8 +111,8 @@ func (a *Instance) addHalves(base *Snapshot, rows []configured, hold func(*confi
 
 // stopsNobody refuses rows that would stop another site, or themselves, by a binding
 // that both have: first_wins is for the sites of the configuration among themselves.
-func (sn *Snapshot) stopsNobody(before *Snapshot) error {
-	if !sn.App.Options.FirstWins {
+func (a *Instance) stopsNobody(sn, before *Snapshot) error {
+	if !a.Options.FirstWins {
 		return nil // it would be a conflict
 	}
 	for _, entry := range sn.Tables.Sites() {

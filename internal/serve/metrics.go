@@ -191,8 +191,15 @@ func (a *Instance) provisionMetrics() error {
 			return err
 		}
 	}
-	a.Now().countPorts(nil)
+	a.countAllPorts()
 	return nil
+}
+
+// countAllPorts looks the counters of all ports up, before the configuration serves.
+func (a *Instance) countAllPorts() {
+	now := *a.Now()
+	now.countPorts(nil)
+	a.snapshot.Store(&now)
 }
 
 // countPorts looks the counters of all ports up, those of the snapshot before
@@ -229,7 +236,7 @@ func newPortMetrics(port string, secure bool) *portMetrics {
 // metricsOf returns those of a site that is served, so that requests that are under way
 // while it changes count there, too, and else new ones.
 func (a *Instance) metricsOf(id uint32) *siteMetrics {
-	if now := a.Now(); now != nil && now.Sites != nil {
+	if now := a.Now(); now != nil {
 		if entry := now.Tables.SiteByID(id); entry != nil {
 			if served := now.Sites.At(entry.Index); served != nil && served.metrics != nil {
 				return served.metrics
@@ -274,11 +281,11 @@ func servingApp() *Instance {
 // forgetBut drops the counters of ports and sites that the other has not.
 func (sn *Snapshot) forgetBut(other *Snapshot) {
 	sn.forgetPortsBut(other)
-	if !sn.App.Metrics {
+	if !sn.bySite {
 		return
 	}
 	for _, s := range sn.Sites.All() {
-		if s != nil && (other == nil || !other.App.Metrics || other.Tables.SiteByID(s.id) == nil) {
+		if s != nil && (other == nil || !other.bySite || other.Tables.SiteByID(s.id) == nil) {
 			s.metrics.forget()
 		}
 	}

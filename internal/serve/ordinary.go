@@ -57,7 +57,7 @@ const remainingRedirects = "remaining_auto_https_redirects"
 
 // takeOver takes the listen addresses that lie on a port with bindings away
 // from the servers of the user's http app: from now on the front serves both.
-func (a *Instance) takeOver() error {
+func (a *Instance) takeOver(sn *Snapshot) error {
 	val, err := a.ctx.AppIfConfigured("http")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil
@@ -68,7 +68,7 @@ func (a *Instance) takeOver() error {
 	httpApp := val.(*caddyhttp.App)
 	a.otherPorts = make(map[uint16]string)
 	ports := make(map[uint16]bool)
-	for _, listen := range a.Now().Tables.Endpoints() {
+	for _, listen := range sn.Tables.Endpoints() {
 		ports[listen.Port] = true
 	}
 	claimed := maps.Clone(ports)
@@ -86,7 +86,7 @@ func (a *Instance) takeOver() error {
 			return fmt.Errorf("http server %q: %w", name, err)
 		}
 	}
-	return a.Now().checkOrdinaryHosts(a.Now().Tables.Bindings())
+	return sn.checkOrdinaryHosts(sn.Tables.Bindings())
 }
 
 // portsAlone are the ports of ordinary servers that have no binding and are
@@ -333,10 +333,10 @@ func (o *OrdinaryServer) addHost(host string) {
 
 // hostFindings points out hosts of ordinary servers that no client asks for: Caddy
 // converts them to ASCII as they are written, browsers map them first.
-func (sn *Snapshot) hostFindings() []binding.Finding {
+func (f *fixed) hostFindings() []binding.Finding {
 	var findings []binding.Finding
 	seen := make(map[*OrdinaryServer]bool)
-	for _, addr := range sn.App.Ordinary {
+	for _, addr := range f.Ordinary {
 		if seen[addr.Server] {
 			continue
 		}
@@ -422,10 +422,10 @@ func (o *OrdinaryServer) Demand(c *Connection) Answer {
 // OrdinaryAt returns the ordinary server that listens at a local address. The
 // more specific listen address has it, as it would for the kernel. It is alone
 // there if no binding has the port.
-func (a *Instance) OrdinaryAt(local netip.AddrPort, secure bool) (_ *OrdinaryServer, alone bool) {
+func (f *fixed) OrdinaryAt(local netip.AddrPort, secure bool) (_ *OrdinaryServer, alone bool) {
 	var found *ordinaryAddr
-	for i := range a.Ordinary {
-		o := &a.Ordinary[i]
+	for i := range f.Ordinary {
+		o := &f.Ordinary[i]
 		if o.Addr.Port() != local.Port() || o.Secure != secure {
 			continue
 		}
@@ -454,9 +454,9 @@ func (a *Instance) keepPorts(addr caddy.NetworkAddress, server string) {
 
 // checkOtherPorts refuses bindings on a port that an ordinary server has for
 // itself: it is shared when a configuration is loaded, and only then.
-func (sn *Snapshot) checkOtherPorts() error {
+func (a *Instance) checkOtherPorts(sn *Snapshot) error {
 	for _, listen := range sn.Tables.Endpoints() {
-		if server := sn.App.otherPorts[listen.Port]; server != "" {
+		if server := a.otherPorts[listen.Port]; server != "" {
 			return fmt.Errorf("%s%s wants port %d, where http server %q listens: use another port, or load Caddy's configuration again, which makes them share it",
 				sn.place(listen.Site), listen.Label, listen.Port, server)
 		}
@@ -467,12 +467,12 @@ func (sn *Snapshot) checkOtherPorts() error {
 // checkOrdinaryHosts refuses a host that both a binding and a site block claim
 // at one address: whichever served it, somebody would be surprised.
 func (sn *Snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry]) error {
-	if len(sn.App.Ordinary) == 0 {
+	if len(sn.Ordinary) == 0 {
 		return nil
 	}
 	var errs []error
 	for entry := range bindings {
-		if server := sn.App.ordinaryHas(entry.Binding); server != nil {
+		if server := sn.ordinaryHas(entry.Binding); server != nil {
 			errs = append(errs, fmt.Errorf(
 				"%shost %s at port %d belongs to %s by its binding %s and to http server %q, a site block, as well: "+
 					"remove it from one of them, or use another port or IP address",
@@ -487,8 +487,8 @@ func (sn *Snapshot) checkOrdinaryHosts(bindings iter.Seq[*binding.BindingEntry])
 
 // ordinaryHas returns the ordinary server that has the host of a binding at its address,
 // nil if there is none.
-func (a *Instance) ordinaryHas(b binding.Binding) *OrdinaryServer {
-	for _, o := range a.Ordinary {
+func (f *fixed) ordinaryHas(b binding.Binding) *OrdinaryServer {
+	for _, o := range f.Ordinary {
 		if b.Host != "" && sameAddress(b, o) && o.Server.Name != remainingRedirects && o.Server.names(b.Host) {
 			return o.Server
 		}

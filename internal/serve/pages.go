@@ -35,7 +35,7 @@ func (sn *Snapshot) answerItself(w http.ResponseWriter, r *http.Request, own own
 	if r.Host == "" {
 		r.Host = "-" // Caddy would answer with an empty page, and leave the connection open
 	}
-	sn.App.http.itself.ServeHTTP(w, r)
+	sn.itself.ServeHTTP(w, r)
 }
 
 // writePage answers a request that reaches no site, with a small page under

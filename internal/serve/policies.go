@@ -119,7 +119,7 @@ func (a *Instance) applyTrust(settings string) error {
 	}
 	next := stale
 	next.Records = nil
-	if err := next.makeRecords(&stale); err != nil {
+	if err := a.makeRecords(&next, &stale); err != nil {
 		undo()
 		return err
 	}

@@ -53,8 +53,6 @@ type httpServers struct {
 	// in it any more once the configuration serves.
 	provisioning caddy.Context
 
-	itself *caddyhttp.Server // for requests that reach no site
-
 	beforeTLS, afterTLS []caddy.ListenerWrapper
 	provisioned         bool
 
@@ -168,7 +166,7 @@ func (a *Instance) provisionHTTP(sites []configured) error {
 		}
 		h.app.Servers[class.String()] = srv
 	}
-	h.itself = h.app.Servers[serverClass{log: a.AccessLog}.String()]
+	a.itself = h.app.Servers[serverClass{log: a.AccessLog}.String()]
 	// Loggers are named after the module that a context belongs to, and a
 	// context made by NewContext belongs to none. This one belongs to the iis
 	// app, and ends with the servers. Only what servers themselves load, their

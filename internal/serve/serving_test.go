@@ -21,8 +21,15 @@ func TestServingAfterForgetting(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := New(new(config.App), nil)
-		a.snapshot.Store(&Snapshot{App: a, Tables: tables})
+		a.snapshot.Store(&Snapshot{fixed: a.fixed, Tables: tables})
 		return a
+	}
+	serving := func(a *Instance) *Snapshot {
+		of, now := a.Serving()
+		if of.Now() != now {
+			t.Error("what is served is not what its app serves")
+		}
+		return now
 	}
 	first, second, third := newApp(), newApp(), newApp()
 	first.forget()
@@ -36,7 +43,7 @@ func TestServingAfterForgetting(t *testing.T) {
 	defer fronts.Remove(state)
 	fronts.Commit(state)
 	first.forget()
-	if !first.Now().forgotten || first.Serving() != second.Now() {
+	if !first.Now().forgotten || serving(first) != second.Now() {
 		t.Error("an app that is forgotten does not know what serves in its place")
 	}
 	last := &front.State{Handler: http.Handler(third)}
@@ -45,11 +52,11 @@ func TestServingAfterForgetting(t *testing.T) {
 	}
 	defer fronts.Remove(last)
 	fronts.Commit(last)
-	if second.Serving() != second.Now() {
+	if serving(second) != second.Now() {
 		t.Error("an app that is not forgotten serves for itself")
 	}
 	second.forget()
-	if first.Serving() != third.Now() {
+	if serving(first) != third.Now() {
 		t.Error("one app after another is forgotten, and the first does not find the last")
 	}
 }

@@ -80,7 +80,7 @@ func (a *Instance) compileNamed(sites []configured) (*Snapshot, error) {
 		if c.source == "" || c.cfg.RequireClientCertificate { // which needs the records
 			continue
 		}
-		if _, err := now.compileAccess(c.cfg, now.Tables.SiteByID(c.id)); err != nil {
+		if _, err := a.compileAccess(now, c.cfg, now.Tables.SiteByID(c.id)); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.label(), err)
 		}
 	}

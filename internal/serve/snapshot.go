@@ -14,10 +14,11 @@ import (
 )
 
 // Snapshot is what the app serves at a moment: the sites, and what follows from
-// them. It never changes. A sites file that has changed makes another one, and
-// shares with it what is not different.
+// them. It never changes: an Instance makes it whole and then publishes it. A sites file
+// that has changed makes another one, and shares with it what is not different.
 type Snapshot struct {
-	App      *Instance
+	*fixed
+
 	Tables   *binding.Tables
 	Findings []binding.Finding     // about the tables
 	Sites    *paged.Slice[*site]   // by SiteEntry.Index
@@ -48,13 +49,13 @@ func (sn *Snapshot) place(id uint32) string {
 func (a *Instance) Now() *Snapshot { return a.snapshot.Load() }
 
 // Serving returns what the app serves or, once its configuration has been replaced and
-// forgotten, what is served in its place.
-func (a *Instance) Serving() *Snapshot {
+// forgotten, what is served in its place, and by whom.
+func (a *Instance) Serving() (*Instance, *Snapshot) {
 	for {
 		now := a.Now()
 		next, ok := fronts.Handler().(*Instance)
 		if !now.forgotten || !ok || next == a {
-			return now
+			return a, now
 		}
 		a = next
 	}
@@ -62,11 +63,11 @@ func (a *Instance) Serving() *Snapshot {
 
 // Newest returns what is served at this moment, by this app or by one that has just taken
 // its place and that Caddy does not show yet.
-func (a *Instance) Newest() *Snapshot {
+func (a *Instance) Newest() (*Instance, *Snapshot) {
 	if next, ok := fronts.Handler().(*Instance); ok {
-		return next.Now()
+		return next, next.Now()
 	}
-	return a.Now()
+	return a, a.Now()
 }
 
 // forget lets go of all that requests needed: Caddy's configuration, and the app with
@@ -84,7 +85,7 @@ func (a *Instance) forget() {
 		return // no sites do not contradict each other
 	}
 	f.state = nil
-	a.snapshot.Store(&Snapshot{App: a, Tables: tables, Sites: paged.Make[*site](0), forgotten: true})
+	a.snapshot.Store(&Snapshot{fixed: a.fixed, Tables: tables, Sites: paged.Make[*site](0), forgotten: true})
 }
 
 // configured is a site as it was configured, and where.
@@ -138,7 +139,7 @@ func (a *Instance) compileInputs(inputs []binding.Site, where func(id uint32) st
 	if err != nil {
 		return nil, locate(err, where)
 	}
-	return &Snapshot{App: a, Tables: tables, Findings: findings, where: where}, nil
+	return &Snapshot{fixed: a.fixed, Tables: tables, Findings: findings, where: where}, nil
 }
 
 // locate adds to conflicts where in the sites file their sites are.
@@ -159,7 +160,7 @@ func locate(err error, where func(id uint32) string) error {
 
 // addSites makes what serves each site. Those that are not among the given ones
 // are taken over from the snapshot before.
-func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
+func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) error {
 	byID := make(map[uint32]*configured, len(sites))
 	for i := range sites {
 		byID[sites[i].id] = &sites[i]
@@ -174,7 +175,7 @@ func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
 			old = old[1:]
 		}
 		if c := byID[entry.ID]; c != nil {
-			s, err := sn.newSite(c, entry)
+			s, err := a.newSite(sn, c, entry)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.label(), err)
 			}
@@ -194,7 +195,7 @@ func (sn *Snapshot) addSites(sites []configured, before *Snapshot) error {
 
 // replaceSites does the same after a change that concerns no other sites: those keep
 // their entries, and with them their slots. There may be very many of them.
-func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *Snapshot) error {
+func (a *Instance) replaceSites(sn *Snapshot, sites []configured, removed []uint32, before *Snapshot) error {
 	slots := before.Sites.Edit(sn.Tables.SiteSlots())
 	for _, id := range removed {
 		if entry := before.Tables.SiteByID(id); entry != nil {
@@ -203,7 +204,7 @@ func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *S
 	}
 	for i := range sites {
 		entry := sn.Tables.SiteByID(sites[i].id)
-		s, err := sn.newSite(&sites[i], entry)
+		s, err := a.newSite(sn, &sites[i], entry)
 		if err != nil {
 			return fmt.Errorf("%s: %w", sites[i].label(), err)
 		}
@@ -214,13 +215,13 @@ func (sn *Snapshot) replaceSites(sites []configured, removed []uint32, before *S
 }
 
 // newSite makes what serves a site.
-func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, error) {
-	a, cfg := sn.App, c.cfg
+func (a *Instance) newSite(sn *Snapshot, c *configured, entry *binding.SiteEntry) (*site, error) {
+	cfg := c.cfg
 	s := &site{
 		id: c.id, name: cfg.Name, Offline: cfg.Offline,
 		Certificate: cfg.Certificate, Source: c.source,
 	}
-	access, err := sn.compileAccess(cfg, entry)
+	access, err := a.compileAccess(sn, cfg, entry)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +253,7 @@ func (sn *Snapshot) newSite(c *configured, entry *binding.SiteEntry) (*site, err
 // Conflicts returns the errors among the bindings of a configuration that is not
 // provisioned, nil if there are none or if it cannot be told.
 func Conflicts(cfg *config.App) *binding.ConflictError {
-	a := &Instance{App: cfg}
+	a := New(cfg, nil)
 	var err error
 	if a.Options, err = a.ParseOptions(); err != nil {
 		return nil
@@ -270,9 +271,9 @@ func Conflicts(cfg *config.App) *binding.ConflictError {
 	return conflict
 }
 
-// StandingFindings are those of the parts that serve: what they found when they were
-// made, and what they cannot do now.
-func (sn *Snapshot) StandingFindings() []binding.Finding {
-	return slices.Concat(sn.Findings, sn.App.sitesFileFindings(), sn.App.liveFindings(), sn.leftOutFindings(),
-		sn.App.policies.Findings(), sn.hostFindings(), sn.App.w3c.Findings())
+// StandingFindings are those of the parts that serve, with a snapshot: what they found when
+// they were made, and what they cannot do now.
+func (a *Instance) StandingFindings(sn *Snapshot) []binding.Finding {
+	return slices.Concat(sn.Findings, a.sitesFileFindings(), a.liveFindings(), sn.leftOutFindings(),
+		a.policies.Findings(), a.hostFindings(), a.w3c.Findings())
 }

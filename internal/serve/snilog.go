@@ -53,7 +53,7 @@ func (sn *Snapshot) refused(hello *tls.ClientHelloInfo, conn *front.Conn, match 
 	if port := conn.Local.Port(); sn.ports[port] != nil {
 		counters.refused.WithLabelValues(strconv.Itoa(int(port)), endpoint, reason).Inc()
 	}
-	if c := sn.App.logger.Check(zap.DebugLevel, "handshake refused"); c != nil {
+	if c := sn.logger.Check(zap.DebugLevel, "handshake refused"); c != nil {
 		c.Write(
 			zap.Stringer("local", conn.Local),
 			zap.String("server_name", Printable(hello.ServerName)),
@@ -61,7 +61,7 @@ func (sn *Snapshot) refused(hello *tls.ClientHelloInfo, conn *front.Conn, match 
 			zap.Stringer("rule", match.Rule),
 			zap.String("reason", reason))
 	}
-	sn.App.sniLog.log(hello, conn, endpoint, "refused", reason)
+	sn.sniLog.log(hello, conn, endpoint, "refused", reason)
 }
 
 // fellBack counts and logs a handshake that the record of an address serves to a
@@ -78,8 +78,8 @@ func (sn *Snapshot) fellBack(hello *tls.ClientHelloInfo, conn *front.Conn, match
 	if port := conn.Local.Port(); sn.ports[port] != nil && !live.fallbacks[kind].count() {
 		live.fallbacks[kind].inc(counters.fallbacks, strconv.Itoa(int(port)), live.Key(), nameLabels[kind])
 	}
-	if sn.App.sniLog != nil {
-		sn.App.sniLog.log(hello, conn, live.Key(), "served", reason)
+	if sn.sniLog != nil {
+		sn.sniLog.log(hello, conn, live.Key(), "served", reason)
 	}
 }
 

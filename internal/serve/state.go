@@ -16,10 +16,10 @@ import (
 )
 
 // makeState puts together what the front serves for this configuration.
-func (sn *Snapshot) makeState() error {
+func (a *Instance) makeState(sn *Snapshot) error {
 	// Each of the provisioned servers has Caddy's defaults filled in; they are
 	// all alike in what concerns listeners.
-	srv := sn.App.http.itself
+	srv := a.itself
 	var endpoints []front.Endpoint
 	for _, listen := range sn.Tables.Endpoints() {
 		secure := listen.Protocol == binding.HTTPS
@@ -27,16 +27,16 @@ func (sn *Snapshot) makeState() error {
 			Addr:      netip.AddrPortFrom(listen.IP, listen.Port),
 			TLS:       secure,
 			Settings:  settingsOf(srv, srv.Protocols, secure),
-			BeforeTLS: wrappersFor(secure, sn.App.http.beforeTLS),
-			AfterTLS:  wrappersFor(secure, sn.App.http.afterTLS),
+			BeforeTLS: wrappersFor(secure, a.http.beforeTLS),
+			AfterTLS:  wrappersFor(secure, a.http.afterTLS),
 			Owner:     sn.place(listen.Site) + listen.Label,
 		})
 	}
-	endpoints, err := sn.App.ordinaryEndpoints(endpoints)
+	endpoints, err := a.ordinaryEndpoints(endpoints)
 	if err != nil {
 		return err
 	}
-	if err := sn.App.checkListeners(endpoints); err != nil {
+	if err := a.checkListeners(endpoints); err != nil {
 		return err
 	}
 	if !quicKnowsAddress(runtime.GOOS) {
@@ -44,11 +44,11 @@ func (sn *Snapshot) makeState() error {
 	}
 	sn.state = &front.State{
 		Endpoints: endpoints,
-		TLS:       sn.App.configForClient,
-		Handler:   sn.App,
-		Logger:    sn.App.logger,
+		TLS:       a.configForClient,
+		Handler:   a,
+		Logger:    a.logger,
 
-		EncryptedClientHelloKeys: sn.App.ech.keys,
+		EncryptedClientHelloKeys: a.ech.keys,
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (sn *Snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
 	for rec := range sn.Tables.Records() {
 		byAddress[rec.Port] = byAddress[rec.Port] || rec.IP.IsValid()
 	}
-	for _, o := range sn.App.Ordinary {
+	for _, o := range sn.Ordinary {
 		byAddress[o.Addr.Port()] = byAddress[o.Addr.Port()] || o.Addr.Addr().IsValid()
 	}
 	for i := range endpoints {

@@ -111,15 +111,15 @@ var errNoCertificate = policies.HandshakeError{
 
 // makeRecords puts a certificate and a connection policy to each record. Those of
 // the snapshot before are taken over.
-func (sn *Snapshot) makeRecords(before *Snapshot) error {
+func (a *Instance) makeRecords(sn, before *Snapshot) error {
 	sn.Records = paged.Make[*Record](sn.Tables.RecordSlots())
 	sn.uniform = make(map[uint16]*policies.Policy)
-	sn.App.policies.Loosen()
+	a.policies.Loosen()
 	for rec := range sn.Tables.Records() {
 		live := before.record(rec)
 		if live == nil {
 			var err error
-			if live, err = sn.App.newRecord(rec); err != nil {
+			if live, err = a.newRecord(rec); err != nil {
 				return fmt.Errorf("%s: %w", sn.ownerOf(rec), err)
 			}
 		}
@@ -134,7 +134,7 @@ func (sn *Snapshot) makeRecords(before *Snapshot) error {
 }
 
 // replaceRecords does the same after a change that concerns few of them.
-func (sn *Snapshot) replaceRecords(before *Snapshot) error {
+func (a *Instance) replaceRecords(sn, before *Snapshot) error {
 	edit := before.Records.Edit(sn.Tables.RecordSlots())
 	sn.uniform = maps.Clone(before.uniform)
 	for _, slot := range sn.Tables.ChangedRecords() {
@@ -144,7 +144,7 @@ func (sn *Snapshot) replaceRecords(before *Snapshot) error {
 		}
 		if rec := sn.Tables.Record(slot); rec != nil {
 			var err error
-			if live, err = sn.App.newRecord(rec); err != nil {
+			if live, err = a.newRecord(rec); err != nil {
 				return fmt.Errorf("%s: %w", sn.ownerOf(rec), err)
 			}
 			if sn.uniform[rec.Port] != live.Policy {
@@ -152,7 +152,7 @@ func (sn *Snapshot) replaceRecords(before *Snapshot) error {
 			}
 		}
 		if old != nil && (live == nil || live.Policy != old.Policy) {
-			sn.App.policies.Loosen() // nobody may have that of the old one any more
+			a.policies.Loosen() // nobody may have that of the old one any more
 		}
 		edit.Set(slot, live)
 	}
@@ -206,7 +206,7 @@ func (a *Instance) newRecord(rec *binding.Record) (*Record, error) {
 // whatever else the ordinary server serves.
 func (sn *Snapshot) HandshakeOwner(local netip.AddrPort, hello *tls.ClientHelloInfo) (binding.CertificateMatch, *Record, *tls.Certificate, *OrdinaryServer) {
 	match := sn.CertificateMatch(local, hello.ServerName)
-	ordinary, alone := sn.App.OrdinaryAt(local, true)
+	ordinary, alone := sn.OrdinaryAt(local, true)
 	if alone || ordinary != nil && !match.Known && ordinary.claims(hello) {
 		return match, nil, nil, ordinary
 	}

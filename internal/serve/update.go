@@ -126,16 +126,16 @@ func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []c
 	a.own.Touch(false, removed...)
 	tables, simple := before.Tables.Update(inputs, removed)
 	if simple {
-		next = &Snapshot{App: a, Tables: tables, Findings: before.Findings, where: where}
+		next = &Snapshot{fixed: a.fixed, Tables: tables, Findings: before.Findings, where: where}
 	} else if next, err = a.compileInputs(merge(append(before.Tables.Inputs(), before.Tables.HeldBack()...), inputs, removed), where); err != nil {
 		return nil, false, err
 	}
 	if simple {
-		if err = next.replaceRecords(before); err == nil {
-			err = next.replaceSites(sites, removed, before)
+		if err = a.replaceRecords(next, before); err == nil {
+			err = a.replaceSites(next, sites, removed, before)
 		}
-	} else if err = next.makeRecords(before); err == nil {
-		err = next.addSites(sites, before)
+	} else if err = a.makeRecords(next, before); err == nil {
+		err = a.addSites(next, sites, before)
 	}
 	if err != nil {
 		return nil, false, err
@@ -147,10 +147,10 @@ func (a *Instance) deriveFrom(before *Snapshot, inputs []binding.Site, sites []c
 	if simple {
 		return next, true, nil
 	}
-	if err := next.makeState(); err != nil {
+	if err := a.makeState(next); err != nil {
 		return nil, false, err
 	}
-	if err := next.checkOtherPorts(); err != nil {
+	if err := a.checkOtherPorts(next); err != nil {
 		return nil, false, ordinaryHasError{err}
 	}
 	if next.state.Serves(before.state) {

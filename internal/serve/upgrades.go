@@ -50,7 +50,7 @@ func (p *takenPlace) Admitted() bool {
 	if !ok {
 		return false
 	}
-	sn := app.Serving()
+	_, sn := app.Serving()
 	match, ordinary, valid := sn.RequestOwner(p.made.local, p.protocol, p.host)
 	if ordinary != nil || !valid || match.Site == nil || match.Binding.HeldBack() || match.Site.ID != p.site {
 		return false
