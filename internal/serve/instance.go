@@ -55,7 +55,7 @@ type Instance struct {
 	sitesFile sitesFile
 	Live      live.Sources
 	own       *ownroutes.Pool[ownHandlers]
-	w3c       w3clog.Logs
+	w3c       *w3clog.Logs
 
 	// While the app starts: what is served without rows, and without those that were
 	// read for it.
@@ -107,7 +107,7 @@ type Observer interface {
 
 // New returns what a configuration comes to, once it is provisioned.
 func New(cfg *config.App, observer func(*Instance, *zap.Logger) Observer) *Instance {
-	return &Instance{App: cfg, fixed: new(fixed), observe: observer, life: newLife()}
+	return &Instance{App: cfg, fixed: new(fixed), w3c: new(w3clog.Logs), observe: observer, life: newLife()}
 }
 
 // Provision compiles the configuration. It opens no socket and changes
