@@ -79,4 +79,26 @@ func TestImportRoundTrip(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s\nfrom\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"), out.String())
 	}
+	since := func() string {
+		t.Helper()
+		out.Reset()
+		if code := caddyiis.RunCommand(&out, &errOut, "commands", "--since", dir, "--address", s.AdminAddr()); code != 0 {
+			t.Fatalf("commands --since: exit code %d: %s", code, errOut.String())
+		}
+		return regexp.MustCompile(`(?m)^(?:rem (?:appcmd|netsh), .*)?\n`).ReplaceAllString(out.String(), "")
+	}
+	if text := since(); text != "" {
+		t.Errorf("nothing has changed, and it has:\n%s", text)
+	}
+	if code := caddyiis.RunCommand(&out, &errOut, "add", "binding", "Main", "http", fmt.Sprintf("*:%d:new.contoso.test", plain), "--address", s.AdminAddr()); code != 0 {
+		t.Fatal(errOut.String())
+	}
+	if code := caddyiis.RunCommand(&out, &errOut, "remove", "binding", "Main", "https", fmt.Sprintf("*:%d:api.contoso.test", secure), "--address", s.AdminAddr()); code != 0 {
+		t.Fatal(errOut.String())
+	}
+	if text, want := since(), fmt.Sprintf(`rem appcmd.exe set site "/site.name:Main" "/-bindings.[protocol='https',bindingInformation='*:%[2]d:api.contoso.test']"
+appcmd.exe set site "/site.name:Main" "/+bindings.[protocol='http',bindingInformation='*:%[1]d:new.contoso.test']"
+rem netsh http delete sslcert hostnameport=api.contoso.test:%[2]d`, plain, secure); strings.TrimSpace(text) != want {
+		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
 
@@ -16,6 +17,7 @@ import (
 type target struct {
 	id       uint32
 	name     string
+	stopped  bool // since it was told so
 	bindings []targetBinding
 }
 
@@ -29,30 +31,49 @@ type targetBinding struct {
 // Tools lists what Generate writes command lines for.
 func Tools() []string { return []string{"adsutil", "appcmd", "netsh", "caddy"} }
 
-// Generate writes the command lines that set bindings: those of the running
-// sites, or those of a list such as 1=www.example.com,example.com. A host of
-// the list stands for :port:host; a whole binding is taken as it is.
-func Generate(ctx context.Context, e *Env, tools, list []string, port uint16) error {
+// Lines say which command lines are written.
+type Lines struct {
+	// Tools are those of Tools; empty for all that there are.
+	Tools []string
+	// Sites is a list such as 1=www.example.com,example.com; empty for the running sites. A
+	// host stands for :port:host; a whole binding is taken as it is.
+	Sites []string
+	Port  uint16
+	// Since is the server that was imported: only what is different is written. Nil for all
+	// that there is.
+	Since *iisconfig.Server
+	// Removals writes what takes away sites, bindings and certificates without rem in front.
+	Removals bool
+}
+
+// Generate writes the command lines that set bindings.
+func Generate(ctx context.Context, e *Env, want Lines) error {
 	var targets []target
 	var err error
-	if len(list) > 0 {
-		targets, err = parseTargets(list, port)
+	if len(want.Sites) > 0 {
+		targets, err = parseTargets(want.Sites, want.Port)
 	} else {
 		targets, err = runningTargets(ctx, e)
 	}
 	if err != nil {
 		return err
 	}
+	generators := map[string]func([]target) []string{"adsutil": adsutilLines, "appcmd": appcmdLines, "netsh": netshLines, "caddy": caddyLines}
+	all := Tools()
+	if want.Since != nil {
+		d := newDifference(want.Since, want.Removals)
+		all = []string{"appcmd", "netsh"}
+		generators = map[string]func([]target) []string{"appcmd": d.appcmd, "netsh": d.netsh}
+	}
+	tools := want.Tools
 	if len(tools) == 0 {
-		tools = Tools()
+		tools = all
 	}
 	lines := make(map[string][]string)
 	for _, tool := range tools {
-		generate, ok := map[string]func([]target) []string{
-			"adsutil": adsutilLines, "appcmd": appcmdLines, "netsh": netshLines, "caddy": caddyLines,
-		}[tool]
+		generate, ok := generators[tool]
 		if !ok {
-			return &ExitError{ExitUsage, fmt.Errorf("no command lines for %q: expected one of %s", tool, strings.Join(Tools(), ", "))}
+			return &ExitError{ExitUsage, fmt.Errorf("no command lines for %q: expected one of %s", tool, strings.Join(all, ", "))}
 		}
 		lines[tool] = generate(targets)
 	}
@@ -122,7 +143,7 @@ func runningTargets(ctx context.Context, e *Env) ([]target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := target{id: site.ID, name: site.Name}
+		t := target{id: site.ID, name: site.Name, stopped: site.State == "stopped" && site.Code == ""}
 		for _, b := range site.Bindings {
 			parsed, err := binding.Parse(b.Protocol, b.Binding)
 			if err != nil {
@@ -192,19 +213,31 @@ func appcmdLines(targets []target) []string {
 	var lines []string
 	for _, t := range targets {
 		for _, b := range t.bindings {
-			element := fmt.Sprintf("bindings.[protocol='%s',bindingInformation='%s'", b.Protocol, b.Binding)
-			if b.flags != 0 {
-				element += fmt.Sprintf(",sslFlags='%d'", b.flags)
-			}
-			element += "]"
-			if t.name == "" || strings.ContainsAny(t.name, `"'`) {
-				lines = append(lines, fmt.Sprintf(`appcmd.exe set config -section:system.applicationHost/sites "/+[id='%d'].%s" /commit:apphost`, t.id, element))
-				continue
-			}
-			lines = append(lines, fmt.Sprintf(`appcmd.exe set site "/site.name:%s" "/+%s"`, t.name, element))
+			lines = append(lines, t.appcmd("+", b.element(true)))
 		}
 	}
 	return lines
+}
+
+// element is how appcmd names a binding.
+func (b targetBinding) element(flags bool) string {
+	element := fmt.Sprintf("bindings.[protocol='%s',bindingInformation='%s'", b.Protocol, b.Binding)
+	if flags && b.flags != 0 {
+		element += fmt.Sprintf(",sslFlags='%d'", b.flags)
+	}
+	return element + "]"
+}
+
+// oddName tells whether a name is none that a line for appcmd can have: then it goes by the id.
+func (t target) oddName() bool { return strings.ContainsAny(t.name, `"'`) }
+
+// appcmd writes a line that changes a part of a site: with + or - as sign it is added or
+// taken away.
+func (t target) appcmd(sign, part string) string {
+	if t.name == "" || t.oddName() {
+		return fmt.Sprintf(`appcmd.exe set config -section:system.applicationHost/sites "/%s[id='%d'].%s" /commit:apphost`, sign, t.id, part)
+	}
+	return fmt.Sprintf(`appcmd.exe set site "/site.name:%s" "/%s%s"`, t.name, sign, part)
 }
 
 // iisAppID is the application id that IIS writes into TLS records.
@@ -223,16 +256,17 @@ func netshLines(targets []target) []string {
 				continue
 			}
 			seen[key] = true
-			lines = append(lines, b.netshLine(key))
+			lines = append(lines, b.netshLine("add", key, "MY", 0))
 		}
 	}
 	return lines
 }
 
-func (b targetBinding) netshLine(key string) string {
-	words := []string{"netsh http add sslcert", key}
+// netshLine adds or updates a record, which had some flags before.
+func (b targetBinding) netshLine(verb, key, store string, before binding.Flags) string {
+	words := []string{"netsh http " + verb + " sslcert", key}
 	if b.flags&binding.FlagCentralStore == 0 {
-		words = append(words, "certhash="+cmp.Or(b.thumbprint, "THUMBPRINT"), "certstorename=MY")
+		words = append(words, "certhash="+cmp.Or(b.thumbprint, "THUMBPRINT"), "certstorename="+store)
 	}
 	words = append(words, "appid="+iisAppID)
 	for _, s := range []struct {
@@ -245,8 +279,11 @@ func (b targetBinding) netshLine(key string) string {
 		{binding.FlagNoTLS13, "disabletls13"},
 		{binding.FlagNoLegacyTLS, "disablelegacytls"},
 	} {
-		if b.flags&s.flag != 0 {
+		switch {
+		case b.flags&s.flag != 0:
 			words = append(words, s.word+"=enable")
+		case before&s.flag != 0:
+			words = append(words, s.word+"=disable")
 		}
 	}
 	return strings.Join(words, " ")

@@ -3,10 +3,12 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 )
@@ -110,13 +112,19 @@ type Checked struct {
 type CheckFunc func(ctx context.Context, path, adapter string, around cli.Surroundings) (Checked, error)
 
 func (c *commandLine) generateCommand() *cobra.Command {
-	cmd := c.command("commands [--for <tool>]... [--port <n>] [<id>=<host>[,<host>...]]...",
+	cmd := c.command("commands [--for <tool>]... [--since <file or folder> [--removals]] [--port <n>] [<id>=<host>[,<host>...]]...",
 		"Writes the command lines that set the same bindings", `
 Writes the command lines of adsutil.vbs, appcmd, netsh and caddy iis that set the
 bindings of the running sites or, with arguments, of a list of site ids and
 hosts. A host stands for an https binding at --port on all addresses; IP:port:host
-is taken as it is.`, `
+is taken as it is.
+
+With --since, which names what was imported, as caddy iis import reads it, the
+lines for appcmd and netsh are those of the difference alone: what makes of that
+server what runs now. What takes something away has rem in front, unless
+--removals is given.`, `
   $ caddy iis commands
+  $ caddy iis commands --for appcmd --since iis-export
   $ caddy iis commands --for adsutil 1=www.example.com 2=shop.example.com,example.com
   $ caddy iis commands --for appcmd --port 8443 1=www.example.com`,
 		cobra.ArbitraryArgs, cli.ExitFailed,
@@ -124,7 +132,16 @@ is taken as it is.`, `
 			tools, _ := cmd.Flags().GetStringSlice("for")
 			port, _ := cmd.Flags().GetUint16("port")
 			do := func(ctx context.Context, e *cli.Env, _ *cobra.Command, args []string) error {
-				return cli.Generate(ctx, e, tools, args, port)
+				want := cli.Lines{Tools: tools, Sites: args, Port: port}
+				want.Removals, _ = cmd.Flags().GetBool("removals")
+				if cmd.Flags().Changed("since") && len(args) > 0 {
+					return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("--since compares with the running sites, and takes no list")}
+				}
+				var err error
+				if want.Since, err = readSince(cmd); err != nil {
+					return err
+				}
+				return cli.Generate(ctx, e, want)
 			}
 			if len(args) > 0 {
 				return do(ctx, e, cmd, args) // without a running Caddy
@@ -132,7 +149,33 @@ is taken as it is.`, `
 			return asking(do)(ctx, e, cmd, args)
 		})
 	cmd.Flags().StringSlice("for", nil, "The tool: adsutil, appcmd, netsh or caddy (default: all)")
+	cmd.Flags().String("since", "", "What was imported, a file or a folder: writes only what is different now")
+	cmd.Flags().Bool("removals", false, "With --since: no rem in front of what takes something away")
 	cmd.Flags().Uint16("port", 443, "The port of hosts in the list")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(cli.Tools(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// readSince reads the server that was imported; nil if none is named.
+func readSince(cmd *cobra.Command) (*iisconfig.Server, error) {
+	name, _ := cmd.Flags().GetString("since")
+	if name == "" {
+		if cmd.Flags().Changed("removals") {
+			return nil, &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("--removals: there is nothing to take away without --since")}
+		}
+		return nil, nil //nolint:nilnil // nothing was asked for
+	}
+	in := importSources{names: []string{name}}
+	read, err := in.options()
+	if err != nil {
+		return nil, fmt.Errorf("--since: %w", err)
+	}
+	server, err := iisconfig.ReadFS(hostFS{}, read, in.names...)
+	if err == nil && len(server.Sites) == 0 {
+		err = fmt.Errorf("no site was found in %s", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--since: %w", err)
+	}
+	return server, nil
 }
