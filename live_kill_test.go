@@ -2,6 +2,7 @@ package caddyiis_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -77,16 +78,25 @@ func TestLiveKill(t *testing.T) {
 // acknowledges reports whether a Caddy that may die meanwhile has said that a change is
 // made.
 func acknowledges(admin int, method, path, body string) bool {
+	status, _, err := askPort(admin, method, path, body)
+	return err == nil && status < 300
+}
+
+// askPort makes a request to the API of a Caddy that may die meanwhile.
+func askPort(admin int, method, path, body string) (status int, answer string, err error) {
 	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d/iis/%s", admin, path), strings.NewReader(body))
 	if err != nil {
-		return false
+		return 0, "", err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false
+		return 0, "", err
 	}
-	resp.Body.Close()
-	return resp.StatusCode < 300
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw), err
 }

@@ -45,17 +45,23 @@ func Start(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	s.data = filepath.Join(folder, "data")
-	if os.Getuid() == 0 {
-		if err := os.Chown(folder, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-	}
+	Give(t, folder)
 	if out, err := s.command("initdb", "-D", s.data, "-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	s.Run()
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// Give gives a folder to who runs servers.
+func Give(t testing.TB, folder string) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		if err := os.Chown(folder, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {

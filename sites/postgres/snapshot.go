@@ -134,6 +134,7 @@ func saveSnapshot(path string, header snapshotHeader, rows []sites.Row, overwrit
 	if there, err := readHeader(path); err == nil && !overwrite && there.Source == header.Source && there.Revision > header.Revision {
 		return nil
 	}
+	removeAbandoned(path)
 	file, err := os.CreateTemp(folder, filepath.Base(path)+".*") // for its owner only
 	if err != nil {
 		return err
@@ -161,6 +162,20 @@ func saveSnapshot(path string, header snapshotHeader, rows []sites.Row, overwrit
 		_ = dir.Close()
 	}
 	return nil
+}
+
+// abandonedAfter is when nobody writes any more what was begun as a local copy.
+const abandonedAfter = time.Hour
+
+// removeAbandoned removes what processes have left that were killed while they wrote a
+// local copy.
+func removeAbandoned(path string) {
+	begun, _ := filepath.Glob(path + ".*") // a folder with such a name keeps them
+	for _, name := range begun {
+		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > abandonedAfter {
+			_ = os.Remove(name)
+		}
+	}
 }
 
 func writeSnapshot(to io.Writer, header snapshotHeader, rows []sites.Row) error {

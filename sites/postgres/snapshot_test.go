@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +171,27 @@ func TestSnapshotShared(t *testing.T) {
 	write(5, true)
 	if header, _ := readHeader(path); header.Revision != 5 {
 		t.Errorf("another past: %+v", header)
+	}
+}
+
+// TestSnapshotAbandoned: what was left of a copy goes, unless somebody may be writing it.
+func TestSnapshotAbandoned(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	for name, age := range map[string]time.Duration{"old": 2 * time.Hour, "new": time.Minute} {
+		if err := os.WriteFile(path+"."+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(path+"."+name, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := saveSnapshot(path, snapshotHeader{snapshotFormat, "s", 1, "m", 0, time.Now()}, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(path + "*")
+	if err != nil || !slices.Equal(left, []string{path, path + ".new"}) {
+		t.Errorf("%q, %v", left, err)
 	}
 }
 
