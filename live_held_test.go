@@ -163,6 +163,57 @@ func TestLiveHeldBackBySitesFile(t *testing.T) {
 	l.serves("a.test", "default 10")
 }
 
+// TestLiveFileStandsAlone: a sites file does not count on the certificate of a row, which can
+// be deleted, whatever the file has.
+func TestLiveFileStandsAlone(t *testing.T) {
+	l := startLive(t, "", "")
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	write := func(lines string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := func(id int, host, certificate string) string {
+		return fmt.Sprintf(`{"id":%d,"bindings":[{"protocol":"https","binding":"*:%d:%s"%s}]}`+"\n", id, l.secure, host, certificate)
+	}
+	const own = `,"certificate":"wild.test"`
+	write(line(20, "a.test", own))
+	if err := l.Load(l.withoutEndpoint() + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Load(l.replaceEndpoint(fmt.Sprintf("sites_file %q\n", file))); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", l.site("Row", "row.test", `"certificate":"wild.test"`))
+	refused := func(text string) {
+		t.Helper()
+		waitFor(t, "the finding", func() bool { return finding(t, l.Server, "sites-file-refused", text, "the sites of bolt") != nil })
+	}
+	write(line(20, "a.test", "")) // its own certificate has gone
+	refused("site 20")
+	write(line(21, "b.test", own)) // another one gives it
+	waitFor(t, "the file", func() bool { return finding(t, l.Server, "sites-file-refused") == nil })
+	write(line(21, "b.test", own) + line(22, "c.test", ""))
+	waitFor(t, "the site", func() bool { return l.ask("GET", "sites/22", "", nil) == 200 })
+	write(line(22, "c.test", ""))
+	refused("site 22")
+	write(line(21, "b.test", own) + line(22, "c.test", "") + line(23, "d.test", ""))
+	waitFor(t, "the site", func() bool { return l.ask("GET", "sites/23", "", nil) == 200 })
+	l.want(204, "DELETE", "sites/10", "")
+	for _, host := range []string{"b.test", "c.test", "d.test"} {
+		if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.secure), SNI: host}); err != nil || answer.Subject() != "wild.test" {
+			t.Errorf("%s: %v, %v", host, answer, err)
+		}
+	}
+	if err := l.Restart(l.replaceEndpoint(fmt.Sprintf("sites_file %q\n", file))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLiveHeldBackTLS: a row whose TLS settings cannot be met takes nothing from others
 // that are held back.
 func TestLiveHeldBackTLS(t *testing.T) {

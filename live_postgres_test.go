@@ -38,8 +38,15 @@ type farmNode struct {
 // startFarmNode runs PostgreSQL, makes the schema and runs a Caddy.
 func startFarmNode(t *testing.T, settings string) *farmNode {
 	t.Helper()
-	n := &farmNode{engine: testpg.Start(t)}
-	n.connection = n.engine.Database("sites")
+	n := newFarmNode(t, testpg.Start(t), "sites", settings)
+	n.Server = ts.Start(t, n.config(""))
+	return n
+}
+
+// newFarmNode makes a database with the schema, and a Caddy that does not run yet.
+func newFarmNode(t *testing.T, engine *testpg.Server, database, settings string) *farmNode {
+	t.Helper()
+	n := &farmNode{engine: engine, connection: engine.Database(database)}
 	if _, err := postgres.Init(t.Context(), n.connection); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +73,6 @@ func startFarmNode(t *testing.T, settings string) *farmNode {
 			%s
 		`, n.connection, settings, n.plain, n.secure, extra))
 	}
-	n.Server = ts.Start(t, n.config(""))
 	return n
 }
 
@@ -643,8 +649,8 @@ func TestPostgresFirstStart(t *testing.T) {
 	n.serves("a.test", "default 10")
 }
 
-// TestPostgresSocketHolds: of a site that waits for a socket, the bindings that have one are
-// nobody else's meanwhile.
+// TestPostgresSocketHolds: what others write waits for a socket with the bindings that need
+// it, and with no others; the document before that had none of them does not come back.
 func TestPostgresSocketHolds(t *testing.T) {
 	n := startFarmNode(t, "")
 	busy, err := net.Listen("tcp", ":0")
@@ -652,22 +658,51 @@ func TestPostgresSocketHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := busy.Addr().(*net.TCPAddr).Port
-	wide := strings.Replace(n.config(fmt.Sprintf("site 3 Wildcard {\nserver_bindings :%d:*.test\nrespond wildcard\n}", n.plain)),
-		n.connection+" {", fmt.Sprintf("%s {\nallow {\nports %d %d %d\n}", n.connection, n.plain, n.secure, port), 1)
-	if err := n.Load(wide); err != nil {
+	allow := fmt.Sprintf("%s {\nallow {\nports %d %d %d\n}", n.connection, n.plain, n.secure, port)
+	if err := n.Load(strings.Replace(n.config(""), n.connection+" {", allow, 1)); err != nil {
 		t.Fatal(err)
 	}
-	answers := func(status int) bool {
-		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", n.plain), Host: "a.test", Plain: true})
-		return err == nil && answer.Status == status
-	}
-	n.sql("%s", insert(10, fmt.Sprintf(`{"server_bindings":[":%d:a.test",":%d:a.test"]}`, n.plain, port)))
-	eventually(t, "the site is held back", 10*time.Second, func() bool { return n.source().HeldBack == 1 })
-	eventually(t, "its host is nobody's", 2*time.Second, func() bool { return answers(503) })
+	n.sql("%s", insert(10, n.site("A", "before.test"))+insert(11, n.site("B", "b.test")))
+	n.reaches(2)
+	n.sql("%s", insert(10, fmt.Sprintf(`{"server_bindings":[":%d:a.test",":%d:a.test"]}`, n.plain, port))+insert(12, n.site("C", "c.test")))
+	eventually(t, "a binding is held back", 10*time.Second, func() bool { return n.source().HeldBack == 1 })
+	n.plainly("a.test", "default 10")
+	n.serves("before.test", "")
+	n.serves("b.test", "default 11")
+	n.serves("c.test", "default 12")
+	n.refused(409, "PUT", "sites/20", fmt.Sprintf(`{"server_bindings":[":%d:a.test"]}`, port), "held back")
+	n.sql("%s", insert(13, fmt.Sprintf(`{"server_bindings":[":%d:d.test"]}`, port)))
+	eventually(t, "a site is held back", 10*time.Second, func() bool { return n.source().HeldBack == 2 })
 	if err := busy.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it serves", 20*time.Second, func() bool { return n.source().HeldBack == 0 && answers(200) })
+	for host, body := range map[string]string{"a.test": "default 10", "d.test": "default 13"} {
+		eventually(t, host+" serves", 30*time.Second, func() bool {
+			answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), Host: host, Plain: true})
+			return err == nil && answer.Body == body
+		})
+	}
+	if s := n.source(); s.HeldBack != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestPostgresHeldBackAfter: a site that was accepted by a node which can show it, and that
+// this node serves as it was before, is not said to be served.
+func TestPostgresHeldBackAfter(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	after := n.site("A", "a.test", `"template":"elsewhere"`)
+	n.sql("begin; %s update iis.site set ok = rev, good = null, refusal = null where id = 10; commit", insert(10, after))
+	n.reaches(2)
+	n.serves("a.test", "default 10")
+	got := n.want(202, "PUT", "sites/10?wait=10ms", after)
+	if got.Serves || len(got.Findings) != 1 || !strings.Contains(got.Findings[0].Message, "elsewhere") {
+		t.Errorf("got %+v", got)
+	}
+	if got := n.want(200, "PUT", "sites/10", n.site("A", "a.test")); !got.Serves {
+		t.Errorf("got %+v", got)
+	}
 }
 
 // TestPostgresRefusedPages: pages of refused rows have each once, also where two sources

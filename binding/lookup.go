@@ -1,6 +1,9 @@
 package binding
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
 // CertificateMatch is the outcome of table D1.
 type CertificateMatch struct {
@@ -98,6 +101,20 @@ func (t *Tables) ClientRecord(b *BindingEntry) *Record {
 func (t *Tables) HasAddressRecord(ip netip.Addr, port uint16) bool {
 	table := t.port(HTTPS, port)
 	return table != nil && recordOf(table.scope(ip)) != nil
+}
+
+// AddressRecords returns the TLS records of whole addresses and ports, of which there are
+// few beside those of names.
+func (t *Tables) AddressRecords() iter.Seq[*Record] {
+	return func(yield func(*Record) bool) {
+		for _, table := range t.ports[HTTPS] {
+			for _, s := range table.scopes() {
+				if rec := recordOf(s); rec != nil && !yield(rec) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Site chooses the site for a request (table D2).

@@ -30,9 +30,11 @@ func (m *Manager) open(ctx context.Context, key socketKey, owner string) (sock s
 	if err != nil {
 		m.settleLoans()
 		if way := m.inherited.inTheWay(key); way != "" && causeOf(runtime.GOOS, err) == inUse {
-			return nil, false, fmt.Errorf("%s: %w; it is in the way that this process has been handed %s", cannotListen(owner, key), err, way)
+			err = fmt.Errorf("%s: %w; it is in the way that this process has been handed %s", cannotListen(owner, key), err, way)
+		} else {
+			err = bindError(runtime.GOOS, owner, key, err)
 		}
-		return nil, false, bindError(runtime.GOOS, owner, key, err)
+		return nil, false, &ListenError{key.network, key.addr, err}
 	}
 	return sock, lent, nil
 }

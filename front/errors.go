@@ -3,9 +3,23 @@ package front
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"syscall"
 )
+
+// ListenError is that of a socket that cannot be opened.
+type ListenError struct {
+	Network string         // "tcp" or "udp"
+	Addr    netip.AddrPort // without IP: all addresses
+	err     error
+}
+
+// Error implements error.
+func (e *ListenError) Error() string { return e.err.Error() }
+
+// Unwrap returns why.
+func (e *ListenError) Unwrap() error { return e.err }
 
 // cause is why an address could not be bound.
 type cause int

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,11 +18,20 @@ import (
 const codeHeldBack = "site-held-back"
 
 func (h *HeldBack) finding(s *Source, id uint32) binding.Finding {
-	return binding.Finding{
+	f := binding.Finding{
 		Severity: binding.Error, Code: codeHeldBack, Site: id,
 		Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, h.Name), s.Name, h.Reason),
 		Fix:     "change the site, or what it names",
 	}
+	if h.Partly {
+		var waiting []string
+		for _, b := range h.Input.Bindings {
+			waiting = append(waiting, fmt.Sprintf("%s binding %s", b.Protocol, b.Binding))
+		}
+		f.Message = fmt.Sprintf("%s of %s is served without %s: %s", config.SiteLabel(id, h.Name), s.Name, strings.Join(waiting, ", "), h.Reason)
+		f.Fix = "make the socket free: it is tried again by itself"
+	}
+	return f
 }
 
 // HeldFinding is the finding about a row that is held back, if it is.

@@ -12,12 +12,15 @@ type HeldBack struct {
 	Name   string // of the site, if that much is known
 	Reason string
 	Socket bool // it waits for a socket
+	Partly bool // the rest of it is served
 	Waits  bool // for others only: by itself it could be served
 
 	Outside bool // of what the source's rows may claim
 
 	// Input is what it asks for, as far as it can be understood.
 	Input binding.Site
+
+	nth uint64 // of all that the source has held back
 }
 
 // Hold notes that a row is not served.
@@ -25,12 +28,16 @@ func (s *Source) Hold(id uint32, held HeldBack, input binding.Site) {
 	held.Name, held.Input = input.Name, input
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.holds++
+	held.nth = s.holds
 	s.held[id] = held
 }
 
-// heldBySockets returns the rows that wait for a socket.
-func (s *Source) heldBySockets() []uint32 {
-	return s.HeldIDs(func(h *HeldBack) bool { return h.Socket })
+// Holds counts what was held back so far.
+func (s *Source) Holds() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds
 }
 
 // EachHeld calls a function with each row that is held back, by id, under a lock.
@@ -98,6 +105,15 @@ func (s *Source) LetGo(ids ...uint32) {
 	}
 	s.mu.Unlock()
 	s.Follower.TellNews() // who waits for them looked too early when they were served
+}
+
+// LetGoUntil forgets why rows were held back, except those that were so after a number of
+// Holds.
+func (s *Source) LetGoUntil(holds uint64, ids []uint32) {
+	s.LetGo(slices.DeleteFunc(ids, func(id uint32) bool {
+		held, ok := s.HeldRow(id)
+		return !ok || held.nth > holds
+	})...)
 }
 
 // letGoMissing forgets rows that were held back and are gone.

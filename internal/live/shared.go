@@ -31,9 +31,7 @@ func (f *Follower) follow() {
 func (f *Follower) receive(d *sites.Difference) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if d.Empty() {
-		f.retrySockets()
-	} else if !f.take(d, false) {
+	if !f.take(d, false) {
 		return
 	}
 	f.judge()
@@ -119,17 +117,6 @@ func (f *Follower) Accept() (removed int) {
 	removed = f.strange
 	f.acceptPending()
 	return removed
-}
-
-// retrySockets shows the rows whose sockets could not be opened, if they can now. The
-// caller holds f.mu.
-func (f *Follower) retrySockets() {
-	if f.owner == nil {
-		return
-	}
-	if ids := f.owner.heldBySockets(); len(ids) > 0 {
-		f.owner.Node.Show(f.owner, ids, nil)
-	}
 }
 
 // Begin locks a shared table for a change, and serves what was written before it. The

@@ -1,10 +1,12 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,18 +104,42 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestRetrySockets: rows that wait for a socket, and no others, are shown again at each look
-// at the table.
+// TestRetrySockets: rows that wait for a socket are tried again until none waits, with the
+// lock held, and by the configuration that serves alone.
 func TestRetrySockets(t *testing.T) {
 	m, n := newMemory(), newNode(t)
 	_, s := openSource(t, &given{table: m}, n)
-	serve(s)
 	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
 	s.Hold(6, HeldBack{Waits: true}, inputOf(t, 6))
-	receive(s, m)
-	if len(n.shown) != 1 || !slices.Equal(n.shown[0], []uint32{5}) {
-		t.Errorf("shown: %v", n.shown)
+	tried := make(chan bool, 10)
+	var serves atomic.Bool
+	try := func() {
+		if s.Follower.mu.TryLock() || !serves.Load() {
+			t.Error("tried without the lock, or by who does not serve")
+		}
+		tried <- true
+		if len(tried) == 2 {
+			s.LetGo(5)
+		}
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.RetrySockets(ctx, try)
+	s.RetrySockets(ctx, try) // once is enough
+	time.Sleep(3 * firstPause / 2)
+	serves.Store(true)
+	serve(s)
+	for deadline := time.Now().Add(20 * time.Second); s.retried.Load() != 0 || len(tried) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not end")
+		}
+	}
+	if len(tried) != 2 || s.retries.Load() {
+		t.Errorf("tried %d times", len(tried))
+	}
+	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
+	cancel()
+	s.retrySockets(ctx, func() { t.Error("the configuration has ended") })
 }
 
 // TestBeginJudges: what others have written before a change is judged before it.

@@ -48,9 +48,12 @@ type Source struct {
 	// The rows that are not served, and why.
 	mu    sync.Mutex
 	held  map[uint32]HeldBack
+	holds uint64 // counts what was held back
 	tried uint32 // the last one that was tried again
 
-	later atomic.Bool // they are tried as soon as the lock is free
+	later   atomic.Bool  // they are tried as soon as the lock is free
+	retries atomic.Bool  // they are tried after a while, for their sockets
+	retried atomic.Int32 // so often
 
 	failed map[string]string // certificates that are not served, and why; replaced as a whole
 	stale  map[string]bool   // those that serve and are not encrypted with the first key; likewise

@@ -57,9 +57,7 @@ type Instance struct {
 	own       *ownroutes.Pool[ownHandlers]
 	w3c       *w3clog.Logs
 
-	// While the app starts: what is served without rows, and without those that were
-	// read for it.
-	ownSites, withoutRows *Snapshot
+	ownSites *Snapshot // while the app starts: what is served without rows
 
 	autos       []*certsel.Auto // certificates that are for bindings
 	secureAddrs atomic.Pointer[secureAddrs]
@@ -229,7 +227,7 @@ func (a *Instance) Start() error {
 		return err
 	}
 	err := a.prepareSockets()
-	a.ownSites, a.withoutRows = nil, nil
+	a.ownSites = nil
 	if err != nil {
 		return err
 	}

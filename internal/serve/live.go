@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/many"
@@ -86,11 +84,13 @@ func (a *Instance) refuseLosses(s *live.Source) error {
 			continue
 		}
 		var err error
-		if held, ok := s.HeldRow(entry.ID); ok {
+		shown := next.Tables.SiteByID(entry.ID)
+		switch held, ok := s.HeldRow(entry.ID); {
+		case ok && held.Takes(entry.Bindings):
 			err = errors.New(held.Reason)
-		} else if shown := next.Tables.SiteByID(entry.ID); shown == nil {
+		case shown == nil:
 			continue // it was deleted meanwhile
-		} else {
+		default:
 			err = lost(shown, leftOutOf(entry)...)
 		}
 		if err != nil {
@@ -119,7 +119,6 @@ func (a *Instance) openSources() error {
 	if len(opened) == 0 {
 		return nil
 	}
-	a.withoutRows = a.Now()
 	if !before {
 		return a.projectAll(opened)
 	}
@@ -192,38 +191,20 @@ func (a *Instance) project(source *live.Source) error {
 // manyRows is how many rows take some hundred megabytes while they are read.
 const manyRows = 50_000
 
-// prepareSockets opens the sockets of all sites. If it cannot be done for rows that
-// were read at this start, these are held back, and Caddy starts without them.
+// prepareSockets opens the sockets of all sites. Bindings of rows wait for those that
+// cannot be opened, unless they are served until now: then the configuration is refused.
 func (a *Instance) prepareSockets() error {
-	err := fronts.Prepare(a.ctx, a.Now().state)
-	if err == nil || a.withoutRows == nil {
+	next, err := a.prepare(a.ctx, nil, a.Now())
+	if err != nil {
 		return err
 	}
-	if without := fronts.Prepare(a.ctx, a.withoutRows.state); without != nil {
-		return without // it is not for rows
-	}
-	fronts.Remove(a.withoutRows.state)
-	ports := make(map[uint16]bool)
-	for _, listen := range a.withoutRows.Tables.Endpoints() {
-		ports[listen.Port] = true
-	}
-	next := a.Now()
-	for _, source := range a.Live {
-		var removed []uint32
-		for _, entry := range next.Tables.Sites() {
-			elsewhere := slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return !ports[b.Port] })
-			if next.Sites.At(entry.Index).Source == source.Name && elsewhere {
-				source.Hold(entry.ID, live.HeldBack{Reason: err.Error()}, entry.Input())
-				removed = append(removed, entry.ID)
-			}
-		}
-		var deriveErr error
-		if next, _, deriveErr = a.derive(next, nil, removed, nowhere); deriveErr != nil {
-			return errors.Join(err, deriveErr)
-		}
-	}
-	next = a.withHeldBack(next)
 	next.where = nil
 	a.snapshot.Store(next)
-	return fronts.Prepare(a.ctx, next.state)
+	for _, source := range a.Live {
+		if err := a.refuseLosses(source); err != nil {
+			fronts.Remove(next.state)
+			return fmt.Errorf("sites_from %s: %w", source.Name, err)
+		}
+	}
+	return nil
 }

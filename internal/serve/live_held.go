@@ -29,6 +29,7 @@ func (a *Instance) hold(source *live.Source, id uint32, cfg *config.Site, docume
 // holdForSocket notes that a row is not served since a socket cannot be opened.
 func (a *Instance) holdForSocket(source *live.Source, c *configured, err error) {
 	source.Hold(c.id, live.HeldBack{Reason: err.Error(), Socket: true}, a.heldInput(c))
+	a.retrySockets(source)
 }
 
 // waits returns what notes that a row is not served for what others have.
@@ -167,13 +168,9 @@ func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack)
 	if len(rows) == 0 {
 		return
 	}
-	still := make(map[uint32]bool)
-	wait := a.waits(source)
+	until := source.Holds()
 	before := a.Now()
-	next := a.addRows(before, rows, func(c *configured, err error) {
-		still[c.id] = true
-		wait(c, err) // perhaps for something else than before
-	})
+	next := a.addRows(before, rows, a.waits(source)) // perhaps for something else than before
 	if next == before {
 		return
 	}
@@ -181,11 +178,7 @@ func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack)
 		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
 		return
 	}
-	for i := range rows {
-		if !still[rows[i].id] {
-			source.LetGo(rows[i].id)
-		}
-	}
+	source.LetGoUntil(until, idsOf(rows))
 }
 
 // liveFindings tells of the rows that are not served.

@@ -85,9 +85,9 @@ func (a *Instance) addRows(base *Snapshot, rows []configured, hold func(*configu
 }
 
 func (a *Instance) deriveRows(base *Snapshot, rows []configured) (*Snapshot, error) {
-	next, _, err := a.derive(base, rows, nil, nowhere)
-	if err != nil {
-		return nil, err
+	next, simple, err := a.derive(base, rows, nil, nowhere)
+	if err != nil || simple {
+		return next, err
 	}
 	return next, a.stopsNobody(next, base)
 }

@@ -58,8 +58,8 @@ func (a *Instance) readRows(source *live.Source, ids []uint32, gone ...uint32) (
 	return rows, removed
 }
 
-// showWhatCanBe shows rows in place of those before. A socket that cannot be opened
-// holds back those that need it, and no others.
+// showWhatCanBe shows rows in place of those before, as many as can be. Bindings that wait
+// for a socket are no reason not to show the others.
 func (a *Instance) showWhatCanBe(source *live.Source, rows []configured, removed []uint32) {
 	err := a.show(rows, removed, source)
 	switch {
@@ -100,22 +100,23 @@ func (a *Instance) show(rows []configured, removed []uint32, source *live.Source
 		return err
 	}
 	for _, id := range removed {
-		if next.Tables.SiteByID(id) == nil {
+		if a.Now().Tables.SiteByID(id) == nil {
 			before.forgetSite(id)
 		}
 	}
 	return nil
 }
 
-// serve opens the sockets of a snapshot and serves it. The caller holds the lock of
-// changes.
+// serve opens the sockets of a snapshot and serves it, without the bindings of rows that
+// wait for one. The caller holds the lock of changes.
 func (a *Instance) serve(before, next *Snapshot) error {
 	defer func() { a.keep(a.Now()) }()
 	f := &a.sitesFile
+	next, err := a.prepare(f.ctx, before, next)
+	if err != nil {
+		return err
+	}
 	if next.state != before.state {
-		if err := fronts.Prepare(f.ctx, next.state); err != nil {
-			return err
-		}
 		next.countPorts(before)
 	}
 	if !f.publish(a, before, next) {

@@ -129,7 +129,7 @@ func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan
 	}
 	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
 	next, simple, err := a.derive(a.Now(), plan.shown, plan.removed, nowhere)
-	if err == nil {
+	if err == nil && !simple {
 		err = a.stopsNobody(next, a.Now())
 	}
 	if err == nil {

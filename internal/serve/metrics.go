@@ -224,8 +224,8 @@ func (sn *Snapshot) forgetPortsBut(other *Snapshot) {
 	if other == nil {
 		return
 	}
-	for rec := range sn.Tables.Records() {
-		if rec.Kind != binding.RecordIPPort || other.ports[rec.Port] == nil || other.Tables.HasAddressRecord(rec.IP, rec.Port) {
+	for rec := range sn.Tables.AddressRecords() {
+		if other.ports[rec.Port] == nil || other.Tables.HasAddressRecord(rec.IP, rec.Port) {
 			continue
 		}
 		labels := prometheus.Labels{"endpoint": rec.Key()}
@@ -266,21 +266,25 @@ func (m *appMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- w3clog.DescLines
 }
 
+// siteStates counts sites by their states. A change counts what it changes: nobody goes
+// through all sites for a look at the metrics.
+type siteStates struct{ started, stopped, offline int }
+
+func (c *siteStates) count(entry *binding.SiteEntry, s *site, n int) {
+	switch {
+	case !entry.State.Started:
+		c.stopped += n
+	case s.Offline:
+		c.offline += n
+	default:
+		c.started += n
+	}
+}
+
 // Collect implements prometheus.Collector.
 func (m *appMetrics) Collect(ch chan<- prometheus.Metric) {
-	states := map[string]int{"started": 0, "stopped": 0, "offline": 0}
-	now := m.app.Now()
-	for _, entry := range now.Tables.Sites() {
-		switch {
-		case !entry.State.Started:
-			states["stopped"]++
-		case now.Sites.At(entry.Index).Offline:
-			states["offline"]++
-		default:
-			states["started"]++
-		}
-	}
-	for state, n := range states {
+	states := m.app.Now().states
+	for state, n := range map[string]int{"started": states.started, "stopped": states.stopped, "offline": states.offline} {
 		ch <- prometheus.MustNewConstMetric(descSites, prometheus.GaugeValue, float64(n), state)
 	}
 	if m.app.sitesFile.source != nil {

@@ -22,6 +22,7 @@ type Snapshot struct {
 	Tables   *binding.Tables
 	Findings []binding.Finding     // about the tables
 	Sites    *paged.Slice[*site]   // by SiteEntry.Index
+	states   siteStates            // of all of them
 	Records  *paged.Slice[*Record] // by Record.Index
 	// The connection policy of all records of a port, nil if they differ.
 	uniform map[uint16]*policies.Policy
@@ -180,6 +181,7 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 				return fmt.Errorf("%s: %w", c.label(), err)
 			}
 			sn.Sites.Set(entry.Index, s)
+			sn.states.count(entry, s, 1)
 			continue
 		}
 		s := before.Sites.At(old[0].Index)
@@ -189,6 +191,7 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 			}
 		}
 		sn.Sites.Set(entry.Index, s)
+		sn.states.count(entry, s, 1)
 	}
 	return nil
 }
@@ -197,10 +200,14 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 // their entries, and with them their slots. There may be very many of them.
 func (a *Instance) replaceSites(sn *Snapshot, sites []configured, removed []uint32, before *Snapshot) error {
 	slots := before.Sites.Edit(sn.Tables.SiteSlots())
-	for _, id := range removed {
-		if entry := before.Tables.SiteByID(id); entry != nil {
-			slots.Set(entry.Index, nil)
+	sn.states = before.states
+	for _, id := range slices.Concat(removed, idsOf(sites)) {
+		entry := before.Tables.SiteByID(id)
+		if entry == nil || slots.At(entry.Index) == nil {
+			continue
 		}
+		sn.states.count(entry, slots.At(entry.Index), -1)
+		slots.Set(entry.Index, nil)
 	}
 	for i := range sites {
 		entry := sn.Tables.SiteByID(sites[i].id)
@@ -209,6 +216,7 @@ func (a *Instance) replaceSites(sn *Snapshot, sites []configured, removed []uint
 			return fmt.Errorf("%s: %w", sites[i].label(), err)
 		}
 		slots.Set(entry.Index, s)
+		sn.states.count(entry, s, 1)
 	}
 	sn.Sites = slots.Slice()
 	return nil

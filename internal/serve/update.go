@@ -39,14 +39,20 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 	}
 	// Settings that only a refused change had, or that nobody has any more.
 	defer func() { a.keep(a.Now()) }()
-	next, simple, err := a.derive(before, sites, diff.Removed, func(id uint32) string {
+	where := func(id uint32) string {
 		if where := state.Where(id); where != "" {
 			return f.source.String() + ", " + where
 		}
 		return ""
-	})
+	}
+	next, simple, err := a.derive(before, sites, diff.Removed, where)
 	if err != nil {
 		return err
+	}
+	if !simple || a.leansAnew(before, next, sites, diff.Removed) {
+		if err := a.standsAlone(next, where); err != nil {
+			return err
+		}
 	}
 	if next.state != before.state {
 		if err := fronts.Prepare(f.ctx, next.state); err != nil {

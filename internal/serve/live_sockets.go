@@ -1,0 +1,105 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/front"
+	"github.com/caddy-iis/caddy-iis/internal/live"
+)
+
+// prepare opens the sockets of a snapshot. Bindings of rows wait for those that cannot be
+// opened, and the rest serves: what comes back is the snapshot without them. The error is
+// about a socket that others need as well. Before is what is served, nil if nothing is.
+func (a *Instance) prepare(ctx context.Context, before, next *Snapshot) (*Snapshot, error) {
+	waiting := make(map[uint32][]binding.SiteBinding)
+	for before == nil || next.state != before.state {
+		err := fronts.Prepare(ctx, next.state)
+		if err == nil {
+			break
+		}
+		failed, ok := errors.AsType[*front.ListenError](err)
+		if !ok {
+			return nil, err
+		}
+		without, deriveErr := a.withoutSocket(next, failed, waiting)
+		if without == nil {
+			return nil, errors.Join(err, deriveErr)
+		}
+		next = a.withHeldBack(without)
+		if before != nil && next.state.Serves(before.state) {
+			next.state, next.ports = before.state, before.ports
+		}
+	}
+	return next, nil
+}
+
+// withoutSocket leaves out the bindings of rows that need a socket, and adds them to those
+// that wait for others. It returns nil if there are none.
+func (a *Instance) withoutSocket(next *Snapshot, failed *front.ListenError, waiting map[uint32][]binding.SiteBinding) (*Snapshot, error) {
+	var rest []binding.Site
+	var removed []uint32
+	for _, entry := range next.Tables.Sites() {
+		source := a.liveSource(next.Sites.At(entry.Index).Source)
+		if source == nil || !slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return a.needsSocket(b.Binding, failed.Addr) }) {
+			continue
+		}
+		site := entry.Input()
+		served := site
+		served.Bindings = nil
+		for _, b := range site.Bindings {
+			if a.needsSocket(b.Binding, failed.Addr) {
+				waiting[entry.ID] = append(waiting[entry.ID], b)
+			} else {
+				served.Bindings = append(served.Bindings, b)
+			}
+		}
+		site.Bindings = waiting[entry.ID]
+		source.Hold(entry.ID, live.HeldBack{Reason: failed.Error(), Socket: true, Partly: len(served.Bindings) > 0}, site)
+		a.retrySockets(source)
+		if len(served.Bindings) > 0 {
+			rest = append(rest, served)
+		} else {
+			removed = append(removed, entry.ID)
+		}
+	}
+	if len(rest) == 0 && len(removed) == 0 {
+		return nil, nil
+	}
+	without, _, err := a.deriveFrom(next, rest, nil, removed, nowhere)
+	return without, err
+}
+
+// needsSocket reports whether a binding is served by the socket for an address, which may
+// stand for all.
+func (a *Instance) needsSocket(b binding.Binding, socket netip.AddrPort) bool {
+	ip := socket.Addr().Unmap()
+	forAll := !b.IP.IsValid() || b.IP.IsUnspecified()
+	switch {
+	case b.Port != socket.Port():
+		return false
+	case !ip.IsValid() || ip.IsUnspecified():
+		return forAll
+	default:
+		return b.IP == ip || forAll && len(a.Options.Listen) > 0
+	}
+}
+
+// retrySockets has the bindings shown, after a while, that wait for sockets.
+func (a *Instance) retrySockets(source *live.Source) {
+	source.RetrySockets(a.sitesFile.ctx, func() {
+		a.locked(func() { a.tryHeldBack(source, live.WaitsForSocket) })
+	})
+}
+
+// liveSource returns the source with a name, nil if there is none.
+func (a *Instance) liveSource(name string) *live.Source {
+	i := slices.IndexFunc(a.Live, func(s *live.Source) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return a.Live[i]
+}
