@@ -9,5 +9,5 @@ import (
 
 // RunCommand runs caddy iis in this process and returns its exit code.
 func RunCommand(out, errOut io.Writer, args ...string) int {
-	return commands.Run(inspect.CheckFile, out, errOut, args...)
+	return commands.Run(inspect.Functions, out, errOut, args...)
 }

@@ -29,7 +29,7 @@ import (
 // iisCommand is caddy iis below a caddy.
 func iisCommand() (root, iis *cobra.Command) {
 	root, iis = &cobra.Command{Use: "caddy"}, &cobra.Command{Use: "iis <command>", Long: "Shows sites."}
-	commands.New(nil).CobraFunc(iis)
+	commands.New(commands.Functions{}).CobraFunc(iis)
 	root.AddCommand(iis)
 	return root, iis
 }

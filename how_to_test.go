@@ -103,6 +103,7 @@ func TestHowToCommands(t *testing.T) {
 		"copy the sites of a source, and put them back":                              "",
 		"replace all https bindings of a site, as with adsutil.vbs":                  "SecureBindings",
 		"see for each https binding whether its certificate fits":                    "COVERS",
+		"keep as a Caddyfile what commands have changed":                             "respond main",
 		"see who has changed the sites of a source":                                  "10",
 		"know what a client gets that sends no server name":                          `certificate "wildcard"`,
 		"see one site: its folder, bindings, certificates and what is wrong with it": "served by",
@@ -174,7 +175,7 @@ func configured(t *testing.T, s *ts.Server) string {
 // before changes nothing either.
 func looks(args []string) bool {
 	switch args[0] {
-	case "list", "show", "explain", "enum", "get", "check", "verify", "commands", "endpoints", "certificates", "sites":
+	case "list", "show", "explain", "enum", "get", "check", "verify", "commands", "endpoints", "certificates", "sites", "config":
 		return true
 	}
 	return false

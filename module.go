@@ -24,7 +24,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(App))
-	caddycmd.RegisterCommand(commands.New(inspect.CheckFile))
+	caddycmd.RegisterCommand(commands.New(inspect.Functions))
 }
 
 // App serves web sites by IIS bindings. Its bindings alone decide on which

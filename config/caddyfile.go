@@ -156,6 +156,7 @@ import (
 //		servers {
 //			<options of Caddy's servers option>
 //		}
+//		json           <JSON>
 //	}
 //
 // The TLS options of a binding and an endpoint are legacy_tls, and these of
@@ -180,7 +181,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return p.compileBodies()
+	if err := p.compileBodies(); err != nil {
+		return err
+	}
+	return p.mergeJSON()
 }
 
 // caddyfileParser is the state of parsing one iis block.
@@ -189,6 +193,7 @@ type caddyfileParser struct {
 	endpoints map[netip.AddrPort]string // the keys of app.Endpoints
 	orders    []caddyfile.Segment
 	bodies    []siteBody
+	patches   []caddyfile.Token // of the option json
 }
 
 // newCaddyfileParser returns a parser that adds to an app.
@@ -205,11 +210,45 @@ func newCaddyfileParser(app *App) *caddyfileParser {
 // words lists what an iis block accepts, in the order of the documentation.
 var words = []string{
 	"certificate", "central_store", "store", "endpoint", "site", "sites_file", "sites_from", "defaults", "template", "listen", "sni_missing", "sni_unmatched",
-	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "drain_upgraded", "log", "log_sni", "w3c_log", "metrics", "order", "servers",
+	"unknown_host", "conflicts", "wildcard_depth", "misdirected", "substatus_header", "drain", "drain_upgraded", "log", "log_sni", "w3c_log", "metrics", "order", "servers", "json",
 }
+
+// choice is a word with one argument out of a few.
+type choice[T any] struct {
+	word     string
+	field    func(*T) *string
+	accepted []string
+}
+
+// misdirectedWord is a word of an app and of a site.
+const misdirectedWord = "misdirected"
+
+var (
+	policyWords      = []string{"fallback", "reject"}
+	misdirectedWords = []string{"secure", "allow", "strict"}
+
+	appChoices = []choice[App]{
+		{"sni_missing", func(a *App) *string { return &a.SNIMissing }, policyWords},
+		{"sni_unmatched", func(a *App) *string { return &a.SNIUnmatched }, policyWords},
+		{"unknown_host", func(a *App) *string { return &a.UnknownHost }, []string{"400", "404", "421", "abort"}},
+		{"conflicts", func(a *App) *string { return &a.Conflicts }, []string{"reject", "first_wins"}},
+		{"wildcard_depth", func(a *App) *string { return &a.WildcardDepth }, []string{"one", "any"}},
+		{misdirectedWord, func(a *App) *string { return &a.Misdirected }, misdirectedWords},
+	}
+
+	endpointChoices = []choice[Endpoint]{
+		{"sni_missing", func(e *Endpoint) *string { return &e.SNIMissing }, policyWords},
+		{"sni_unmatched", func(e *Endpoint) *string { return &e.SNIUnmatched }, policyWords},
+	}
+)
 
 func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 	a := p.app
+	for _, choice := range appChoices {
+		if d.Val() == choice.word {
+			return oneWord(d, choice.field(a), choice.accepted...)
+		}
+	}
 	switch word := d.Val(); word {
 	case "certificate":
 		return p.certificate(d)
@@ -231,18 +270,6 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return p.template(d)
 	case "listen":
 		return parseListen(d, &a.Listen)
-	case "sni_missing":
-		return oneWord(d, &a.SNIMissing, "fallback", "reject")
-	case "sni_unmatched":
-		return oneWord(d, &a.SNIUnmatched, "fallback", "reject")
-	case "unknown_host":
-		return oneWord(d, &a.UnknownHost, "400", "404", "421", "abort")
-	case "conflicts":
-		return oneWord(d, &a.Conflicts, "reject", "first_wins")
-	case "wildcard_depth":
-		return oneWord(d, &a.WildcardDepth, "one", "any")
-	case "misdirected":
-		return oneWord(d, &a.Misdirected, "secure", "allow", "strict")
 	case "substatus_header":
 		return parseSubStatusHeader(d, &a.SubStatusHeader)
 	case "log_sni":
@@ -259,6 +286,8 @@ func (p *caddyfileParser) option(d *caddyfile.Dispenser) error {
 		return parseDrainUpgraded(d, &a.DrainUpgraded)
 	case "log":
 		return bareLog(d, &a.AccessLog, "iis_access", accessLogger)
+	case "json":
+		return p.json(d)
 	case "order":
 		return p.order(d)
 	case "servers":

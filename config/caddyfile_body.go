@@ -282,14 +282,14 @@ func (b *siteBody) unrecognized(word string) string {
 	case slices.Contains(words, word):
 		return fmt.Sprintf("%s belongs in iis, not here: is a closing brace missing above?", word)
 	case len(b.words) > 0:
-		return fmt.Sprintf("%q is neither a directive of this Caddy nor one of %s%s", word, strings.Join(b.words, ", "), near.Hint(word, append(directives(), b.words...)))
+		return fmt.Sprintf("%q is neither a directive of this Caddy nor one of %s%s", word, strings.Join(b.words, ", "), near.Hint(word, append(knownDirectives(), b.words...)))
 	}
-	return fmt.Sprintf("%q is not a directive of this Caddy%s", word, near.Hint(word, directives()))
+	return fmt.Sprintf("%q is not a directive of this Caddy%s", word, near.Hint(word, knownDirectives()))
 }
 
-// directives are words that somebody may have meant: most directives are named as
+// knownDirectives are words that somebody may have meant: most directives are named as
 // the handler that they make.
-func directives() []string {
+func knownDirectives() []string {
 	list := []string{"redir", "php_fastcgi", "handle", "handle_path", "handle_errors", "route", "root", "respond", "header", "basic_auth", "import"}
 	for _, info := range caddy.GetModules("http.handlers") {
 		list = append(list, info.ID.Name())

@@ -60,13 +60,14 @@ func (p *caddyfileParser) newEndpoint(address string) error {
 }
 
 func parseEndpointOption(d *caddyfile.Dispenser, endpoint *Endpoint, options *tlsOptions) error {
+	for _, choice := range endpointChoices {
+		if d.Val() == choice.word {
+			return oneWord(d, choice.field(endpoint), choice.accepted...)
+		}
+	}
 	switch word := d.Val(); word {
 	case "certificate":
 		return parseCertificateName(d, &endpoint.Certificate)
-	case "sni_missing":
-		return oneWord(d, &endpoint.SNIMissing, "fallback", "reject")
-	case "sni_unmatched":
-		return oneWord(d, &endpoint.SNIUnmatched, "fallback", "reject")
 	case "legacy_tls":
 		endpoint.LegacyTLS = true
 		return bareWord(d)

@@ -66,8 +66,8 @@ func parseSiteOption(d *caddyfile.Dispenser, id uint32, site *Site, body *siteBo
 		return bareWord(d)
 	case "hsts":
 		return parseHSTS(d, site)
-	case "misdirected":
-		return oneWord(d, &site.Misdirected, "secure", "allow", "strict")
+	case misdirectedWord:
+		return oneWord(d, &site.Misdirected, misdirectedWords...)
 	case "template":
 		return parseTemplateName(d, site)
 	case "site_vars":

@@ -98,6 +98,9 @@ func ParseCustomField(args []string) (CustomField, error) {
 	return CustomField{Name: args[0], Source: args[1], Header: args[2]}, nil
 }
 
+// Words are what stands behind the word field of a Caddyfile.
+func (c CustomField) Words() []string { return []string{c.Name, c.Source, c.Header} }
+
 // Format is a list of fields that has been understood. It never changes.
 type Format struct {
 	fields            []field

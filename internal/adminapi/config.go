@@ -22,6 +22,15 @@ func (c *Client) App(ctx context.Context) (json.RawMessage, error) {
 	return a.body, nil
 }
 
+// Config returns the whole configuration as JSON.
+func (c *Client) Config(ctx context.Context) (json.RawMessage, error) {
+	a, err := c.get(ctx, "/config/")
+	if err != nil {
+		return nil, err
+	}
+	return a.body, nil
+}
+
 // sitesPath is where Caddy's configuration has the sites.
 const sitesPath = "/config/apps/iis/sites"
 

@@ -86,7 +86,7 @@ checked.`, `
 					return cli.CheckRunning(ctx, e, around, bindings)
 				})(ctx, e, cmd, args)
 			}
-			checked, err := c.check(ctx, config, flags.String("adapter"), around)
+			checked, err := c.app.Check(ctx, config, flags.String("adapter"), around)
 			if err != nil {
 				return err
 			}

@@ -24,9 +24,14 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
-// New returns the command caddy iis. A configuration file is looked at by a function of
-// the app.
-func New(check CheckFunc) caddycmd.Command {
+// Functions are those of the app that commands need without a running one.
+type Functions struct {
+	Check     CheckFunc
+	Caddyfile CaddyfileFunc
+}
+
+// New returns the command caddy iis.
+func New(app Functions) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "iis",
 		Usage: "<command> [--address <listen>] [--config <path> [--adapter <name>]] [--json]",
@@ -46,7 +51,7 @@ shown like the others, and changed in that file.
 The commands talk to the admin endpoint at '` + "localhost:2019" + `', unless --address names
 another one, or --config a configuration that does.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			(&commandLine{check: check, exit: exitThroughCaddy}).build(cmd)
+			(&commandLine{app: app, exit: exitThroughCaddy}).build(cmd)
 			manPages(cmd)
 		},
 	}
@@ -54,7 +59,7 @@ another one, or --config a configuration that does.`,
 
 // commandLine builds the caddy iis command.
 type commandLine struct {
-	check CheckFunc
+	app Functions
 
 	// exit turns an exit code into the error that a cobra command returns.
 	exit func(cmd *cobra.Command, code int) error
@@ -84,7 +89,7 @@ func (c *commandLine) build(iis *cobra.Command) {
 	c.addEditing(iis)
 	c.addChecking(iis)
 	c.addSources(iis)
-	iis.AddCommand(c.endpointCommand(), c.importCommand(), c.restoreCommand(), c.managerCommand())
+	iis.AddCommand(c.endpointCommand(), c.importCommand(), c.configCommand(), c.restoreCommand(), c.managerCommand())
 	iis.SetHelpTemplate(iis.HelpTemplate() + footer)
 	completeFlags(iis)
 }

@@ -15,10 +15,10 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // Run runs caddy iis in this process and returns its exit code. It is for tests; Caddy
 // runs what New returns.
-func Run(check CheckFunc, out, errOut io.Writer, args ...string) int {
+func Run(app Functions, out, errOut io.Writer, args ...string) int {
 	root := &cobra.Command{Use: "caddy", SilenceUsage: true}
 	iis := &cobra.Command{Use: "iis"}
-	line := &commandLine{check: check, exit: func(cmd *cobra.Command, code int) error {
+	line := &commandLine{app: app, exit: func(cmd *cobra.Command, code int) error {
 		cmd.SilenceErrors = true
 		return exitError(code)
 	}}

@@ -135,7 +135,7 @@ func tagOf(answer any) string {
 func activeApp() (*serve.Instance, error) {
 	active, err := serve.Of(caddy.ActiveContext())
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, apiError(http.StatusNotFound, "no iis app is configured: add the iis option, or apps.iis, to the configuration")
+		return nil, apiError(http.StatusNotFound, "%w", errNoApp)
 	}
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}

@@ -170,6 +170,52 @@ func merged(target, changes map[string]any) map[string]any {
 	return target
 }
 
+// MergeAny applies a patch to a document as Merge does, whatever names and sizes they have.
+func MergeAny(document, patch []byte) ([]byte, error) {
+	var target map[string]any
+	if err := unmarshalNumbers(document, &target); err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(patch))
+	decoder.UseNumber()
+	value, err := decodeOnce(decoder, maxDepth, true)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more behind the JSON object")
+	}
+	changes, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("a JSON object is expected")
+	}
+	return json.Marshal(merged(target, changes))
+}
+
+// Difference is the patch that makes one object into another one, as far as a patch can: it
+// removes what is null. Values that are the same stay as they are.
+func Difference(from, to map[string]any, same func(a, b any) bool) map[string]any {
+	patch := make(map[string]any)
+	for key := range from {
+		if _, ok := to[key]; !ok {
+			patch[key] = nil
+		}
+	}
+	for key, value := range to {
+		before, there := from[key]
+		outer, isObject := before.(map[string]any)
+		inner, isToo := value.(map[string]any)
+		switch {
+		case there && same(before, value):
+		case isObject && isToo:
+			patch[key] = Difference(outer, inner, same)
+		default:
+			patch[key] = value
+		}
+	}
+	return patch
+}
+
 func unmarshalNumbers(raw []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -190,3 +191,12 @@ var (
 	_ caddy.Provisioner     = (*Postgres)(nil)
 	_ caddyfile.Unmarshaler = (*Postgres)(nil)
 )
+
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (p *Postgres) MarshalCaddyfile() *caddytext.Line {
+	l := caddytext.New(p.Connection).Add(p.MarshalBlock()...)
+	if p.Notify != "" {
+		l.Add(caddytext.New("notify", p.Notify))
+	}
+	return l
+}

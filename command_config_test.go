@@ -1,0 +1,206 @@
+package caddyiis_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/config"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// written is a configuration as a Caddyfile, and what that adapts to.
+type written struct {
+	text  string
+	count config.Count
+	exact bool // the JSON is the same in every letter
+}
+
+// roundTrip writes the app of a configuration as a Caddyfile, and has it adapted again. It
+// must come to the same.
+func roundTrip(t testing.TB, raw []byte) written {
+	t.Helper()
+	want := appOf(t, raw)
+	app := new(config.App)
+	if err := json.Unmarshal(want, app); err != nil {
+		t.Fatal(err)
+	}
+	out, count, err := app.Caddyfile("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, err := adapt(string(out))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	again := new(config.App)
+	if err := json.Unmarshal(appOf(t, adapted), again); err != nil {
+		t.Fatal(err)
+	}
+	if differs := app.Differences(again, "Caddyfile"); len(differs) > 0 {
+		t.Errorf("%s\nadapts to\n%s\nand not to\n%s\nit differs in %q", out, appOf(t, adapted), want, differs)
+	}
+	var a, b any
+	for into, raw := range map[*any][]byte{&a: want, &b: appOf(t, adapted)} {
+		if err := json.Unmarshal(raw, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return written{string(out), count, reflect.DeepEqual(a, b)}
+}
+
+func appOf(t testing.TB, raw []byte) json.RawMessage {
+	t.Helper()
+	var cfg struct {
+		Apps map[string]json.RawMessage `json:"apps"`
+	}
+	if err := json.Unmarshal(raw, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Apps["iis"]
+}
+
+// TestConfigRoundTrip writes what the good Caddyfiles of testdata adapt to, and what the
+// examples do, as Caddyfiles again: formatted as caddy fmt does it, and with few handlers as
+// JSON. Of the figures a test fails that grow: then a directive has lost its writer.
+func TestConfigRoundTrip(t *testing.T) {
+	t.Setenv("CADDY_IIS_TEST_SITE", "17")
+	t.Setenv("CADDY_IIS_TEST_DOMAIN", "example.com")
+	files, err := filepath.Glob("testdata/caddyfile/good_*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
+	}
+	examples, err := filepath.Glob("examples/*/Caddyfile")
+	if err != nil || len(examples) == 0 {
+		t.Fatal(err)
+	}
+	renumbered := []string{"good_json.caddyfiletest"} // groups of routes
+	var handlers, asJSON int
+	for _, file := range slices.Concat(files, examples) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, _, _ := strings.Cut(string(content), separator)
+			raw, err := adapt(input + "\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := roundTrip(t, raw)
+			if !got.exact && !slices.Contains(renumbered, filepath.Base(file)) {
+				t.Errorf("other JSON comes of\n%s", got.text)
+			}
+			if formatted := caddyfile.Format([]byte(got.text)); string(formatted) != got.text {
+				t.Errorf("caddy fmt makes of\n%s\n%s", got.text, formatted)
+			}
+			if got.count.AsJSON > 0 {
+				t.Logf("%d of %d handlers are JSON", got.count.AsJSON, got.count.Handlers)
+			}
+			handlers, asJSON = handlers+got.count.Handlers, asJSON+got.count.AsJSON
+		})
+	}
+	t.Logf("%d of %d handlers are JSON", asJSON, handlers)
+	if limit := handlers / 8; asJSON > limit {
+		t.Errorf("%d of %d handlers are JSON, and more than %d shall not be", asJSON, handlers, limit)
+	}
+}
+
+// TestConfigRoundTripOfImports does that with what caddy iis import makes of the fixtures.
+func TestConfigRoundTripOfImports(t *testing.T) {
+	folders, err := filepath.Glob("iis*/testdata/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handlers, asJSON, imported int
+	for _, folder := range folders {
+		var out, errOut bytes.Buffer
+		if caddyiis.RunCommand(&out, &errOut, "import", "--format", "json", folder) != 0 {
+			continue // of some fixtures nothing comes
+		}
+		imported++
+		got := roundTrip(t, out.Bytes())
+		handlers, asJSON = handlers+got.count.Handlers, asJSON+got.count.AsJSON
+	}
+	t.Logf("%d of %d handlers of %d imports are JSON", asJSON, handlers, imported)
+	if imported < 5 {
+		t.Errorf("only %d fixtures were imported", imported)
+	}
+}
+
+// TestConfigIsKept: what a command has changed is in what config writes, and Caddy serves
+// the same from that.
+func TestConfigIsKept(t *testing.T) {
+	port := ts.FreePort(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte("files"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startIIS(t, fmt.Sprintf(`
+		site 1 Main {
+			server_bindings :%d:www.contoso.test
+			header X-Main "{http.request.host} and {iis.site.name}"
+			handle_path /api/* {
+				respond "api {path}"
+			}
+			handle {
+				respond main
+			}
+		}`, port))
+	for _, args := range [][]string{
+		{"set", "/w3svc/1/ServerBindings", fmt.Sprintf(":%d:www.contoso.test", port), fmt.Sprintf(":%d:new.contoso.test", port)},
+		{"add", "site", "Files", "--http", fmt.Sprintf("*:%d:files.contoso.test", port), "--root", dir},
+	} {
+		runCommand(t, s, args...)
+	}
+	asked := []string{"www.contoso.test/", "new.contoso.test/api/x", "files.contoso.test/", "other.contoso.test/", "files.contoso.test/Caddyfile"}
+	answers := func() (list []string) {
+		for _, target := range asked {
+			host, path, _ := strings.Cut(target, "/")
+			answer, err := ts.Do(ts.Request{Addr: fmt.Sprintf("127.0.0.1:%d", port), Plain: true, Host: host, Path: "/" + path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, fmt.Sprint(target, answer.Status, answer.Header.Get("X-Main"), answer.Body))
+		}
+		return list
+	}
+	before := answers()
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	runCommand(t, s, "config", "--output", file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restart(string(text)); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if after := answers(); !slices.Equal(after, before) {
+		t.Errorf("before:\n%s\nafter:\n%s\nwith\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"), text)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 && os.PathSeparator == '/' {
+		t.Errorf("others can read %s: %v %v", file, info.Mode(), err)
+	}
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, "config", "--config", file, "--output", file); code != 1 || !strings.Contains(errOut.String(), "--force") {
+		t.Errorf("a file that is there: exit code %d: %s", code, &errOut)
+	}
+}
+
+func runCommand(t *testing.T, s *ts.Server, args ...string) string {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, append(args, "--address", s.AdminAddr())...); code != 0 {
+		t.Fatalf("%q: exit code %d: %s", args, code, &errOut)
+	}
+	return out.String()
+}

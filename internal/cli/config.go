@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/caddy-iis/caddy-iis/internal/autosave"
+)
+
+// Caddyfile is the iis app as a Caddyfile.
+type Caddyfile struct {
+	// The text.
+	Text []byte
+
+	// What Caddy makes of it.
+	Adapted json.RawMessage
+
+	// What the configuration has beside the app, such as "app http".
+	Left []string
+
+	// How many handlers there are, and how many of them no directive says.
+	Handlers, AsJSON int
+}
+
+// WriteCaddyfile writes a Caddyfile into a file, or to the standard output, and says what
+// is not in it.
+func WriteCaddyfile(e *Env, c Caddyfile, file string, force bool) error {
+	text := c.Text
+	if e.JSON {
+		text = append(slices.Clip(c.Adapted), '\n')
+	}
+	if file != "" {
+		if err := replaceFile(file, text, force); err != nil {
+			return err
+		}
+	} else if _, err := e.Out.Write(text); err != nil {
+		return err
+	}
+	if c.AsJSON > 0 {
+		fmt.Fprintf(e.Err, "%d of %d handlers are JSON in it (iis_json): no directive says them exactly.\n", c.AsJSON, c.Handlers)
+	}
+	if len(c.Left) > 0 {
+		fmt.Fprintf(e.Err, "Not in it, since it is the iis app alone: %s.\n", strings.Join(c.Left, ", "))
+	}
+	return nil
+}
+
+// replaceFile writes a file as a whole, for its owner alone: passwords may stand in it.
+func replaceFile(file string, text []byte, force bool) error {
+	if _, err := os.Lstat(file); err == nil && !force {
+		return fmt.Errorf("%s is there already: name another file, or add --force to replace it", file)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return autosave.Replace(file, func(w io.Writer) error { _, err := w.Write(text); return err })
+}
