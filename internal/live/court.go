@@ -11,9 +11,11 @@ import (
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// Bench is beside what rows are judged, as it is at a moment.
+// Bench is beside what rows are judged.
 type Bench struct {
-	Tables    *binding.Tables
+	// Tables returns what is served now: while rows are read, which may take its time where
+	// they have routes of their own, other sources go on.
+	Tables    func() *binding.Tables
 	Endpoints []binding.Endpoint
 	Options   binding.Options
 	Limit     *ownroutes.Limit // of rows with routes of their own
@@ -89,7 +91,8 @@ func (c *court) Beside(candidates, accepted []uint32) (taken, among map[uint32]*
 	}
 	other := func(site binding.Site) bool { return wanted[site.ID] || replaced[site.ID] }
 	hidden := slices.DeleteFunc(slices.Clone(c.hidden), other)
-	_, simple := c.Tables.Update(slices.Concat(settled, list), nil)
+	tables := c.Tables()
+	_, simple := tables.Update(slices.Concat(settled, list), nil)
 	taken, among = make(map[uint32]*sites.Refusal), make(map[uint32]*sites.Refusal)
 	note := func(found []binding.Finding) {
 		for _, f := range found {
@@ -106,7 +109,7 @@ func (c *court) Beside(candidates, accepted []uint32) (taken, among map[uint32]*
 		note(binding.Contradictions(hidden, nil, list, c.Options))
 	}
 	if !simple {
-		first := append(slices.DeleteFunc(c.Tables.Inputs(), other), settled...)
+		first := append(slices.DeleteFunc(tables.Inputs(), other), settled...)
 		note(binding.Contradictions(first, c.Endpoints, list, c.Options))
 	}
 	return taken, among

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -46,21 +48,50 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestJudgeHidden: a row contradicts what is accepted also where this server cannot show it.
+// TestJudgeHidden: a row contradicts what is accepted also where this server cannot show it,
+// and what is accepted of itself is not in its way.
 func TestJudgeHidden(t *testing.T) {
 	m, n := newMemory(), newNode(t)
 	_, s := openSource(t, &given{table: m}, n)
 	serve(s)
-	s.Hold(7, HeldBack{Reason: "no socket"}, inputOf(t, 7, "*:80:seven.test"))
-	m.write(map[uint32]string{2: host("seven.test"), 7: host("seven.test")})
+	m.write(map[uint32]string{7: host("seven.test")})
 	receive(s, m)
-	if why := refusal(t, m, 2); why == "" && refusal(t, m, 7) == "" {
-		t.Error("both are accepted")
+	if why := refusal(t, m, 7); why != "" {
+		t.Fatalf("row 7 is refused: %s", why)
 	}
-	m.write(map[uint32]string{8: host("seven.test")})
+	delete(n.sites, 7)
+	n.compile()
+	s.Hold(7, HeldBack{Reason: "no socket"}, inputOf(t, 7, "*:80:seven.test"))
+	m.write(map[uint32]string{8: host("seven.test"), 9: host("nine.test")})
 	receive(s, m)
-	if refusal(t, m, 8) == "" {
-		t.Error("what is held back is not in the way of others")
+	if why := refusal(t, m, 8); !strings.Contains(why, "site 7") {
+		t.Errorf("what is held back is not in the way of row 8: %q", why)
+	}
+	if why := refusal(t, m, 9); why != "" {
+		t.Errorf("row 9 is refused: %s", why)
+	}
+	m.write(map[uint32]string{7: `{"name":"again","server_bindings":["*:80:seven.test"]}`})
+	receive(s, m)
+	if why := refusal(t, m, 7); why != "" {
+		t.Errorf("row 7 is in its own way: %s", why)
+	}
+}
+
+// TestJudgeMeanwhile: what another source publishes while rows are read is in their way.
+func TestJudgeMeanwhile(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	passes := n.bench.Passes
+	n.bench.Passes = func(id uint32, cfg *config.Site) (binding.Site, error) {
+		n.sites[90] = inputOf(t, 90, "*:80:two.test")
+		n.compile()
+		return passes(id, cfg)
+	}
+	m.write(map[uint32]string{2: host("two.test")})
+	receive(s, m)
+	if why := refusal(t, m, 2); !strings.Contains(why, "site 90") {
+		t.Errorf("row 2: %q", why)
 	}
 }
 

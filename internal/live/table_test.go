@@ -202,11 +202,13 @@ type node struct {
 	gone    [][]uint32
 	settled int
 	bench   Bench
+	tables  *binding.Tables
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{t: t, sites: map[uint32]binding.Site{1: inputOf(t, 1, "*:80:one.test")}}
+	n.bench.Tables = func() *binding.Tables { return n.tables }
 	n.bench.Limit = (*ownroutes.Pool[int])(nil).Limit("", nil)
 	n.compile()
 	n.bench.Passes = func(id uint32, cfg *config.Site) (binding.Site, error) {
@@ -235,8 +237,9 @@ func (n *node) compile() {
 	tables, _, err := binding.Compile(slices.Collect(maps.Values(n.sites)), nil, binding.Options{})
 	if err != nil {
 		n.t.Error(err)
+		return
 	}
-	n.bench.Tables = tables
+	n.tables = tables
 }
 
 func (n *node) Show(s *Source, changed, gone []uint32) int {

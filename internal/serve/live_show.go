@@ -140,7 +140,7 @@ func (sn *Snapshot) shownOf(s *live.Source, ids []uint32) (shown []uint32) {
 func (a *Instance) Bench(source *live.Source) live.Bench {
 	limit := a.ownLimitOf(source)
 	return live.Bench{
-		Tables: a.Now().Tables, Endpoints: a.BoundEndpoints, Options: a.bindingOptions(), Limit: limit,
+		Tables: func() *binding.Tables { return a.Now().Tables }, Endpoints: a.BoundEndpoints, Options: a.bindingOptions(), Limit: limit,
 		Passes: func(id uint32, cfg *config.Site) (binding.Site, error) {
 			row := configured{id: id, cfg: cfg, source: source.Name}
 			err := a.passes(source, limit, &row)
