@@ -117,7 +117,7 @@ func TestHowToCommands(t *testing.T) {
 			line, file, _ := strings.Cut(strings.TrimSpace(line), " > ")
 			var out, errOut bytes.Buffer
 			args := splitArgs(t, here.Replace(strings.TrimPrefix(line, "caddy iis ")))
-			if !strings.Contains(line, "--config") {
+			if !strings.Contains(line, "--config") && !strings.Contains(line, "--file") {
 				args = append(args, "--address", s.AdminAddr())
 			}
 			before := configured(t, s)

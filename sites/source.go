@@ -1,9 +1,11 @@
 package sites
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -80,6 +82,15 @@ type Row struct {
 	Open    bool            // it is not
 	Good    json.RawMessage // what is accepted instead; nil: nothing
 	Refusal *Refusal        // nil if it is open: nobody has judged it yet
+}
+
+// Line is the row as a line of a sites file: the id is the first field.
+func (r *Row) Line() []byte {
+	line := append([]byte(`{"id":`), strconv.AppendUint(nil, uint64(r.ID), 10)...)
+	if !bytes.Equal(r.Document, []byte("{}")) {
+		line = append(line, ',')
+	}
+	return append(append(line, r.Document[1:]...), '\n')
 }
 
 // Change is a row that a transaction writes.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,8 +18,8 @@ import (
 )
 
 // ExportSites writes the sites of a source as lines of a sites file.
-func ExportSites(ctx context.Context, e *Env, source string) error {
-	return e.Client.Export(ctx, source, e.Out)
+func ExportSites(ctx context.Context, e *Env, store SiteStore, source string) error {
+	return store.Export(ctx, source, e.Out)
 }
 
 // importStep is how many sites of a file are one transaction.
@@ -27,10 +28,10 @@ const importStep = 10_000
 // ImportSites puts the lines of a sites file into a source, in steps of which each is
 // whole. What is there already is no change, so that a repeat goes on where one before
 // has ended.
-func ImportSites(ctx context.Context, e *Env, source string, lines io.Reader) error {
+func ImportSites(ctx context.Context, e *Env, store SiteStore, source string, lines io.Reader) error {
 	var batch []adminapi.Change
 	sites, changed, number := 0, 0, 0
-	into := importTarget{client: e.Client, source: source}
+	into := importTarget{store: store, client: e.Client, source: source}
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -76,7 +77,8 @@ func ImportSites(ctx context.Context, e *Env, source string, lines io.Reader) er
 
 // importTarget is the source that an import writes.
 type importTarget struct {
-	client    *adminapi.Client
+	store     SiteStore
+	client    *adminapi.Client  // of a server, which can ask for conditions
 	source    string            // empty: the server chooses it
 	revisions map[uint32]uint64 // of its sites when the import began; nil: it does not ask for them
 }
@@ -85,7 +87,7 @@ type importTarget struct {
 // ones that were there when the import began: what others change meanwhile is not replaced.
 func (t *importTarget) change(ctx context.Context, batch []adminapi.Change) (adminapi.Written, error) {
 	t.condition(batch)
-	written, err := t.client.ChangeSites(ctx, t.source, batch)
+	written, err := t.store.ChangeSites(ctx, t.source, batch)
 	if t.revisions != nil || !adminapi.WantsCondition(err) {
 		return written, err
 	}
@@ -93,7 +95,7 @@ func (t *importTarget) change(ctx context.Context, batch []adminapi.Change) (adm
 		return written, err
 	}
 	t.condition(batch)
-	return t.client.ChangeSites(ctx, t.source, batch)
+	return t.store.ChangeSites(ctx, t.source, batch)
 }
 
 func (t *importTarget) condition(batch []adminapi.Change) {
@@ -130,24 +132,58 @@ func (t *importTarget) readRevisions(ctx context.Context) error {
 	return nil
 }
 
-// lineChange is the change that a line of a sites file stands for.
+// lineChange is the change that a line of a sites file stands for. What the site says is
+// passed on as it is written, also a field that is there twice: that is for who judges it.
 func lineChange(line []byte) (adminapi.Change, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(line, &fields); err != nil {
+	wrong := func(err error) (adminapi.Change, error) {
 		return adminapi.Change{}, fmt.Errorf("it is no JSON object: %w", err)
 	}
-	id, err := strconv.ParseUint(string(fields["id"]), 10, 32)
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	if token, err := decoder.Token(); err != nil {
+		return wrong(err)
+	} else if token != json.Delim('{') {
+		return adminapi.Change{}, errors.New("it is no JSON object")
+	}
+	var ids [][]byte
+	site := []byte("{")
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return wrong(err)
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return wrong(err)
+		}
+		if token == "id" {
+			ids = append(ids, value)
+			continue
+		}
+		if len(site) > 1 {
+			site = append(site, ',')
+		}
+		name, _ := json.Marshal(token) // a string always can
+		site = append(append(append(site, name...), ':'), value...)
+	}
+	if _, err := decoder.Token(); err != nil {
+		return wrong(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return adminapi.Change{}, errors.New("there is more on it than one JSON object")
+	}
+	if len(ids) > 1 {
+		return adminapi.Change{}, errors.New(`"id" is there twice`)
+	}
+	id, err := strconv.ParseUint(string(slices.Concat(ids...)), 10, 32)
 	if err != nil || id == 0 {
 		return adminapi.Change{}, errors.New(`it has no "id" from 1 to 4294967295`)
 	}
-	delete(fields, "id")
-	raw, err := json.Marshal(fields)
-	return adminapi.Change{Op: adminapi.OpPut, ID: uint32(id), Site: raw}, err
+	return adminapi.Change{Op: adminapi.OpPut, ID: uint32(id), Site: append(site, '}')}, nil
 }
 
 // LogSites shows what was written to a source, the newest revision first.
-func LogSites(ctx context.Context, e *Env, source string, limit int) error {
-	raw, err := e.Client.Revisions(ctx, source, "", limit)
+func LogSites(ctx context.Context, e *Env, store SiteStore, source string, limit int) error {
+	raw, err := store.Revisions(ctx, source, "", limit)
 	if err != nil {
 		return err
 	}
@@ -193,8 +229,8 @@ func whatChanged(changes []adminapi.Logged) string {
 }
 
 // RevertSites takes a revision back.
-func RevertSites(ctx context.Context, e *Env, source string, revision uint64) error {
-	written, err := e.Client.Revert(ctx, source, revision)
+func RevertSites(ctx context.Context, e *Env, store SiteStore, source string, revision uint64) error {
+	written, err := store.Revert(ctx, source, revision)
 	if err != nil {
 		return err
 	}

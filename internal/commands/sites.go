@@ -26,26 +26,65 @@ func sourceFlag(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// storeFlags are those of commands that work without Caddy, too.
+func storeFlags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("file", "", "The file of a source bolt, in place of the running Caddy")
+	return sourceFlag(cmd)
+}
+
+// storeTask is what a command does with a source.
+type storeTask func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, args []string) error
+
+// onStore does it with a source of the running Caddy or, with --file, with the file of one.
+func onStore(open func(name string) (*cli.SitesFile, error), do storeTask) task {
+	return func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) (err error) {
+		flags := cmd.Flags()
+		name, _ := flags.GetString("file")
+		if !flags.Changed("file") {
+			return asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+				return do(ctx, e, e.Client, cmd, args)
+			})(ctx, e, cmd, args)
+		}
+		for _, other := range []string{"source", "address", "config"} {
+			if flags.Changed(other) {
+				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--file and --%s exclude each other: with --file no Caddy is asked", other)}
+			}
+		}
+		file, err := open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		return do(ctx, e, file, cmd, args)
+	}
+}
+
 func (c *commandLine) exportSitesCommand() *cobra.Command {
-	return sourceFlag(c.command("export [--source <name>]", "Writes the sites of a source", `
+	return storeFlags(c.command("export [--source <name>|--file <file>]", "Writes the sites of a source", `
 Writes the sites of a source as they are at this moment, one JSON object on each
-line, as a sites file has them.`, `
-  $ caddy iis sites export > sites.jsonl`,
+line, as a sites file has them. With --file it reads the file of a source bolt
+itself, also while Caddy has it open.`, `
+  $ caddy iis sites export > sites.jsonl
+  $ caddy iis sites export --file sites.db > sites.jsonl`,
 		cobra.NoArgs, cli.ExitFailed,
-		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
+		onStore(cli.ReadSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
 			source, _ := cmd.Flags().GetString("source")
-			return cli.ExportSites(ctx, e, source)
+			return cli.ExportSites(ctx, e, store, source)
 		})))
 }
 
 func (c *commandLine) importSitesCommand() *cobra.Command {
-	return sourceFlag(c.command("import <file> [--source <name>]", "Puts the sites of a file into a source", `
+	return storeFlags(c.command("import <file> [--source <name>|--file <file>]", "Puts the sites of a file into a source", `
 Puts the lines of a sites file into a source, - is standard input. Sites that are
 there are replaced, others stay. Up to 10,000 lines are one step, which is made
-wholly or not at all; a repeat after an error goes on where it has ended.`, `
-  $ caddy iis sites import sites.jsonl`,
+wholly or not at all; a repeat after an error goes on where it has ended. With
+--file it writes the file of a source bolt while no Caddy runs, and makes it if it
+is not there. Nobody judges these sites then: when Caddy starts, it holds back those
+that it cannot serve.`, `
+  $ caddy iis sites import sites.jsonl
+  $ caddy iis sites import sites.jsonl --file sites.db`,
 		cobra.ExactArgs(1), cli.ExitFailed,
-		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+		onStore(makeSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, args []string) error {
 			source, _ := cmd.Flags().GetString("source")
 			var lines io.Reader = os.Stdin
 			if args[0] != "-" {
@@ -56,40 +95,47 @@ wholly or not at all; a repeat after an error goes on where it has ended.`, `
 				defer file.Close()
 				lines = file
 			}
-			return cli.ImportSites(ctx, e, source, lines)
+			return cli.ImportSites(ctx, e, store, source, lines)
 		})))
 }
 
+// makeSitesFile opens a file to write it, which may be a new one.
+func makeSitesFile(name string) (*cli.SitesFile, error) { return cli.OpenSitesFile(name, true) }
+
+// changeSitesFile opens a file that is there.
+func changeSitesFile(name string) (*cli.SitesFile, error) { return cli.OpenSitesFile(name, false) }
+
 func (c *commandLine) logSitesCommand() *cobra.Command {
-	cmd := sourceFlag(c.command("log [--source <name>] [--limit <n>]", "Shows what was written to a source", `
+	cmd := storeFlags(c.command("log [--source <name>|--file <file>] [--limit <n>]", "Shows what was written to a source", `
 Shows what was written to a source: the revision, when, by whom and what, the
-newest first.`, `
+newest first. With --file it reads the file of a source bolt itself.`, `
   $ caddy iis sites log`,
 		cobra.NoArgs, cli.ExitFailed,
-		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
+		onStore(cli.ReadSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
 			source, _ := cmd.Flags().GetString("source")
 			limit, _ := cmd.Flags().GetInt("limit")
-			return cli.LogSites(ctx, e, source, limit)
+			return cli.LogSites(ctx, e, store, source, limit)
 		})))
 	cmd.Flags().Int("limit", 20, "How many revisions, up to 1000")
 	return cmd
 }
 
 func (c *commandLine) revertSitesCommand() *cobra.Command {
-	return sourceFlag(c.command("revert <revision> [--source <name>]", "Takes a revision of a source back", `
+	return storeFlags(c.command("revert <revision> [--source <name>|--file <file>]", "Takes a revision of a source back", `
 Makes the sites that a revision has changed as they were before it. That is a
 change like others: it is refused if it contradicts what came later, and can be
-taken back itself.`, `
+taken back itself. With --file it writes the file of a source bolt while no Caddy
+runs, and nobody judges it.`, `
   $ caddy iis sites log
   $ caddy iis sites revert 17`,
 		cobra.ExactArgs(1), cli.ExitFailed,
-		asking(func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
+		onStore(changeSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, args []string) error {
 			source, _ := cmd.Flags().GetString("source")
 			revision, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
 				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("%q is no revision: caddy iis sites log shows them", args[0])}
 			}
-			return cli.RevertSites(ctx, e, source, revision)
+			return cli.RevertSites(ctx, e, store, source, revision)
 		})))
 }
 

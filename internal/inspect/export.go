@@ -2,10 +2,8 @@ package inspect
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -43,14 +41,9 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	return buffered.Flush()
 }
 
-// writeLine writes a row as a line of a sites file: the id is the first field.
+// writeLine writes a row as a line of a sites file.
 func writeLine(w *bufio.Writer, row sites.Row) error {
-	line := append([]byte(`{"id":`), strconv.AppendUint(nil, uint64(row.ID), 10)...)
-	if rest := bytes.TrimPrefix(row.Document, []byte("{")); !bytes.Equal(rest, []byte("}")) {
-		line = append(line, ',')
-	}
-	line = append(append(line, row.Document[1:]...), '\n')
-	_, err := w.Write(line)
+	_, err := w.Write(row.Line())
 	return err
 }
 
