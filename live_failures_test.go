@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testpg"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // failure is a line of the failure matrix of live sites: what dies, when, and the tests of
@@ -349,6 +350,25 @@ func engineDiesInCommit(t *testing.T, _ *testpg.Server) {
 		return err == nil && status == 201
 	})
 	n.gets("b.test", "default 11")
+}
+
+// TestPostgresUnknown: the answers of a change of which nobody knows whether it is made.
+func TestPostgresUnknown(t *testing.T) {
+	engine := testpg.Start(t)
+	n, w := newFarmNode(t, engine, "sites", ""), startWire(t, engine.Port())
+	n.Server = ts.Start(t, strings.Replace(n.config(""), n.connection, w.through(n.connection), 1))
+	n.want(201, "PUT", "sites/10", n.simple("a.test"))
+	for _, row := range []statusRow{
+		{504, "the database goes away", "PUT", "sites/11", n.simple("b.test"), nil, nil, `"code":"unknown"`},
+		{504, "the database goes away", "POST", "changes", `[{"op":"delete","id":10}]`, []string{"Idempotency-Key", "k"}, nil, `"code":"unknown"`},
+	} {
+		w.atCommit(func(func()) { w.cut(true) })
+		n.check(&row)
+		n.gets("a.test", "default 10")
+		w.cut(false)
+		n.want(200, "PUT", "sites/10", n.simple("a.test"))
+	}
+	n.want(404, "GET", "sites/11", "")
 }
 
 // The engine dies while rows are judged: they are judged when it is back.

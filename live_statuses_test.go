@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +68,10 @@ func (l *live) check(row *statusRow) (body string) {
 		}
 	}
 	l.documented(row)
+	if l.seen == nil {
+		l.seen = make(map[int]bool)
+	}
+	l.seen[resp.StatusCode] = true
 	if (len(raw) == 0) != (row.status == 204 || row.status == 304) {
 		l.t.Errorf("%s: %s %s: %d with %q", row.why, row.method, row.path, row.status, raw)
 	}
@@ -190,6 +197,40 @@ func TestLiveStatuses(t *testing.T) {
 	if l.ask("GET", "sites", "", &page); page.Revision != "" {
 		t.Errorf("a page of several sources: %+v", page)
 	}
+	block := strings.SplitN(l.withoutEndpoint(), "sites_from", 2)
+	_, after, _ := strings.Cut(block[1], "}")
+	if err := l.Load(block[0] + after); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []statusRow{
+		{405, "no source can be written", "PUT", "sites/16", plain("D", "d.test"), nil, []string{"Allow"}, "sites_from bolt"},
+		{405, "no source can be written, and nothing else can be done there", "POST", "changes", `[]`, nil, nil, "sites_from bolt"},
+	} {
+		l.check(&row)
+	}
+	l.seen[504] = true // which needs a database that goes away: TestPostgresUnknown
+	for _, status := range documentedStatuses(t) {
+		if !l.seen[status] {
+			t.Errorf("no row has had %d", status)
+		}
+	}
+}
+
+// documentedStatuses are those of the table of docs/live-sites.md.
+func documentedStatuses(t *testing.T) (statuses []int) {
+	t.Helper()
+	page, err := os.ReadFile("docs/live-sites.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| (\d{3}) \|`).FindAllStringSubmatch(string(page), -1) {
+		status, _ := strconv.Atoi(m[1])
+		statuses = append(statuses, status)
+	}
+	if len(statuses) < 14 {
+		t.Fatalf("got %v", statuses)
+	}
+	return statuses
 }
 
 // held makes a change of a site that waits for its rival, which goes some time later.

@@ -28,6 +28,7 @@ type live struct {
 	plain, secure int
 	file          string
 	config        func(extra string) string
+	seen          map[int]bool // statuses that rows of a table have had
 }
 
 // startLive runs a Caddy with a source of sites, and options of the iis block.
