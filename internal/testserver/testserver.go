@@ -264,11 +264,11 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 // Close implements io.Closer; the log stays readable.
 func (*logBuffer) Close() error { return nil }
 
-// Reset empties the log.
+// Reset empties the log, and gives its memory back.
 func (l *logBuffer) Reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.buf.Reset()
+	l.buf = bytes.Buffer{}
 }
 
 // String returns the whole log.
