@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -92,6 +93,41 @@ func TestJudgeMeanwhile(t *testing.T) {
 	receive(s, m)
 	if why := refusal(t, m, 2); !strings.Contains(why, "site 90") {
 		t.Errorf("row 2: %q", why)
+	}
+}
+
+// TestJudgeLimit: a row that is refused takes no place of those with routes of their own; one for
+// which there was none is judged again when there is.
+func TestJudgeLimit(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	limit := func() *ownroutes.Limit {
+		return (*ownroutes.Pool[int])(nil).Limit("given", &config.RouteRules{MaxSites: 1})
+	}
+	n.bench.Limit = limit()
+	n.bench.Passes = func(id uint32, cfg *config.Site) (binding.Site, error) {
+		err := n.bench.Limit.Admit(id, true)
+		if err == nil && cfg.Name == "wrong" {
+			err = errors.New("it is wrong")
+		}
+		return inputOf(t, id), err
+	}
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: `{"name":"wrong"}`, 3: `{"name":"right"}`, 4: `{"name":"late"}`})
+	receive(s, m)
+	if why := refusal(t, m, 3); why != "" {
+		t.Errorf("after one that is refused: %q", why)
+	}
+	if why := refusal(t, m, 4); !strings.Contains(why, ownroutes.ErrTooMany.Error()) {
+		t.Errorf("one too many: %q", why)
+	}
+	f := s.Follower
+	f.rivals[2] = f.rivals[4]
+	if f.waiting() {
+		t.Error("it is looked at again while there are too many")
+	}
+	if n.bench.Limit = limit(); !f.waiting() {
+		t.Error("it is not looked at again when there are fewer")
 	}
 }
 

@@ -66,16 +66,19 @@ func TestLosses(t *testing.T) {
 		t.Error("a load of the configuration does not take the database as it is")
 	}
 
-	fill(m, next, 100)
-	m.mu.Lock()
-	for id := range uint32(10) {
-		delete(m.theirs, id+10)
-	}
-	m.moved = true
-	m.next.Revision++
-	m.mu.Unlock()
-	if receive(next, m); len(n.gone[len(n.gone)-1]) != 10 {
-		t.Error("few sites that are gone are asked about")
+	// Neither a few sites nor a small part of very many are asked about.
+	for _, c := range []struct{ of, lost uint32 }{{19, 10}, {200, 20}} {
+		fill(m, next, c.of)
+		m.mu.Lock()
+		for id := range c.lost {
+			delete(m.theirs, id+10)
+		}
+		m.moved = true
+		m.next.Revision++
+		m.mu.Unlock()
+		if receive(next, m); len(n.gone[len(n.gone)-1]) != int(c.lost) {
+			t.Errorf("%d of %d sites that are gone are asked about", c.lost, c.of)
+		}
 	}
 }
 
