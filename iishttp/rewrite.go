@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,7 +32,7 @@ type Rewrite struct {
 
 	set     *rewrite.Set
 	files   *siteFiles
-	varying []winpath.Folder // in place of files, where they have variables of sites
+	varying *varyingFolders // in place of files, where they have variables of sites
 	logger  *zap.Logger
 }
 
@@ -76,56 +74,11 @@ func (m *Rewrite) Provision(ctx caddy.Context) (err error) {
 	}
 	switch {
 	case varying:
-		m.varying = folders
+		m.varying = newVaryingFolders(folders)
 	case folders != nil:
 		m.files = &siteFiles{winpath.New(folders)}
 	}
 	return nil
-}
-
-// siteVarPrefix begins the placeholders that have another value in each site. Others in
-// the text of a folder, which a client could choose, are none.
-const siteVarPrefix = "{iis.vars."
-
-var siteVar = regexp.MustCompile(regexp.QuoteMeta(siteVarPrefix) + `([a-z][a-z0-9_]*)\}`)
-
-// varyingFiles are the files of the site of a request, where a template serves many. Most
-// rules do not ask for them.
-type varyingFiles struct {
-	folders []winpath.Folder
-	repl    *caddy.Replacer
-	files   *siteFiles
-}
-
-func (f *varyingFiles) of() *siteFiles {
-	if f.files == nil {
-		folders := slices.Clone(f.folders)
-		for i := range folders {
-			folders[i].Local = f.value(folders[i].Local)
-			folders[i].Windows = f.value(folders[i].Windows)
-		}
-		f.files = &siteFiles{winpath.New(folders)}
-	}
-	return f.files
-}
-
-// value replaces variables of sites, and nothing else that may be in a text.
-func (f *varyingFiles) value(text string) string {
-	return siteVar.ReplaceAllStringFunc(text, func(placeholder string) string {
-		value, ok := f.repl.GetString(placeholder[1 : len(placeholder)-1])
-		if !ok {
-			return placeholder // of no site: no folder has this name
-		}
-		return value
-	})
-}
-
-// Physical implements rewrite.Files.
-func (f *varyingFiles) Physical(urlPath string) (string, bool) { return f.of().Physical(urlPath) }
-
-// Is implements rewrite.Files.
-func (f *varyingFiles) Is(physical string) (file, directory bool, err error) {
-	return f.of().Is(physical)
 }
 
 // siteFiles answers the questions of rules about files.

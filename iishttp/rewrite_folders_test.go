@@ -1,11 +1,13 @@
 package iishttp
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -56,12 +58,45 @@ func TestFoldersOfSites(t *testing.T) {
 	}
 }
 
+// TestFoldersOfManySites: each site gets its own folders, also when more were asked for than
+// are kept, and while many ask at a time.
+func TestFoldersOfManySites(t *testing.T) {
+	v := newVaryingFolders([]winpath.Folder{{URL: "/", Local: "{iis.vars.root}/www", Windows: `C:\{iis.vars.name}\{iis.vars.root}`}})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 2*maxKnownFiles + 10 {
+				repl := caddy.NewReplacer()
+				repl.Set("iis.vars.root", fmt.Sprint("r", i))
+				if i%2 == 0 {
+					repl.Set("iis.vars.name", fmt.Sprint("n", i/7))
+				}
+				want := fmt.Sprintf(`C:\n%d\r%d\a`, i/7, i)
+				if i%2 > 0 {
+					want = fmt.Sprintf(`C:\{iis.vars.name}\r%d\a`, i)
+				}
+				for range 2 {
+					if got, _ := v.of(repl).Physical("/a"); got != want {
+						t.Errorf("%s, want %s", got, want)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := v.files.Load().count.Load(); n > maxKnownFiles+4 {
+		t.Errorf("%d are kept", n)
+	}
+}
+
 func BenchmarkFoldersOfSites(b *testing.B) {
 	repl := caddy.NewReplacer()
 	repl.Set("iis.vars.root", "/srv/sites/a")
-	folders := []winpath.Folder{{URL: "/", Local: "{iis.vars.root}/www", Windows: `C:\sites\a\www`}}
+	repl.Set("iis.vars.windows", `C:\sites\a`)
+	v := newVaryingFolders([]winpath.Folder{{URL: "/", Local: "{iis.vars.root}/www", Windows: `{iis.vars.windows}\www`}})
 	b.ReportAllocs()
 	for b.Loop() {
-		(&varyingFiles{folders: folders, repl: repl}).of()
+		(&varyingFiles{folders: v, repl: repl}).of()
 	}
 }
