@@ -107,7 +107,7 @@ func (r *configReader) isapiFilter(el *element) error {
 	switch {
 	case el.name != "filter" || !r.ctx.boolean(el, "enabled", true):
 	case !foreignFilter(dll):
-		r.ctx.rep.info(CodeIgnored, src, "the ISAPI filter of ASP.NET does nothing for files")
+		r.ctx.rep.info(CodeIgnored, src, "isapiFilters: the element filter of ASP.NET does nothing for files")
 	default:
 		r.emit("system.webServer/isapiFilters", el, &context{unknowns: []UnknownPart{unknownFilter(dll, src)}}, nil)
 	}

@@ -65,8 +65,11 @@ func authentication(method string, enabled bool) func(*context, *element) func(*
 			case "providers":
 				providers = collection(c, kid, "add", byAttr("value"), value(c, "value"))
 				c.attributes(kid)
-				c.rep.info(CodeIgnored, c.src(kid), "%s: providers sign in by Windows", method)
+				c.rep.info(CodeIgnored, c.src(kid), "%s: the element providers is about accounts of Windows", method)
 			case "extendedProtection":
+				if len(kid.attrs) > 0 {
+					c.rep.info(CodeIgnored, c.src(kid), "%s: the element extendedProtection is about accounts of Windows", method)
+				}
 			case "oneToOneMappings", "manyToOneMappings":
 				if len(kid.kids) > 0 {
 					c.rep.warn(CodeUnsupported, c.src(kid), "map the certificates in the application",

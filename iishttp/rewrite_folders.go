@@ -53,15 +53,16 @@ func newVaryingFolders(folders []winpath.Folder) *varyingFolders {
 
 // of returns the files of the site of a request.
 func (v *varyingFolders) of(repl *caddy.Replacer) *siteFiles {
-	key := v.value(repl, v.names[0])
-	for _, name := range v.names[1:] {
-		key += "\x00" + v.value(repl, name) // no value has this
+	values := make([]string, 0, 8)
+	for _, name := range v.names {
+		values = append(values, v.value(repl, name))
 	}
+	key := strings.Join(values, "\x00") // no value has this
 	known := v.files.Load()
 	if files, ok := known.bySite.Load(key); ok {
 		return files.(*siteFiles)
 	}
-	files := v.make(strings.Split(key, "\x00"))
+	files := v.make(slices.Clone(values))
 	if known.count.Add(1) > maxKnownFiles {
 		next := new(knownFiles)
 		v.files.CompareAndSwap(known, next)

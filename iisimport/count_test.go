@@ -133,31 +133,61 @@ func (c *counted) means(p part, seen map[string][]string) bool {
 	return p.attr != "" && slices.ContainsFunc(p.otherwise(seen), func(v string) bool { return changes(p.attr+`="`+v+`"`, false) })
 }
 
-// named tells whether a line of the report that says what was not taken over names a part:
-// the attribute, or the element or one that it is in.
-func (c *counted) named(p part) bool {
-	word := func(name string) *regexp.Regexp {
-		return regexp.MustCompile(`(?:^|[^\w.])` + regexp.QuoteMeta(name) + `(?:[^\w]|$)`)
+// named tells whether a line of the report that says what was not taken over names a part: the
+// attribute or the element itself, at its place, or, as a whole, an element that it is in. A line that only
+// speaks about such an element says nothing of what else is in it.
+func (c *counted) named(p, element part) bool {
+	lineOf := func(at int) int { return 1 + bytes.Count(c.text[:at], []byte("\n")) }
+	first, last := lineOf(element.from), lineOf(element.to)
+	own := p.attr
+	above := p.path[1:]
+	if own == "" {
+		own, above = p.path[len(p.path)-1], p.path[1:len(p.path)-1]
 	}
-	var names []*regexp.Regexp
-	for _, name := range p.path[1:] {
-		switch name {
-		case "system.webServer", "system.applicationHost", "location", "security", "sites", "site", "application", "rewrite", "rules", "rule", "add":
-		default:
-			names = append(names, word(name))
-		}
-	}
-	attr := word(p.attr)
+	itself := word(own)
 	return slices.ContainsFunc(c.lines, func(l iisimport.Line) bool {
-		if l.Outcome == iisimport.Translated {
+		switch {
+		case l.Outcome == iisimport.Translated:
 			return false
-		}
-		if l.What == iisconfig.CodeNoSite && p.path[1] == "location" {
+		case l.What == iisconfig.CodeNoSite && p.path[1] == "location":
 			return true // of a site that is not there
+		case l.What == "what IIS brings along" || l.Source.Line >= first && l.Source.Line <= last:
+			if itself.MatchString(l.What + " " + l.Message) {
+				return true
+			}
 		}
-		text := l.What + " " + l.Message
-		return p.attr != "" && attr.MatchString(text) || slices.ContainsFunc(names, func(re *regexp.Regexp) bool { return re.MatchString(text) })
+		return slices.ContainsFunc(above, func(name string) bool { return wholly(l, name) })
 	})
+}
+
+var words = make(map[string]*regexp.Regexp)
+
+// word finds a name that is not a part of another one.
+func word(name string) *regexp.Regexp {
+	if words[name] == nil {
+		words[name] = regexp.MustCompile(`(?:^|[^\w.])` + regexp.QuoteMeta(name) + `(?:[^\w]|$)`)
+	}
+	return words[name]
+}
+
+// wholly tells whether a line is about all that is in an element: it is closed, or nothing of
+// the section or element counts.
+func wholly(l iisimport.Line, name string) bool {
+	text := l.What + " " + l.Message
+	switch {
+	case !word(name).MatchString(text):
+		return false
+	case l.Outcome == iisimport.Closed || l.Outcome == iisimport.Waiting:
+		return true
+	case l.What == "what IIS brings along":
+		text = strings.ReplaceAll(text, "; ", "\nsection ") // each begins with a section, or an element and a colon
+		text = strings.Replace(text, "with its lines: ", "\nsection ", 1)
+	}
+	key := "wholly " + name
+	if words[key] == nil {
+		words[key] = regexp.MustCompile(`(?m)\b(?:section|element) (?:[\w.]+/)*` + regexp.QuoteMeta(name) + `(?:[ ,]|$)`)
+	}
+	return words[key].MatchString(text)
 }
 
 // aboutBelow are attributes that say what configuration files below may have, and
@@ -189,7 +219,11 @@ func (c *counted) unnamed(t *testing.T, parts []part, each bool, known map[strin
 		ofElement := p.attr == "" && slices.ContainsFunc(parts[i+1:], func(other part) bool {
 			return other.attr != "" && other.to < p.to && known[other.String()]
 		})
-		if ofElement || c.named(p) || c.means(p, seen) {
+		element := i
+		for parts[element].attr != "" {
+			element--
+		}
+		if ofElement || c.named(p, parts[element]) || c.means(p, seen) {
 			known[key] = true
 			delete(left, key)
 			continue

@@ -213,6 +213,10 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if n.worker == "" {
 		return w.static(n)
 	}
+	if core := n.settings.AspNetCore; core != nil && !w.b.plan.opts.Services {
+		w.report().dropped(core.Source, "aspNetCore", "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled: "+
+			"how the program is started says whoever starts it; --services writes units of systemd")
+	}
 	what := "worker process at " + n.path
 	if !w.ownConfig(n) {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",

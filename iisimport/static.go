@@ -88,11 +88,12 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 	}
 	if s.closed != nil {
 		kids = append(kids, directive(append([]string{"closed"}, s.closed...)...))
-		which := "those of the whole server"
+		but := ""
 		if s.fast != nil {
-			which += " that are not run by FastCGI"
+			but = ", but for those that FastCGI runs"
 		}
-		w.report().dropped(w.b.serverSource("handlers"), "handlers of scripts", "%s, and those without the web.config of their site, are not run: requests for them get 404", which)
+		w.report().dropped(w.b.serverSource("handlers"), "handlers of scripts",
+			"of the section handlers, those of the whole server%s, and those without the web.config of their site, are not run: requests for their paths get 404, whatever else they say", but)
 	}
 	kids = append(kids, w.cache(n)...)
 	return block(kids, "iis_content_types")
