@@ -34,7 +34,7 @@ type siteWriter struct {
 	varying  map[string]bool // see documentGuards
 
 	variables map[string]string   // by name, the path whose folder or upstream it is
-	services  map[string]*Service // by application and program; nil for one that has no form
+	services  map[string]*Service // by path of the application; nil for one that has no form
 }
 
 // content translates what a site serves.

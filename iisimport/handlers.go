@@ -3,6 +3,7 @@ package iisimport
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"path"
 	"regexp"
 	"slices"
@@ -17,8 +18,7 @@ import (
 func (w *siteWriter) needsWorker(n *node) string {
 	set := n.settings
 	if set.AspNetCore != nil {
-		program := strings.TrimSpace(set.AspNetCore.ProcessPath + " " + set.AspNetCore.Arguments)
-		return "ASP.NET Core (" + cmp.Or(program, "process path not known") + ")"
+		return "ASP.NET Core (" + cmp.Or(programName(set.AspNetCore), "process path not known") + ")"
 	}
 	if _, every := w.handlers(n); every != nil && every.NeedsWorker() {
 		return "the handler " + every.Name
@@ -32,6 +32,16 @@ func (w *siteWriter) needsWorker(n *node) string {
 		}
 	}
 	return ""
+}
+
+// programName names a program. Its arguments may have secrets, all but the assembly that
+// dotnet runs.
+func programName(core *iisconfig.AspNetCore) string {
+	assembly, _, _ := strings.Cut(strings.TrimSpace(core.Arguments), " ")
+	if !strings.EqualFold(path.Ext(strings.Trim(assembly, `"`)), ".dll") {
+		assembly = ""
+	}
+	return strings.TrimSpace(core.ProcessPath + " " + assembly)
 }
 
 // handlers are those of a node that its application pool has, in their order, cut at the
@@ -281,7 +291,9 @@ func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string) [
 	}
 	if address != "" {
 		proxy.Words = append(proxy.Words, address)
-		proxy.slots = append(proxy.slots, slot{word: 1, name: w.variable("upstream", &node{path: w.appOf(n)}), value: address, to: true})
+		if _, _, err := net.SplitHostPort(address); err == nil { // what a variable can say
+			proxy.slots = append(proxy.slots, slot{word: 1, name: w.variable("upstream", &node{path: w.appOf(n)}), value: address, to: true})
+		}
 		return append(out, proxy)
 	}
 	w.report().upstream(src, what, "run the application there, or let the IIS server go on running it", "%s: requests go to the address in IIS_UPSTREAM", why)

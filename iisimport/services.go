@@ -1,8 +1,11 @@
 package iisimport
 
 import (
+	"cmp"
 	"fmt"
+	"hash/fnv"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,25 +30,30 @@ type Service struct {
 // EnvironmentFolder is where units look for their environment.
 const EnvironmentFolder = "/etc/caddy"
 
-// firstPort is that of the first service; the next ones have the next that nothing else has.
-const firstPort = 5001
+// The ports of services are these: below those that Linux gives to clients.
+const (
+	firstPort    = 20000
+	servicePorts = 10000
+)
 
 // service returns the service of the application that a node is in; nil if there is none, or
-// if it has no form. IIS starts one program for an application, wherever in it the section
-// stands.
+// if it has no form. IIS starts one program for an application, which its path decides.
 func (w *siteWriter) service(n *node) *Service {
-	core, app := n.settings.AspNetCore, w.application(n.path)
-	if !w.b.plan.opts.Services || core == nil || app == nil {
+	own, app := n.settings.AspNetCore, w.application(n.path)
+	if !w.b.plan.opts.Services || own == nil || app == nil {
 		return nil
 	}
-	key := app.Path + "\x00" + core.ProcessPath + "\x00" + core.Arguments
-	s, known := w.services[key]
+	core := cmp.Or(w.site.source.At(app.Path).AspNetCore, own)
+	s, known := w.services[app.Path]
 	if !known {
 		var err error
 		if s, err = w.newService(core, app); err != nil {
 			w.report().decide(core.Source, w.programOf(app), "write a unit for it", "no unit is written: %v", err)
 		}
-		w.services[key] = s
+		w.services[app.Path] = s
+	}
+	if own.ProcessPath != core.ProcessPath || own.Arguments != core.Arguments {
+		w.report().decide(own.Source, "program of "+n.path, "make it an application of its own", "it is not started: IIS starts one program for an application, that of %s", core.Source)
 	}
 	if s != nil {
 		w.tellService(s, core, app)
@@ -74,7 +82,7 @@ func (w *siteWriter) tellService(s *Service, core *iisconfig.AspNetCore, app *ii
 }
 
 func (w *siteWriter) newService(core *iisconfig.AspNetCore, app *iisconfig.Application) (*Service, error) {
-	u := unit{core: core, opts: w.b.plan.opts, description: fmt.Sprintf("Site %d %s, %s", w.site.ID, oneLine(w.site.Name), app.Path)}
+	u := unit{core: core, opts: w.b.plan.opts, description: oneLine(fmt.Sprintf("Site %d %s, %s", w.site.ID, w.site.Name, app.Path))}
 	for _, dir := range app.VirtualDirectories {
 		if dir.Path == "/" || dir.Path == "" {
 			u.folder = u.opts.folder(dir.PhysicalPath)
@@ -83,8 +91,8 @@ func (w *siteWriter) newService(core *iisconfig.AspNetCore, app *iisconfig.Appli
 	if err := u.program(); err != nil {
 		return nil, err
 	}
-	u.port = w.b.freePort()
-	u.name = w.b.serviceNames.unused(serviceName(w.site.Name, app.Path))
+	u.port = w.b.freePort(w.site.ID, app.Path)
+	u.name = w.b.serviceNames.unused(serviceName(w.site.ID, w.site.Name, app.Path))
 	environment, left := u.environment()
 	for _, v := range left {
 		w.report().decide(core.Source, "environment variable "+v.Name, "set it in the unit", "it is left out: %s", v.Value)
@@ -94,31 +102,67 @@ func (w *siteWriter) newService(core *iisconfig.AspNetCore, app *iisconfig.Appli
 	return s, nil
 }
 
-// serviceName makes a name of a unit.
-func serviceName(site, app string) string {
-	name := "iis-" + strings.Trim(reNoVarName.ReplaceAllString(strings.ToLower(site+"/"+app), "-"), "-")
+// serviceName makes a name of a unit. The site's id is in it, so that it stays what it is when
+// other sites come and go: its environment has the site's secrets.
+func serviceName(id uint32, site, app string) string {
+	name := strings.Trim(reNoVarName.ReplaceAllString(strings.ToLower(fmt.Sprintf("iis-%d-%s/%s", id, site, app)), "-"), "-")
 	return strings.TrimRight(name[:min(len(name), 60)], "-")
 }
 
-// freePort returns the next port that no binding and no upstream has.
-func (b *builder) freePort() string {
+// freePort returns a port for an application that no binding and no upstream has. It follows
+// from the application, so that another import finds the same whatever other sites there are:
+// else requests of one site would go to the program of another one that still runs.
+func (b *builder) freePort(site uint32, app string) string {
 	if b.ports == nil {
 		b.ports = make(map[string]bool)
 		for _, s := range b.plan.Sites {
 			for _, bound := range s.Bindings {
 				b.ports[strconv.Itoa(int(bound.Parsed.Port))] = true
 			}
+			b.takeRulePorts(s.source)
+		}
+		for _, farm := range b.server.WebFarms {
+			for _, member := range farm.Servers {
+				b.ports[strconv.Itoa(member.HTTPPort)], b.ports[strconv.Itoa(member.HTTPSPort)] = true, true
+			}
 		}
 		for _, address := range append([]string{b.plan.opts.Upstream, b.plan.opts.FastCGI}, poolAddresses(b.plan.opts)...) {
 			b.ports[address[strings.LastIndexByte(address, ':')+1:]] = true
 		}
 	}
-	port := firstPort
-	for b.ports[strconv.Itoa(port)] {
-		port++
+	sum := fnv.New32a()
+	_, _ = fmt.Fprintf(sum, "%d%s", site, strings.ToLower(app))
+	at := sum.Sum32() % servicePorts
+	port := func() string { return strconv.Itoa(firstPort + int(at)) }
+	for range servicePorts {
+		if !b.ports[port()] {
+			break
+		}
+		at = (at + 1) % servicePorts
 	}
-	b.ports[strconv.Itoa(port)] = true
-	return strconv.Itoa(port)
+	b.ports[port()] = true
+	return port()
+}
+
+var rePortOfURL = regexp.MustCompile(`://[^/]*:(\d+)`)
+
+// takeRulePorts takes the ports to which rules of a site send requests.
+func (b *builder) takeRulePorts(site *iisconfig.Site) {
+	paths := []string{"/"}
+	for _, c := range site.Configured {
+		paths = append(paths, c.Path)
+	}
+	for _, p := range paths {
+		sec := site.At(p).Rewrite
+		if sec == nil {
+			continue
+		}
+		for _, rule := range slices.Concat(sec.GlobalRules, sec.Rules) {
+			if found := rePortOfURL.FindStringSubmatch(rule.Action.URL); found != nil {
+				b.ports[found[1]] = true
+			}
+		}
+	}
 }
 
 func poolAddresses(o Options) (out []string) {

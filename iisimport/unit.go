@@ -123,6 +123,11 @@ func windowsArguments(line string) (words []string) {
 // ownVariables say where the program listens. Those of the configuration meant IIS.
 var ownVariables = []string{"ASPNETCORE_URLS", "ASPNETCORE_PORT", "ASPNETCORE_HTTP_PORTS", "ASPNETCORE_HTTPS_PORTS", "DOTNET_URLS", "URLS", "HTTP_PORTS", "HTTPS_PORTS", "HTTP_PLATFORM_PORT"}
 
+// isOwn tells whether a variable says where the program listens.
+func isOwn(name string) bool {
+	return isOneOf(name, ownVariables) || strings.HasPrefix(strings.ToLower(name), "kestrel__endpoints__")
+}
+
 // environment writes the file with the environment, and returns what has no form in it, with
 // the reasons in place of the values.
 func (u *unit) environment() (text []byte, left []iisconfig.Pair) {
@@ -131,7 +136,7 @@ func (u *unit) environment() (text []byte, left []iisconfig.Pair) {
 		value := rePort.ReplaceAllString(v.Value, u.port)
 		why := ""
 		switch {
-		case isOneOf(name, ownVariables):
+		case isOwn(name):
 			why = "the unit says where the program listens"
 		case !reEnvironmentName.MatchString(name):
 			why = "it is no name of a variable here"
@@ -190,8 +195,9 @@ func (u *unit) text(environment bool) []byte {
 	line("[Unit]\nDescription=%s", strings.TrimRight(specifiers.Replace(u.description), `\`))
 	line("After=network.target\nStartLimitIntervalSec=60\nStartLimitBurst=%d", cmp.Or(u.core.RapidFails, 10))
 	line("\n[Service]\nType=exec\nDynamicUser=yes\nWorkingDirectory=%s", specifiers.Replace(u.folder))
-	line("# Caddy alone asks it, and says who the client is.")
-	line("Environment=ASPNETCORE_URLS=http://127.0.0.1:%s ASPNETCORE_FORWARDEDHEADERS_ENABLED=true HTTP_PLATFORM_PORT=%s HOME=%%S/%s", u.port, u.port, u.name)
+	line("# It listens there and nowhere else, also if its own configuration says so, and believes who asks it there of the client.")
+	line("Environment=ASPNETCORE_URLS=http://127.0.0.1:%s ASPNETCORE_PREFERHOSTINGURLS=true ASPNETCORE_FORWARDEDHEADERS_ENABLED=true HTTP_PLATFORM_PORT=%s HOME=%%S/%s", u.port, u.port, u.name)
+	line("SocketBindAllow=tcp:%s\nSocketBindDeny=any", u.port)
 	if environment {
 		line("EnvironmentFile=%s/%s.env", EnvironmentFolder, u.name)
 	}

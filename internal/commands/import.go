@@ -151,7 +151,7 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	}
 	opts.FastCGI, _ = cmd.Flags().GetString("fastcgi")
 	if err := checkUpstream(opts.FastCGI); err != nil {
-		return opts, err
+		return opts, fmt.Errorf("--fastcgi: %w", err)
 	}
 	services, _ := cmd.Flags().GetString("services")
 	opts.Services = services != ""
@@ -159,9 +159,31 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	return opts, addUpstreams(&opts, upstreams)
 }
 
+// checkUpstream takes what reverse_proxy takes, of one server; nothing is no address yet.
 func checkUpstream(address string) error {
-	if strings.ContainsAny(address, "{}\"` \t\n") {
-		return fmt.Errorf("%q is not an address, such as 127.0.0.1:8080", address)
+	if address == "" {
+		return nil
+	}
+	bad := fmt.Errorf("%q is not an address: expected host:port such as 127.0.0.1:8081, https://host, or unix//path of a socket", address)
+	if strings.ContainsAny(address, "{}\"` \t\r\n") {
+		return bad
+	}
+	if strings.HasPrefix(address, "unix//") {
+		return nil
+	}
+	rest, isURL := address, false
+	if scheme, after, ok := strings.Cut(address, "://"); ok {
+		if scheme != "http" && scheme != "https" || strings.ContainsAny(after, "/?#@") {
+			return bad
+		}
+		rest, isURL = after, true
+	}
+	host, port, err := net.SplitHostPort(rest)
+	if isURL && err != nil {
+		host, port = rest, "80" // that of the scheme
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 || host == "" {
+		return bad
 	}
 	return nil
 }
@@ -174,15 +196,15 @@ func addUpstreams(opts *iisimport.Options, texts []string) error {
 			pool, address = strings.ToLower(text[:i]), text[i+1:]
 		}
 		if err := checkUpstream(address); err != nil {
-			return err
+			return fmt.Errorf("--upstream %s: %w", text, err)
 		}
-		switch _, port, err := net.SplitHostPort(address); {
+		switch {
 		case pool == "" && opts.Upstream == "":
 			opts.Upstream = address
 		case pool == "" || opts.PoolUpstreams[pool] != "":
 			return fmt.Errorf("--upstream %s: there is an address for that already", text)
-		case err != nil || port == "":
-			return fmt.Errorf("--upstream %s: %q is not an address with a port, such as 127.0.0.1:8081", text, address)
+		case address == "":
+			return fmt.Errorf("--upstream %s: there is no address", text)
 		default:
 			if opts.PoolUpstreams == nil {
 				opts.PoolUpstreams = make(map[string]string)
@@ -193,7 +215,8 @@ func addUpstreams(opts *iisimport.Options, texts []string) error {
 	return nil
 }
 
-// writeServices writes units, and their environments for root alone.
+// writeServices writes units and their environments, all for root alone: arguments may have
+// secrets as well. It names those of an import before that no application has any more.
 func writeServices(e *cli.Env, plan *iisimport.Plan, folder string) error {
 	if folder == "" {
 		return nil
@@ -201,19 +224,33 @@ func writeServices(e *cli.Env, plan *iisimport.Plan, folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // units are no secrets
 		return err
 	}
+	written := make(map[string]bool)
 	for _, s := range plan.Services {
 		name := filepath.Join(folder, s.Name)
-		if err := os.WriteFile(name+".service", s.Unit, 0o644); err != nil { //nolint:gosec // as above
+		written[name+".service"] = true
+		if err := writeSecret(name+".service", s.Unit); err != nil {
 			return err
 		}
 		if s.Environment == nil {
 			continue
 		}
+		written[name+".env"] = true
 		if err := writeSecret(name+".env", s.Environment); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(e.Err, "%d units are in %s: copy them to /etc/systemd/system, and .env files to %s\n", len(plan.Services), folder, iisimport.EnvironmentFolder)
+	found, err := filepath.Glob(filepath.Join(folder, "iis-*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range found {
+		if ext := filepath.Ext(name); (ext == ".service" || ext == ".env") && !written[name] {
+			if _, err := fmt.Fprintf(e.Err, "%s is of no application any more: remove it, and what was copied from it\n", name); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = fmt.Fprintf(e.Err, "%d units are in %s: copy them to /etc/systemd/system, and .env files to %s\n", len(plan.Services), folder, iisimport.EnvironmentFolder)
 	return err
 }
 
