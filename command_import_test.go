@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -71,6 +72,40 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestImportServices: units and their environments are for their owner alone, also where
+// others were, and those that are left over are named.
+func TestImportServices(t *testing.T) {
+	dir, units := t.TempDir(), t.TempDir()
+	web := `<configuration><system.webServer><handlers><add name="aspNetCore" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers><aspNetCore processPath="dotnet" arguments="a.dll --password=x">` +
+		`<environmentVariables><environmentVariable name="A" value="b" /></environmentVariables></aspNetCore></system.webServer></configuration>`
+	for name, text := range map[string]string{
+		filepath.Join(dir, "applicationHost.config"):    `<configuration><system.applicationHost><sites><site name="Shop" id="2"><application path="/"><virtualDirectory path="/" physicalPath="C:\web\shop" /></application></site></sites></system.applicationHost></configuration>`,
+		filepath.Join(dir, "web", "shop", "web.config"): web,
+		filepath.Join(units, "iis-2-shop.service"):      "old",
+		filepath.Join(units, "iis-9-gone.service"):      "old",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, "import", "--services", units, "--map", `C:\web=/srv/web`, dir); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, errOut.String())
+	}
+	for _, name := range []string{"iis-2-shop.service", "iis-2-shop.env"} {
+		info, err := os.Stat(filepath.Join(units, name))
+		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if got := errOut.String(); !strings.Contains(got, "iis-9-gone.service is of no application any more") || strings.Contains(got, "iis-2-shop.service is of no") || strings.Contains(got+out.String(), "password") {
+		t.Errorf("%s\n%s", got, out.String())
+	}
+}
+
 // TestImportErrors: what is wrong is said, and nothing is written.
 func TestImportErrors(t *testing.T) {
 	dir := t.TempDir()
@@ -87,6 +122,11 @@ func TestImportErrors(t *testing.T) {
 		{[]string{"import", "--format", "yaml", dir}, 2, "unknown format"},
 		{[]string{"import", "--map", "x", dir}, 2, "no translation of a folder"},
 		{[]string{"import", "--upstream", "{x}", dir}, 2, "is not an address"},
+		{[]string{"import", "--upstream", "Shop=127.0.0.1", dir}, 2, "is not an address"},
+		{[]string{"import", "--upstream", "https://h/path", dir}, 2, "is not an address"},
+		{[]string{"import", "--upstream", "Shop=", dir}, 2, "there is no address"},
+		{[]string{"import", "--upstream", "Shop=https://h:8443", "--upstream", "Shop=unix//run/s", dir}, 2, "there is an address for that already"},
+		{[]string{"import", "--fastcgi", "127.0.0.1:x", dir}, 2, "is not an address"},
 		{[]string{"import", "--sites", "x.jsonl", dir}, 2, "say with --to where"},
 		{[]string{"import", filepath.Join(dir, "missing")}, 1, "no such file"},
 		{[]string{"import", broken}, 1, "broken.config:2: "},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,11 +81,12 @@ func TestServices(t *testing.T) {
 	if err != nil || strings.Contains(string(out), "iis-s") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
-	first := string(plan.Services[0].Unit)
+	first, port := string(plan.Services[0].Unit), portOf(plan.Services[0])
 	for _, want := range []string{
-		"\nExecStart=" + dir + `/s1/App "--name" "a b" "--rate" "100%%" "$$HOME" ";" "5001" "` + dir + `/s1/x.dll"` + "\n",
+		"\nExecStart=" + dir + `/s1/App "--name" "a b" "--rate" "100%%" "$$HOME" ";" "` + port + `" "` + dir + `/s1/x.dll"` + "\n",
 		"\nWorkingDirectory=" + dir + "/s1\n", "\nTimeoutStartSec=60\n", "\nTimeoutStopSec=7\n", "\nStartLimitBurst=3\n", "\nStandardOutput=journal\n",
-		"\nEnvironmentFile=/etc/caddy/iis-s1.env\n", "ASPNETCORE_URLS=http://127.0.0.1:5001 ",
+		"\nEnvironmentFile=/etc/caddy/iis-1-s1.env\n", "ASPNETCORE_URLS=http://127.0.0.1:" + port + " ASPNETCORE_PREFERHOSTINGURLS=true ",
+		"\nSocketBindAllow=tcp:" + port + "\nSocketBindDeny=any\n",
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q in\n%s", want, first)
@@ -105,8 +107,101 @@ func TestServices(t *testing.T) {
 	if strings.Contains(caddyfile, "w0rd") || strings.Contains(caddyfile, "IIS_UPSTREAM:") || plan.Report.Summary.Places.Upstreams != 0 {
 		t.Errorf("%d upstreams\n%s", plan.Report.Summary.Places.Upstreams, caddyfile)
 	}
-	if strings.Count(caddyfile, "reverse_proxy") != 1 || !strings.Contains(caddyfile, "to 127.0.0.1:5001 127.0.0.1:5002 127.0.0.1:5003 127.0.0.1:5004") {
+	addresses := make([]string, 0, len(plan.Services))
+	for _, s := range plan.Services {
+		addresses = append(addresses, s.Address)
+	}
+	slices.Sort(addresses)
+	if strings.Count(caddyfile, "reverse_proxy") != 1 || !strings.Contains(caddyfile, "to "+strings.Join(addresses, " ")+"\n") {
 		t.Errorf("no template:\n%s", caddyfile)
+	}
+	adapt(t, plan.Caddyfile())
+}
+
+func portOf(s *iisimport.Service) string { return s.Address[strings.LastIndexByte(s.Address, ':')+1:] }
+
+// TestServiceIsKept: another import gives an application what it has, whatever other sites
+// there are, and none of it to two; no rule and no farm asks a service.
+func TestServiceIsKept(t *testing.T) {
+	opts := iisimport.Options{Services: true, Folders: []iisimport.Folder{{From: `C:\web`, To: "/srv/web"}}}
+	read := func(ids ...int) map[string]*iisimport.Service {
+		var sites strings.Builder
+		files := []iisconfig.File{{}}
+		for _, id := range ids {
+			fmt.Fprintf(&sites, `<site name="same" id="%[1]d"><application path="/"><virtualDirectory path="/" physicalPath="C:\web\%[1]d" /></application></site>`, id)
+			files = append(files, iisconfig.File{Name: fmt.Sprintf("export/web/%d/web.config", id), Data: []byte(`<configuration><system.webServer>` + core(`processPath="dotnet"`, ``) + `</system.webServer></configuration>`)})
+		}
+		files[0] = iisconfig.File{Name: "export/applicationHost.config", Data: []byte(`<configuration><system.applicationHost><sites>` + sites.String() + `</sites></system.applicationHost></configuration>`)}
+		server, err := iisconfig.Read(files, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, addresses := make(map[string]*iisimport.Service), make(map[string]bool)
+		for _, s := range iisimport.Import(server, opts).Services {
+			out[s.Name], addresses[s.Address] = s, true
+		}
+		if len(out) != len(ids) || len(addresses) != len(ids) {
+			t.Fatalf("%d names, %d addresses of %d", len(out), len(addresses), len(ids))
+		}
+		return out
+	}
+	all := read(1, 2, 3)
+	for name, s := range read(2, 3) {
+		if all[name] == nil || all[name].Address != s.Address {
+			t.Errorf("%s at %s was %v", name, s.Address, all[name])
+		}
+	}
+	many := make([]int, 300)
+	for i := range many {
+		many[i] = i + 1
+	}
+	read(many...)
+
+	own := core(`processPath="dotnet"`, ``)
+	_, plan := coreSites(t, opts, own)
+	taken := plan.Services[0].Address
+	rule := `<rewrite><rules><rule name="r"><match url=".*" /><action type="Rewrite" url="http://localhost:` + portOf(plan.Services[0]) + `/" /></rule></rules></rewrite>`
+	if _, plan = coreSites(t, opts, own, rule); plan.Services[0].Address == taken {
+		t.Errorf("%s is that of a rule", taken)
+	}
+}
+
+// TestServiceOfApplication: IIS starts one program for an application, which is asked below
+// it as well; what its path or Kestrel's own settings say opens nothing.
+func TestServiceOfApplication(t *testing.T) {
+	server, err := iisconfig.Read([]iisconfig.File{
+		{Name: "export/applicationHost.config", Data: []byte(`<configuration><system.applicationHost><sites><site name="s" id="1">
+			<application path="/"><virtualDirectory path="/" physicalPath="C:\web\s" /></application>
+			<application path="/x&#10;ExecStartPre=+/bin/true&#10;"><virtualDirectory path="/" physicalPath="C:\web\x" /></application></site></sites></system.applicationHost></configuration>`)},
+		{Name: "export/web/s/web.config", Data: []byte(`<configuration><system.webServer>` + core(`processPath="dotnet" arguments="Web.dll --password=secret"`,
+			`<environmentVariables><environmentVariable name="Kestrel:Endpoints:Http:Url" value="http://*:5000" /></environmentVariables>`) + `</system.webServer>
+			<location path="api"><system.webServer><aspNetCore processPath="dotnet" arguments="Api.dll" /></system.webServer></location></configuration>`)},
+		{Name: "export/web/x/web.config", Data: []byte(`<configuration><system.webServer>` + core(`processPath="dotnet"`, ``) + `</system.webServer></configuration>`)},
+	}, iisconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := iisimport.Import(server, iisimport.Options{Services: true, Folders: []iisimport.Folder{{From: `C:\web`, To: "/srv/web"}}})
+	if len(plan.Services) != 2 {
+		t.Fatalf("%d services", len(plan.Services))
+	}
+	told := false
+	for _, line := range plan.Report.Lines {
+		told = told || line.What == "program of /api"
+		if strings.Contains(line.String(), "secret") {
+			t.Errorf("the report: %s", line)
+		}
+	}
+	if !told {
+		t.Error("nothing is said of the program that is not started")
+	}
+	for _, s := range plan.Services {
+		if strings.Contains(string(s.Unit), "\nExecStartPre") || strings.Contains(string(s.Environment), "Kestrel") {
+			t.Errorf("%s%s", s.Unit, s.Environment)
+		}
+	}
+	if text := string(plan.Caddyfile()); strings.Contains(text, "secret") {
+		t.Error(text)
 	}
 	adapt(t, plan.Caddyfile())
 }
@@ -160,11 +255,11 @@ func TestServiceArguments(t *testing.T) {
 		`a\"b`:                     `"a\"b"`,
 		`"" x`:                     `"" "x"`,
 		`50% $x`:                   `"50%%" "$$x"`,
-		`--port=%aspnetcore_port%`: `"--port=5001"`,
+		`--port=%aspnetcore_port%`: `"--port={port}"`,
 	} {
 		_, plan := coreSites(t, iisimport.Options{Services: true, Folders: []iisimport.Folder{{From: `C:\web`, To: "/srv/web"}}},
 			core(`processPath="C:\Program Files\dotnet\dotnet.exe" arguments="`+strings.ReplaceAll(line, `"`, "&quot;")+`"`, ``))
-		if len(plan.Services) != 1 || !strings.Contains(string(plan.Services[0].Unit), "\nExecStart=dotnet "+want+"\n") {
+		if len(plan.Services) != 1 || !strings.Contains(string(plan.Services[0].Unit), "\nExecStart=dotnet "+strings.ReplaceAll(want, "{port}", portOf(plan.Services[0]))+"\n") {
 			t.Errorf("%s: want %s in %v", line, want, plan.Services)
 		}
 	}
