@@ -65,6 +65,7 @@ var blocksElsewhere = map[string]string{
 	"docs/farm.md ":             "a configuration of HAProxy",
 	"docs/from-iis.md bat":      "commands of Windows beside those of caddy iis that take their place",
 	"docs/commands.md text":     "a file for verify --paths",
+	"docs/commands.md bat":      "commands of Windows, which TestDifference applies",
 	"docs/admin-api.md console": "curl against the admin API of Caddy",
 	"docs/reference.md sh":      "curl against the admin API of Caddy",
 	"bench/README.md sh":        "the benchmarks, which take hours",
