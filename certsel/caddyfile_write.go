@@ -28,8 +28,10 @@ func (p *PEM) MarshalCaddyfile() *caddytext.Line {
 
 // pemFields are pemOptions, and where JSON has them.
 var pemFields = []caddytext.Field{
-	{Word: "certificate", Path: "certificate"}, {Word: "key", Path: "key"},
-	{Word: "chain", Path: "chain", Kind: caddytext.List}, {Word: "password", Path: "password"},
+	{Word: "certificate", Path: "certificate"},
+	{Word: "key", Path: "key"},
+	{Word: "chain", Path: "chain", Kind: caddytext.List},
+	{Word: "password", Path: "password"},
 }
 
 // plain tells whether the names of files are all there is.
@@ -59,8 +61,10 @@ func (p *PFX) MarshalCaddyfile() *caddytext.Line {
 // MarshalCaddyfile implements caddytext.Marshaler.
 func (w *WindowsStore) MarshalCaddyfile() *caddytext.Line {
 	return new(caddytext.Line).Add(caddytext.FieldsOf(w, []caddytext.Field{
-		{Word: "thumbprint", Path: "thumbprint"}, {Word: "subject", Path: "subject"},
-		{Word: "friendly_name", Path: "friendly_name"}, {Word: "store", Path: "stores", Kind: caddytext.List},
+		{Word: "thumbprint", Path: "thumbprint"},
+		{Word: "subject", Path: "subject"},
+		{Word: "friendly_name", Path: "friendly_name"},
+		{Word: "store", Path: "stores", Kind: caddytext.List},
 	})...)
 }
 
@@ -87,8 +91,10 @@ func issuanceLines(issuers []json.RawMessage, keyType string) (lines []*caddytex
 func (a *Auto) MarshalCaddyfile() *caddytext.Line {
 	l := new(caddytext.Line).Add(caddytext.New("for_bindings"))
 	l.Add(caddytext.FieldsOf(a, []caddytext.Field{
-		{Word: "on_demand", Path: "on_demand", Kind: caddytext.Flag}, {Word: "default", Path: "default"},
-		{Word: "capacity", Path: "capacity"}, {Word: "max_wait", Path: "max_wait", Kind: caddytext.Duration},
+		{Word: "on_demand", Path: "on_demand", Kind: caddytext.Flag},
+		{Word: "default", Path: "default"},
+		{Word: "capacity", Path: "capacity"},
+		{Word: "max_wait", Path: "max_wait", Kind: caddytext.Duration},
 	})...)
 	l.Add(issuanceLines(a.IssuersRaw, a.KeyType)...)
 	if a.PermissionRaw != nil {
@@ -108,8 +114,11 @@ func (a *Auto) MarshalCaddyfile() *caddytext.Line {
 
 // storeFields are the words that all stores of files have.
 var storeFields = []caddytext.Field{
-	{Word: "password", Path: "password"}, {Word: "poll", Path: "poll", Kind: caddytext.Duration},
-	{Word: "entries", Path: "entries"}, {Word: "rate", Path: "rate"}, {Word: "timeout", Path: "timeout", Kind: caddytext.Duration},
+	{Word: "password", Path: "password"},
+	{Word: "poll", Path: "poll", Kind: caddytext.Duration},
+	{Word: "entries", Path: "entries"},
+	{Word: "rate", Path: "rate"},
+	{Word: "timeout", Path: "timeout", Kind: caddytext.Duration},
 }
 
 // MarshalCaddyfile implements caddytext.Marshaler.

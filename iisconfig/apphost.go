@@ -88,7 +88,7 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 // element's name.
 func (r *configReader) section(prefix string, el *element) error {
 	name := prefix + el.name
-	if r.web != nil && (serverOnly[name] || name == "system.webServer/isapiFilters") {
+	if r.web != nil && (serverOnly[name] || name == filtersSection) {
 		return r.refuse(name, el)
 	}
 	switch name {
@@ -103,8 +103,8 @@ func (r *configReader) section(prefix string, el *element) error {
 		return r.site(el)
 	case "system.applicationHost/applicationPools", "applicationPools":
 		return r.pools(el)
-	case "system.webServer/isapiFilters":
-		return r.x.each(r.isapiFilter)
+	case filtersSection:
+		return r.isapiFilters(name, el)
 	case "system.webServer/fastCgi":
 		if r.web == nil {
 			return r.x.each(r.fastCGI)
@@ -128,6 +128,9 @@ func (r *configReader) section(prefix string, el *element) error {
 		c := r.sectionContext(name)
 		apply := read(c, el)
 		if el.missing {
+			if closesUnread[name] {
+				c.section = name
+			}
 			c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))
 		}
 		if el.outside {

@@ -63,6 +63,10 @@ func protects(section string) bool {
 	return strings.HasPrefix(section, securityGroup+"/") || strings.HasPrefix(section, rewriteGroup+"/")
 }
 
+// closesUnread are sections that may close a place, besides those that protect: their files
+// have to be there.
+var closesUnread = map[string]bool{handlersSection: true, modulesSection: true, globalModulesSection: true, filtersSection: true}
+
 // mark keeps what is not understood.
 func (c *context) mark(src Source, format string, args ...any) {
 	if c.section != "" {

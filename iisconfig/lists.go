@@ -62,6 +62,16 @@ func (l *list[T]) clears() bool {
 	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opClear })
 }
 
+// removes lists the keys that the list takes out.
+func (l *list[T]) removes() (keys []string) {
+	for _, op := range l.ops {
+		if op.op == opRemove {
+			keys = append(keys, op.key)
+		}
+	}
+	return keys
+}
+
 // adds reports whether the list has an entry of its own with the key.
 func (l *list[T]) adds(key string) bool {
 	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opAdd && op.key == l.fold(key) })

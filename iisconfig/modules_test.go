@@ -77,6 +77,11 @@ func TestHasModule(t *testing.T) {
 		{both + `<modules><add name="DefaultDocumentModule" /></modules>`, `<modules><remove name="DefaultDocumentModule" /></modules>`, false},
 		{both + `<modules><add name="DefaultDocumentModule" /></modules>`, `<modules><clear /></modules>`, false},
 		{both + `<modules><add name="DefaultDocumentModule" type="Corp.Own" /></modules>`, ``, false},
+		{``, `<modules><remove name="defaultDocumentModule" /></modules>`, false},
+		{``, `<modules><remove name="OtherModule" /></modules>`, true},
+		{``, `<modules><clear /></modules>`, false},
+		{``, `<modules><clear /><add name="DefaultDocumentModule" /></modules>`, true},
+		{``, `<modules><remove name="DefaultDocumentModule" /><add name="DefaultDocumentModule" /></modules>`, true},
 	} {
 		data := `<configuration><system.applicationHost><sites><site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\a" /></application></site></sites></system.applicationHost>` +
 			`<system.webServer>` + c.server + `</system.webServer><location path="a"><system.webServer>` + c.site + `</system.webServer></location></configuration>`
@@ -86,6 +91,45 @@ func TestHasModule(t *testing.T) {
 		}
 		if got := server.Sites[0].At("/").HasModule("DefaultDocumentModule"); got != c.has {
 			t.Errorf("%s %s: %v", c.server, c.site, got)
+		}
+	}
+}
+
+// TestUnreadFiles: what a section has that may close a place, in a file that is not there,
+// closes it.
+func TestUnreadFiles(t *testing.T) {
+	for _, section := range []string{"handlers", "modules", "isapiFilters", "globalModules"} {
+		for _, deeper := range []string{"", `<modules><remove name="X" /></modules>`} {
+			data := `<configuration><system.applicationHost><sites><site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\a" /></application></site></sites></system.applicationHost>` +
+				`<system.webServer><` + section + ` configSource="gone.config" /></system.webServer><location path="a/b"><system.webServer>` + deeper + `</system.webServer></location></configuration>`
+			server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(data)}}, iisconfig.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := server.Sites[0].At("/b").Unknown; len(got) != 1 || got[0].Section != "system.webServer/"+section {
+				t.Errorf("%s, %q below: %v", section, deeper, got)
+			}
+		}
+	}
+}
+
+// TestRemovedHandler: who takes StaticFile out has no files, also if nobody knows what the
+// server had.
+func TestRemovedHandler(t *testing.T) {
+	for section, cleared := range map[string]bool{
+		`<remove name="staticfile" />`: true,
+		`<remove name="Other" />`:      false,
+		`<remove name="StaticFile" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule" />`: false,
+		`<remove name="StaticFile" /><add name="Mine" path="*.txt" verb="*" modules="StaticFileModule" />`:   true,
+	} {
+		data := `<configuration><system.applicationHost><sites><site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\a" /></application></site></sites></system.applicationHost>` +
+			`<location path="a"><system.webServer><handlers>` + section + `</handlers></system.webServer></location></configuration>`
+		server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(data)}}, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := server.Sites[0].At("/").Handlers.Cleared; got != cleared {
+			t.Errorf("%s: %v", section, got)
 		}
 	}
 }

@@ -23,9 +23,9 @@ func readHandlers(c *context, el *element) func(*Settings) {
 	return func(s *Settings) {
 		replace(&s.Handlers, Handlers{}, func(h *Handlers) {
 			setNonEmpty(&h.AccessPolicy, policy)
-			before := slices.ContainsFunc(h.Entries, sendsAll)
+			out := slices.ContainsFunc(h.Entries, sendsAll) || slices.Contains(entries.removes(), "staticfile") // which nobody may know
 			h.Entries = entries.apply(s, h.Entries, func(h Handler) string { return h.Name })
-			h.Cleared = h.Cleared || entries.clears() || before && !slices.ContainsFunc(h.Entries, sendsAll)
+			h.Cleared = h.Cleared || entries.clears() || out && !slices.ContainsFunc(h.Entries, sendsAll)
 			h.Source = src
 		})
 	}
@@ -95,21 +95,36 @@ func foreignFilter(dll string) bool {
 // unknownFilter is a filter that may protect what is there.
 func unknownFilter(dll string, src Source) UnknownPart {
 	return UnknownPart{
-		Section: "system.webServer/isapiFilters", What: "the ISAPI filter " + shorten(dll) + ", which sees every request,", Source: src,
+		Section: filtersSection, What: "the ISAPI filter " + shorten(dll) + ", which sees every request,", Source: src,
 		Fix: "write what it does in its place; if it protects nothing, take it out of the copy of the file, and import again",
 	}
 }
 
+// isapiFilters reads filters, also from a file of their own, without which nobody knows them.
+func (r *configReader) isapiFilters(name string, el *element) error {
+	if err := r.x.tree(el); err != nil {
+		return err
+	}
+	if el.missing || el.outside {
+		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, section: filtersSection}
+		c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))
+		r.emit(name, el, c, nil)
+	}
+	for _, kid := range el.kids {
+		r.isapiFilter(kid)
+	}
+	return nil
+}
+
 // isapiFilter reads a filter that sees every request. Those of ASP.NET are on every
 // server and do nothing for files.
-func (r *configReader) isapiFilter(el *element) error {
+func (r *configReader) isapiFilter(el *element) {
 	dll, src := el.str("path"), r.ctx.src(el)
 	switch {
 	case el.name != "filter" || !r.ctx.boolean(el, "enabled", true):
 	case !foreignFilter(dll):
 		r.ctx.rep.info(CodeIgnored, src, "isapiFilters: the element filter of ASP.NET does nothing for files")
 	default:
-		r.emit("system.webServer/isapiFilters", el, &context{unknowns: []UnknownPart{unknownFilter(dll, src)}}, nil)
+		r.emit(filtersSection, el, &context{unknowns: []UnknownPart{unknownFilter(dll, src)}}, nil)
 	}
-	return r.x.skip()
 }

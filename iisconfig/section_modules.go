@@ -56,13 +56,24 @@ func readGlobalModules(c *context, el *element) func(*Settings) {
 }
 
 // HasModule tells whether a native module of IIS runs: globalModules has it, and modules,
-// if the files have them.
+// if the files have them. What a level takes out is gone also where nobody knows what there
+// was before.
 func (s *Settings) HasModule(name string) bool {
 	if s.installed == nil {
-		return true // nobody knows
+		return !s.TakesOut(name)
 	}
-	return slices.ContainsFunc(s.installed, func(have string) bool { return strings.EqualFold(have, name) }) &&
-		(!s.listed || slices.ContainsFunc(s.modules, func(m module) bool { return m.managed == "" && strings.EqualFold(m.name, name) }))
+	return slices.ContainsFunc(s.installed, func(have string) bool { return strings.EqualFold(have, name) }) && (!s.listed || s.lists(name))
+}
+
+// TakesOut tells whether a level takes a native module out: for what is there unless somebody
+// does.
+func (s *Settings) TakesOut(name string) bool {
+	return (s.modulesCleared || slices.Contains(s.modulesOut, strings.ToLower(name))) && !s.lists(name)
+}
+
+// lists tells whether modules have a native one.
+func (s *Settings) lists(name string) bool {
+	return slices.ContainsFunc(s.modules, func(m module) bool { return m.managed == "" && strings.EqualFold(m.name, name) })
 }
 
 // readModules looks for modules that may protect files: only a worker process runs those
@@ -85,8 +96,12 @@ func readModules(c *context, el *element) func(*Settings) {
 		}
 		s.listed = true
 		s.modules = entries.apply(s, s.modules, func(m module) string { return m.name })
+		s.modulesCleared = s.modulesCleared || entries.clears()
+		s.modulesOut = slices.Concat(s.modulesOut, entries.removes())
 		s.Managed = slices.DeleteFunc(slices.Clone(s.Managed), func(sec Section) bool { return strings.HasPrefix(sec.Name, modulePrefix) })
-		s.Unknown = slices.DeleteFunc(slices.Clone(s.Unknown), func(u UnknownPart) bool { return u.Section == modulesSection })
+		s.Unknown = slices.DeleteFunc(slices.Clone(s.Unknown), func(u UnknownPart) bool {
+			return u.Section == modulesSection && strings.HasPrefix(u.What, modulePrefix)
+		})
 		if len(s.Unknown) == 0 {
 			s.Unknown = nil
 		}
@@ -116,6 +131,9 @@ func (s *Settings) judge(m module) {
 }
 
 const (
-	modulesSection = "system.webServer/modules"
-	modulePrefix   = "the module "
+	handlersSection      = "system.webServer/handlers"
+	modulesSection       = "system.webServer/modules"
+	globalModulesSection = "system.webServer/globalModules"
+	filtersSection       = "system.webServer/isapiFilters"
+	modulePrefix         = "the module "
 )

@@ -38,11 +38,14 @@ type Settings struct {
 	// Paths below inherit it. A place that has any must not be opened.
 	Unknown []UnknownPart `json:"unknown,omitempty"`
 
-	installed  []string // globalModules; nil if no file has them
-	listed     bool     // whether a file has modules
-	modules    []module // see Managed
-	allManaged bool     // runAllManagedModulesForAllRequests
-	allSource  Source   // where it stands
+	installed []string // globalModules; nil if no file has them
+	listed    bool     // whether a file has modules
+
+	modulesCleared bool     // some level begins with none
+	modulesOut     []string // those that some level takes out, in lower case
+	modules        []module // see Managed
+	allManaged     bool     // runAllManagedModulesForAllRequests
+	allSource      Source   // where it stands
 }
 
 // Fault is a reason for IIS to answer 500.19 at a path and below it.

@@ -57,6 +57,8 @@ func TestModulesServed(t *testing.T) {
 		{"module of others", star(all, "Either") + `<modules><add name="Guard" /></modules>`, "", "403 403 403"},
 		{"module of others, and a proxy", star(all, "Either") + `<modules><add name="Guard" /></modules>` + proxyRule, "", "403 403 403 403"},
 		{"proxy", star(all, "Either") + proxyRule, "", "200 200 200 200"},
+		{"proxy taken out", star(all, "Either") + proxyRule, `<modules><remove name="ApplicationRequestRouting" /></modules>`, "200 200 200 404"},
+		{"rules taken out", star(all, "Either") + strings.Replace(proxyRule, "^p$", ".*", 1), `<modules><remove name="RewriteModule" /></modules>`, "200 200 200 404"},
 		{"module of others, taken out", star(all, "Either") + `<modules><add name="Guard" /></modules>`, `<modules><remove name="Guard" /></modules>`, "200 200 200"},
 		{"filter of others", star(all, "Either") + `<isapiFilters><filter name="f" path="C:\guard.dll" /></isapiFilters>`, "", "403 403 403"},
 	} {

@@ -26,6 +26,10 @@ func (w *siteWriter) rules(n *node) []*Directive {
 	if sec == nil {
 		return nil
 	}
+	if n.settings.TakesOut("RewriteModule") {
+		w.report().dropped(w.sectionSource(n, "system.webServer/modules"), "rewrite rules of "+n.path, "RewriteModule is taken out there: no rule runs")
+		return nil
+	}
 	out := w.ruleSet(n, sec, sec.Rules, false)
 	if !slices.ContainsFunc(sec.Rules, func(r iisconfig.RewriteRule) bool { return r.Enabled }) {
 		return out
@@ -297,7 +301,7 @@ var reOrigin = regexp.MustCompile(`^(?i:https?)://[^/?#{}]+`)
 // nowhere: 404.
 func (t *ruleWriter) origin(url string) {
 	o := strings.ToLower(reOrigin.FindString(strings.TrimSpace(url)))
-	if p := t.n.settings.Proxy; o == "" || p == nil || !p.Enabled || t.w.deadFarm(o) {
+	if p := t.n.settings.Proxy; o == "" || p == nil || !p.Enabled || t.n.settings.TakesOut("ApplicationRequestRouting") || t.w.deadFarm(o) {
 		return
 	}
 	for _, list := range []*[]string{&t.origins, &t.w.origins} {

@@ -38,7 +38,7 @@ type Follower struct {
 	moved        map[uint32]uint64 // the step in which a row was last different
 	movedCerts   uint64            // the step in which a certificate was last different
 	served       sites.Head        // the newest revision that is served
-	news         chan struct{}     // closed when that is another one
+	news         chan struct{}     // closed when that is another one, or a row is let go
 
 	// Of shared tables.
 	open    map[uint32]bool  // rows that are not accepted

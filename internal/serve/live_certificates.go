@@ -161,8 +161,8 @@ func (a *Instance) WriteCertificate(source *live.Source, w *live.SiteWrite, plan
 		return head, live.Unavailable(err)
 	}
 	source.NoteCertificate(head, plan)
-	source.Tell()
 	a.tryHeldBack(source, func(*live.HeldBack) bool { return true }) // they may name it
+	source.Tell()
 	a.observer.Reloaded()
 	a.logger.Info("a certificate has changed", zap.String("source", source.Name), zap.String("certificate", plan.Name),
 		zap.Uint64("revision", head.Revision), zap.Bool("deleted", plan.Cert == nil))

@@ -129,11 +129,16 @@ func (a *Instance) provisionMetrics() error {
 	return nil
 }
 
-// countAllPorts looks the counters of all ports up, before the configuration serves.
+// countAllPorts looks the counters of all ports up. What is published meanwhile stays.
 func (a *Instance) countAllPorts() {
-	now := *a.Now()
-	now.countPorts(nil)
-	a.snapshot.Store(&now)
+	for {
+		before := a.Now()
+		next := *before
+		next.countPorts(nil)
+		if a.snapshot.CompareAndSwap(before, &next) {
+			return
+		}
+	}
 }
 
 // countPorts looks the counters of all ports up, those of the snapshot before
