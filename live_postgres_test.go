@@ -392,6 +392,8 @@ func TestPostgresOtherDatabase(t *testing.T) {
 	}
 	n.sql("%s", all.String())
 	eventually(t, "all are accepted", 10*time.Second, func() bool { return n.settled().Revision == 2 })
+	next := n.events("")
+	next()
 	n.sql(`begin; delete from iis.site where id > 105; update iis.head set source = gen_random_uuid(); commit`)
 	eventually(t, "it is noticed", 20*time.Second, func() bool { return n.hasFinding("sites-source-changed") })
 	n.serves("s19.test", "default 119")
@@ -402,10 +404,38 @@ func TestPostgresOtherDatabase(t *testing.T) {
 	if out, _ := n.run(0, "sites", "accept", "--source", "postgres"); !strings.Contains(out, "nothing to accept") {
 		t.Errorf("got %q", out)
 	}
+	if got := next(); !strings.Contains(got, "event: reset") {
+		t.Errorf("readers of events get %q", got)
+	}
 	n.run(1, "sites", "accept", "--source", "none")
 	n.serves("s19.test", "")
 	n.serves("s1.test", "default 101")
 	n.want(201, "PUT", "sites/11", n.site("B", "b.test"))
+}
+
+// TestPostgresEvents: a reader is told of each revision when it is served, also of those that
+// come together.
+func TestPostgresEvents(t *testing.T) {
+	n := startFarmNode(t, "")
+	next := n.events("")
+	if got := next(); got != ": from 0" {
+		t.Fatalf("got %q", got)
+	}
+	for i := range 30 {
+		n.sql("%s", insert(100+i, n.site("S", fmt.Sprintf("s%d.test", i))))
+	}
+	served := n.settled().Revision
+	if served < 30 {
+		t.Fatalf("revision %d", served)
+	}
+	for revision := uint64(1); revision <= served; revision++ {
+		got := next()
+		if strings.HasPrefix(got, ": alive") {
+			revision--
+		} else if id, _, _ := strings.Cut(got, "|"); !strings.HasSuffix(id, fmt.Sprintf(":%d", revision)) {
+			t.Fatalf("%q comes in place of revision %d", got, revision)
+		}
+	}
 }
 
 // TestPostgresInit: the command makes the schema, or prints it.

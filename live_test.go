@@ -401,35 +401,39 @@ func TestLiveValidate(t *testing.T) {
 	l.serves("a.test", "default 10")
 }
 
+// events reads events, each as one line, from the one after the last on.
+func (l *live) events(last string) (next func() string) {
+	t := l.t
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+l.AdminAddr()+"/iis/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Last-Event-ID", last)
+	resp, err := (&http.Client{Transport: new(http.Transport)}).Do(req)
+	if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatal(resp, err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	lines := bufio.NewScanner(resp.Body)
+	return func() string {
+		var event []string
+		for lines.Scan() {
+			if text := lines.Text(); text != "" {
+				event = append(event, text)
+			} else {
+				return strings.Join(event, "|")
+			}
+		}
+		return "end"
+	}
+}
+
 // TestLiveEvents: readers are told of each revision, also of those that they missed,
 // and hold up neither a load nor the end.
 func TestLiveEvents(t *testing.T) {
 	l := startLive(t, "", "")
-	events := func(last string) (next func() string) {
-		req, err := http.NewRequest(http.MethodGet, "http://"+l.AdminAddr()+"/iis/events", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Last-Event-ID", last)
-		resp, err := (&http.Client{Transport: new(http.Transport)}).Do(req)
-		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
-			t.Fatal(resp, err)
-		}
-		t.Cleanup(func() { resp.Body.Close() })
-		lines := bufio.NewScanner(resp.Body)
-		return func() string {
-			var event []string
-			for lines.Scan() {
-				if text := lines.Text(); text != "" {
-					event = append(event, text)
-				} else {
-					return strings.Join(event, "|")
-				}
-			}
-			return "end"
-		}
-	}
-	next := events("")
+	next := l.events("")
 	if got := next(); got != ": from 0" {
 		t.Errorf("got %q", got)
 	}
@@ -441,14 +445,14 @@ func TestLiveEvents(t *testing.T) {
 			t.Errorf("got %q, want %s", got, want)
 		}
 	}
-	again := events(first.Revision)
+	again := l.events(first.Revision)
 	if got := again(); got != ": from 1" {
 		t.Errorf("got %q", got)
 	}
 	if got := again(); !strings.HasPrefix(got, "id: "+second.Revision+"|") {
 		t.Errorf("got %q, want %s", got, second.Revision)
 	}
-	if got := events("other:1")(); !strings.Contains(got, "event: reset") {
+	if got := l.events("other:1")(); !strings.Contains(got, "event: reset") {
 		t.Errorf("got %q", got)
 	}
 	if err := l.Load(l.config("log_sni")); err != nil {

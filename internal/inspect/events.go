@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,6 +18,10 @@ import (
 // keepAlive is how often a reader gets a comment, so that nobody in between takes the
 // connection for dead.
 const keepAlive = 15 * time.Second
+
+// maxBehind is how many events a reader may be behind before it is cut off, and how many
+// it gets that it has missed.
+const maxBehind = 1000
 
 // serveEvents tells of each revision of a source when this server serves it, as
 // server-sent events, until the configuration ends.
@@ -41,22 +46,21 @@ func serveEvents(w http.ResponseWriter, r *http.Request) error {
 			return notNow(err)
 		}
 	}
-	events, stop := source.Follower.Watch()
-	defer stop()
-	stream := &eventStream{w: w, flush: http.NewResponseController(w), source: source.Follower.Table}
+	stream := &eventStream{w: w, flush: http.NewResponseController(w), source: source.Follower}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	stream.catchUp(r.Header.Get("Last-Event-ID"))
+	stream.begin(r.Header.Get("Last-Event-ID"))
 	alive := time.NewTicker(keepAlive)
 	defer alive.Stop()
-	for stream.err == nil {
+	for {
+		news := source.Follower.News()
+		stream.catchUp()
+		if stream.err != nil { // the reader asks again, with the id that it has
+			return nil
+		}
 		select {
-		case rev, ok := <-events:
-			if !ok {
-				return nil
-			}
-			stream.revision(rev)
+		case <-news:
 		case <-alive.C:
 			stream.write(": alive\n\n")
 		case <-r.Context().Done():
@@ -65,15 +69,14 @@ func serveEvents(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	return nil
 }
 
 // eventStream writes events.
 type eventStream struct {
 	w      http.ResponseWriter
 	flush  *http.ResponseController
-	source sites.Table
-	last   uint64 // revision that was written
+	source *live.Follower
+	last   sites.Head // what was written, up to this
 	err    error
 }
 
@@ -86,16 +89,8 @@ func (s *eventStream) write(text string) {
 	}
 }
 
-// revision writes one, unless it was written already.
+// revision writes one.
 func (s *eventStream) revision(rev sites.Revision) {
-	if rev.Revision <= s.last {
-		return
-	}
-	head, err := s.source.Head()
-	if err != nil {
-		s.err = err
-		return
-	}
 	event := adminapi.Event{Revision: rev.Revision, Mark: rev.Mark, By: rev.By}
 	for _, c := range rev.Changes {
 		kind := adminapi.EventChanged
@@ -112,37 +107,58 @@ func (s *eventStream) revision(rev sites.Revision) {
 		s.err = err
 		return
 	}
-	s.last = rev.Revision
-	s.write(fmt.Sprintf("id: %s:%d\nevent: change\ndata: %s\n\n", head.Source, rev.Revision, raw))
+	s.last.Revision = rev.Revision
+	s.write(fmt.Sprintf("id: %s:%d\nevent: change\ndata: %s\n\n", s.last.Source, rev.Revision, raw))
 }
 
-// catchUp writes what a reader has missed since an event, or tells it to begin anew.
-func (s *eventStream) catchUp(since string) {
-	head, err := s.source.Head()
-	if err != nil {
-		s.err = err
-		return
-	}
+// reset tells a reader to begin anew.
+func (s *eventStream) reset(head sites.Head) {
+	s.last = head
+	s.write(fmt.Sprintf("id: %s:%d\nevent: reset\ndata: {}\n\n", head.Source, head.Revision))
+}
+
+// begin says from where on the reader is told: what is served now, or the event that it
+// had last, if that is not too long ago.
+func (s *eventStream) begin(since string) {
+	served := s.source.Served()
 	if since == "" {
-		s.last = head.Revision
-		s.write(": from " + strconv.FormatUint(head.Revision, 10) + "\n\n")
+		s.last = served
+		s.write(": from " + strconv.FormatUint(served.Revision, 10) + "\n\n")
 		return
 	}
 	id, number, _ := strings.Cut(since, ":")
 	last, err := strconv.ParseUint(number, 10, 64)
-	missed, logErr := s.source.Log(0, live.MaxBehind)
-	if logErr != nil { // the reader asks again, with its id
-		s.err = logErr
+	if err != nil || id != served.Source || last > served.Revision || served.Revision-last > maxBehind {
+		s.reset(served)
 		return
 	}
-	if err != nil || id != head.Source || last > head.Revision || last+uint64(len(missed)) < head.Revision {
-		s.last = head.Revision
-		s.write(fmt.Sprintf("id: %s:%d\nevent: reset\ndata: {}\n\n", head.Source, head.Revision))
-		return
-	}
-	s.last = last
+	s.last = sites.Head{Source: id, Revision: last}
 	s.write(": from " + number + "\n\n")
-	for _, rev := range slices.Backward(missed) {
-		s.revision(rev)
+}
+
+// catchUp writes what is served and was not written, however many revisions came at once.
+func (s *eventStream) catchUp() {
+	served := s.source.Served()
+	switch {
+	case s.err != nil || served == s.last:
+		return
+	case served.Source != s.last.Source || served.Revision < s.last.Revision: // another table, or an older state of it
+		s.reset(served)
+		return
+	case served.Revision-s.last.Revision > maxBehind:
+		s.err = errors.New("the reader is too far behind")
+		return
+	}
+	behind := int(served.Revision - s.last.Revision)
+	missed, err := s.source.Log(served.Revision+1, behind)
+	switch {
+	case err != nil:
+		s.err = err
+	case len(missed) < behind: // the log does not go back as far
+		s.reset(served)
+	default:
+		for _, rev := range slices.Backward(missed) {
+			s.revision(rev)
+		}
 	}
 }

@@ -45,9 +45,6 @@ type Follower struct {
 	rivals  map[uint32]rival // what was in the way of those that are refused
 	strange int              // sites that would go if pending was taken
 	pending *sites.Difference
-
-	watching sync.Mutex
-	watchers []chan sites.Revision
 }
 
 func newFollower(table sites.Table) *Follower {

@@ -82,7 +82,6 @@ func (s *Source) takeRows(d *sites.Difference) {
 		ids[i] = d.Rows[i].ID
 	}
 	changed := s.Node.Show(s, ids, d.Removed)
-	s.tell()
 	s.logger.Info("sites have changed", zap.String("source", s.Name), zap.Uint64("revision", d.To.Revision),
 		zap.Int("changed", changed), zap.Int("removed", len(d.Removed)))
 }

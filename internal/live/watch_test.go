@@ -7,37 +7,6 @@ import (
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// TestWatch: each reader gets what is written, and one that is too far behind is cut off and
-// holds up nobody.
-func TestWatch(t *testing.T) {
-	m := newMemory()
-	_, s := openSource(t, &given{table: m}, newNode(t))
-	slow, stopSlow := s.Follower.Watch()
-	defer stopSlow()
-	quick, stop := s.Follower.Watch()
-	for i := range MaxBehind + 1 {
-		if _, err := m.Write(sites.Transaction{By: "me"}); err != nil {
-			t.Fatal(err)
-		}
-		s.Tell()
-		if rev := <-quick; rev.By != "me" || rev.Revision != m.head.Revision {
-			t.Fatalf("event %d: %+v", i, rev)
-		}
-	}
-	missed := 0
-	for range slow {
-		missed++
-	}
-	if missed != MaxBehind {
-		t.Errorf("%d events before the end", missed)
-	}
-	stop()
-	s.Tell()
-	if len(quick) != 0 {
-		t.Error("an event after the end")
-	}
-}
-
 // TestWaitFor: who waits for a revision goes on when it is served, or when it is over; a table of
 // another identity does not serve it.
 func TestWaitFor(t *testing.T) {
