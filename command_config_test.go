@@ -3,6 +3,7 @@ package caddyiis_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -203,4 +205,58 @@ func runCommand(t *testing.T, s *ts.Server, args ...string) string {
 		t.Fatalf("%q: exit code %d: %s", args, code, &errOut)
 	}
 	return out.String()
+}
+
+// TestConfigOfJSON: what JSON says and no word does comes back as it is, or is refused: what is
+// empty is not what is missing, and null is neither.
+func TestConfigOfJSON(t *testing.T) {
+	for app, code := range map[string]int{
+		`{"defaults":{"routes":[{"handle":[{"handler":"static_response","body":"all"}]}]},"sites":{"7":{"server_bindings":[":80:x.test"],"routes":[]}}}`: 0,
+		`{"defaults":{"site_vars":{"x":{"default":"a","below":[]}}}}`:                                                                                    0,
+		`{"sites":{"7":{"server_bindings":[":80:x.test"],"w3c_log":{"folder":"/l","fields":[]}}}}`:                                                       0,
+		`{"endpoints":{"10.0.0.5:443":null}}`:                                                                                                            1,
+	} {
+		file := filepath.Join(t.TempDir(), "caddy.json")
+		if err := os.WriteFile(file, []byte(`{"apps":{"iis":`+app+`}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errOut bytes.Buffer
+		if got := caddyiis.RunCommand(&out, &errOut, "config", "--json", "--config", file); got != code {
+			t.Errorf("%s: exit code %d\n%s%s", app, got, out.String(), errOut.String())
+		} else if code == 0 {
+			var back struct{ Apps struct{ IIS json.RawMessage } }
+			var want, have any
+			if err := errors.Join(json.Unmarshal(out.Bytes(), &back), json.Unmarshal([]byte(app), &want), json.Unmarshal(back.Apps.IIS, &have)); err != nil || !reflect.DeepEqual(want, have) {
+				t.Errorf("%s\nbecame %s, %v", app, back.Apps.IIS, err)
+			}
+		}
+	}
+}
+
+// TestConfigReplaces: a file that is replaced keeps its mode and the link that leads to it.
+func TestConfigReplaces(t *testing.T) {
+	dir := t.TempDir()
+	file, link, config := filepath.Join(dir, "real"), filepath.Join(dir, "Caddyfile"), filepath.Join(dir, "caddy.json")
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o644), os.WriteFile(config, []byte(`{"apps":{"iis":{}}}`), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	needs.Symlink(t, file, link)
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, "config", "--config", config, "--output", link); code != 1 || !strings.Contains(errOut.String(), "--force") {
+		t.Errorf("exit code %d, %s", code, errOut.String())
+	}
+	if code := caddyiis.RunCommand(&out, &errOut, "config", "--config", config, "--output", link, "--force"); code != 0 {
+		t.Fatalf("exit code %d, %s", code, errOut.String())
+	}
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), "iis") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if info, err = os.Stat(file); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info, err)
+	}
 }

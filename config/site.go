@@ -67,7 +67,7 @@ type Site struct {
 // Content is what serves a site's requests.
 type Content struct {
 	// The routes, as of a server in Caddy's http app.
-	Routes caddyhttp.RouteList `json:"routes,omitempty"`
+	Routes caddyhttp.RouteList `json:"routes,omitzero"`
 
 	// The routes for errors that the routes return.
 	Errors *caddyhttp.HTTPErrorConfig `json:"errors,omitempty"`

@@ -24,12 +24,12 @@ type SiteVar struct {
 
 	// Values are absolute paths, of this system or of Windows, of one of these folders, or
 	// below it. Required for a variable that stands in the root of a file server.
-	Below []string `json:"below,omitempty"`
+	Below []string `json:"below,omitzero"`
 
 	// Values are host:port, where the host is an IP address of one of these networks
 	// (10.0.0.0/8, 10.0.0.5) or one of these names. With a port (10.0.0.5:8080), only
 	// that. Required for a variable that stands in an upstream.
-	To []string `json:"to,omitempty"`
+	To []string `json:"to,omitzero"`
 }
 
 // The limits of variables.

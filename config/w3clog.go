@@ -24,10 +24,10 @@ type W3CLog struct {
 	// responses. Default: date time s-ip cs-method cs-uri-stem cs-uri-query s-port
 	// cs-username c-ip cs(User-Agent) cs(Referer) sc-status sc-substatus
 	// sc-win32-status time-taken.
-	Fields []string `json:"fields,omitempty"`
+	Fields []string `json:"fields,omitzero"`
 
 	// Headers under names of their own, behind the other fields (customFields).
-	CustomFields []iislog.CustomField `json:"custom_fields,omitempty"`
+	CustomFields []iislog.CustomField `json:"custom_fields,omitzero"`
 
 	// When a new file begins (period): "daily" (default), "hourly", "weekly",
 	// "monthly", or "none".

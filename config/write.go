@@ -58,8 +58,10 @@ func (w *writer) differences(path string, a, b map[string]any, paths *[]string) 
 	for _, key := range sorted(keys) {
 		one, isObject := a[key].(map[string]any)
 		two, isToo := b[key].(map[string]any)
+		_, has := a[key]
+		_, hasToo := b[key]
 		switch {
-		case w.same(a[key], b[key]):
+		case has == hasToo && w.same(a[key], b[key]): // null is not nothing
 		case isObject && isToo:
 			w.differences(path+key+"/", one, two, paths)
 		default:

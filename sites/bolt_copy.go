@@ -28,6 +28,9 @@ func ReadBolt(path string) (CertificateTable, error) {
 		if err == nil && whole {
 			var table Table
 			if table, err = OpenBolt(name, time.Second); err == nil {
+				// It has keys, and nobody closes it if the process is killed. Systems that do not
+				// take the names of open files away wait for Close.
+				_ = os.RemoveAll(folder)
 				return &copiedTable{table.(CertificateTable), folder}, nil
 			}
 			err = fmt.Errorf("%s: %w", path, err)

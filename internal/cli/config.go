@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -51,12 +52,28 @@ func WriteCaddyfile(e *Env, c Caddyfile, file string, force bool) error {
 	return nil
 }
 
-// replaceFile writes a file as a whole, for its owner alone: passwords may stand in it.
+// replaceFile writes a file as a whole. A new one is for its owner alone: passwords may stand
+// in it. One that is replaced keeps its mode, and the link that leads to it.
 func replaceFile(file string, text []byte, force bool) error {
-	if _, err := os.Lstat(file); err == nil && !force {
-		return fmt.Errorf("%s is there already: name another file, or add --force to replace it", file)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	write := func(w io.Writer) error { _, err := w.Write(text); return err }
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return autosave.Replace(file, write)
+	} else if err != nil {
 		return err
 	}
-	return autosave.Replace(file, func(w io.Writer) error { _, err := w.Write(text); return err })
+	if !force {
+		return fmt.Errorf("%s is there already: name another file, or add --force to replace it", file)
+	}
+	there, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(there)
+	if err != nil {
+		return err
+	}
+	if err := autosave.Replace(there, write); err != nil {
+		return err
+	}
+	return os.Chmod(there, info.Mode().Perm())
 }

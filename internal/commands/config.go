@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,11 +44,11 @@ it are written as they are.`, `
 			if err != nil {
 				return err
 			}
-			file := output
-			if file == "" {
-				file = "Caddyfile"
-			}
-			written, err := c.app.Caddyfile(raw, file)
+			// File servers hide the Caddyfile that they come from. Where this one will be is
+			// known with --output alone: else the one before stays hidden.
+			file := cmp.Or(output, "-")
+			var written cli.Caddyfile
+			Quietly(func() { written, err = c.app.Caddyfile(raw, file) }) // each directive is tried, and warned of
 			if err != nil {
 				return err
 			}

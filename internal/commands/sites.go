@@ -84,10 +84,9 @@ that it cannot serve.`, `
   $ caddy iis sites import sites.jsonl
   $ caddy iis sites import sites.jsonl --file sites.db`,
 		cobra.ExactArgs(1), cli.ExitFailed,
-		onStore(makeSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, args []string) error {
-			source, _ := cmd.Flags().GetString("source")
+		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
 			var lines io.Reader = os.Stdin
-			if args[0] != "-" {
+			if args[0] != "-" { // before a file is made for what may not be there
 				file, err := os.Open(args[0])
 				if err != nil {
 					return err
@@ -95,8 +94,11 @@ that it cannot serve.`, `
 				defer file.Close()
 				lines = file
 			}
-			return cli.ImportSites(ctx, e, store, source, lines)
-		})))
+			return onStore(makeSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
+				source, _ := cmd.Flags().GetString("source")
+				return cli.ImportSites(ctx, e, store, source, lines)
+			})(ctx, e, cmd, args)
+		}))
 }
 
 // makeSitesFile opens a file to write it, which may be a new one.
