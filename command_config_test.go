@@ -210,12 +210,16 @@ func runCommand(t *testing.T, s *ts.Server, args ...string) string {
 // TestConfigOfJSON: what JSON says and no word does comes back as it is, or is refused: what is
 // empty is not what is missing, and null is neither.
 func TestConfigOfJSON(t *testing.T) {
-	for app, code := range map[string]int{
-		`{"defaults":{"routes":[{"handle":[{"handler":"static_response","body":"all"}]}]},"sites":{"7":{"server_bindings":[":80:x.test"],"routes":[]}}}`: 0,
-		`{"defaults":{"site_vars":{"x":{"default":"a","below":[]}}}}`:                                                                                    0,
-		`{"sites":{"7":{"server_bindings":[":80:x.test"],"w3c_log":{"folder":"/l","fields":[]}}}}`:                                                       0,
-		`{"endpoints":{"10.0.0.5:443":null}}`:                                                                                                            1,
+	for _, c := range []struct {
+		code int
+		app  string
+	}{
+		{0, `{"defaults":{"routes":[{"handle":[{"handler":"static_response","body":"all"}]}]},"sites":{"7":{"server_bindings":[":80:x.test"],"routes":[]}}}`},
+		{0, `{"defaults":{"site_vars":{"x":{"default":"a","below":[]}}}}`},
+		{0, `{"sites":{"7":{"server_bindings":[":80:x.test"],"w3c_log":{"folder":"/l","fields":[]}}}}`},
+		{1, `{"endpoints":{"10.0.0.5:443":null}}`},
 	} {
+		app, code := c.app, c.code
 		file := filepath.Join(t.TempDir(), "caddy.json")
 		if err := os.WriteFile(file, []byte(`{"apps":{"iis":`+app+`}}`), 0o600); err != nil {
 			t.Fatal(err)
