@@ -162,7 +162,7 @@ func nodeDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
 	if got := n.want(201, "PUT", "sites/11", n.simple("b.test")); !strings.HasSuffix(got.Revision, ":1") {
 		t.Errorf("%+v", got)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 25*time.Second { // less than a transaction may be idle
 		t.Errorf("the lock is free after %s", took)
 	}
 	n.want(404, "GET", "sites/10", "")
@@ -189,7 +189,7 @@ func machineDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
 		return n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.WriteError)) == 503
 	})
 	n.gets("configured.test", "configured")
-	eventually(t, "the lock is free", 45*time.Second, func() bool {
+	eventually(t, "the lock is free", 3*time.Minute, func() bool {
 		return n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.Written)) == 201
 	})
 	n.want(404, "GET", "sites/10", "")

@@ -64,15 +64,16 @@ func (a *Instance) projectOpen() error {
 		if err := a.project(source); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
-		if err := a.refuseLosses(source); err != nil {
+		if err := a.refuseLosses(source, false); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 	}
 	return nil
 }
 
-// refuseLosses refuses a configuration that cannot show what the one before shows.
-func (a *Instance) refuseLosses(s *live.Source) error {
+// refuseLosses refuses a configuration that cannot show what the one before shows, be it for
+// want of sockets alone.
+func (a *Instance) refuseLosses(s *live.Source, sockets bool) error {
 	owner := servedBy(s.Follower.Owner())
 	if owner == nil {
 		return nil
@@ -86,6 +87,8 @@ func (a *Instance) refuseLosses(s *live.Source) error {
 		var err error
 		shown := next.Tables.SiteByID(entry.ID)
 		switch held, ok := s.HeldRow(entry.ID); {
+		case sockets && !live.WaitsForSocket(&held):
+			continue // it was looked at, and what has changed since is caught up with
 		case ok && held.Takes(entry.Bindings):
 			err = errors.New(held.Reason)
 		case shown == nil:
@@ -127,7 +130,7 @@ func (a *Instance) openSources() error {
 		return err
 	}
 	for _, source := range a.Live {
-		if err := a.refuseLosses(source); err != nil {
+		if err := a.refuseLosses(source, false); err != nil {
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
 	}
@@ -201,7 +204,7 @@ func (a *Instance) prepareSockets() error {
 	next.where = nil
 	a.snapshot.Store(next)
 	for _, source := range a.Live {
-		if err := a.refuseLosses(source); err != nil {
+		if err := a.refuseLosses(source, true); err != nil {
 			fronts.Remove(next.state)
 			return fmt.Errorf("sites_from %s: %w", source.Name, err)
 		}
