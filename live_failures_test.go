@@ -185,7 +185,7 @@ func machineDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
 		status, _, _ := o.ask("PUT", "sites/10", n.simple("a.test"))
 		answered <- status
 	}()
-	eventually(t, "it holds the lock", 5*time.Second, func() bool {
+	eventually(t, "it holds the lock", 30*time.Second, func() bool {
 		return n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.WriteError)) == 503
 	})
 	n.gets("configured.test", "configured")
@@ -253,14 +253,10 @@ func nodeDiesInJudgement(t *testing.T, engine *testpg.Server) {
 	n.sql("%s", insert(10, n.simple("a.test"))+insert(11, n.simple("a.test")))
 	select {
 	case <-died:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not judge")
 	}
-	start := time.Now()
-	eventually(t, "another node judges", 10*time.Second, func() bool { s := n.source(); return s.Revision == 2 && s.Open == 0 && s.Refused == 1 })
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it is judged after %s", took)
-	}
+	eventually(t, "another node judges", 25*time.Second, func() bool { s := n.source(); return s.Revision == 2 && s.Open == 0 && s.Refused == 1 }) // less than a transaction may be idle
 	n.gets("a.test", "default 10")
 	o.start()
 	o.serves("a.test", "default 10")
