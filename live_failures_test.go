@@ -119,10 +119,11 @@ func (n *farmNode) simple(host string) string {
 	return fmt.Sprintf(`{"name":%q,"server_bindings":[":%d:%s"]}`, host, n.plain, host)
 }
 
-// gets waits until a host gets a body over http.
+// gets waits until a host gets a body over http. A node may be about to reach its database
+// again, which it tries each half a minute.
 func (n *farmNode) gets(host, body string) {
 	n.t.Helper()
-	waitFor(n.t, fmt.Sprintf("%s: %q", host, body), func() bool { return gets(at("127.0.0.1", n.plain), host, body) })
+	eventually(n.t, fmt.Sprintf("%s: %q", host, body), time.Minute, func() bool { return gets(at("127.0.0.1", n.plain), host, body) })
 }
 
 // hasSite waits until this node knows a site. It does not end the test.
@@ -178,16 +179,17 @@ func machineDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
 		t.Skip("it takes as long as such a transaction may be idle")
 	}
 	n, o := twoNodes(t, engine)
-	gone := make(chan struct{})
-	o.atCommit(func(func()) { <-gone })
+	holds, gone := make(chan struct{}), make(chan struct{})
+	o.atCommit(func(func()) { close(holds); <-gone })
 	answered := make(chan int, 1)
 	go func() {
 		status, _, _ := o.ask("PUT", "sites/10", n.simple("a.test"))
 		answered <- status
 	}()
-	eventually(t, "it holds the lock", 30*time.Second, func() bool {
-		return n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.WriteError)) == 503
-	})
+	<-holds
+	if status := n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.WriteError)); status != 503 {
+		t.Errorf("%d while another node holds the lock", status)
+	}
 	n.gets("configured.test", "configured")
 	eventually(t, "the lock is free", 3*time.Minute, func() bool {
 		return n.ask("PUT", "sites/11", n.simple("b.test"), new(adminapi.Written)) == 201
