@@ -236,7 +236,7 @@ func TestACMEOnSharedPort(t *testing.T) {
 		t.Run(challenge, func(t *testing.T) {
 			httpPort, httpsPort := ts.FreePort(t), ts.FreePort(t)
 			acme := startAuthority(t, httpPort, httpsPort, 0)
-			ts.Start(t, fmt.Sprintf(`{
+			own := fmt.Sprintf(`{
 		http_port %[1]d
 		https_port %[2]d
 		iis {
@@ -253,12 +253,18 @@ func TestACMEOnSharedPort(t *testing.T) {
 			}
 		}
 	}
-	ordinary.contoso.test {
+`, httpPort, httpsPort)
+			// Without the ordinary site at first: as long as nobody has the port, Caddy answers
+			// challenges on a listener of its own, for which a start that comes then is refused.
+			s := ts.Start(t, own)
+			if err := s.Load(own + fmt.Sprintf(`	ordinary.contoso.test {
 		tls {
-			%[3]s
+			%s
 		}
 		respond "ordinary"
-	}`, httpPort, httpsPort, acme.issuer(disabled, httpPort, httpsPort)))
+	}`, acme.issuer(disabled, httpPort, httpsPort))); err != nil {
+				t.Fatal(err)
+			}
 			addr := fmt.Sprintf("127.0.0.1:%d", httpsPort)
 			waitForCertificate(t, addr, "ordinary.contoso.test", byAuthority("ordinary.contoso.test"))
 			answer, err := ts.Do(ts.Request{Addr: addr, SNI: "ordinary.contoso.test", TLS: &tls.Config{InsecureSkipVerify: true}})
