@@ -175,9 +175,6 @@ func nodeDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
 
 // The machine of a node is gone, and nobody ends its connection: the engine does.
 func machineDiesBeforeCommit(t *testing.T, engine *testpg.Server) {
-	if testing.Short() {
-		t.Skip("it takes as long as such a transaction may be idle")
-	}
 	n, o := twoNodes(t, engine)
 	holds, gone := make(chan struct{}), make(chan struct{})
 	o.atCommit(func(func()) { close(holds); <-gone })

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -126,7 +127,8 @@ func (b *builder) freePort(site uint32, app string) string {
 				b.ports[strconv.Itoa(member.HTTPPort)], b.ports[strconv.Itoa(member.HTTPSPort)] = true, true
 			}
 		}
-		for _, address := range append([]string{b.plan.opts.Upstream, b.plan.opts.FastCGI}, poolAddresses(b.plan.opts)...) {
+		addresses := slices.AppendSeq([]string{b.plan.opts.Upstream, b.plan.opts.FastCGI}, maps.Values(b.plan.opts.PoolUpstreams))
+		for _, address := range addresses {
 			b.ports[address[strings.LastIndexByte(address, ':')+1:]] = true
 		}
 	}
@@ -163,12 +165,4 @@ func (b *builder) takeRulePorts(site *iisconfig.Site) {
 			}
 		}
 	}
-}
-
-func poolAddresses(o Options) (out []string) {
-	for _, address := range o.PoolUpstreams {
-		out = append(out, address)
-	}
-	slices.Sort(out)
-	return out
 }
