@@ -24,7 +24,7 @@ func found(t *testing.T, args ...string) (map[string][]adminapi.Finding, int) {
 	var out, errOut bytes.Buffer
 	code := caddyiis.RunCommand(&out, &errOut, append([]string{"check", "--json"}, args...)...)
 	var list []adminapi.Finding
-	if err := json.Unmarshal(out.Bytes(), &list); err != nil || errOut.Len() > 0 {
+	if err := json.Unmarshal(out.Bytes(), &list); err != nil || list == nil || errOut.Len() > 0 {
 		t.Fatalf("exit code %d, %s, %s: %v", code, out.String(), errOut.String(), err)
 	}
 	byCode := make(map[string][]adminapi.Finding)

@@ -205,6 +205,28 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestJSONOfNothing: a list of none is [], as a script expects that goes through it.
+func TestJSONOfNothing(t *testing.T) {
+	s := ts.Start(t, iisConfig(""))
+	for line, want := range map[string]string{
+		"list":                   "[]",
+		"endpoints":              "[]",
+		"certificates":           "[]",
+		"check":                  "[]",
+		"check --bindings":       `{"findings":[],"sites":[]}`,
+		"commands --for adsutil": `{"adsutil":[]}`,
+		"commands --for appcmd":  `{"appcmd":[]}`,
+		"commands --for netsh":   `{"netsh":[]}`,
+	} {
+		var out, errOut, compact bytes.Buffer
+		args := append(splitArgs(t, line), "--json", "--address", s.AdminAddr())
+		code := caddyiis.RunCommand(&out, &errOut, args...)
+		if err := json.Compact(&compact, out.Bytes()); err != nil || compact.String() != want {
+			t.Errorf("%s --json: exit code %d, %s%s, want %s", line, code, out.String(), errOut.String(), want)
+		}
+	}
+}
+
 // caddyMain is the environment variable that makes this test program Caddy.
 const caddyMain = "CADDY_IIS_TEST_MAIN"
 

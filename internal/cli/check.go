@@ -147,7 +147,7 @@ func CheckBindings(e *Env, findings []adminapi.Finding, sites []adminapi.Site) e
 		if err := e.json(struct {
 			Findings []adminapi.Finding `json:"findings"`
 			Sites    []adminapi.Site    `json:"sites"`
-		}{findings, sites}); err != nil {
+		}{list(findings), list(sites)}); err != nil {
 			return err
 		}
 		return exit(severityCode(findings))
@@ -196,7 +196,7 @@ func sortFindings(findings []adminapi.Finding) {
 func Check(e *Env, findings []adminapi.Finding) error {
 	sortFindings(findings)
 	if e.JSON {
-		if err := e.json(findings); err != nil {
+		if err := e.json(list(findings)); err != nil {
 			return err
 		}
 		return exit(severityCode(findings))

@@ -89,6 +89,14 @@ func (e *Env) json(value any) error {
 	return enc.Encode(value)
 }
 
+// list is items as JSON has a list of none: [], not null.
+func list[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}
+
 // collect gathers a list. The result is not nil, so that it is [] in JSON.
 func collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	items := []T{}

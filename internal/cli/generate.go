@@ -75,7 +75,7 @@ func Generate(ctx context.Context, e *Env, want Lines) error {
 		if !ok {
 			return &ExitError{ExitUsage, fmt.Errorf("no command lines for %q: expected one of %s", tool, strings.Join(all, ", "))}
 		}
-		lines[tool] = generate(targets)
+		lines[tool] = list(generate(targets))
 	}
 	if e.JSON {
 		return e.json(lines)

@@ -192,7 +192,7 @@ func LogSites(ctx context.Context, e *Env, store SiteStore, source string, limit
 		return err
 	}
 	if e.JSON {
-		return e.json(page.Items)
+		return e.json(list(page.Items))
 	}
 	t := table{heads: []string{"REVISION", "WHEN", "WHO", "WHAT"}, flex: []int{2, 3}}
 	for _, rev := range page.Items {
