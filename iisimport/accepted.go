@@ -2,6 +2,7 @@ package iisimport
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,6 +27,9 @@ var handlerOf = map[string]func() caddyfile.Unmarshaler{
 // it loads the result: a value that one tenant has mistyped must not stop everybody's
 // configuration.
 func accepted(d *Directive) error {
+	if err := exact([]*Directive{{Words: d.Words, Block: slices.DeleteFunc(slices.Clone(d.Block), isFolder)}}); err != nil {
+		return err
+	}
 	plain := *d
 	plain.Comments = nil
 	if len(plain.Words) > 1 && plain.Words[1] == "*" { // the matcher is not the handler's
@@ -42,7 +46,7 @@ func accepted(d *Directive) error {
 		return err
 	}
 	if r, ok := h.(*iishttp.Rewrite); ok {
-		r.Folders = nil // they may have variables of the machine that will serve, and the rules are checked without them
+		r.Folders = nil // see isFolder
 	}
 	if p, ok := h.(caddy.Provisioner); ok {
 		if err := p.Provision(caddy.Context{Context: context.Background()}); err != nil {
@@ -54,6 +58,10 @@ func accepted(d *Directive) error {
 	}
 	return nil
 }
+
+// isFolder tells whether a line of iis_rewrite has a folder, which may have variables of the
+// machine that will serve.
+func isFolder(d *Directive) bool { return len(d.Words) > 0 && d.Words[0] == "folder" }
 
 // acceptedOr returns the directive, or what closes its place if its handler refuses it.
 func (w *siteWriter) acceptedOr(d *Directive, status int, src iisconfig.Source) *Directive {

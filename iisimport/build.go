@@ -201,7 +201,11 @@ func (b *builder) sites() {
 		highest = max(highest, s.ID)
 	}
 	for _, s := range b.server.Sites {
-		site := &Site{ID: s.ID, Name: strings.ReplaceAll(oneLine(s.Name), envVariable, "{ $"), source: s}
+		site := &Site{ID: s.ID, Name: s.Name, source: s}
+		if !expressible(s.Name) {
+			site.Name = strings.NewReplacer("{", "(", "}", ")").Replace(prose(s.Name))
+			b.plan.Report.decide(s.Source, fmt.Sprintf("site %q", s.Name), "", "its name has no form in a Caddyfile: it is %q here", site.Name)
+		}
 		if s.ID == 0 || taken[s.ID] {
 			site.ID = freeID(taken, highest+1)
 			highest = max(highest, site.ID)
@@ -352,7 +356,11 @@ func (b *builder) centralStore() {
 		store.Password = true
 		return
 	}
-	store.Path = literal(b.plan.opts.folder(in.Location))
+	if folder := literal(b.plan.opts.folder(in.Location)); expressible(folder) {
+		store.Path = folder
+	} else {
+		b.plan.Report.decide(in.Source, "central certificate store", "put its files into the folder central, or name another one", "the folder %s has no form in a Caddyfile", in.Location)
+	}
 	store.Password, store.Poll = in.HasKeyPassword, in.PollingInterval
 	store.Comments = append(store.Comments, "On the IIS server: "+in.Location)
 	if in.HasKeyPassword {

@@ -64,6 +64,10 @@ func FindCertificates(fsys fs.FS, folder, password string) (*Certificates, error
 		if opened++; opened > maxCertificateFiles {
 			return fmt.Errorf("more than %d certificate files", maxCertificateFiles)
 		}
+		if !expressible(literal(path.Join(folder, name))) {
+			c.problem(path.Join(folder, name), errors.New("its name has no form in a Caddyfile: give it another one"))
+			return nil
+		}
 		if ext == ".pfx" || ext == ".p12" {
 			c.pfx(fsys, folder, name, password)
 		} else {

@@ -97,7 +97,7 @@ func TestFindByName(t *testing.T) {
 func TestWindowsStore(t *testing.T) {
 	const thumbprint = "0123456789ABCDEF0123456789ABCDEF01234567"
 	opts := iisimport.Options{WindowsStore: true}
-	for store, want := range map[string]string{"WebHosting": "WebHosting", "My": "My", "(null)": "My", "Own Store": "`Own Store`"} {
+	for store, want := range map[string]string{"WebHosting": "WebHosting", "My": "My", "(null)": "My", "Own Store": `"Own Store"`} {
 		got := withRecordIn(t, strings.ToLower(thumbprint), store, opts)
 		for _, want := range []string{"certificate default-443 windows_store {", "thumbprint " + thumbprint + "\n", "store " + want + "\n"} {
 			if !strings.Contains(got, want) {

@@ -214,10 +214,18 @@ func (w *siteWriter) stage(step func(*node) []*Directive) []*Directive {
 
 // pathMatcher matches a path and all below it.
 func pathMatcher(p string) []string {
-	if !strings.ContainsAny(p, "*?%{}`\"\\#") {
+	if !strings.ContainsAny(p, "*?%{}`\"\\#") && expressible(p) {
 		return []string{"path", p, p + "/*"}
 	}
-	return []string{"path_regexp", "(?i)^" + regexp.QuoteMeta(p) + "(?:/|$)"}
+	var pattern strings.Builder
+	for _, r := range p {
+		if text := string(r); strings.ContainsRune("{}`", r) || !expressible(text) {
+			fmt.Fprintf(&pattern, `\x{%04X}`, r)
+		} else {
+			pattern.WriteString(regexp.QuoteMeta(text))
+		}
+	}
+	return []string{"path_regexp", "(?i)^" + pattern.String() + "(?:/|$)"}
 }
 
 // over returns the node above another.
@@ -251,7 +259,7 @@ func (w *siteWriter) place(src iisconfig.Source) string {
 // closed closes a node: what would answer must not, until somebody has looked at it.
 func (w *siteWriter) closed(status int, src iisconfig.Source, what, fix, why string) *Directive {
 	w.report().closed(src, what, fix, "%s; the place answers %d", why, status)
-	return directive("iis_closed", "*", strconv.Itoa(status), oneLine(what+": "+why))
+	return directive("iis_closed", "*", strconv.Itoa(status), prose(what+": "+why))
 }
 
 // siteWords are the words of a site that are no directives.

@@ -38,7 +38,7 @@ type Options struct {
 	Services bool
 
 	// CertificateFolder is where certificates are looked for that Certificates
-	// does not have. Default: certificates.
+	// does not have. Default, and if a Caddyfile cannot name it: certificates.
 	CertificateFolder string
 
 	// To is where the sites are to be, one of Targets: in the Caddyfile, or in a source of
@@ -58,7 +58,10 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Upstream = cmp.Or(o.Upstream, "127.0.0.1:8080")
-	o.CertificateFolder = cmp.Or(strings.TrimRight(strings.ReplaceAll(o.CertificateFolder, `\`, "/"), "/"), "certificates")
+	o.CertificateFolder = strings.TrimRight(strings.ReplaceAll(o.CertificateFolder, `\`, "/"), "/")
+	if o.CertificateFolder == "" || !expressible(literal(o.CertificateFolder)) {
+		o.CertificateFolder = "certificates"
+	}
 	return o
 }
 

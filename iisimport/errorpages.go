@@ -90,7 +90,7 @@ func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 	}
 	kids, ok := w.errorHandler(p)
 	if !ok {
-		w.report().decide(p.Source, what, "write it into handle_errors", "the page is made by a worker process, or is not in the site's folder")
+		w.report().decide(p.Source, what, "write it into handle_errors", "the page is made by a worker process, is not in the site's folder, or has no form in a Caddyfile")
 		return nil
 	}
 	w.report().translated(p.Source, what, "handle_errors %d", p.Status)
@@ -98,13 +98,16 @@ func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 }
 
 func (w *siteWriter) errorHandler(p iisconfig.ErrorPage) ([]*Directive, bool) {
+	if !expressible(literal(p.Path)) {
+		return nil, false
+	}
 	if strings.EqualFold(p.Mode, "Redirect") {
 		return []*Directive{directive("redir", "*", literal(p.Path), "302")}, true
 	}
 	file := strings.ReplaceAll(p.Path, `\`, "/")
 	lower := strings.ToLower(file)
 	static := strings.HasSuffix(lower, ".htm") || strings.HasSuffix(lower, ".html") || strings.HasSuffix(lower, ".txt")
-	if !static || strings.ContainsAny(file, ":?%#") || strings.HasPrefix(file, "//") || w.root.physical == "" {
+	if !static || strings.ContainsAny(file, ":?%#") || strings.HasPrefix(file, "//") || w.root.physical == "" || !w.nameable(w.root) {
 		return nil, false
 	}
 	return []*Directive{

@@ -3,6 +3,8 @@ package iisimport
 import (
 	"maps"
 	"slices"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 // What tests of the package iisimport_test see.
@@ -31,6 +33,36 @@ func (p *Plan) Ungrouped() []byte {
 
 // Thumbprints lists those that were found.
 func (c *Certificates) Thumbprints() []string { return slices.Sorted(maps.Keys(c.byThumbprint)) }
+
+// Changed lists the words of a plan that no Caddyfile can have, and which are written as other
+// texts therefore.
+func (p *Plan) Changed() (words []string) {
+	var walk func([]*Directive)
+	walk = func(list []*Directive) {
+		for _, d := range list {
+			for _, w := range d.Words {
+				if _, ok := caddytext.Quote(w); !ok && !reOwnVariable.MatchString(w) {
+					words = append(words, w)
+				}
+			}
+			walk(d.Block)
+		}
+	}
+	for _, c := range p.Certificates {
+		walk([]*Directive{c.directive()})
+	}
+	if p.CentralStore != nil {
+		walk([]*Directive{p.CentralStore.directive()})
+	}
+	for _, s := range p.Sites {
+		walk([]*Directive{s.directive()})
+		walk(s.body)
+	}
+	if p.logs != nil {
+		walk([]*Directive{p.logs})
+	}
+	return words
+}
 
 // Below is below.
 func Below(folders []string) []string { return below(folders) }

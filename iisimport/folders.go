@@ -1,7 +1,6 @@
 package iisimport
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -17,8 +16,8 @@ func ParseFolder(text string) (Folder, error) {
 	if !ok || from == "" || to == "" {
 		return Folder{}, fmt.Errorf(`%q is no translation of a folder, such as C:\inetpub=/srv/www`, text)
 	}
-	if strings.Contains(to, envVariable) {
-		return Folder{}, errors.New("a folder must not have an environment variable of a Caddyfile in it")
+	if !expressible(literal(to)) {
+		return Folder{}, fmt.Errorf("the folder %q has no form in a Caddyfile", to)
 	}
 	return Folder{From: from, To: to}, nil
 }
@@ -81,6 +80,11 @@ func (w *siteWriter) folderAt(d *Directive, n *node) *Directive {
 		d.slots = append(d.slots, slot{word: len(d.Words) - 1, name: w.variable("root", n), value: p, path: true})
 	}
 	return d
+}
+
+// nameable tells whether a Caddyfile can name the folder of a node, here and as it was.
+func (w *siteWriter) nameable(n *node) bool {
+	return expressible(literal(w.b.plan.opts.folder(n.physical))) && expressible(windowsFolder(n.physical))
 }
 
 func isVariable(name string) bool {

@@ -73,6 +73,10 @@ func (b *builder) log(s *Site) *Directive {
 	case l.Directory == "":
 		l.Directory = `%SystemDrive%\inetpub\logs\LogFiles` // the default of IIS
 	}
+	if folder := b.plan.opts.folder(l.Directory); !expressible(literal(folder)) {
+		rep.decide(l.Source, what, "write w3c_log with another folder", "the site has no log: the folder %s has no form in a Caddyfile", folder)
+		return off
+	}
 	w := &siteWriter{b: b, site: s}
 	fields := b.logFields(l)
 	kids := []*Directive{directive(append([]string{"fields"}, fields...)...)}

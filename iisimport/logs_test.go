@@ -73,8 +73,9 @@ func TestOddLogs(t *testing.T) {
 			"field cs(Referer) request_header Referer", "",
 		},
 		{`<logFile directory="off" />`, "w3c_log ./off {", ""},
-		{`<logFile directory="\\server\logs$\x" />`, "w3c_log `//server/logs$/x` {", `folder \\server\logs$\x`},
-		{`<logFile directory="{$HOME}\{env.KEY}" />`, "w3c_log `\\{ $HOME\\}/\\{env.KEY\\}` {", ""},
+		{`<logFile directory="\\server\logs$\x" />`, `w3c_log "//server/logs$/x" {`, `folder \\server\logs$\x`},
+		{`<logFile directory="{$HOME}\{env.KEY}" />`, "", `the site has no log: the folder {$HOME}/{env.KEY} has no form`},
+		{`<logFile directory="{env.KEY}" />`, "w3c_log `\\{env.KEY\\}` {", ""},
 		{`<logFile logExtFileFlags="" directory="" />`, "w3c_log C:/inetpub/logs/LogFiles { fields date time s-ip cs-method", ""},
 	} {
 		caddyfile, report := imported(t, "applicationHost.config", `<configuration><system.applicationHost><log centralLogFileMode="CentralW3C" /><sites>`+

@@ -230,8 +230,8 @@ func (b *builder) certificate(hash, store, hint string, src iisconfig.Source) *C
 		b.plan.Report.translated(src, "certificate "+strings.ToUpper(hash), "file %s", c.File)
 		return c
 	}
-	if b.plan.opts.WindowsStore && c.Thumbprint != "" {
-		c.Store = cmp.Or(store, "My") // as HTTP.sys has it
+	if store = cmp.Or(store, "My"); b.plan.opts.WindowsStore && c.Thumbprint != "" && expressible(literal(store)) { // as HTTP.sys has it
+		c.Store = store
 		c.Comments = []string{"Its thumbprint names this one certificate. With subject in its place, renewals are found as well."}
 		b.plan.Report.translated(src, "certificate "+c.Thumbprint, "the store %s of Windows, where it stays", c.Store)
 		return c

@@ -93,6 +93,10 @@ func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.
 	if len(rules) > 0 {
 		src = rules[0].Source
 	}
+	if t.files && slices.ContainsFunc(slices.Concat(w.nodes, []*node{w.root}), func(n *node) bool { return !w.nameable(n) }) {
+		w.report().takeBack(told)
+		return []*Directive{w.closed(500, src, "rewrite rules of "+n.path, "give the folder here another name, with --map", "they ask for files, and a folder of the site has no form in a Caddyfile")}
+	}
 	set := block(append(t.settings(), kids...), "iis_rewrite")
 	if err := accepted(set); err != nil {
 		w.report().takeBack(told)

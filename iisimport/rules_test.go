@@ -42,7 +42,7 @@ func TestRulesImport(t *testing.T) {
 		if got := strings.Count(text, "keep_original_url_encoding off"); got != want || strings.Count(text, "iis_rewrite {") != 2 {
 			t.Errorf("%q: %d times\n%s", keep, got, text)
 		}
-		if !strings.Contains(text, "rule `closed: by provider` {") {
+		if !strings.Contains(text, `rule "closed: by provider" {`) {
 			t.Errorf("a rule that calls a provider is not closed:\n%s", text)
 		}
 		if want := "outbound_rule location {\n"; !strings.Contains(text, want) || !strings.Contains(text, "pre_condition moved {") || strings.Count(text, "outbound_rule") != 1 {

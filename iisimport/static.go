@@ -23,6 +23,9 @@ func (w *siteWriter) static(n *node) []*Directive {
 		return []*Directive{w.closed(404, n.source, "path "+from.path, "write what answers there", "the path has no form in a Caddyfile")}
 	}
 	root := w.folderAt(directive("root", "*"), from).because("On the IIS server: " + from.physical)
+	if !w.nameable(from) {
+		return []*Directive{w.closed(404, n.source, "folder "+from.physical, "give its folder here another name, with --map", "it has no form in a Caddyfile")}
+	}
 	if n.physical != "" {
 		w.report().translated(n.source, "folder "+n.physical, "root and file_server at %s", n.path)
 	}

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 // Directive is a line of a Caddyfile with the block that follows it. Its words
@@ -29,66 +31,50 @@ func (d *Directive) because(text string) *Directive {
 	return d
 }
 
-// envVariable starts what Caddy replaces in the text of a Caddyfile, quoted or
-// not, before it is read.
-const envVariable = "{$"
-
 // literal makes text of the source mean itself where Caddy replaces placeholders:
 // a hostile source could else read the environment of Caddy.
 func literal(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return -1
-		}
-		return r
-	}, text)
 	return strings.NewReplacer("{", `\{`, "}", `\}`).Replace(text)
 }
 
 var (
-	reBare        = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*^&;!?()|\[\]-]+$`)
-	rePlaceholder = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=~*&?\[\]-]*(?:\{[$]?[a-z_A-Z0-9.?:/\[\]-]+\}[A-Za-z0-9_./:@%+,=~*&?\[\]-]*)+$`)
-	// reShorthand is what the adapter replaces in any word of a site: {path},
-	// {re.name.1}.
-	reShorthand = regexp.MustCompile(`\{[a-z%?][a-zA-Z0-9_.?\[\]-]*\}`)
+	// reOwnVariable are the variables of the environment that an import writes itself.
+	reOwnVariable = regexp.MustCompile(`^\{\$IIS_(?:UPSTREAM|FASTCGI):[A-Za-z0-9_./:@%+,=~*&?\[\]-]+\}$`)
+	// rePlaceholder is what the adapter replaces in any word of a site, {path} or {re.name.1},
+	// and what a directive may replace when it answers.
+	rePlaceholder = regexp.MustCompile(`\{[a-z%?][a-zA-Z0-9_.?\[\]-]*\}`)
 )
 
 // expressible tells whether a Caddyfile can hold text exactly as it is, as a word of
 // its own, for a directive that does not replace placeholders.
 func expressible(text string) bool {
-	switch {
-	case strings.Contains(text, envVariable), reShorthand.MatchString(text), text == "{", text == "}":
-		return false
-	case strings.ContainsFunc(text, func(r rune) bool {
-		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar || r == '\ufeff'
-	}):
+	if _, ok := caddytext.Quote(text); !ok {
 		return false
 	}
-	// Within double quotes a backslash before a quote cannot be said.
-	return !strings.Contains(text, "`") || !strings.Contains(text, `\"`) && !strings.HasSuffix(text, `\`)
+	return text != "{" && text != "}" && !rePlaceholder.MatchString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar || r == '\ufeff'
+	})
 }
 
-// word writes one word of a Caddyfile. A variable of the environment that is none
-// of ours is broken up; texts that must be exact are asked about by expressible.
+// word writes one word of a Caddyfile. What no word can be is changed: texts that must be
+// exact are asked about by expressible.
 func word(w string) string {
-	switch {
-	case reBare.MatchString(w), rePlaceholder.MatchString(w):
+	if reOwnVariable.MatchString(w) {
 		return w
 	}
-	w = strings.ReplaceAll(w, envVariable, "{ $")
-	if !strings.Contains(w, "`") {
-		return "`" + w + "`"
+	quoted, ok := caddytext.Quote(w)
+	if !ok {
+		quoted, _ = caddytext.Quote(prose(w))
 	}
-	w = strings.ReplaceAll(w, `"`, `\"`)
-	if strings.HasSuffix(w, `\`) {
-		w += " "
-	}
-	return `"` + w + `"`
+	return quoted
 }
+
+// prose makes text of the source a word that people read.
+func prose(text string) string { return strings.ReplaceAll(commentText(text), "`", "'") }
 
 // oneLine keeps text of the source in its line.
 func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
+	text = strings.Map(func(r rune) rune { // also what is not UTF-8 becomes U+FFFD
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
@@ -105,7 +91,7 @@ func oneLine(text string) string {
 }
 
 func commentText(text string) string {
-	return strings.ReplaceAll(oneLine(text), envVariable, "{ $")
+	return strings.ReplaceAll(oneLine(text), caddytext.EnvVariable, "{ $")
 }
 
 // writeDirectives writes a list as it stands at a depth.

@@ -1,7 +1,10 @@
 package iisimport_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"encoding/xml"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	_ "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
 )
 
@@ -54,6 +58,7 @@ func findHandler(node any, name string) map[string]any {
 
 // hostileText has what Caddyfiles give a meaning.
 var hostileText = rapid.OneOf(
+	rapid.String(),
 	rapid.StringMatching("[ -~]{0,12}"),
 	rapid.StringMatching("[{}$\"`\\\\<#@*/ a-zA-Z:.?()|^+\\[\\]éK\u2028-]{0,16}"),
 	rapid.SampledFrom([]string{
@@ -79,9 +84,8 @@ func TestWordsMeanThemselves(t *testing.T) {
 		}
 		got := adapted(t, "headers", "header", "*", "X-Test", iisimport.Literal(text))
 		set := got["response"].(map[string]any)["set"].(map[string]any)["X-Test"].([]any)[0].(string)
-		want := strings.NewReplacer(`\{`, "{", `\}`, "}").Replace(iisimport.Literal(text))
-		if out := caddy.NewReplacer().ReplaceAll(set, "?"); out != want {
-			t.Fatalf("header %q came out as %q, %q", want, set, out)
+		if out := caddy.NewReplacer().ReplaceAll(set, "?"); out != text {
+			t.Fatalf("header %q came out as %q, %q", text, set, out)
 		}
 	})
 }
@@ -95,4 +99,36 @@ func TestOwnVariables(t *testing.T) {
 			t.Errorf("%s: got %s", want, got)
 		}
 	}
+}
+
+// TestNothingIsChanged: no text of a source is written as another one, wherever it stands. What
+// has no form in a Caddyfile is left out or closed, by name.
+func TestNothingIsChanged(t *testing.T) {
+	text := rapid.OneOf(hostileText, rapid.SampledFrom(hostileTexts))
+	places := append(slices.Clone(hostilePlaces), "")
+	rapid.Check(t, func(t *rapid.T) {
+		escape := func(name string) string {
+			var out bytes.Buffer
+			_ = xml.EscapeText(&out, []byte(text.Draw(t, name)))
+			return out.String()
+		}
+		web := strings.ReplaceAll(rapid.SampledFrom(places).Draw(t, "place"), `"V"`, `"`+escape("text")+`"`)
+		folder, log, name, store, central := escape("folder"), escape("log"), escape("name"), escape("store"), escape("central")
+		host := `<configuration><system.applicationHost><sites><site name="` + name + `" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\` + folder + `" /></application>` +
+			`<application path="/` + folder + `"><virtualDirectory path="/" physicalPath="` + folder + `" /></application><logFile directory="` + log + `" />` +
+			`<bindings><binding protocol="https" bindingInformation="*:443:" certificateHash="` + strings.Repeat("ab", 20) + `" certificateStoreName="` + store + `" /></bindings></site></sites></system.applicationHost>` +
+			`<system.webServer>` + web + `</system.webServer></configuration>`
+		server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(host)}}, iisconfig.Options{})
+		if err != nil {
+			t.Skip(err)
+		}
+		server.CentralStore = &iisconfig.CentralStore{Enabled: true, Location: central}
+		plan := iisimport.Import(server, iisimport.Options{WindowsStore: true, CertificateFolder: text.Draw(t, "certificates")})
+		if words := plan.Changed(); words != nil {
+			t.Fatalf("%q\n%s\n%s", words, host, plan.Caddyfile())
+		}
+		if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(plan.Caddyfile(), map[string]any{"filename": "Caddyfile"}); err != nil {
+			t.Fatalf("%v\n%s", err, plan.Caddyfile())
+		}
+	})
 }

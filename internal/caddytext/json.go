@@ -110,5 +110,5 @@ func writeScalar(b *strings.Builder, value any) error {
 func replaced(text string) bool {
 	segment := caddyfile.Segment{{Text: text}}
 	shorthands.ApplyToSegment(&segment)
-	return segment[0].Text != text || strings.Contains(text, envVariable)
+	return segment[0].Text != text || strings.Contains(text, EnvVariable)
 }

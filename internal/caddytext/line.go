@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Line is a line of a Caddyfile, with the block that it opens.
@@ -91,12 +92,14 @@ var (
 // Bare tells whether a word needs no quotes.
 func Bare(word string) bool { return reBare.MatchString(word) || rePlaceholder.MatchString(word) }
 
-// envVariable starts what Caddy replaces in the text of a Caddyfile, quoted or not.
-const envVariable = "{$"
+// EnvVariable starts what Caddy replaces in the text of a Caddyfile, quoted or not.
+const EnvVariable = "{$"
 
-// Quote writes a word so that Caddy reads exactly it. Some texts no word can be.
+// Quote writes a word so that Caddy reads exactly it. Some texts no word can be: what Caddy
+// replaces before it reads words, line ends of Windows, which editors and caddy fmt do not keep,
+// and what is not UTF-8, which it reads as U+FFFD.
 func Quote(word string) (quoted string, ok bool) {
-	if strings.Contains(word, envVariable) || strings.Contains(word, "\r") {
+	if strings.Contains(word, EnvVariable) || strings.Contains(word, "\r") || !utf8.ValidString(word) {
 		return "", false
 	}
 	switch {
