@@ -97,7 +97,7 @@ func (l Sources) HeldRow(id uint32) (HeldBack, *Source) {
 	return HeldBack{}, nil
 }
 
-// LetGo forgets why rows were held back that have been written.
+// LetGo forgets why rows were held back: they are served, or gone.
 func (s *Source) LetGo(ids ...uint32) {
 	s.mu.Lock()
 	for _, id := range ids {
@@ -114,16 +114,6 @@ func (s *Source) LetGoUntil(holds uint64, ids []uint32) {
 		held, ok := s.HeldRow(id)
 		return !ok || held.nth > holds
 	})...)
-}
-
-// letGoMissing forgets rows that were held back and are gone.
-func (s *Source) letGoMissing() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.held, func(id uint32, _ HeldBack) bool {
-		_, there := s.Follower.RevisionOf(id)
-		return !there
-	})
 }
 
 // NextHeld returns rows that are held back and whose turn it is to be tried: all in

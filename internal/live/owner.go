@@ -1,6 +1,7 @@
 package live
 
 import (
+	"maps"
 	"slices"
 
 	"go.uber.org/zap"
@@ -58,9 +59,8 @@ func (s *Source) TakeOver() (moved bool) {
 	return f.step != s.from
 }
 
-// Moved tells which rows were written since Reset, and which of those that are shown are
-// gone. Those that are gone are not held back any more, and certificates are as they are
-// now. The caller holds the lock.
+// Moved tells which rows were written since Reset, and which of those that are shown or
+// held back are gone. Certificates are as they are now. The caller holds the lock.
 func (s *Source) Moved(shown map[uint32]bool) (changed, gone []uint32) {
 	f := s.Follower
 	for id := range f.revision {
@@ -68,14 +68,15 @@ func (s *Source) Moved(shown map[uint32]bool) (changed, gone []uint32) {
 			changed = append(changed, id)
 		}
 	}
-	for id := range shown {
+	held := s.HeldIDs(func(*HeldBack) bool { return true })
+	for _, id := range slices.Concat(slices.Collect(maps.Keys(shown)), held) {
 		if _, there := f.revision[id]; !there {
 			gone = append(gone, id)
 		}
 	}
 	slices.Sort(changed)
 	slices.Sort(gone)
-	s.letGoMissing()
+	gone = slices.Compact(gone)
 	if f.movedCerts > s.from {
 		if err := s.readCertificates(); err != nil {
 			s.logger.Error("certificates that were written while the configuration was loaded", zap.String("source", s.Name), zap.Error(err))

@@ -76,7 +76,6 @@ func (f *Follower) take(d *sites.Difference, whatever bool) bool {
 
 // takeRows serves what others have written.
 func (s *Source) takeRows(d *sites.Difference) {
-	s.letGoMissing()
 	ids := make([]uint32, len(d.Rows))
 	for i := range d.Rows {
 		ids[i] = d.Rows[i].ID

@@ -13,17 +13,21 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/live"
 )
 
-// hold notes that a row is not served, since it cannot be by itself. Without a
+// heldRow is a row that is not served, since it cannot be by itself. Without a
 // configuration the document is read as far as it goes.
-func (a *Instance) hold(source *live.Source, id uint32, cfg *config.Site, document []byte, err error) {
+func (a *Instance) heldRow(source *live.Source, id uint32, cfg *config.Site, document []byte, err error) heldRow {
 	if cfg == nil {
 		cfg = new(config.Site)
 		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
 	}
-	held := live.HeldBack{Reason: err.Error()}
 	input := a.heldInput(&configured{id: id, cfg: cfg, source: source.Name})
-	held.Outside = source.Permits(cfg, &input) != nil
-	source.Hold(id, held, input)
+	return heldRow{live.HeldBack{Reason: err.Error(), Outside: source.Permits(cfg, &input) != nil}, input}
+}
+
+// hold notes that a row is not served, since it cannot be by itself.
+func (a *Instance) hold(source *live.Source, id uint32, cfg *config.Site, document []byte, err error) {
+	held := a.heldRow(source, id, cfg, document, err)
+	source.Hold(id, held.HeldBack, held.input)
 }
 
 // holdForSocket notes that a row is not served since a socket cannot be opened.

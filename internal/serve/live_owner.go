@@ -50,14 +50,13 @@ func (a *Instance) catchUp(source *live.Source) error {
 			shown[entry.ID] = true
 		}
 	}
-	changed, removed := source.Moved(shown)
-	rows, gone := a.readRows(source, changed)
-	removed = append(removed, gone...)
+	changed, gone := source.Moved(shown)
+	d := a.decide(source, changed, gone)
 	if source.Follower.Shared != nil {
-		a.showWhatCanBe(source, rows, removed)
+		a.showWhatCanBe(source, d)
 		return nil
 	}
-	return a.show(rows, removed, source)
+	return a.show(d, source)
 }
 
 // trimLogs forgets, now and once a day, what was written longer ago than the log is

@@ -16,18 +16,32 @@ import (
 // Show implements live.Node.
 func (a *Instance) Show(source *live.Source, changed, gone []uint32) int {
 	before := a.Now()
-	rows, removed := a.readRows(source, changed, gone...)
-	a.showWhatCanBe(source, rows, append(removed, a.Now().shownOf(source, gone)...))
+	d := a.decide(source, changed, gone)
+	a.showWhatCanBe(source, d)
 	if a.Now() != before {
 		a.locked(func() { a.retryHeldBack(source) })
 	}
-	return len(rows)
+	return len(d.rows)
 }
 
-// readRows reads rows that are to be shown. Those of which nothing is accepted, and that
-// were shown before, are removed; those that cannot be shown are held back. Others are
-// gone at the same time.
-func (a *Instance) readRows(source *live.Source, ids []uint32, gone ...uint32) (rows []configured, removed []uint32) {
+// decision is what comes of rows that have changed. It is made before anything of it is
+// seen, since that may take its time: until then all stays as it is, what is served and
+// what is held back.
+type decision struct {
+	rows []configured // that can be served by themselves
+	held []heldRow    // that cannot
+	gone []uint32     // of which nothing is accepted
+}
+
+// heldRow is a row that is held back.
+type heldRow struct {
+	live.HeldBack
+	input binding.Site
+}
+
+// decide reads rows that have changed, or that are gone.
+func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
+	d := &decision{gone: slices.Clone(gone)}
 	limit := a.ownLimitOf(source)
 	for _, id := range slices.Concat(ids, gone) {
 		limit.Remove(id)
@@ -35,13 +49,12 @@ func (a *Instance) readRows(source *live.Source, ids []uint32, gone ...uint32) (
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil {
-			a.hold(source, id, nil, nil, err)
+			d.held = append(d.held, a.heldRow(source, id, nil, nil, err))
 			continue
 		}
-		source.LetGo(id)
 		document := row.Served()
 		if !ok || document == nil {
-			removed = append(removed, a.Now().shownOf(source, []uint32{id})...)
+			d.gone = append(d.gone, id)
 			continue
 		}
 		c, err := readRow(source, id, document)
@@ -49,37 +62,39 @@ func (a *Instance) readRows(source *live.Source, ids []uint32, gone ...uint32) (
 			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
-			a.hold(source, id, c.cfg, document, err)
+			d.held = append(d.held, a.heldRow(source, id, c.cfg, document, err))
 			continue
 		}
-		rows = append(rows, c)
+		d.rows = append(d.rows, c)
 	}
-	slices.Sort(removed)
-	return rows, removed
+	return d
 }
 
 // showWhatCanBe shows rows in place of those before, as many as can be. Bindings that wait
 // for a socket are no reason not to show the others.
-func (a *Instance) showWhatCanBe(source *live.Source, rows []configured, removed []uint32) {
-	err := a.show(rows, removed, source)
+func (a *Instance) showWhatCanBe(source *live.Source, d *decision) {
+	err := a.show(d, source)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
-	case len(rows) == 0:
+	case len(d.rows) == 0:
 		a.logger.Error("sites that are gone are still served", zap.String("source", source.Name), zap.Error(err))
-	case len(rows) == 1 && len(removed) == 0:
-		a.holdForSocket(source, &rows[0], err)
+	case len(d.rows) == 1 && len(d.gone) == 0:
+		a.holdForSocket(source, &d.rows[0], err)
 		a.locked(a.routeHeldBack)
 	default:
-		half := len(rows) / 2
-		a.showWhatCanBe(source, nil, removed)
-		a.showWhatCanBe(source, rows[:half], nil)
-		a.showWhatCanBe(source, rows[half:], nil)
+		for i := range d.rows { // until it is their turn, nobody else gets what they want
+			source.Hold(d.rows[i].id, live.HeldBack{Reason: err.Error(), Socket: true}, a.heldInput(&d.rows[i]))
+		}
+		half := len(d.rows) / 2
+		a.showWhatCanBe(source, &decision{gone: d.gone})
+		a.showWhatCanBe(source, &decision{rows: d.rows[:half]})
+		a.showWhatCanBe(source, &decision{rows: d.rows[half:]})
 	}
 }
 
 // show serves rows in place of those before, and others no longer; as many as can be
-// shown.
-func (a *Instance) show(rows []configured, removed []uint32, source *live.Source) error {
+// shown. All of it is seen at once.
+func (a *Instance) show(d *decision, source *live.Source) error {
 	f := &a.sitesFile
 	f.work.Lock()
 	defer f.work.Unlock()
@@ -89,16 +104,28 @@ func (a *Instance) show(rows []configured, removed []uint32, source *live.Source
 	defer f.finish(a.policies.Release)
 	before := a.Now()
 	next := before
+	removed := before.shownOf(source, d.gone)
 	if len(removed) > 0 {
 		var err error
 		if next, _, err = a.derive(before, nil, removed, nowhere); err != nil {
+			a.keep(before)
 			return err
 		}
 	}
-	next = a.withHeldBack(a.addRows(next, rows, a.waits(source)))
+	for i := range d.held {
+		source.Hold(d.held[i].input.ID, d.held[i].HeldBack, d.held[i].input)
+	}
+	source.LetGo(d.gone...)
+	until := source.Holds()
+	next = a.withHeldBack(a.addRows(next, d.rows, a.waits(source)))
+	if next == before {
+		a.keep(before)
+		return nil
+	}
 	if err := a.serve(before, next); err != nil {
 		return err
 	}
+	source.LetGoUntil(until, idsOf(d.rows))
 	for _, id := range removed {
 		if a.Now().Tables.SiteByID(id) == nil {
 			before.forgetSite(id)

@@ -53,6 +53,11 @@ type ownHandlers [2]*content
 // ownContent are the routes of some rows.
 type ownContent = ownroutes.Content[ownHandlers]
 
+// makeOwn returns what makes handlers out of routes of rows. Tests have it take its time.
+var makeOwn = func(a *Instance) ownProvisioner { return a.provisionOwn }
+
+type ownProvisioner = func(routes json.RawMessage, group *upgrades.Group, own *ownContent) (ownHandlers, error)
+
 // provisionOwn makes handlers out of routes of a row.
 func (a *Instance) provisionOwn(routes json.RawMessage, group *upgrades.Group, own *ownContent) (made ownHandlers, err error) {
 	cfg := new(config.Site)

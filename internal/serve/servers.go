@@ -99,7 +99,7 @@ func (a *Instance) provisionHTTP(sites []configured) error {
 		return err
 	}
 	h.metrics.Add(h.ctx)
-	a.own = ownroutes.NewPool(a.provisionOwn, h.newOwnGroup, a.Options.DrainUpgraded, a.logger)
+	a.own = ownroutes.NewPool(makeOwn(a), h.newOwnGroup, a.Options.DrainUpgraded, a.logger)
 	h.rows = a.own
 	withOwn := 0
 	for i := range sites {
