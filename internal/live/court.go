@@ -28,7 +28,7 @@ type Bench struct {
 // that are refused. It writes nothing.
 func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refusal) {
 	f := s.Follower
-	c := &court{Bench: s.Node.Bench(s), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal), full: make(map[uint32]bool)}
+	c := &court{Bench: s.Node.Bench(s), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal), full: make(map[uint32]bool), late: make(map[uint32]bool)}
 	var open []sites.Open
 	for _, row := range f.OpenRows() {
 		open = append(open, sites.Open{ID: row.ID, Revision: row.Revision})
@@ -39,7 +39,10 @@ func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refus
 	f.known.Lock()
 	defer f.known.Unlock()
 	for id, reason := range refused {
-		f.rivals[id] = rival{id: reason.Other, step: f.moved[reason.Other], owner: s, full: c.full[id]}
+		f.rivals[id] = rival{id: reason.Other, step: f.moved[reason.Other], owner: s, full: c.full[id], late: c.late[id]}
+	}
+	if len(c.late) > 0 {
+		s.Node.Again(s)
 	}
 	return accepted, refused
 }
@@ -51,6 +54,7 @@ type court struct {
 	inputs map[uint32]binding.Site // what open rows want
 	alone  map[uint32]*sites.Refusal
 	full   map[uint32]bool // those of alone that are so since there are too many with routes of their own
+	late   map[uint32]bool // those of alone that are so since their routes were not ready in time
 	hidden []binding.Site  // what is accepted and not shown here
 }
 
@@ -68,6 +72,9 @@ func (c *court) hear(s *Source, row *sites.Row) {
 	if err != nil {
 		c.Limit.Stays(row.ID)
 		c.full[row.ID] = errors.Is(err, ownroutes.ErrTooMany)
+		if errors.Is(err, ownroutes.ErrNotReady) {
+			c.late[row.ID] = true
+		}
 		c.alone[row.ID] = &sites.Refusal{Code: CodeInvalid, Message: err.Error()}
 		return
 	}

@@ -23,13 +23,20 @@ func (h *HeldBack) finding(s *Source, id uint32) binding.Finding {
 		Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, h.Name), s.Name, h.Reason),
 		Fix:     "change the site, or what it names",
 	}
+	switch {
+	case h.NotReady:
+		f.Fix = "it is tried again by itself; if it is never ready, change its routes"
+	case h.Full:
+		f.Fix = "take the routes of another site away, or raise max_sites: it is served by itself as soon as there is room"
+	case h.Socket:
+		f.Fix = "make the socket free: it is tried again by itself"
+	}
 	if h.Partly {
 		var waiting []string
 		for _, b := range h.Input.Bindings {
 			waiting = append(waiting, fmt.Sprintf("%s binding %s", b.Protocol, b.Binding))
 		}
 		f.Message = fmt.Sprintf("%s of %s is served without %s: %s", config.SiteLabel(id, h.Name), s.Name, strings.Join(waiting, ", "), h.Reason)
-		f.Fix = "make the socket free: it is tried again by itself"
 	}
 	return f
 }
@@ -142,6 +149,12 @@ func (s *Source) sharedFindings() (findings []binding.Finding) {
 			Severity: binding.Warning, Code: codeRowRefused, Site: row.ID,
 			Message: fmt.Sprintf("site %d of %s is refused as it was written, and served as it was before: %s", row.ID, s.Name, row.Refusal.Message),
 			Fix:     "change it, or what it contradicts",
+		}
+		switch reason := f.reasonOf(row.ID); {
+		case reason.late:
+			finding.Fix = "it is tried again by itself; if it is never ready, change its routes"
+		case reason.full:
+			finding.Fix = "take the routes of another site away, or raise max_sites: it is accepted by itself as soon as there is room"
 		}
 		if row.Good == nil {
 			finding.Severity = binding.Error

@@ -15,6 +15,9 @@ type HeldBack struct {
 	Partly bool // the rest of it is served
 	Waits  bool // for others only: by itself it could be served
 
+	NotReady bool // its own routes were not in time
+	Full     bool // too many rows have routes of their own
+
 	Outside bool // of what the source's rows may claim
 
 	// Input is what it asks for, as far as it can be understood.

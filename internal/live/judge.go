@@ -66,9 +66,38 @@ func (f *Follower) reconsider() {
 		return
 	}
 	f.reconsidered = time.Now()
+	f.judgeAgain()
+}
+
+// judgeAgain writes verdicts if one of the rows that were refused can be accepted now.
+func (f *Follower) judgeAgain() {
+	status := f.Shared.Status()
+	if status.ReadOnly || !status.Up {
+		return
+	}
 	if accepted, _ := f.owner.judgeOpen(); len(accepted) > 0 {
 		f.judgeNow()
 	}
+	f.owner.Node.Settle()
+}
+
+// late reports whether a row is refused since its own routes were not ready in time.
+func (f *Follower) late() bool {
+	f.known.Lock()
+	defer f.known.Unlock()
+	for _, r := range f.rivals {
+		if r.late && r.owner == f.owner {
+			return true
+		}
+	}
+	return false
+}
+
+// reasonOf returns why an open row was refused when this server looked at it.
+func (f *Follower) reasonOf(id uint32) rival {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.rivals[id]
 }
 
 // waiting reports whether a refused row may be accepted now: the rival that it had is
@@ -89,6 +118,7 @@ type rival struct {
 	id    uint32  // the row that is in its way; 0: something else
 	step  uint64  // at which that was written
 	full  bool    // too many rows had routes of their own
+	late  bool    // its own routes were not ready in time
 	owner *Source // of the configuration that found it
 }
 

@@ -131,6 +131,38 @@ func TestJudgeLimit(t *testing.T) {
 	}
 }
 
+// TestJudgeLate: a row that is refused since its routes were not ready in time is judged
+// again after a while, with nothing else changed, and only then; its finding says so.
+func TestJudgeLate(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	late := ownroutes.ErrNotReady
+	n.bench.Passes = func(id uint32, _ *config.Site) (binding.Site, error) { return inputOf(t, id), late }
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	m.write(map[uint32]string{2: `{}`})
+	receive(s, m)
+	if refusal(t, m, 2) == "" || n.again != 1 || s.Follower.waiting() || len(s.LateDocuments()) != 1 {
+		t.Fatalf("tried again %d times, documents %q", n.again, s.LateDocuments())
+	}
+	if f := s.Findings(); len(f) != 1 || !strings.Contains(f[0].Fix, "by itself") {
+		t.Errorf("findings: %+v", f)
+	}
+	ahead := 0
+	again := func() {
+		s.retryLater(t.Context(), func() (over func()) { ahead++; return func() { ahead++ } }, func() {})
+	}
+	again()
+	if refusal(t, m, 2) == "" || !s.retries.Load() {
+		t.Error("a row that is still not ready is accepted, or not tried again")
+	}
+	s.retries.Store(false)
+	late = nil
+	again()
+	if refusal(t, m, 2) != "" || s.retried.Load() != 0 || ahead != 4 {
+		t.Errorf("a row that is ready is still refused, or is tried again %d times (%d)", s.retried.Load(), ahead)
+	}
+}
+
 // TestJudgeTurn: a server that may not write, or does not reach the engine, judges nothing; one
 // that others are preferred to waits for them, and judges if they do not.
 func TestJudgeTurn(t *testing.T) {

@@ -107,9 +107,9 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestRetrySockets: rows that wait for a socket are tried again until none waits, with the
+// TestRetryLater: rows that wait for a socket are tried again until none waits, with the
 // lock held, and by the configuration that serves alone.
-func TestRetrySockets(t *testing.T) {
+func TestRetryLater(t *testing.T) {
 	m, n := newMemory(), newNode(t)
 	_, s := openSource(t, &given{table: m}, n)
 	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
@@ -125,10 +125,11 @@ func TestRetrySockets(t *testing.T) {
 			s.LetGo(5)
 		}
 	}
+	nothing := func() (over func()) { return func() {} }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s.RetrySockets(ctx, try)
-	s.RetrySockets(ctx, try) // once is enough
+	s.RetryLater(ctx, nothing, try)
+	s.RetryLater(ctx, nothing, try) // once is enough
 	time.Sleep(3 * firstPause / 2)
 	serves.Store(true)
 	serve(s)
@@ -142,7 +143,7 @@ func TestRetrySockets(t *testing.T) {
 	}
 	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
 	cancel()
-	s.retrySockets(ctx, func() { t.Error("the configuration has ended") })
+	s.retryLater(ctx, nothing, func() { t.Error("the configuration has ended") })
 }
 
 // TestBeginJudges: what others have written before a change is judged before it.

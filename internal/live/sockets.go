@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -33,16 +34,42 @@ func (h *HeldBack) Takes(served []binding.BindingEntry) bool {
 	return false
 }
 
-// RetrySockets calls a function with the lock held while rows wait for a socket and the
+// TriedAgain chooses the rows that are tried again after a while: nobody says when what they
+// wait for is there.
+func TriedAgain(h *HeldBack) bool { return h.Socket || h.NotReady }
+
+// LateDocuments are what rows want whose own routes were not ready in time, be they held
+// back or refused for it.
+func (s *Source) LateDocuments() (documents []json.RawMessage) {
+	for _, id := range s.HeldIDs(func(h *HeldBack) bool { return h.NotReady }) {
+		if row, ok, err := s.Follower.Row(id); ok && err == nil && row.Served() != nil {
+			documents = append(documents, row.Served())
+		}
+	}
+	for _, row := range s.Follower.OpenRows() {
+		if s.Follower.reasonOf(row.ID).late {
+			documents = append(documents, row.Document)
+		}
+	}
+	return documents
+}
+
+// RetryLater calls a function with the lock held while rows are to be tried again and the
 // source owns the table: after a second, and then after twice as long each time, up to a
-// minute. It ends with the context, that of the configuration.
-func (s *Source) RetrySockets(ctx context.Context, try func()) {
+// minute. Rows that are refused are judged again then. Before, another function is called
+// without the lock, whose result is called at the end. It ends with the context, that of the
+// configuration.
+func (s *Source) RetryLater(ctx context.Context, ahead func() (over func()), try func()) {
 	if !s.retries.Swap(true) {
-		time.AfterFunc(min(firstPause<<min(s.retried.Add(1)-1, 10), lastPause), func() { s.retrySockets(ctx, try) })
+		time.AfterFunc(min(firstPause<<min(s.retried.Add(1)-1, 10), lastPause), func() { s.retryLater(ctx, ahead, try) })
 	}
 }
 
-func (s *Source) retrySockets(ctx context.Context, try func()) {
+func (s *Source) retryLater(ctx context.Context, ahead func() (over func()), try func()) {
+	if ctx.Err() != nil {
+		return
+	}
+	defer ahead()()
 	f := s.Follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,14 +77,19 @@ func (s *Source) retrySockets(ctx context.Context, try func()) {
 	if ctx.Err() != nil {
 		return
 	}
+	late := f.owner == s && f.late()
 	if f.owner == s {
 		try()
+		if late {
+			f.judgeAgain()
+			late = f.late()
+		}
 		f.published()
 	} else { // the configuration does not serve yet
 		s.retried.Store(0)
 	}
-	if len(s.HeldIDs(WaitsForSocket)) > 0 {
-		s.RetrySockets(ctx, try)
+	if late || len(s.HeldIDs(TriedAgain)) > 0 {
+		s.RetryLater(ctx, ahead, try)
 	} else {
 		s.retried.Store(0)
 	}

@@ -24,6 +24,9 @@ type Node interface {
 	// Bench returns beside what the rows of a source are judged at this moment.
 	Bench(s *Source) Bench
 
+	// Again has rows tried again, after a while, whose own routes were not ready in time.
+	Again(s *Source)
+
 	// Settle is called when rows have been looked at: what only those need that are not
 	// accepted can go.
 	Settle()
@@ -52,7 +55,7 @@ type Source struct {
 	tried uint32 // the last one that was tried again
 
 	later   atomic.Bool  // they are tried as soon as the lock is free
-	retries atomic.Bool  // they are tried after a while, for their sockets
+	retries atomic.Bool  // they are tried after a while: see RetryLater
 	retried atomic.Int32 // so often
 
 	failed map[string]string // certificates that are not served, and why; replaced as a whole

@@ -201,6 +201,7 @@ type node struct {
 	shown   [][]uint32
 	gone    [][]uint32
 	settled int
+	again   int
 	bench   Bench
 	tables  *binding.Tables
 }
@@ -241,6 +242,8 @@ func (n *node) compile() {
 	}
 	n.tables = tables
 }
+
+func (n *node) Again(*Source) { n.again++ }
 
 func (n *node) Show(s *Source, changed, gone []uint32) int {
 	n.shown, n.gone = append(n.shown, changed), append(n.gone, gone)

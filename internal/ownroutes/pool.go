@@ -35,6 +35,7 @@ type Pool[T any] struct {
 	touched  map[uint32]struct{} // sites that are perhaps different since the last Settle
 	asked    []*Content[T]       // each has a pin until then
 	refused  map[key]error       // what could not be provisioned
+	late     map[key]bool        // what is still being provisioned, though its time is over
 	ended    bool
 }
 
@@ -77,7 +78,7 @@ func NewPool[T any](provision func(routes json.RawMessage, group *upgrades.Group
 	return &Pool[T]{
 		provisioner: provision, newGroup: newGroup, keep: keep, logger: logger,
 		contents: make(map[key]*Content[T]), of: make(map[uint32]use[T]), counts: make(map[string]int),
-		touched: make(map[uint32]struct{}), refused: make(map[key]error),
+		touched: make(map[uint32]struct{}), refused: make(map[key]error), late: make(map[key]bool),
 	}
 }
 
@@ -86,11 +87,8 @@ func NewPool[T any](provision func(routes json.RawMessage, group *upgrades.Group
 func (p *Pool[T]) Pin(routes json.RawMessage) (*Content[T], error) {
 	k := key(sha256.Sum256(routes))
 	p.mu.Lock()
-	if err := p.refused[k]; err != nil || p.ended {
+	if err := p.refusal(k); err != nil {
 		p.mu.Unlock()
-		if err == nil {
-			err = errors.New("the configuration has ended")
-		}
 		return nil, err
 	}
 	c := p.contents[k]
@@ -109,6 +107,19 @@ func (p *Pool[T]) Pin(routes json.RawMessage) (*Content[T], error) {
 		return nil, c.err
 	}
 	return c, nil
+}
+
+// refusal returns why nothing is to be tried with routes now. The caller holds the lock.
+func (p *Pool[T]) refusal(k key) error {
+	switch {
+	case p.refused[k] != nil:
+		return p.refused[k]
+	case p.ended:
+		return errors.New("the configuration has ended")
+	case p.late[k]:
+		return errNotInTime // one attempt at a time: a module may never come back
+	}
+	return nil
 }
 
 // Unpin lets go of routes.
@@ -210,7 +221,11 @@ func (p *Pool[T]) End(keep time.Duration) {
 // maxRefusal bounds what is kept of the reason why routes cannot be provisioned.
 const maxRefusal = 500
 
-var errNotInTime = fmt.Errorf("its routes are not ready after %s", maxProvisioning)
+// ErrNotReady is in the error of routes that were not ready in time: another time they may
+// be.
+var ErrNotReady = errors.New("its routes are not ready")
+
+var errNotInTime = fmt.Errorf("%w after %s", ErrNotReady, maxProvisioning)
 
 // provisioned is what came of provisioning.
 type provisioned[T any] struct {
@@ -237,10 +252,16 @@ func (p *Pool[T]) provision(c *Content[T], routes json.RawMessage) {
 		c.group, c.handlers, c.err = made.group, made.handlers, made.err
 	case <-timer.C:
 		c.err = errNotInTime
+		p.mu.Lock()
+		p.late[c.key] = true
+		p.mu.Unlock()
 		go func() {
 			if made := <-done; made.err == nil {
 				made.group.End()
 			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.late, c.key)
 		}()
 	}
 	p.mu.Lock()
@@ -256,7 +277,7 @@ func (p *Pool[T]) provision(c *Content[T], routes json.RawMessage) {
 	if p.contents[c.key] == c {
 		delete(p.contents, c.key)
 	}
-	if errors.Is(c.err, errNotInTime) {
+	if errors.Is(c.err, ErrNotReady) {
 		return // the machine may have been busy: it is tried again
 	}
 	if len(p.refused) >= maxRefused {

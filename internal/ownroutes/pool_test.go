@@ -1,10 +1,12 @@
 package ownroutes_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -116,6 +118,35 @@ func TestPoolRefuses(t *testing.T) {
 	p.End(0)
 	if _, err := p.Pin(json.RawMessage("a")); err == nil {
 		t.Error("a pool that has ended provisions")
+	}
+}
+
+// TestPoolLate: routes that are not ready in time are not waited for again while the same
+// attempt goes on, and are provisioned anew when it has come to its end.
+func TestPoolLate(t *testing.T) { synctest.Test(t, testPoolLate) }
+
+func testPoolLate(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	attempts, gate := 0, make(chan struct{})
+	p := ownroutes.NewPool(func(json.RawMessage, *upgrades.Group, *content) (string, error) {
+		attempts++
+		<-gate
+		return "", nil
+	}, func() *upgrades.Group { return upgrades.NewGroup(ctx, zap.NewNop()) }, time.Second, zap.NewNop())
+	start := time.Now()
+	for range 3 {
+		if _, err := p.Pin(json.RawMessage("a")); !errors.Is(err, ownroutes.ErrNotReady) {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(start); took != 5*time.Second || attempts != 1 {
+		t.Errorf("%d attempts took %s", attempts, took)
+	}
+	close(gate)
+	synctest.Wait()
+	if _, err := p.Pin(json.RawMessage("a")); err != nil || attempts != 2 {
+		t.Errorf("%v after %d attempts", err, attempts)
 	}
 }
 

@@ -3,6 +3,7 @@ package serve
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/live"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 )
 
 // heldRow is a row that is not served, since it cannot be by itself. Without a
@@ -21,7 +23,14 @@ func (a *Instance) heldRow(source *live.Source, id uint32, cfg *config.Site, doc
 		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
 	}
 	input := a.heldInput(&configured{id: id, cfg: cfg, source: source.Name})
-	return heldRow{live.HeldBack{Reason: err.Error(), Outside: source.Permits(cfg, &input) != nil}, input}
+	held := live.HeldBack{
+		Reason: err.Error(), Outside: source.Permits(cfg, &input) != nil,
+		NotReady: errors.Is(err, ownroutes.ErrNotReady), Full: errors.Is(err, ownroutes.ErrTooMany),
+	}
+	if held.NotReady {
+		a.retryLater(source)
+	}
+	return heldRow{held, input}
 }
 
 // hold notes that a row is not served, since it cannot be by itself.
@@ -33,7 +42,7 @@ func (a *Instance) hold(source *live.Source, id uint32, cfg *config.Site, docume
 // holdForSocket notes that a row is not served since a socket cannot be opened.
 func (a *Instance) holdForSocket(source *live.Source, c *configured, err error) {
 	source.Hold(c.id, live.HeldBack{Reason: err.Error(), Socket: true}, a.heldInput(c))
-	a.retrySockets(source)
+	a.retryLater(source)
 }
 
 // waits returns what notes that a row is not served for what others have.
@@ -109,8 +118,12 @@ const (
 	maxHeldHalved = 100
 )
 
-// waitsForOthers chooses the rows that another row may be in the way of.
-func waitsForOthers(h *live.HeldBack) bool { return h.Waits }
+// waitsForOthers returns what chooses the rows that another row may be in the way of, or
+// have been: if there is room again, those that were too many are among them.
+func (a *Instance) waitsForOthers(source *live.Source) func(*live.HeldBack) bool {
+	full := a.ownLimitOf(source).Full()
+	return func(h *live.HeldBack) bool { return h.Waits || h.Full && !full }
+}
 
 // locked makes a change of what is served under the lock of changes, unless the
 // configuration has ended.
@@ -131,9 +144,9 @@ func (a *Instance) retryHeldBack(changed *live.Source) {
 	for _, source := range a.Live {
 		switch {
 		case source == changed:
-			a.tryHeldBack(source, waitsForOthers)
-		case len(source.HeldIDs(waitsForOthers)) > 0:
-			try := func() { a.tryHeldBack(source, waitsForOthers) }
+			a.tryHeldBack(source, a.waitsForOthers(source))
+		case len(source.HeldIDs(a.waitsForOthers(source))) > 0:
+			try := func() { a.tryHeldBack(source, a.waitsForOthers(source)) }
 			source.WhenFree(try, func() { a.locked(try) })
 		}
 	}

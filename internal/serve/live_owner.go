@@ -26,7 +26,7 @@ func (a *Instance) takeSourcesOver() (release func()) {
 	if moved {
 		a.locked(func() {
 			for _, source := range a.Live {
-				a.tryHeldBack(source, waitsForOthers)
+				a.tryHeldBack(source, a.waitsForOthers(source))
 			}
 		})
 	}

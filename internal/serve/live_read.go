@@ -127,7 +127,7 @@ func (a *Instance) passesOwn(limit *ownroutes.Limit, c *configured) error {
 		return err
 	}
 	if _, err := a.own.Ask(c.cfg.OwnRoutes); err != nil {
-		limit.Remove(c.id)
+		limit.Stays(c.id) // what it had, it still has
 		return err
 	}
 	return nil

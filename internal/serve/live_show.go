@@ -62,6 +62,7 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
+			limit.Stays(id) // what serves, serves on
 			d.held = append(d.held, a.heldRow(source, id, c.cfg, document, err))
 			continue
 		}
@@ -181,6 +182,9 @@ func (a *Instance) Bench(source *live.Source) live.Bench {
 		},
 	}
 }
+
+// Again implements live.Node.
+func (a *Instance) Again(source *live.Source) { a.retryLater(source) }
 
 // Settle implements live.Node.
 func (a *Instance) Settle() {

@@ -59,7 +59,7 @@ func (a *Instance) withoutSocket(next *Snapshot, failed *front.ListenError, wait
 		}
 		site.Bindings = waiting[entry.ID]
 		source.Hold(entry.ID, live.HeldBack{Reason: failed.Error(), Socket: true, Partly: len(served.Bindings) > 0}, site)
-		a.retrySockets(source)
+		a.retryLater(source)
 		if len(served.Bindings) > 0 {
 			rest = append(rest, served)
 		} else {
@@ -88,10 +88,13 @@ func (a *Instance) needsSocket(b binding.Binding, socket netip.AddrPort) bool {
 	}
 }
 
-// retrySockets has the bindings shown, after a while, that wait for sockets.
-func (a *Instance) retrySockets(source *live.Source) {
-	source.RetrySockets(a.sitesFile.ctx, func() {
-		a.locked(func() { a.tryHeldBack(source, live.WaitsForSocket) })
+// retryLater has rows shown, after a while, that wait for sockets or for their own routes.
+// Those are made before anybody has to wait for it.
+func (a *Instance) retryLater(source *live.Source) {
+	source.RetryLater(a.sitesFile.ctx, func() (over func()) {
+		return a.pinOwn(source, source.LateDocuments())
+	}, func() {
+		a.locked(func() { a.tryHeldBack(source, live.TriedAgain) })
 	})
 }
 

@@ -122,17 +122,25 @@ func (a *Instance) ProvisionAhead(source *live.Source, changes []live.SiteChange
 	if source.Routes == nil {
 		return func() {}
 	}
-	var pinned []*ownContent
+	var documents []json.RawMessage
 	for i := range changes {
 		c := &changes[i]
 		row, there, err := source.Follower.Row(c.ID)
 		if err != nil {
 			continue
 		}
-		document, err := c.Wanted(row, there)
-		if err != nil || document == nil {
-			continue
+		if document, err := c.Wanted(row, there); err == nil && document != nil {
+			documents = append(documents, document)
 		}
+	}
+	return a.pinOwn(source, documents)
+}
+
+// pinOwn provisions the routes that documents of rows have, and keeps them until it is
+// called that it is over.
+func (a *Instance) pinOwn(source *live.Source, documents []json.RawMessage) (over func()) {
+	var pinned []*ownContent
+	for _, document := range documents {
 		site, err := source.Read(document)
 		if err != nil || site.OwnRoutes == nil {
 			continue

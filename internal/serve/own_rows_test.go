@@ -36,7 +36,7 @@ func (s *slow) wait(word string) (open func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gate := make(chan struct{})
-	s.gate[word] = gate
+	s.gate[word], s.made[word] = gate, 0
 	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -55,7 +55,6 @@ func (s *slow) before(routes string) error {
 	}
 	for word, g := range s.gate {
 		if strings.Contains(routes, word) {
-			s.made[word]++
 			gate = g
 		}
 	}
@@ -264,6 +263,61 @@ func TestRowsNothingPublished(t *testing.T) {
 		t.Error("a row that is held back as before is published")
 	default:
 	}
+}
+
+// TestRowsTriedAgain: rows whose own routes were not ready in time, accepted ones as well
+// as those that were refused for it, are tried again by themselves, and say so.
+func TestRowsTriedAgain(t *testing.T) {
+	f := startFarm(t, 10)
+	f.sql("%s", insert(12, f.own("changes.test", "before")))
+	f.comesTo("changes.test", "before")
+	open := f.wait("gated")
+	defer open()
+	f.sql("%s", accepted(10, f.own("held.test", "gated")))
+	f.until("10 is held back", func() bool { return strings.Contains(f.site(10).Reason, "not ready") })
+	f.answers("held.test", "503")
+	f.sql("%s", insert(11, f.own("refused.test", "gated as well"))+insert(12, f.own("changes.test", "gated, too")))
+	for _, id := range []int{11, 12} {
+		f.until("it is refused", func() bool {
+			s := f.site(id)
+			return s.Refusal != nil && strings.Contains(s.Refusal.Message, "not ready")
+		})
+	}
+	f.answers("refused.test", "wildcard")
+	f.answers("changes.test", "before")
+	if _, findings := f.api(http.MethodGet, "check", ""); strings.Count(findings, "tried again by itself; if it is never ready") != 3 {
+		t.Error(findings)
+	}
+	tries := f.asked("gated")
+	open()
+	f.comesTo("held.test", "gated")
+	f.comesTo("refused.test", "gated as well")
+	f.comesTo("changes.test", "gated, too")
+	if tries != 3 {
+		t.Errorf("%d attempts at a time", tries)
+	}
+}
+
+// TestRowsOneTooMany: rows that were too many with routes of their own are served as soon
+// as there is room, and who serves keeps its place.
+func TestRowsOneTooMany(t *testing.T) {
+	f := startFarm(t, 1)
+	f.sql("%s", accepted(10, f.own("first.test", "first")))
+	f.comesTo("first.test", "first")
+	f.sql("%s", accepted(11, f.own("second.test", "second"))+accepted(12, f.own("third.test", "third"))+accepted(10, f.own("first.test", "again")))
+	f.comesTo("first.test", "again")
+	f.comesTo("second.test", "503")
+	f.comesTo("third.test", "503")
+	if _, findings := f.api(http.MethodGet, "check", ""); strings.Count(findings, "as soon as there is room") != 2 {
+		t.Error(findings)
+	}
+	f.sql("delete from iis.site where id = 10")
+	f.comesTo("second.test", "second")
+	f.answers("third.test", "503")
+	if status, answer := f.api(http.MethodDelete, "sites/11", ""); status != http.StatusNoContent {
+		t.Fatal(status, answer)
+	}
+	f.answers("third.test", "third")
 }
 
 func app(t *testing.T) *serve.Instance {
