@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // withSource is a configuration with a second source, in front of the first.
@@ -29,7 +30,12 @@ func TestLiveSourceBefore(t *testing.T) {
 	}
 	l.serves("a.test", "")
 	l.want(201, "PUT", "sites/10", l.site("First", "a.test"))
-	refusedLoad(t, l.Server, "a source before the one that serves", both, `site 10 "First"`)
+	more := ts.FreePort(t)
+	withPort := strings.Replace(both, "site 1 Configured", fmt.Sprintf("site 2 More {\nserver_bindings :%d:more.test\nrespond more\n}\nsite 1 Configured", more), 1)
+	refusedLoad(t, l.Server, "a source before the one that serves", withPort, `site 10 "First"`)
+	if _, metrics := l.Admin("GET", "/metrics", ""); !strings.Contains(metrics, fmt.Sprintf(`port="%d"`, l.plain)) || strings.Contains(metrics, fmt.Sprintf(`port="%d"`, more)) {
+		t.Error("the metrics have another port than what serves")
+	}
 	l.serves("a.test", "default 10")
 	if err := l.Restart(both); err != nil {
 		t.Fatal(err)

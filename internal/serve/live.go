@@ -125,7 +125,9 @@ func (a *Instance) openSources() error {
 	if !before {
 		return a.projectAll(opened)
 	}
-	a.snapshot.Store(a.ownSites)
+	own := *a.ownSites
+	own.ports = a.Now().ports // what has been counted so far goes with a configuration that is refused
+	a.snapshot.Store(&own)
 	if err := a.projectAll(a.Live); err != nil {
 		return err
 	}
