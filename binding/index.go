@@ -5,25 +5,31 @@ import (
 	"slices"
 )
 
-// index maps names to bindings or records. The names are spread over many small
+// named is what an index finds by its name, of which it has one at least. The zero value
+// is nothing.
+type named interface {
+	comparable
+	name() string
+}
+
+// index finds bindings or records by their names. They are spread over many small
 // tables, so that a copy in which a name differs shares all of them but one. A
 // look-up reads as little memory as can be, because among very many names
-// nothing of it is in the processor's cache: one slot, and the name behind it.
-type index[V any] struct {
+// nothing of it is in the processor's cache: one slot, and what it is about.
+type index[V named] struct {
 	seed   maphash.Seed
 	shards []shard[V] // their number is a power of two
 	size   int
 }
 
 // shard is a hash table with linear probing.
-type shard[V any] struct {
+type shard[V named] struct {
 	slots []slot[V] // their number is a power of two, and a third is empty
 	size  int
 }
 
-type slot[V any] struct {
+type slot[V named] struct {
 	hash  uint64 // 0 if the slot is empty
-	name  string
 	value V
 }
 
@@ -54,7 +60,7 @@ func (x *index[V]) getBytes(name []byte) (v V) {
 	}
 	for i := s.start(h); ; i++ {
 		slot := &s.slots[i&(len(s.slots)-1)]
-		if slot.hash == 0 || slot.hash == h && slot.name == string(name) {
+		if slot.hash == 0 || slot.hash == h && slot.value.name() == string(name) {
 			return slot.value
 		}
 	}
@@ -81,19 +87,19 @@ func (s *shard[V]) get(h uint64, name string) (v V) {
 func (s *shard[V]) find(h uint64, name string) *slot[V] {
 	for i := s.start(h); ; i++ {
 		slot := &s.slots[i&(len(s.slots)-1)]
-		if slot.hash == 0 || slot.hash == h && slot.name == name {
+		if slot.hash == 0 || slot.hash == h && slot.value.name() == name {
 			return slot
 		}
 	}
 }
 
-func (s *shard[V]) set(h uint64, name string, v V) (added bool) {
+func (s *shard[V]) set(h uint64, v V) (added bool) {
 	if 3*s.size >= 2*len(s.slots) {
 		s.resize(max(firstSlots, 2*len(s.slots)))
 	}
-	at := s.find(h, name)
+	at := s.find(h, v.name())
 	added = at.hash == 0
-	*at = slot[V]{h, name, v}
+	*at = slot[V]{h, v}
 	if added {
 		s.size++
 	}
@@ -106,7 +112,7 @@ func (s *shard[V]) resize(slots int) {
 	s.slots = make([]slot[V], slots)
 	for i := range old {
 		if old[i].hash != 0 {
-			*s.find(old[i].hash, old[i].name) = old[i]
+			*s.find(old[i].hash, old[i].value.name()) = old[i]
 		}
 	}
 }
@@ -115,21 +121,22 @@ func (s *shard[V]) resize(slots int) {
 func (s *shard[V]) without(h uint64, name string) shard[V] {
 	next := shard[V]{slots: make([]slot[V], len(s.slots))}
 	for i := range s.slots {
-		if at := &s.slots[i]; at.hash != 0 && (at.hash != h || at.name != name) {
-			*next.find(at.hash, at.name) = *at
+		if at := &s.slots[i]; at.hash != 0 && (at.hash != h || at.value.name() != name) {
+			*next.find(at.hash, at.value.name()) = *at
 			next.size++
 		}
 	}
 	return next
 }
 
-// set adds or changes a name. It changes the shards, which must not be shared.
-func (x *index[V]) set(name string, v V) {
+// set adds a value, or puts it in the place of the one before. It changes the shards, which
+// must not be shared.
+func (x *index[V]) set(v V) {
 	if x.size >= shardSize*len(x.shards) {
 		x.grow()
 	}
-	h := hashOf(maphash.String(x.seed, name))
-	if x.shard(h).set(h, name, v) {
+	h := hashOf(maphash.String(x.seed, v.name()))
+	if x.shard(h).set(h, v) {
 		x.size++
 	}
 }
@@ -144,7 +151,7 @@ func (x *index[V]) grow() {
 	for i := range old {
 		for j := range old[i].slots {
 			if at := &old[i].slots[j]; at.hash != 0 {
-				x.shard(at.hash).set(at.hash, at.name, at.value)
+				x.shard(at.hash).set(at.hash, at.value)
 			}
 		}
 	}
@@ -152,19 +159,19 @@ func (x *index[V]) grow() {
 
 // indexEdit changes a copy of an index. Shards are copied when they change for
 // the first time.
-type indexEdit[V any] struct {
+type indexEdit[V named] struct {
 	index *index[V]
 	own   map[uint64]bool // shards that are not shared any more
 }
 
 // editIndex makes the index at x, which is a copy of another one, ready to be
 // changed.
-func editIndex[V any](x *index[V]) *indexEdit[V] {
+func editIndex[V named](x *index[V]) *indexEdit[V] {
 	x.shards = slices.Clone(x.shards)
 	return &indexEdit[V]{x, make(map[uint64]bool)}
 }
 
-func (e *indexEdit[V]) set(name string, v V) {
+func (e *indexEdit[V]) set(v V) {
 	x := e.index
 	if x.size >= shardSize*len(x.shards) {
 		x.grow()
@@ -172,12 +179,12 @@ func (e *indexEdit[V]) set(name string, v V) {
 			e.own[uint64(i)] = true
 		}
 	}
-	h := hashOf(maphash.String(x.seed, name))
+	h := hashOf(maphash.String(x.seed, v.name()))
 	if i := h & uint64(len(x.shards)-1); !e.own[i] {
 		e.own[i] = true
 		x.shards[i].slots = slices.Clone(x.shards[i].slots)
 	}
-	x.set(name, v)
+	x.set(v)
 }
 
 func (e *indexEdit[V]) remove(name string) {

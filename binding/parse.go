@@ -34,11 +34,11 @@ func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 // SecureBindings (https) of IIS 6.
 type Binding struct {
 	Protocol Protocol
+	Port     uint16
 	// IP is the zero Addr for all unassigned addresses, written "", "*" or
 	// "0.0.0.0". netip.IPv6Unspecified, written "[::]", is every address of an
 	// IPv6 connection. IPv4-mapped addresses are unmapped.
-	IP   netip.Addr
-	Port uint16
+	IP netip.Addr
 	// Host is empty for any host, else a lower-case A-label name; "*.d" is a
 	// wildcard host header as IIS 10 has them.
 	Host string

@@ -66,7 +66,7 @@ func (c *compiler) keep(b *BindingEntry, rec *Record) {
 	case RecordHostnamePort:
 		key, wildcard := split(b.Host)
 		if !wildcard {
-			table.names.set(key, rec)
+			table.names.set(rec)
 			return
 		}
 		if table.wildcards == nil {

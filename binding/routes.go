@@ -97,7 +97,7 @@ func (c *compiler) addRoute(b *BindingEntry) {
 	}
 	key, wildcard := split(b.Host)
 	if !wildcard {
-		s.hosts.set(key, b)
+		s.hosts.set(b)
 		return
 	}
 	if s.wildcards == nil {

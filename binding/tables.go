@@ -77,6 +77,9 @@ type Record struct {
 	lent bool
 }
 
+// name is what its index finds it by.
+func (r *Record) name() string { return r.Host }
+
 // Key returns the key as netsh shows it, "0.0.0.0:443" or "www.example.com:443",
 // and "ccs:443" for the central store.
 func (r *Record) Key() string {
@@ -118,6 +121,9 @@ type BindingEntry struct {
 	// the binding is left out, or its site is stopped, since nothing gives it one.
 	Record *Record
 }
+
+// name is what its index finds it by.
+func (b *BindingEntry) name() string { return b.Host }
 
 // HeldBack reports whether requests for the binding are not to be served: those of a site
 // that is held back, and those of an https binding without a certificate, which come over

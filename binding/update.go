@@ -269,7 +269,7 @@ func (u *update) addBinding(b *BindingEntry) {
 		}
 		s.wildcards[key] = b
 	} else {
-		edit.hosts.set(b.Host, b)
+		edit.hosts.set(b)
 	}
 	if b.Protocol == HTTPS {
 		u.addMaker(b)

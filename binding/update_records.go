@@ -80,7 +80,7 @@ func (u *update) newRecord(b *BindingEntry) {
 		u.records.Append(nil)
 	}
 	u.setRecord(rec.Index, rec)
-	u.namesOf(u.port(HTTPS, b.Port)).set(b.Host, rec)
+	u.namesOf(u.port(HTTPS, b.Port)).set(rec)
 	u.renamed[nameKey{b.Port, b.Host}] = true
 }
 

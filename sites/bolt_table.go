@@ -200,6 +200,9 @@ func (t *boltTable) Write(w Transaction) (Head, error) {
 	next := Head{Source: before.Source, Revision: before.Revision + 1, Mark: uuid.NewString()}
 	err := t.update(func(tx *bbolt.Tx) error {
 		rows, log := tx.Bucket(bucketSite), tx.Bucket(bucketChange)
+		for _, bucket := range []*bbolt.Bucket{rows, log, tx.Bucket(bucketRevision)} {
+			bucket.FillPercent = appended
+		}
 		for _, c := range w.Changes {
 			if err := writeRow(rows, log, next.Revision, bigEndian32(c.ID), nil, c.Document); err != nil {
 				return err
@@ -235,6 +238,11 @@ func (t *boltTable) Write(w Transaction) (Head, error) {
 	t.head.Store(&next)
 	return next, nil
 }
+
+// appended is how full a page is left of which another one is split off. New sites, and what
+// is logged, come after all others: pages stay as they are left then. All pages with sites
+// are in memory after a start.
+const appended = 0.9
 
 // writeRow writes a row of a bucket, or deletes it if there is no document, and logs
 // that under the revision and its key there.

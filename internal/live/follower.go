@@ -97,7 +97,10 @@ var followers = caddy.NewUsagePool()
 
 // noteRow takes note of a row. The caller holds both locks, or has the follower alone.
 func (f *Follower) noteRow(row *sites.Row) {
-	f.revision[row.ID], f.moved[row.ID] = row.Revision, f.step
+	f.revision[row.ID] = row.Revision
+	if f.step > 0 { // that is what is not there
+		f.moved[row.ID] = f.step
+	}
 	f.highest.Store(max(f.highest.Load(), row.ID))
 	if row.Open {
 		f.open[row.ID] = true

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,18 +19,37 @@ import (
 // site is a configured site, ready to serve. What sites have in common they
 // share: there may be very many of them.
 type site struct {
+	*common
 	id          uint32
-	Offline     bool
-	Source      string // that it is from; empty: the configuration
 	name        string
 	Certificate string // of bindings that name none
 	vars        vars
-	Content     *content
-	Access      *access
 	metrics     *siteMetrics // nil unless enabled
 	includes    *includes    // nil unless handlers make requests of their own
 	w3c         *w3clog.Log  // nil without W3C log
-	logName     []any        // for Caddy's access_logger_names variable; nil without access log
+	logName     any          // for Caddy's access_logger_names variable; nil without access log
+}
+
+// common is what many sites have alike.
+type common struct {
+	Offline bool
+	Source  string // that they are from; empty: the configuration
+	Content *content
+	Access  *access
+}
+
+// commons holds each of them once. Content that rows have brought goes with its site.
+type commons map[common]*common
+
+func (m commons) get(c common) *common {
+	shared := m[c]
+	if shared == nil {
+		shared = &c
+		if c.Content.own == nil {
+			m[c] = shared
+		}
+	}
+	return shared
 }
 
 // Template is the name of the template that serves a site, empty if none does.
@@ -49,11 +69,8 @@ func (s *site) Serves() *adminapi.Serves {
 	case s.Access.requireSSL:
 		shown.RequireSSL = adminapi.RequireSSLOn
 	}
-	if len(s.vars) > 0 {
-		shown.Vars = make(map[string]string, len(s.vars))
-		for _, v := range s.vars {
-			shown.Vars[v.name] = v.value
-		}
+	if s.vars != "" {
+		shown.Vars = maps.Collect(s.vars.all())
 	}
 	if s.w3c != nil {
 		shown.W3CLog = s.w3c.Dir()

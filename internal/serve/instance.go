@@ -42,6 +42,7 @@ type Instance struct {
 	challenges     *certsel.Challenges
 	BoundEndpoints []binding.Endpoint
 	demands        demands
+	commons        commons
 	policies       *policies.Set
 	challenge      *tls.Config // of ACME TLS-ALPN
 	http           *httpServers
@@ -115,7 +116,7 @@ func (a *Instance) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.observer = a.observe(a, a.logger)
 	a.identity = new(identity)
-	a.demands = make(demands)
+	a.demands, a.commons = make(demands), make(commons)
 	a.bySite = a.Metrics
 	if a.LogSNI {
 		a.sniLog = newSNILog(a.logger.Named("sni"))

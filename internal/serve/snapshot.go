@@ -225,18 +225,16 @@ func (a *Instance) replaceSites(sn *Snapshot, sites []configured, removed []uint
 // newSite makes what serves a site.
 func (a *Instance) newSite(sn *Snapshot, c *configured, entry *binding.SiteEntry) (*site, error) {
 	cfg := c.cfg
-	s := &site{
-		id: c.id, name: cfg.Name, Offline: cfg.Offline,
-		Certificate: cfg.Certificate, Source: c.source,
-	}
+	s := &site{id: c.id, name: entry.Name, Certificate: cfg.Certificate}
 	access, err := a.compileAccess(sn, cfg, entry)
 	if err != nil {
 		return nil, err
 	}
-	s.Access = a.demands.get(access)
-	if s.Content, err = a.contentOf(cfg); err != nil {
+	content, err := a.contentOf(cfg)
+	if err != nil {
 		return nil, err
 	}
+	s.common = a.commons.get(common{Offline: cfg.Offline, Source: c.source, Content: content, Access: a.demands.get(access)})
 	a.own.Touch(s.Content.own != nil, c.id)
 	values, err := a.VarsOf(cfg)
 	if err != nil {
