@@ -179,6 +179,7 @@ func (t *boltTable) Row(id uint32) (row Row, ok bool, err error) {
 		key := bigEndian32(id)
 		if value := tx.Bucket(bucketSite).Get(key); value != nil {
 			row, err = rowOf(key, value)
+			row.Document = bytes.Clone(row.Document)
 			ok = err == nil
 		}
 		return err
@@ -186,12 +187,12 @@ func (t *boltTable) Row(id uint32) (row Row, ok bool, err error) {
 	return row, ok, err
 }
 
-// rowOf copies a row out of the file, whose memory is gone when the transaction ends.
+// rowOf reads a row in the file, whose memory is gone when the transaction ends.
 func rowOf(key, value []byte) (Row, error) {
 	if len(key) != 4 || len(value) < 8 {
 		return Row{}, fmt.Errorf("%w: a row has a key of %d bytes and a value of %d", ErrDamaged, len(key), len(value))
 	}
-	return Row{ID: binary.BigEndian.Uint32(key), Revision: binary.BigEndian.Uint64(value), Document: bytes.Clone(value[8:])}, nil
+	return Row{ID: binary.BigEndian.Uint32(key), Revision: binary.BigEndian.Uint64(value), Document: value[8:]}, nil
 }
 
 // Write implements Table.

@@ -36,7 +36,8 @@ type Table interface {
 	// Head returns the newest revision.
 	Head() (Head, error)
 
-	// Rows calls a function with each row by id.
+	// Rows calls a function with each row by id. What is in the row is only there until
+	// the function returns.
 	Rows(func(Row) error) error
 
 	// Row returns one row; ok is false if there is none.

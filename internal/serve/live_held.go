@@ -17,14 +17,14 @@ import (
 
 // heldRow is a row that is not served, since it cannot be by itself. Without a
 // configuration the document is read as far as it goes.
-func (a *Instance) heldRow(source *live.Source, id uint32, cfg *config.Site, document []byte, err error) heldRow {
-	if cfg == nil {
-		cfg = new(config.Site)
-		_ = json.Unmarshal(document, cfg) // what cannot be decoded is left out
+func (a *Instance) heldRow(source *live.Source, c *configured, document []byte, err error) heldRow {
+	if c.cfg == nil {
+		c.cfg = new(config.Site)
+		_ = json.Unmarshal(document, c.cfg) // what cannot be decoded is left out
 	}
-	input := a.heldInput(&configured{id: id, cfg: cfg, source: source.Name})
+	input := a.heldInput(c)
 	held := live.HeldBack{
-		Reason: err.Error(), Outside: source.Permits(cfg, &input) != nil,
+		Reason: err.Error(), Outside: source.Permits(c.cfg, &input) != nil,
 		NotReady: errors.Is(err, ownroutes.ErrNotReady), Full: errors.Is(err, ownroutes.ErrTooMany),
 	}
 	if held.NotReady {
@@ -34,9 +34,9 @@ func (a *Instance) heldRow(source *live.Source, id uint32, cfg *config.Site, doc
 }
 
 // hold notes that a row is not served, since it cannot be by itself.
-func (a *Instance) hold(source *live.Source, id uint32, cfg *config.Site, document []byte, err error) {
-	held := a.heldRow(source, id, cfg, document, err)
-	source.Hold(id, held.HeldBack, held.input)
+func (a *Instance) hold(source *live.Source, c *configured, document []byte, err error) {
+	held := a.heldRow(source, c, document, err)
+	source.Hold(c.id, held.HeldBack, held.input)
 }
 
 // holdForSocket notes that a row is not served since a socket cannot be opened.
@@ -55,6 +55,11 @@ func (a *Instance) waits(source *live.Source) func(*configured, error) {
 // heldInput is what a row asks for that is held back: the bindings that can be
 // understood. The names of certificates stay, whether they are known or not.
 func (a *Instance) heldInput(c *configured) binding.Site {
+	if c.input != nil { // all of them can
+		site := *c.input
+		site.Partly = false
+		return site
+	}
 	site := binding.Site{ID: c.id, Name: c.cfg.Name, Stopped: !c.cfg.Started()}
 	for _, b := range listBindings(c.cfg) {
 		parsed, err := binding.Parse(b.Protocol, b.Binding)
@@ -177,7 +182,7 @@ func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack)
 			err = a.passes(source, limit, &c)
 		}
 		if err != nil {
-			a.hold(source, id, c.cfg, row.Served(), err)
+			a.hold(source, &c, row.Served(), err)
 		} else {
 			rows = append(rows, c)
 		}

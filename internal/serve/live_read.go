@@ -2,8 +2,10 @@ package serve
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
 
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/many"
 	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
@@ -16,8 +18,17 @@ const readStep = 1000
 // judgedRow is a row and what is wrong with it by itself.
 type judgedRow struct {
 	configured
-	document []byte
+	document []byte // if somebody needs it
 	err      error
+}
+
+// rowReader reads rows one after the other.
+type rowReader struct {
+	*Instance
+	source    *live.Source
+	documents *live.Documents
+	texts     texts
+	last      *config.Site // what the last row has beside its bindings
 }
 
 // readAllRows reads the rows of a source in the order of their ids, on all cores: there may
@@ -36,7 +47,7 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 					row.err = a.passesOwn(limit, &row.configured)
 				}
 				if row.err != nil {
-					a.hold(source, row.id, row.cfg, row.document, row.err)
+					a.hold(source, &row.configured, row.document, row.err)
 				} else {
 					rows = append(rows, row.configured)
 				}
@@ -44,13 +55,15 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 		}
 	}()
 	var next []judgedRow
+	var documents []byte // of the rows in next
 	judge := func() {
 		step, list := make(chan []judgedRow, 1), next
-		next = nil
+		next, documents = nil, nil
 		steps <- step // waits while there are enough of them
 		go func() {
+			r := rowReader{Instance: a, source: source, documents: source.Documents()}
 			for i := range list {
-				a.judgeRow(source, &list[i])
+				r.judge(&list[i])
 			}
 			step <- list
 		}()
@@ -60,7 +73,12 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 		if document == nil {
 			return nil // it waits for a verdict, or is refused
 		}
-		next = append(next, judgedRow{configured: configured{id: row.ID}, document: document})
+		if next == nil {
+			next, documents = make([]judgedRow, 0, readStep), make([]byte, 0, readStep*2*len(document))
+		}
+		from := len(documents)
+		documents = append(documents, document...)
+		next = append(next, judgedRow{configured: configured{id: row.ID, source: source.Name}, document: documents[from:]})
 		if len(next) == readStep {
 			judge()
 		}
@@ -72,20 +90,39 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 	return rows, err
 }
 
-// judgeRow decodes a row, and looks at what it says.
-func (a *Instance) judgeRow(source *live.Source, row *judgedRow) {
+// judge decodes a row, and looks at what it says.
+func (r *rowReader) judge(row *judgedRow) {
 	defer func() {
 		if r := recover(); r != nil { // one row must not end the process
 			row.err = fmt.Errorf("it cannot be judged: %v", r)
 		}
 	}()
-	var err error
-	if row.configured, err = readRow(source, row.id, row.document); err == nil {
-		err = a.passesAlone(source, &row.configured)
+	if row.cfg, row.err = r.documents.Read(row.document); row.err == nil {
+		row.err = r.passesAlone(r.source, &row.configured)
 	}
-	if row.err = err; err == nil && row.cfg.OwnRoutes == nil {
+	if row.err == nil && row.cfg.OwnRoutes == nil {
 		row.document = nil
+		r.condense(&row.configured)
 	}
+}
+
+// condense leaves of a row what serving it needs, and that once where rows have it alike:
+// until the tables are made, all rows are in memory.
+func (r *rowReader) condense(c *configured) {
+	r.texts.row()
+	c.vars = vars(r.texts.keep(string(c.vars)))
+	c.input.Name = r.texts.keep(c.input.Name)
+	for i := range c.input.Bindings {
+		b := &c.input.Bindings[i]
+		b.Host = r.texts.keep(b.Host)
+		b.Certificate, b.TLS = r.texts.same(b.Certificate), r.texts.same(b.TLS)
+	}
+	c.cfg.Name, c.cfg.Vars = "", nil
+	c.cfg.ServerBindings, c.cfg.SecureBindings, c.cfg.Bindings = nil, nil, nil
+	if r.last != nil && reflect.DeepEqual(c.cfg, r.last) {
+		c.cfg = r.last
+	}
+	r.last = c.cfg
 }
 
 // readRow decodes a document.
@@ -115,9 +152,11 @@ func (a *Instance) passesAlone(source *live.Source, c *configured) error {
 	if err := a.CheckTemplate(c.cfg); err != nil {
 		return err
 	}
-	if _, err := a.VarsOf(c.cfg); err != nil {
+	values, err := a.VarsOf(c.cfg)
+	if err != nil {
 		return err
 	}
+	c.vars = varsOf(values)
 	return source.Permits(c.cfg, &site)
 }
 

@@ -66,14 +66,20 @@ func (a *Instance) contradicting(base *Snapshot, list []binding.Site) map[uint32
 // addRows adds rows to a snapshot, as many as can be added: of two that contradict
 // each other the one with the lower id.
 func (a *Instance) addRows(base *Snapshot, rows []configured, hold func(*configured, error)) *Snapshot {
-	rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
+	others := func(c configured) bool {
 		entry := base.Tables.SiteByID(c.id)
-		if entry == nil || base.Sites.At(entry.Index).Source == c.source {
-			return false
-		}
-		hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(base.Sites.At(entry.Index).Source, "the configuration"), c.id))
-		return true
-	})
+		return entry != nil && base.Sites.At(entry.Index).Source != c.source
+	}
+	if slices.ContainsFunc(rows, others) {
+		rows = slices.DeleteFunc(slices.Clone(rows), func(c configured) bool {
+			if !others(c) {
+				return false
+			}
+			owner := base.Sites.At(base.Tables.SiteByID(c.id).Index).Source
+			hold(&c, fmt.Errorf("%s has a site %d as well: give one of them another id, or remove it", cmp.Or(owner, "the configuration"), c.id))
+			return true
+		})
+	}
 	if len(rows) == 0 {
 		return base
 	}

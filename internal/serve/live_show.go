@@ -49,7 +49,7 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil {
-			d.held = append(d.held, a.heldRow(source, id, nil, nil, err))
+			d.held = append(d.held, a.heldRow(source, &configured{id: id, source: source.Name}, nil, err))
 			continue
 		}
 		document := row.Served()
@@ -63,7 +63,7 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 		}
 		if err != nil {
 			limit.Stays(id) // what serves, serves on
-			d.held = append(d.held, a.heldRow(source, id, c.cfg, document, err))
+			d.held = append(d.held, a.heldRow(source, &c, document, err))
 			continue
 		}
 		d.rows = append(d.rows, c)

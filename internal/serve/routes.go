@@ -207,7 +207,7 @@ func varsOf(values map[string]string) vars {
 	var b []byte
 	for name, value := range values {
 		for _, text := range [...]string{name, value} {
-			b = append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...) //nolint:gosec // config bounds them
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
 		}
 	}
 	return vars(b)

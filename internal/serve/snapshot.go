@@ -95,15 +95,20 @@ type configured struct {
 	cfg    *config.Site
 	source string        // its name; empty if it is in Caddy's configuration
 	where  string        // in the sites file, if it is there
-	input  *binding.Site // what the tables take of it; nil before it is made
+	input  *binding.Site // of a row that has passed: what the tables take of it
+	vars   vars          // of such a row
 }
 
 // label names a site in messages.
 func (c *configured) label() string {
-	if c.where != "" {
-		return c.where + ": " + config.SiteLabel(c.id, c.cfg.Name)
+	name := c.cfg.Name
+	if c.input != nil {
+		name = c.input.Name
 	}
-	return config.SiteLabel(c.id, c.cfg.Name)
+	if c.where != "" {
+		return c.where + ": " + config.SiteLabel(c.id, name)
+	}
+	return config.SiteLabel(c.id, name)
 }
 
 // compile builds the tables from all sites and endpoints.
@@ -162,10 +167,11 @@ func locate(err error, where func(id uint32) string) error {
 // addSites makes what serves each site. Those that are not among the given ones
 // are taken over from the snapshot before.
 func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) error {
-	byID := make(map[uint32]*configured, len(sites))
+	given := make([]*configured, len(sites))
 	for i := range sites {
-		byID[sites[i].id] = &sites[i]
+		given[i] = &sites[i]
 	}
+	slices.SortFunc(given, func(x, y *configured) int { return cmp.Compare(x.id, y.id) })
 	sn.Sites = paged.Make[*site](sn.Tables.SiteSlots())
 	var old []*binding.SiteEntry
 	if before != nil {
@@ -175,7 +181,11 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 		for len(old) > 0 && old[0].ID < entry.ID {
 			old = old[1:]
 		}
-		if c := byID[entry.ID]; c != nil {
+		for len(given) > 0 && given[0].id < entry.ID {
+			given = given[1:]
+		}
+		if len(given) > 0 && given[0].id == entry.ID {
+			c := given[0]
 			s, err := a.newSite(sn, c, entry)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.label(), err)
@@ -236,11 +246,13 @@ func (a *Instance) newSite(sn *Snapshot, c *configured, entry *binding.SiteEntry
 	}
 	s.common = a.commons.get(common{Offline: cfg.Offline, Source: c.source, Content: content, Access: a.demands.get(access)})
 	a.own.Touch(s.Content.own != nil, c.id)
-	values, err := a.VarsOf(cfg)
-	if err != nil {
-		return nil, err
+	if s.vars = c.vars; c.input == nil {
+		values, err := a.VarsOf(cfg)
+		if err != nil {
+			return nil, err
+		}
+		s.vars = varsOf(values)
 	}
-	s.vars = varsOf(values)
 	if s.w3c, err = a.w3c.Of(cfg); err != nil {
 		return nil, err
 	}
