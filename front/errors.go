@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -20,6 +21,9 @@ func (e *ListenError) Error() string { return e.err.Error() }
 
 // Unwrap returns why.
 func (e *ListenError) Unwrap() error { return e.err }
+
+// InUse reports whether somebody else has the address.
+func (e *ListenError) InUse() bool { return causeOf(runtime.GOOS, e.err) == inUse }
 
 // cause is why an address could not be bound.
 type cause int

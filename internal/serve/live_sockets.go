@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/front"
@@ -16,6 +17,8 @@ import (
 // about a socket that others need as well. Before is what is served, nil if nothing is.
 func (a *Instance) prepare(ctx context.Context, before, next *Snapshot) (*Snapshot, error) {
 	waiting := make(map[uint32][]binding.SiteBinding)
+	patience, end := context.WithTimeout(ctx, socketPatience) // for all of them together
+	defer end()
 	for before == nil || next.state != before.state {
 		err := fronts.Prepare(ctx, next.state)
 		if err == nil {
@@ -24,6 +27,9 @@ func (a *Instance) prepare(ctx context.Context, before, next *Snapshot) (*Snapsh
 		failed, ok := errors.AsType[*front.ListenError](err)
 		if !ok {
 			return nil, err
+		}
+		if before == nil && failed.InUse() && moment(patience) {
+			continue
 		}
 		without, deriveErr := a.withoutSocket(next, failed, waiting)
 		if without == nil {
@@ -35,6 +41,22 @@ func (a *Instance) prepare(ctx context.Context, before, next *Snapshot) (*Snapsh
 		}
 	}
 	return next, nil
+}
+
+// socketPatience is how long a configuration that is loaded waits for addresses that others
+// have: Caddy answers challenges of ACME at such a one for a moment, and a program that was
+// just ended may still have it.
+const socketPatience = 2 * time.Second
+
+// moment waits for a moment, and reports whether there is time for another one.
+func moment(ctx context.Context) bool {
+	timer := time.NewTimer(50 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }
 
 // withoutSocket leaves out the bindings of rows that need a socket, and adds them to those
