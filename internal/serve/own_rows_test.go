@@ -298,6 +298,17 @@ func TestRowsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestRowsHeldTriedAgain: a row that is held back for its routes alone is tried again.
+func TestRowsHeldTriedAgain(t *testing.T) {
+	f := startFarm(t, 10)
+	open := f.wait("gated")
+	defer open()
+	f.sql("%s", accepted(10, f.own("held.test", "gated")))
+	f.until("10 is held back", func() bool { return strings.Contains(f.site(10).Reason, "not ready") })
+	open()
+	f.comesTo("held.test", "gated")
+}
+
 // TestRowsOneTooMany: rows that were too many with routes of their own are served as soon
 // as there is room, and who serves keeps its place.
 func TestRowsOneTooMany(t *testing.T) {
