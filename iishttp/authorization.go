@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/iishttp/winpath"
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -245,9 +246,38 @@ func (ar *AuthorizationRule) unmarshal(d *caddyfile.Dispenser, args []string) er
 	return nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (a *Authorization) MarshalCaddyfile() *caddytext.Line {
+	l := new(caddytext.Line)
+	if a.DenyAnonymous {
+		l.Add(caddytext.New("anonymous", "off"))
+	}
+	for _, rule := range a.Rules {
+		l.Add(rule.line())
+	}
+	return l
+}
+
+func (ar *AuthorizationRule) line() *caddytext.Line {
+	l := caddytext.New(allowDeny(!ar.Allow))
+	for _, list := range []struct {
+		word  string
+		names []string
+	}{{"users", ar.Users}, {"roles", ar.Roles}, {"verbs", ar.Verbs}} {
+		if len(list.names) > 0 {
+			l.Words = append(l.Words, list.word, strings.Join(list.names, ","))
+		}
+	}
+	if ar.Parent {
+		l.Words = append(l.Words, "parent")
+	}
+	return l
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Authorization)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Authorization)(nil)
 	_ caddyfile.Unmarshaler       = (*Authorization)(nil)
+	_ caddytext.Marshaler         = (*Authorization)(nil)
 )

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -99,10 +101,23 @@ func (c *Closed) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (c *Closed) MarshalCaddyfile() *caddytext.Line {
+	l := caddytext.New(strconv.Itoa(c.Status))
+	if c.Why != "" || c.Decide {
+		l.Words = append(l.Words, c.Why)
+	}
+	if c.Decide {
+		l.Words = append(l.Words, "decide")
+	}
+	return l
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Closed)(nil)
 	_ caddy.Validator             = (*Closed)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Closed)(nil)
 	_ caddyfile.Unmarshaler       = (*Closed)(nil)
+	_ caddytext.Marshaler         = (*Closed)(nil)
 )

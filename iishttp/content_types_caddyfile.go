@@ -4,6 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -116,5 +118,29 @@ func (c *ContentTypes) unmarshalDocuments(d *caddyfile.Dispenser, args []string)
 	return nil
 }
 
-// Interface guard
-var _ caddyfile.Unmarshaler = (*ContentTypes)(nil)
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (c *ContentTypes) MarshalCaddyfile() *caddytext.Line {
+	l := new(caddytext.Line).Add(caddytext.FieldsOf(c, []caddytext.Field{
+		{Word: "root", Path: "root"},
+		{Word: "prefix", Path: "prefix"},
+		{Word: "types", Path: "types"},
+		{Word: "type", Path: "type", Kind: caddytext.Pairs},
+		{Word: "remove", Path: "remove", Kind: caddytext.List},
+		{Word: "documents", Path: "documents", Kind: caddytext.List},
+		{Word: "browse", Path: "browse", Kind: caddytext.Flag},
+		{Word: "scripts", Path: "scripts", Kind: caddytext.List},
+		{Word: "closed", Path: "closed", Kind: caddytext.List},
+		{Word: "cache_control", Path: "cache_control"},
+		{Word: "expires", Path: "expires"},
+	})...)
+	if c.Documents != nil && len(c.Documents) == 0 {
+		l.Add(caddytext.New("documents", "off"))
+	}
+	return l
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*ContentTypes)(nil)
+	_ caddytext.Marshaler   = (*ContentTypes)(nil)
+)

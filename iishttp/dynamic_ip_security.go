@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -188,9 +190,27 @@ func above0(dst *int, text string) error {
 	return nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (s *DynamicIPSecurity) MarshalCaddyfile() *caddytext.Line {
+	l := new(caddytext.Line).Add(caddytext.FieldsOf(s, []caddytext.Field{{Word: "max_concurrent", Path: "max_concurrent"}})...)
+	if s.MaxRequests > 0 {
+		requests := caddytext.New("max_requests", strconv.Itoa(s.MaxRequests))
+		if s.Interval != 0 {
+			requests.Words = append(requests.Words, caddytext.DurationText(time.Duration(s.Interval)))
+		}
+		l.Add(requests)
+	}
+	return l.Add(caddytext.FieldsOf(s, []caddytext.Field{
+		{Word: "logging_only", Path: "logging_only", Kind: caddytext.Flag},
+		{Word: "proxy_mode", Path: "proxy_mode", Kind: caddytext.Flag},
+		{Word: "deny_action", Path: "deny_action"},
+	})...)
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*DynamicIPSecurity)(nil)
 	_ caddyhttp.MiddlewareHandler = (*DynamicIPSecurity)(nil)
 	_ caddyfile.Unmarshaler       = (*DynamicIPSecurity)(nil)
+	_ caddytext.Marshaler         = (*DynamicIPSecurity)(nil)
 )

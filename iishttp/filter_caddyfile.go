@@ -6,6 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -206,5 +208,65 @@ func allowOrDeny(d *caddyfile.Dispenser, deny *bool, word string, args []string)
 	return nil
 }
 
-// Interface guard
-var _ caddyfile.Unmarshaler = (*Filter)(nil)
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (f *Filter) MarshalCaddyfile() *caddytext.Line {
+	l := new(caddytext.Line).Add(caddytext.FieldsOf(f, []caddytext.Field{
+		{Word: "documents_only", Path: "documents_only", Kind: caddytext.Flag},
+		{Word: "allow_double_escaping", Path: "allow_double_escaping", Kind: caddytext.Flag},
+		{Word: "deny_high_bit_characters", Path: "deny_high_bit_characters", Kind: caddytext.Flag},
+		{Word: "keep_query_string_escaped", Path: "keep_query_string_escaped", Kind: caddytext.Flag},
+		{Word: "max_content_length", Path: "max_content_length"},
+		{Word: "max_url", Path: "max_url"},
+		{Word: "max_query_string", Path: "max_query_string"},
+		{Word: "header_limit", Path: "header_limits", Kind: caddytext.Pairs},
+	})...)
+	l.Add(f.Verbs.lines("verbs")...)
+	l.Add(f.FileExtensions.lines("file_extensions")...)
+	l.Add(caddytext.FieldsOf(f, []caddytext.Field{
+		{Word: "hidden_segments", Path: "hidden_segments", Kind: caddytext.List},
+		{Word: "deny_url_sequences", Path: "deny_url_sequences", Kind: caddytext.List},
+		{Word: "always_allowed_urls", Path: "always_allowed_urls", Kind: caddytext.List},
+		{Word: "deny_query_string_sequences", Path: "deny_query_string_sequences", Kind: caddytext.List},
+		{Word: "always_allowed_query_strings", Path: "always_allowed_query_strings", Kind: caddytext.List},
+	})...)
+	for _, rule := range f.Rules {
+		l.Add(&caddytext.Line{Words: []string{"rule", rule.Name}, Block: caddytext.FieldsOf(rule, []caddytext.Field{
+			{Word: "scan_url", Path: "scan_url", Kind: caddytext.Flag},
+			{Word: "scan_query_string", Path: "scan_query_string", Kind: caddytext.Flag},
+			{Word: "scan_all_raw", Path: "scan_all_raw", Kind: caddytext.Flag},
+			{Word: "scan_headers", Path: "scan_headers", Kind: caddytext.List},
+			{Word: "allow_unescaped_percent", Path: "allow_unescaped_percent", Kind: caddytext.Flag},
+			{Word: "applies_to", Path: "applies_to", Kind: caddytext.List},
+			{Word: "deny_strings", Path: "deny_strings", Kind: caddytext.List},
+		})})
+	}
+	return l
+}
+
+// lines writes a list by its word.
+func (l *FilterList) lines(word string) []*caddytext.Line {
+	lines := caddytext.FieldsOf(l, []caddytext.Field{
+		{Word: "allow", Path: "allow", Kind: caddytext.List}, {Word: "deny", Path: "deny", Kind: caddytext.List},
+	})
+	for i := range lines {
+		lines[i] = lines[i].Behind(word)
+	}
+	if l.DenyUnlisted {
+		lines = append(lines, caddytext.New("unlisted_"+word, "deny"))
+	}
+	return lines
+}
+
+// allowDeny is the word that allowOrDeny reads.
+func allowDeny(deny bool) string {
+	if deny {
+		return "deny"
+	}
+	return "allow"
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*Filter)(nil)
+	_ caddytext.Marshaler   = (*Filter)(nil)
+)

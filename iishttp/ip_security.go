@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -249,9 +251,24 @@ func (s *IPSecurity) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (s *IPSecurity) MarshalCaddyfile() *caddytext.Line {
+	l := new(caddytext.Line)
+	for _, entry := range s.Entries {
+		l.Add(caddytext.New(append([]string{allowDeny(!entry.Allow)}, entry.Ranges...)...))
+	}
+	if s.DenyUnlisted {
+		l.Add(caddytext.New("unlisted", "deny"))
+	}
+	return l.Add(caddytext.FieldsOf(s, []caddytext.Field{
+		{Word: "deny_action", Path: "deny_action"}, {Word: "proxy_mode", Path: "proxy_mode", Kind: caddytext.Flag},
+	})...)
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*IPSecurity)(nil)
 	_ caddyhttp.MiddlewareHandler = (*IPSecurity)(nil)
 	_ caddyfile.Unmarshaler       = (*IPSecurity)(nil)
+	_ caddytext.Marshaler         = (*IPSecurity)(nil)
 )

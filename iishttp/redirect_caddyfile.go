@@ -1,11 +1,14 @@
 package iishttp
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -72,5 +75,22 @@ func (d *Redirect) unmarshalWord(disp *caddyfile.Dispenser) error {
 	return disp.Errf("unknown word %q of iis_redirect", word)
 }
 
-// Interface guard
-var _ caddyfile.Unmarshaler = (*Redirect)(nil)
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (d *Redirect) MarshalCaddyfile() *caddytext.Line {
+	l := caddytext.New(cmp.Or(d.Destination, "-")).Add(caddytext.FieldsOf(d, []caddytext.Field{
+		{Word: "exact_destination", Path: "exact_destination", Kind: caddytext.Flag},
+		{Word: "child_only", Path: "child_only", Kind: caddytext.Flag},
+		{Word: "status", Path: "status"},
+		{Word: "at", Path: "at"},
+	})...)
+	for _, w := range d.Wildcards {
+		l.Add(caddytext.New("wildcard", w.Wildcard, w.Destination))
+	}
+	return l
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*Redirect)(nil)
+	_ caddytext.Marshaler   = (*Redirect)(nil)
+)

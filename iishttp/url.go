@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -57,8 +59,12 @@ func (URL) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	return next.ServeHTTP(w, r)
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (*URL) MarshalCaddyfile() *caddytext.Line { return new(caddytext.Line) }
+
 // Interface guards
 var (
 	_ caddyhttp.MiddlewareHandler = (*URL)(nil)
 	_ caddyfile.Unmarshaler       = (*URL)(nil)
+	_ caddytext.Marshaler         = (*URL)(nil)
 )

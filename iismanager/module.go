@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -216,9 +217,21 @@ func parseManager(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	return m, nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (m *Manager) MarshalCaddyfile() *caddytext.Line {
+	return new(caddytext.Line).Add(caddytext.FieldsOf(m, []caddytext.Field{
+		{Word: "auth_header", Path: "auth_header"},
+		{Word: "authority", Path: "authority_files", Kind: caddytext.List},
+		{Word: "insecure", Path: "insecure", Kind: caddytext.Flag},
+		{Word: "read_only", Path: "read_only", Kind: caddytext.Flag},
+		{Word: "admin", Path: "admin"},
+	})...)
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Manager)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Manager)(nil)
 	_ caddyfile.Unmarshaler       = (*Manager)(nil)
+	_ caddytext.Marshaler         = (*Manager)(nil)
 )

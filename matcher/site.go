@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -74,9 +76,13 @@ func (m *MatchSite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (m *MatchSite) MarshalCaddyfile() *caddytext.Line { return caddytext.New(m.Sites...) }
+
 // Interface guards
 var (
 	_ caddy.Provisioner                 = (*MatchSite)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchSite)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchSite)(nil)
+	_ caddytext.Marshaler               = (*MatchSite)(nil)
 )

@@ -22,6 +22,7 @@ const (
 	Duration             // word <duration>
 	Size                 // word <bytes>
 	Pairs                // word <name> <text>, a line for each
+	Entries              // <name> <text>, a line for each, without the word
 	Block                // word and a block of fields, of an object
 )
 
@@ -103,11 +104,15 @@ func (f Field) lines(value any) (lines []*Line) {
 		if object, ok := value.(map[string]any); ok {
 			return []*Line{{Words: []string{f.Word}, Block: Fields(object, f.Fields), Open: true}}
 		}
-	case Pairs:
+	case Pairs, Entries:
 		object, _ := value.(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(object)) {
 			for _, text := range Texts(object[name]) {
-				lines = append(lines, New(f.Word, name, text))
+				l := New(name, text)
+				if f.Kind == Pairs {
+					l = l.Behind(f.Word)
+				}
+				lines = append(lines, l)
 			}
 		}
 	}

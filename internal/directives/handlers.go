@@ -27,6 +27,7 @@ func init() {
 		"push":            nothing("push"),
 		"metrics":         nothing("metrics"),
 		"reverse_proxy":   reverseProxy,
+		"iis_proxy":       ownProxy,
 	}
 }
 

@@ -111,6 +111,35 @@ func reverseProxy(w *Writer, h object) []*line {
 	return lines
 }
 
+// ownProxy writes iis_proxy, which takes the words of reverse_proxy behind the server that
+// it stands for, and decides about Host.
+func ownProxy(w *Writer, h object) (lines []*line) {
+	proxy, _ := h["proxy"].(object)
+	if proxy["handler"] != "reverse_proxy" {
+		return nil
+	}
+	for _, l := range reverseProxy(w, proxy) {
+		origin := &line{Words: []string{"iis_proxy", text(h, "origin")}, Block: l.Block}
+		servers := origin.Behind()
+		servers.Block = append([]*line{caddytext.New(append([]string{"to"}, l.Words[1:]...)...)}, l.Block...)
+		for _, l := range []*line{origin, servers} {
+			lines = append(lines, hostWords(l)...)
+		}
+	}
+	return lines
+}
+
+// hostWords are the words of an iis_proxy without the header Host that it gives to servers
+// by itself, first without the word for the other Host that it may give.
+func hostWords(l *line) []*line {
+	plain, preserving := l.Behind(), l.Behind()
+	plain.Block = slices.DeleteFunc(slices.Clone(l.Block), func(l *line) bool {
+		return len(l.Words) == 3 && l.Words[0] == "header_up" && l.Words[1] == "Host"
+	})
+	preserving.Block = append([]*line{caddytext.New("preserve_host")}, plain.Block...)
+	return []*line{plain, preserving, l}
+}
+
 // proxyTransport adds a transport to a reverse_proxy. The scheme https:// has one as well.
 func proxyTransport(l *line, transport object) []*line {
 	if transport == nil {

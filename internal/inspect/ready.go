@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 )
 
 func init() {
@@ -54,8 +56,12 @@ func (Ready) ServeHTTP(w http.ResponseWriter, _ *http.Request, _ caddyhttp.Handl
 	return writeJSON(w, ready)
 }
 
+// MarshalCaddyfile implements caddytext.Marshaler.
+func (*Ready) MarshalCaddyfile() *caddytext.Line { return new(caddytext.Line) }
+
 // Interface guards
 var (
 	_ caddyhttp.MiddlewareHandler = Ready{}
 	_ caddyfile.Unmarshaler       = (*Ready)(nil)
+	_ caddytext.Marshaler         = (*Ready)(nil)
 )
