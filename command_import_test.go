@@ -106,6 +106,46 @@ func TestImportServices(t *testing.T) {
 	}
 }
 
+// TestImportEnvironment: what fastCgi gives a program in variables is in a file for its owner
+// alone, and nowhere else.
+func TestImportEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	environment, report := filepath.Join(t.TempDir(), "environment"), filepath.Join(t.TempDir(), "report.json")
+	for name, text := range map[string]string{
+		filepath.Join(dir, "applicationHost.config"): `<configuration><system.applicationHost><sites><site name="Shop" id="2"><application path="/"><virtualDirectory path="/" physicalPath="C:\web\shop" /></application>` +
+			`<bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site></sites></system.applicationHost><system.webServer><fastCgi><application fullPath="C:\php\php-cgi.exe"><environmentVariables>` +
+			`<environmentVariable name="DB_PASSWORD" value="s3cr$et &quot;x" /><environmentVariable name="DB-OTHER" value="s3cret" /></environmentVariables></application></fastCgi>` +
+			`<handlers><add name="PHP" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule" requireAccess="Read" /></handlers></system.webServer></configuration>`,
+		filepath.Join(dir, "web", "shop", "web.config"): `<configuration><system.webServer><directoryBrowse enabled="false" /></system.webServer></configuration>`,
+		environment: "old",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errOut bytes.Buffer
+	if code := caddyiis.RunCommand(&out, &errOut, "import", "--fastcgi", "127.0.0.1:9000", "--environment", environment, "--report", report, "--map", `C:\web=/srv/web`, dir); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, errOut.String())
+	}
+	info, err := os.Stat(environment)
+	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if data, err := os.ReadFile(environment); err != nil || string(data) != `IIS_FASTCGI_DB_PASSWORD="s3cr\$et \"x"`+"\n" {
+		t.Errorf("%s, %v", data, err)
+	}
+	told, err := os.ReadFile(report)
+	if err != nil || !bytes.Contains(told, []byte("variable IIS_FASTCGI_DB_PASSWORD")) || !bytes.Contains(told, []byte("variable DB-OTHER")) {
+		t.Errorf("%s, %v", told, err)
+	}
+	if all := out.String() + errOut.String() + string(told); strings.Contains(all, "s3cr") || !strings.Contains(all, "env DB_PASSWORD {env.IIS_FASTCGI_DB_PASSWORD}") {
+		t.Error(all)
+	}
+}
+
 // TestImportErrors: what is wrong is said, and nothing is written.
 func TestImportErrors(t *testing.T) {
 	dir := t.TempDir()

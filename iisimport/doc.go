@@ -75,6 +75,9 @@ type Plan struct {
 	Sites     []*Site
 	// Services are the programs that sites need, with Options.Services.
 	Services []*Service
+	// Environment are variables that Caddy needs, which may be secrets, for a file of systemd
+	// that only root can read. Nil if it needs none.
+	Environment []byte
 	// Workers says that some site sends requests to the address that stands in for
 	// the worker processes.
 	Workers bool

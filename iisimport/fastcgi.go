@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"regexp"
@@ -172,11 +173,9 @@ func (w *siteWriter) fastCGISettings(h iisconfig.Handler, ext string) []*Directi
 		timeout := strconv.Itoa(app.ActivityTimeout) + "s"
 		out = append(out, directive("read_timeout", timeout), directive("write_timeout", timeout))
 		for _, v := range app.Environment {
-			if v.Name == "" || !expressible(v.Name) || !expressible(literal(v.Value)) {
-				w.report().decide(app.Source, "environment variable "+v.Name, "set it where the program runs", "it has no form in a Caddyfile")
-				continue
+			if d := w.b.fastVariable(app, v); d != nil {
+				out = append(out, d)
 			}
-			out = append(out, directive("env", v.Name, literal(v.Value)))
 		}
 		children := strconv.Itoa(app.MaxInstances)
 		if app.MaxInstances == 0 {
@@ -188,4 +187,19 @@ func (w *siteWriter) fastCGISettings(h iisconfig.Handler, ext string) []*Directi
 	}
 	w.report().upstream(h.Source, "handler "+h.Name+" "+h.Path, "run the FastCGI server there", "requests for these scripts go to the address in IIS_FASTCGI%s", pool)
 	return out
+}
+
+// fastVariable gives a program a variable of its environment. Its value may be a secret: it
+// is not in the Caddyfile, but in the environment of Caddy, under a name of its own.
+func (b *builder) fastVariable(app *iisconfig.FastCGI, v iisconfig.Pair) *Directive {
+	what, name := "environment variable "+v.Name, "IIS_FASTCGI_"+v.Name
+	if !reEnvironmentName.MatchString(v.Name) || !environmentValue(v.Value) {
+		b.plan.Report.decide(app.Source, what, "set it where the program runs", "its name or its value has no form in an environment here")
+		return nil
+	}
+	if line := environmentLine(name, v.Value); !bytes.Contains(b.plan.Environment, line) {
+		b.plan.Environment = append(b.plan.Environment, line...)
+	}
+	b.plan.Report.decide(app.Source, what, "give Caddy the variable "+name+": --environment writes its value into a file for that", "it may be a secret: the Caddyfile has {env.%s} in place of its value", name)
+	return directive("env", v.Name, "{env."+name+"}")
 }

@@ -114,11 +114,15 @@ func TestFastCGI(t *testing.T) {
 	addr := httpOnly(t, server)
 	plan := iisimport.Import(server, iisimport.Options{Folders: []iisimport.Folder{{From: `C:\inetpub`, To: dir}}, FastCGI: fastCGIServer(t)})
 	caddyfile := string(plan.Caddyfile())
-	for _, want := range []string{"read_timeout 600s", "env APP_MODE live", "{$IIS_FASTCGI:", "*.php5 *.php6"} {
+	for _, want := range []string{"read_timeout 600s", "env APP_MODE {env.IIS_FASTCGI_APP_MODE}", "{$IIS_FASTCGI:", "*.php5 *.php6"} {
 		if !strings.Contains(caddyfile, want) {
 			t.Errorf("no %q in\n%s", want, caddyfile)
 		}
 	}
+	if got := string(plan.Environment); got != "IIS_FASTCGI_APP_MODE=\"live\"\n" || strings.Contains(caddyfile, " live") {
+		t.Errorf("environment %q\n%s", got, caddyfile)
+	}
+	t.Setenv("IIS_FASTCGI_APP_MODE", "live")
 	told := false
 	for _, l := range plan.Report.Lines {
 		told = told || l.Outcome == iisimport.Upstream && strings.Contains(l.Message, "8 processes") && strings.Contains(l.Message, "10000 requests")

@@ -140,7 +140,7 @@ func (u *unit) environment() (text []byte, left []iisconfig.Pair) {
 			why = "the unit says where the program listens"
 		case !reEnvironmentName.MatchString(name):
 			why = "it is no name of a variable here"
-		case !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }):
+		case !environmentValue(value):
 			why = "its value has control characters"
 		case reWindowsVariable.MatchString(value):
 			why = "its value has a variable of Windows in it"
@@ -149,9 +149,19 @@ func (u *unit) environment() (text []byte, left []iisconfig.Pair) {
 			left = append(left, iisconfig.Pair{Name: v.Name, Value: why})
 			continue
 		}
-		text = append(text, name+`="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(value)+"\"\n"...)
+		text = append(text, environmentLine(name, value)...)
 	}
 	return text, left
+}
+
+// environmentValue tells whether a file with an environment can hold a value.
+func environmentValue(value string) bool {
+	return utf8.ValidString(value) && !strings.ContainsFunc(value, func(r rune) bool { return unicode.IsControl(r) && r != '\t' })
+}
+
+// environmentLine writes a variable as systemd reads it.
+func environmentLine(name, value string) []byte {
+	return []byte(name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(value) + "\"\n")
 }
 
 func isOneOf(name string, names []string) bool {

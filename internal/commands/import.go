@@ -21,7 +21,7 @@ import (
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream [<pool>=]<address>]... [--services <folder>] [--fastcgi <address>] <file or folder>...",
+	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream [<pool>=]<address>]... [--services <folder>] [--fastcgi <address>] [--environment <file>] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -52,7 +52,9 @@ Requests that a worker process answered go to the address in the environment
 variable IIS_UPSTREAM, or else to that of --upstream. One with the name of an
 application pool, --upstream Shop=127.0.0.1:8081, is for that pool. With
 --services, programs of ASP.NET Core get units of systemd in that folder, and
-files with their environment, which root alone may read.
+files with their environment, which root alone may read. What fastCgi gives a
+program in variables is not in the Caddyfile either: --environment writes it
+into a file.
 
 The report says for each line what it became, what was dropped and why, what is
 closed, and what must be decided by hand. Its numbers and first warnings are
@@ -76,6 +78,7 @@ of its file ends with .json.`, `
 	flags.StringArray("upstream", nil, "The address that stands in for worker processes (default 127.0.0.1:8080), or, such as Shop=127.0.0.1:8081, for those of an application pool; can be repeated")
 	flags.String("services", "", "A folder for units of systemd, which run the programs of ASP.NET Core (default: none are written, and requests go to --upstream)")
 	flags.String("fastcgi", "", "The address of a FastCGI server for scripts that IIS runs by FastCGI, such as 127.0.0.1:9000 (default: they go to that of --upstream)")
+	flags.String("environment", "", "A file for the variables that Caddy needs for programs of FastCGI, which may be secrets: for its owner alone, as EnvironmentFile of systemd takes it")
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions(iisimport.Targets(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"caddyfile", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -114,6 +117,11 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	services, _ := flags.GetString("services")
 	if err := writeServices(e, plan, services); err != nil {
 		return err
+	}
+	if name, _ := flags.GetString("environment"); name != "" && plan.Environment != nil {
+		if err := writeSecret(name, plan.Environment); err != nil {
+			return err
+		}
 	}
 	out := plan.Caddyfile()
 	if format == "json" {
