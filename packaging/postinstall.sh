@@ -12,7 +12,17 @@ if ! getent passwd caddy >/dev/null; then
 fi
 mkdir -p -m 0700 /var/lib/caddy
 chown caddy:caddy /var/lib/caddy
-chgrp caddy /etc/caddy /etc/caddy/Caddyfile
+chgrp caddy /etc/caddy
+# Who deletes the file, for caddy-api.service, has none, also after an update.
+if [ -e /etc/caddy/Caddyfile ]; then
+	chgrp caddy /etc/caddy/Caddyfile
+fi
+
+# The removal of Debian's and Caddy's own package masks the units, whose place this one takes.
+if command -v deb-systemd-helper >/dev/null; then
+	deb-systemd-helper unmask caddy.service >/dev/null || true
+	deb-systemd-helper unmask caddy-api.service >/dev/null || true
+fi
 
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload

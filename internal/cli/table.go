@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -44,7 +46,35 @@ type table struct {
 	rows  [][]cell
 }
 
-func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
+// add adds a row. What controls a terminal is shown as an escape: cells have texts of others
+// in them, such as who made a change with SQL, and no row may look like two.
+func (t *table) add(cells ...cell) {
+	for i, c := range cells {
+		if strings.ContainsFunc(c.text, unprintable) {
+			cells[i].text = escape(c.text)
+		}
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// unprintable tells of characters that do something else than to stand there: controls, and
+// formats such as those that turn the direction of a text around.
+func unprintable(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError
+}
+
+func escape(s string) string {
+	var sb strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			quoted := strconv.QuoteRuneToASCII(r)
+			sb.WriteString(quoted[1 : len(quoted)-1])
+			continue
+		}
+		sb.WriteRune(r)
+	}
+	return sb.String()
+}
 
 const (
 	gap      = 2  // blanks between columns
