@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
+	"github.com/caddy-iis/caddy-iis/internal/cli"
 )
 
 // offline runs a command that asks no Caddy.
@@ -60,6 +61,14 @@ func TestSitesOffline(t *testing.T) {
 	}
 	log, _ := offline(t, 0, "sites", "log", "--file", db)
 	if !strings.Contains(log, "added 10, added 11") || !strings.Contains(log, "changed 11, added 12") || strings.Count(log, "offline/") != 2 {
+		t.Errorf("got %q", log)
+	}
+	for _, limit := range []string{"0", "-1", "1001", "many"} {
+		if _, errOut := offline(t, cli.ExitUsage, "sites", "log", "--file", db, "--limit", limit); !strings.Contains(errOut, "--limit") {
+			t.Errorf("--limit %s: got %q", limit, errOut)
+		}
+	}
+	if log, _ := offline(t, 0, "sites", "log", "--file", db, "--limit", "1"); strings.Count(log, "offline/") != 1 {
 		t.Errorf("got %q", log)
 	}
 	for text, mentions := range map[string]string{

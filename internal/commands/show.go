@@ -50,9 +50,9 @@ the next one begins.`, `
 				}
 				filters = append(filters, filter[0], value)
 			}
-			limit, _ := cmd.Flags().GetInt("limit")
-			if cmd.Flags().Changed("limit") && (limit < 1 || limit > adminapi.MaxLimit) {
-				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--limit: expected a number from 1 to %d", adminapi.MaxLimit)}
+			limit, err := pageLimit(cmd)
+			if err != nil {
+				return err
 			}
 			return cli.List(ctx, e, limit, filters...)
 		}))
@@ -135,4 +135,13 @@ Shows all properties of a site, or all sites.`, `
 		cmd.ValidArgsFunction = first(pathsOf)
 		iis.AddCommand(cmd)
 	}
+}
+
+// pageLimit is the flag --limit. What nobody gave is not judged: it may be 0, for all.
+func pageLimit(cmd *cobra.Command) (int, error) {
+	limit, err := cmd.Flags().GetInt("limit")
+	if err == nil && cmd.Flags().Changed("limit") && (limit < 1 || limit > adminapi.MaxLimit) {
+		err = &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--limit: expected a number from 1 to %d", adminapi.MaxLimit)}
+	}
+	return limit, err
 }

@@ -115,7 +115,10 @@ newest first. With --file it reads the file of a source bolt itself.`, `
 		cobra.NoArgs, cli.ExitFailed,
 		onStore(cli.ReadSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
 			source, _ := cmd.Flags().GetString("source")
-			limit, _ := cmd.Flags().GetInt("limit")
+			limit, err := pageLimit(cmd)
+			if err != nil {
+				return err
+			}
 			return cli.LogSites(ctx, e, store, source, limit)
 		})))
 	cmd.Flags().Int("limit", 20, "How many revisions, up to 1000")
