@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,9 +129,10 @@ func TestPoolLate(t *testing.T) { synctest.Test(t, testPoolLate) }
 func testPoolLate(t *testing.T) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
-	attempts, gate := 0, make(chan struct{})
+	var attempts atomic.Int32
+	gate := make(chan struct{})
 	p := ownroutes.NewPool(func(json.RawMessage, *upgrades.Group, *content) (string, error) {
-		attempts++
+		attempts.Add(1)
 		<-gate
 		return "", nil
 	}, func() *upgrades.Group { return upgrades.NewGroup(ctx, zap.NewNop()) }, time.Second, zap.NewNop())
@@ -140,13 +142,13 @@ func testPoolLate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if took := time.Since(start); took != 5*time.Second || attempts != 1 {
-		t.Errorf("%d attempts took %s", attempts, took)
+	if took := time.Since(start); took != 5*time.Second || attempts.Load() != 1 {
+		t.Errorf("%d attempts took %s", attempts.Load(), took)
 	}
 	close(gate)
 	synctest.Wait()
-	if _, err := p.Pin(json.RawMessage("a")); err != nil || attempts != 2 {
-		t.Errorf("%v after %d attempts", err, attempts)
+	if _, err := p.Pin(json.RawMessage("a")); err != nil || attempts.Load() != 2 {
+		t.Errorf("%v after %d attempts", err, attempts.Load())
 	}
 }
 

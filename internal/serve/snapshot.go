@@ -86,6 +86,7 @@ func (a *Instance) forget() {
 		return // no sites do not contradict each other
 	}
 	f.state = nil
+	clear(a.commons) // they have what sites of the configuration answer
 	a.snapshot.Store(&Snapshot{fixed: a.fixed, Tables: tables, Sites: paged.Make[*site](0), forgotten: true})
 }
 
