@@ -120,7 +120,7 @@ func TestNothingIsChanged(t *testing.T) {
 			`<system.webServer>` + web + `</system.webServer></configuration>`
 		server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(host)}}, iisconfig.Options{})
 		if err != nil {
-			t.Skip(err)
+			return // it is said that the file cannot be read: nothing is written
 		}
 		server.CentralStore = &iisconfig.CentralStore{Enabled: true, Location: central}
 		plan := iisimport.Import(server, iisimport.Options{WindowsStore: true, CertificateFolder: text.Draw(t, "certificates")})
