@@ -137,6 +137,35 @@ func TestAdminWithoutApp(t *testing.T) {
 	}
 }
 
+// TestAdminWhileStarting: the admin endpoint answers before the first configuration
+// serves. What is asked then is to be asked again, and not missing.
+func TestAdminWhileStarting(t *testing.T) {
+	s := ts.Start(t, "{\n}")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := s.Adapt("{\n iis {\n }\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := loadBlocked(t, s, raw)
+	for _, c := range [][2]string{{"GET", "sites"}, {"GET", "ready"}, {"PUT", "sites/1"}, {"GET", "events"}} {
+		body := ""
+		if c[0] == "PUT" {
+			body = `{"name":"A"}`
+		}
+		if status, answer := s.Admin(c[0], "/iis/"+c[1], body); status != 503 || !strings.Contains(answer, "no configuration serves yet") {
+			t.Errorf("%s %s: %d %s", c[0], c[1], status, answer)
+		}
+	}
+	if err := finish(); err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := s.Admin("GET", "/iis/sites", ""); status != 200 {
+		t.Errorf("%d %s", status, answer)
+	}
+}
+
 // TestAdminPaging: pages of any size have all items once and in order.
 func TestAdminPaging(t *testing.T) {
 	s := startSession(t, "main.caddyfile")

@@ -14,7 +14,9 @@ import (
 // can run.
 var windowsCommands = regexp.MustCompile(`^(?:netsh http (?:add|delete) iplisten ipaddress=[\d.]+|netsh http show (?:iplisten|servicestate)` +
 	`|netsh interface ipv4 add address "Ethernet" [\d.]+ [\d.]+ skipassource=true|net stop http /y|net start w3svc|sc\.exe stop caddy` +
-	`|appcmd set site "\w+"(?: /[-+]bindings\.\[protocol='https?',bindingInformation='[*\d.]+:\d+:[\w.]*'\])+)$`)
+	`|\$appcmd = "\$env:windir\\System32\\inetsrv\\appcmd\.exe"|& \$appcmd (?:add|restore) backup \w+` +
+	// a whole argument is quoted, since PowerShell takes brackets and quotes in it otherwise
+	`|& \$appcmd set site "\w+"(?: "/[-+]bindings\.\[protocol='https?',bindingInformation='[*\d.]+:\d+:[\w.]*'\]")+)$`)
 
 // TestBesideIISPage: the Caddyfiles of docs/beside-iis.md are right, its commands exist,
 // and the way back takes back what the way there has done.

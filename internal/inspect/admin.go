@@ -133,7 +133,11 @@ func tagOf(answer any) string {
 
 // activeApp returns the app that serves now.
 func activeApp() (*serve.Instance, error) {
-	active, err := serve.Of(caddy.ActiveContext())
+	now := caddy.ActiveContext()
+	if now.Context == nil { // this endpoint answers before the first configuration serves
+		return nil, apiError(http.StatusServiceUnavailable, "no configuration serves yet, or none does anymore: ask again")
+	}
+	active, err := serve.Of(now)
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, apiError(http.StatusNotFound, "%w", errNoApp)
 	}
