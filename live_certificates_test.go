@@ -414,7 +414,7 @@ func TestCertificatesKill(t *testing.T) {
 	var acknowledged atomic.Int64
 	acknowledged.Store(-1)
 	for round := range 3 {
-		kill := p.run(fmt.Sprintf("http://127.0.0.1:%d/", plain), "--config", file, "--adapter", "caddyfile")
+		kill := p.run(fmt.Sprintf("http://127.0.0.1:%d/", plain), admin, "--config", file, "--adapter", "caddyfile")
 		if before := acknowledged.Load(); before >= 0 {
 			leaf, err := ts.Handshake(at("127.0.0.1", port), "a.test")
 			if err != nil {

@@ -47,7 +47,7 @@ func TestLiveKill(t *testing.T) {
 	}
 	n := int64(0)
 	for round := range rounds {
-		kill := p.run(site, "--config", file, "--adapter", "caddyfile")
+		kill := p.run(site, admin, "--config", file, "--adapter", "caddyfile")
 		if before := acknowledged.Load(); before > 0 {
 			first := named("h0.test")
 			var got int64

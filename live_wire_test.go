@@ -203,11 +203,7 @@ func twoNodes(t *testing.T, engine *testpg.Server) (*farmNode, *otherNode) {
 
 func (o *otherNode) start() {
 	o.t.Helper()
-	o.kill = o.run("http://"+at(otherAddress, o.node.plain), "--config", o.file, "--adapter", "caddyfile")
-	waitFor(o.t, "the other node has started", func() bool { // it serves a moment before
-		status, _, err := o.ask("GET", "sources", "")
-		return err == nil && status == 200
-	})
+	o.kill = o.run("http://"+at(otherAddress, o.node.plain), o.admin, "--config", o.file, "--adapter", "caddyfile")
 }
 
 // ask makes a request to the node's API.

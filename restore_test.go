@@ -33,8 +33,9 @@ func (p *program) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run starts caddy run and waits until an address answers; kill kills it.
-func (p *program) run(url string, args ...string) (kill func()) {
+// run starts caddy run and waits until an address answers and Caddy has started; kill
+// kills it.
+func (p *program) run(url string, admin int, args ...string) (kill func()) {
 	p.t.Helper()
 	cmd := p.command(append([]string{"run"}, args...)...)
 	var output bytes.Buffer
@@ -53,7 +54,10 @@ func (p *program) run(url string, args ...string) (kill func()) {
 		default:
 		}
 		if _, err := body(url); err == nil {
-			return kill
+			// Sites serve a moment before. This answers when the load has ended.
+			if _, err := body(fmt.Sprintf("http://127.0.0.1:%d/config/", admin)); err == nil {
+				return kill
+			}
 		}
 		if time.Now().After(deadline) {
 			kill()
@@ -103,7 +107,7 @@ func TestRestoreAfterKill(t *testing.T) {
 		func(whole []byte) []byte { return whole[:len(whole)/2] },
 		func(whole []byte) []byte { return whole[:len(whole)-1] },
 	} {
-		kill := p.run(site, args...)
+		kill := p.run(site, admin, args...)
 		name := fmt.Sprintf("round%d", round)
 		change(t, api, name)
 		waitFor(t, "the copy", func() bool {
@@ -126,7 +130,7 @@ func TestRestoreAfterKill(t *testing.T) {
 			t.Errorf("restored is %q, %v; want %q", got, err, whole)
 		}
 		args = []string{"--resume"}
-		kill = p.run(site, args...)
+		kill = p.run(site, admin, args...)
 		if got, err := body(site); err != nil || got != name {
 			t.Errorf("after the restore: %q, %v; want %q", got, err, name)
 		}
@@ -136,7 +140,7 @@ func TestRestoreAfterKill(t *testing.T) {
 	// Killed at any moment of a change: after restore there is one of the
 	// configurations, whole.
 	for round := range 5 {
-		kill := p.run(site, "--resume")
+		kill := p.run(site, admin, "--resume")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -151,7 +155,7 @@ func TestRestoreAfterKill(t *testing.T) {
 		<-done
 		restore(fmt.Sprintf("kill %d", round))
 	}
-	kill := p.run(site, "--resume")
+	kill := p.run(site, admin, "--resume")
 	if got, err := body(site); err != nil || !strings.HasPrefix(got, "kill") && got != "round2" {
 		t.Errorf("at last: %q, %v", got, err)
 	}
