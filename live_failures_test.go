@@ -43,6 +43,7 @@ var failures = []failure{
 	{"engine", "in a commit", "the database in the middle of a change", engineDiesInCommit, []string{"sites/postgres TestSettle"}},
 	{"engine", "in a judgement", "the database", engineDiesInJudgement, nil},
 	{"engine, commits lost", "restore", "the database, with a fail-over that lost commits, or a restore", commitsAreLost, []string{". TestPostgresOtherDatabase", ". TestPostgresStartAsks", "sites/postgres TestCommitLasts"}},
+	{"engine", "its standby", "the synchronous standby of the database", nil, []string{". TestPostgresStandby", "sites/postgres TestStandbyAway", "sites/postgres TestPrimaryRestarts"}},
 	{"network", "of one node", "the network of one node", nodeIsAlone, nil},
 	{"listener connection", "it is cut", "the connection on which a node listens", listenerIsCut, []string{"sites/postgres TestFollow"}},
 	{"listener connection", "notifications are lost", "the connection on which a node listens", notificationsAreLost, nil},
@@ -364,6 +365,31 @@ func TestPostgresUnknown(t *testing.T) {
 		n.want(200, "PUT", "sites/10", n.simple("a.test"))
 	}
 	n.want(404, "GET", "sites/11", "")
+}
+
+// TestPostgresStandby: the answers to requests that are repeated, while the synchronous
+// standby is away and when it is back.
+func TestPostgresStandby(t *testing.T) {
+	engine := testpg.Start(t)
+	engine.Synchronous("other")
+	stop := engine.Standby("other")
+	n := newFarmNode(t, engine, "sites", "")
+	n.Server = ts.Start(t, n.config(""))
+	key := []string{"Idempotency-Key", "k"}
+	n.want(201, "PUT", "sites/10", n.simple("a.test"))
+	n.want(201, "POST", "sites", n.simple("b.test"), key...)
+	n.want(204, "DELETE", "sites/10", "")
+	for _, row := range []statusRow{
+		{200, "it is as it was", "PUT", "sites/11", n.simple("b.test"), nil, []string{"ETag"}, `"serves":true`},
+		{201, "it was made before", "POST", "sites", n.simple("b.test"), key, []string{"ETag", "Location"}, `"serves":true`},
+		{404, "it was deleted before", "DELETE", "sites/10", "", nil, nil, `"code":"not-found"`},
+	} {
+		stop()
+		n.check(&statusRow{504, "the standby is away", row.method, row.path, row.body, row.headers, nil, `"code":"unknown"`})
+		n.gets("b.test", "default 11")
+		stop = engine.Standby("other")
+		n.check(&row)
+	}
 }
 
 // The engine dies while rows are judged: they are judged when it is back.

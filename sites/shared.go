@@ -39,7 +39,8 @@ type Shared interface {
 // Writer writes one transaction.
 type Writer interface {
 	// Write writes and commits. The state is then that of the revision, or of the head
-	// if nothing was different.
+	// if nothing was different, which is durable as well: without a change, that is what
+	// it finds out.
 	Write(Transaction) (Head, error)
 
 	// End lets go of the table, unless Write has done so.

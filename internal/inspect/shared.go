@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,7 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // The time that a question may wait for a revision.
@@ -69,4 +72,22 @@ func serveAccept(w http.ResponseWriter, r *http.Request, name string) error {
 		return writeJSON(w, adminapi.Accepted{Source: name, Removed: source.Follower.Accept()})
 	}
 	return apiError(http.StatusNotFound, "there is no source %q", name)
+}
+
+// confirm makes sure that what is answered without a change is durable, also where somebody
+// else has written it, who may know less.
+func (q *writeRequest) confirm(writer sites.Writer) error {
+	if writer == nil || q.write.DryRun {
+		return nil
+	}
+	if _, err := writer.Write(sites.Transaction{}); err != nil {
+		return live.Unavailable(err)
+	}
+	return nil
+}
+
+// isGone reports whether a change is refused since there is no such site.
+func isGone(err error) bool {
+	refused, ok := errors.AsType[*live.WriteError](err)
+	return ok && refused.Code == live.CodeNotFound
 }

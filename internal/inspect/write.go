@@ -213,7 +213,11 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 		defer writer.End()
 	}
 	if q.write.Key != "" {
-		if answer, done, err := q.repeated(); done || err != nil {
+		answer, done, err := q.repeated()
+		if done {
+			err = q.confirm(writer)
+		}
+		if done || err != nil {
 			return answer, err
 		}
 	}
@@ -224,6 +228,11 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 		return answer, err
 	}
 	head, plan, err := q.app.WriteSites(q.source, writer, q.write, q.answer)
+	if isGone(err) || err == nil && len(plan.Rows) == 0 { // as who repeats a request wants to hear
+		if err := q.confirm(writer); err != nil {
+			return answer, err
+		}
+	}
 	if err != nil {
 		return answer, err
 	}

@@ -107,6 +107,7 @@ func parse(connection string) (*pgx.ConnConfig, error) {
 	}
 	config.DialFunc = (&net.Dialer{KeepAlive: keepAlive, Timeout: config.ConnectTimeout}).DialContext
 	config.RuntimeParams["application_name"] = "caddy-iis"
+	config.OnNotice = noteWarning
 	return config, nil
 }
 

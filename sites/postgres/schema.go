@@ -97,4 +97,5 @@ const (
 	codeDeadlock      = "40P01"
 	codeUnique        = "23505"
 	codeCheck         = "23514"
+	codeConnection    = "08" // and more: poolers have such errors
 )

@@ -19,10 +19,8 @@ import (
 )
 
 const (
-	beginTimeout  = 5 * time.Second
-	writeTimeout  = 30 * time.Second
-	commitTimeout = 5 * time.Second
-	settleTimeout = 10 * time.Second
+	beginTimeout = 5 * time.Second
+	writeTimeout = 30 * time.Second
 )
 
 // writer implements sites.Writer.
@@ -66,10 +64,8 @@ func (w *writer) begin(limit *deadline, by string) (_ *sites.Difference, err err
 	if w.tx, err = w.conn.Begin(ctx); err != nil {
 		return nil, err
 	}
-	// A commit is to last, whatever the role or the database has set.
 	_, err = w.tx.Exec(ctx, `select set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '30s', true),
-		set_config('iis.by', $1, true), set_config('iis.mark', $2, true),
-		case when current_setting('synchronous_commit') = 'off' then set_config('synchronous_commit', 'on', true) end`,
+		set_config('iis.by', $1, true), set_config('iis.mark', $2, true), `+commitsToDisk,
 		nodeName+"/"+strings.ToValidUTF8(strings.ReplaceAll(by, "\x00", ""), ""), w.mark)
 	if err != nil {
 		return nil, err
@@ -133,7 +129,10 @@ func (w *writer) Write(todo sites.Transaction) (sites.Head, error) {
 	if err != nil {
 		return before, w.failed(err)
 	}
-	if err := w.commit(head, before); err != nil {
+	if head == before {
+		return before, w.confirm()
+	}
+	if err := w.commit(before.Revision); err != nil {
 		return before, err
 	}
 	t.take(before, head, &todo)
@@ -222,65 +221,6 @@ func queueVerdicts(batch *pgx.Batch, verdicts []sites.Verdict) error {
 			where s.id = v.id and s.ok <> s.rev and s.refusal is null`, refused, reasons)
 	}
 	return nil
-}
-
-// commit commits. If nobody says that it is done, it asks.
-func (w *writer) commit(head, before sites.Head) error {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
-	err := w.tx.Commit(ctx)
-	if err == nil || head == before && !errors.Is(err, pgx.ErrTxCommitRollback) {
-		w.End()
-		return nil
-	}
-	w.End()
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Severity != "FATAL" || errors.Is(err, pgx.ErrTxCommitRollback) {
-		return notDone(err)
-	}
-	return w.table.settle(w.mark, before.Revision, err)
-}
-
-// settle finds out whether a transaction whose commit was not answered is done: it
-// waits for its end, which is when the lock is free, and looks for its mark.
-func (t *table) settle(mark string, before uint64, cause error) error {
-	limit := time.Now().Add(settleTimeout)
-	ctx, cancel := context.WithDeadline(context.Background(), limit)
-	defer cancel()
-	for pause := firstPause / 8; ; pause = min(2*pause, time.Second) {
-		there, floor, err := t.look(ctx, mark)
-		switch {
-		case err == nil && there:
-			return nil
-		case err == nil && floor > before:
-			return fmt.Errorf("%w: %w", sites.ErrUnknown, cause)
-		case err == nil:
-			return fmt.Errorf("%w: %w", sites.ErrUnavailable, cause)
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", sites.ErrUnknown, cause)
-		}
-	}
-}
-
-// look looks for a mark, under the lock of writers.
-func (t *table) look(ctx context.Context, mark string) (there bool, floor uint64, err error) {
-	conn, err := t.pool.Acquire(ctx)
-	if err != nil {
-		return false, 0, err
-	}
-	defer conn.Release()
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return false, 0, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, "select iis.write()"); err != nil {
-		return false, 0, err
-	}
-	err = tx.QueryRow(ctx, "select floor, exists (select from iis.revision where mark = $1::uuid) from iis.head", mark).Scan(&floor, &there)
-	return there, floor, err
 }
 
 // take makes the state what was written.
