@@ -20,6 +20,9 @@ type node struct {
 	worker   string // why a worker process answers
 	settings *iisconfig.Settings
 	source   iisconfig.Source
+
+	shut      step // the first step that closes it; 0: none does
+	redirects bool // it has an iis_redirect
 }
 
 // siteWriter translates the content of one site.
@@ -32,6 +35,7 @@ type siteWriter struct {
 	matchers map[string]int
 	origins  []string        // that rules lead to, in the order of the rules
 	varying  map[string]bool // see documentGuards
+	told     []told
 
 	variables map[string]string   // by name, the path whose folder or upstream it is
 	services  map[string]*Service // by path of the application; nil for one that has no form
@@ -48,7 +52,10 @@ func (b *builder) content(s *Site) {
 		return
 	}
 	s.body = append(s.body, w.body()...)
+	from := len(w.report().Lines)
 	s.body = append(s.body, w.errorPages()...)
+	w.tell(nil, stepAnswer, from)
+	w.takeBack()
 }
 
 // matcher returns a new name for a matcher in the scope of the site.
@@ -153,23 +160,31 @@ func (w *siteWriter) upstream() string {
 // addresses, rules. Then, as rules have left the URL: who may, and what answers.
 func (w *siteWriter) body() []*Directive {
 	list := []*Directive{directive("iis_url")}
-	if global := w.globalRules(); global != nil {
+	from := len(w.report().Lines)
+	global := w.globalRules()
+	w.tell(nil, stepGlobal, from)
+	for _, n := range w.nodes {
+		n.shut = w.root.shut
+	}
+	if global != nil {
 		// Filtering tests the URL of the client, and what global rules make of it.
-		list = append(list, w.stage(w.filter)...)
+		list = append(list, w.stage(stepFilter, w.filter)...)
 		list = append(list, global...)
 	}
-	headers := w.stage(w.headers)
+	headers := w.stage(stepHeaders, w.headers)
 	if len(headers) > 0 && headers[0].Words[0] != "route" {
 		list = slices.Insert(list, 0, headers...) // the same everywhere: also for what rules answer
 		headers = nil
 	}
-	list = append(list, w.stage(w.filter)...)
-	list = append(list, w.stage(w.addresses)...)
-	list = append(list, w.stage(w.rules)...)
+	list = append(list, w.stage(stepFilter, w.filter)...)
+	list = append(list, w.stage(stepAddresses, w.addresses)...)
+	list = append(list, w.stage(stepRules, w.rules)...)
 	list = append(list, headers...)
-	list = append(list, w.stage(w.allow)...)
+	list = append(list, w.stage(stepAllow, w.allow)...)
+	from = len(w.report().Lines)
 	list = append(list, w.proxies()...)
-	list = append(list, w.stage(w.answer)...)
+	w.tell(nil, stepAnswer, from)
+	list = append(list, w.stage(stepAnswer, w.answer)...)
 	return []*Directive{block(list, "route")}
 }
 
@@ -185,12 +200,12 @@ func (w *siteWriter) allow(n *node) []*Directive {
 
 // stage writes what each node does at one step. A node that does what the one above
 // it does needs no words of its own.
-func (w *siteWriter) stage(step func(*node) []*Directive) []*Directive {
-	own := step(w.root)
+func (w *siteWriter) stage(at step, write func(*node) []*Directive) []*Directive {
+	own := w.write(w.root, at, write)
 	texts := map[*node]string{w.root: plainText(own)}
 	bodies := make(map[*node][]*Directive, len(w.nodes))
 	for _, n := range slices.Backward(w.nodes) { // those above first
-		bodies[n] = step(n)
+		bodies[n] = w.write(n, at, write)
 		texts[n] = plainText(bodies[n])
 	}
 	var kids []*Directive

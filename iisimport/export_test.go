@@ -11,6 +11,7 @@ import (
 var (
 	Expressible = expressible
 	Literal     = literal
+	TakenBack   = takenBack
 )
 
 // OneDirective writes a Caddyfile with one site that has one directive.

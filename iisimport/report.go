@@ -39,6 +39,8 @@ type Line struct {
 	What    string           `json:"what"`          // as it was in IIS
 	Message string           `json:"message"`       // what it is now, or why not
 	Fix     string           `json:"fix,omitempty"` // what to do about it
+
+	answers bool // a rule that itself answers, whatever is at its place
 }
 
 // String writes the line as compilers do.
@@ -89,20 +91,23 @@ type stock struct {
 
 func (r *Report) add(outcome Outcome, src iisconfig.Source, what, fix, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	r.Lines = append(r.Lines, Line{outcome, src, oneLine(what), oneLine(message), oneLine(fix)})
+	r.Lines = append(r.Lines, Line{Outcome: outcome, Source: src, What: oneLine(what), Message: oneLine(message), Fix: oneLine(fix)})
 }
 
 func (r *Report) translated(src iisconfig.Source, what, format string, args ...any) {
 	r.add(Translated, src, what, "", format, args...)
 }
 
-// takeBack says of what was translated since some lines that it is not executed: what it
-// became is closed.
-func (r *Report) takeBack(since int) {
-	for i := range r.Lines[since:] {
-		if l := &r.Lines[since+i]; l.Outcome == Translated {
-			l.Outcome, l.Message = Dropped, "it is not executed: the place is closed"
-		}
+// last is the line that was added last.
+func (r *Report) last() *Line { return &r.Lines[len(r.Lines)-1] }
+
+// takenBack is what is said of what was translated for a place that is closed.
+const takenBack = "it has no effect: the place is closed"
+
+// takeBack says that nobody reaches what the line became.
+func (l *Line) takeBack() {
+	if l.Outcome == Translated {
+		l.Outcome, l.Message = Dropped, takenBack
 	}
 }
 
@@ -173,14 +178,25 @@ func (r *Report) worker(name string) {
 }
 
 // finish sorts the lines as the source has them and counts. The same line of the
-// source, inherited by many sites, is reported once.
+// source, inherited by many sites, is reported once, and as translated if it is for one.
 func (r *Report) finish(p *Plan) {
 	r.tellStock()
 	slices.SortStableFunc(r.Lines, func(x, y Line) int {
 		return cmp.Or(cmp.Compare(x.Source.File, y.Source.File), cmp.Compare(x.Source.Line, y.Source.Line))
 	})
-	seen := make(map[Line]bool, len(r.Lines))
+	type part struct {
+		src  iisconfig.Source
+		what string
+	}
+	seen, open := make(map[Line]bool, len(r.Lines)), make(map[part]bool)
+	partOf := func(l Line) part { l.Source.Scope = ""; return part{l.Source, l.What} }
+	for _, l := range r.Lines {
+		open[partOf(l)] = open[partOf(l)] || l.Outcome == Translated
+	}
 	r.Lines = slices.DeleteFunc(r.Lines, func(l Line) bool {
+		if l.Message == takenBack && open[partOf(l)] {
+			return true
+		}
 		l.Source.Scope = ""
 		double := seen[l]
 		seen[l] = true

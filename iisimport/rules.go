@@ -61,50 +61,6 @@ func (w *siteWriter) otherPools(n *node) []*Directive {
 	return out
 }
 
-// ruleSet writes one iis_rewrite.
-func (w *siteWriter) ruleSet(n *node, sec *iisconfig.Rewrite, rules []iisconfig.RewriteRule, global bool) []*Directive {
-	rules = slices.DeleteFunc(slices.Clone(rules), func(r iisconfig.RewriteRule) bool { return !r.Enabled })
-	t := &ruleWriter{w: w, n: n, sec: sec, rules: rules, global: global}
-	if m, err := t.badMap(); err != nil && len(rules) > 0 {
-		return []*Directive{w.closed(500, m.Source, "rewrite map "+m.Name, "mend the map and import again", err.Error())}
-	}
-	told := len(w.report().Lines)
-	var kids []*Directive
-	for _, r := range rules {
-		kids = append(kids, t.rule(r))
-		if app := w.appOf(n); !global && blocks(r) && !within(w.place(r.Source), app) {
-			// Nobody documents what an inherited rule's URL is relative to in a
-			// sub-application: a rule that blocks is tried both ways.
-			t.base = app
-			kids = append(kids, t.rule(r))
-			t.base = ""
-		}
-	}
-	if !global {
-		kids = append(kids, t.outboundRules()...)
-	}
-	if kids == nil {
-		for _, v := range sec.AllowedServerVariables {
-			w.report().dropped(v.Source, "allowedServerVariables "+v.Value, "there is no rule that could set it")
-		}
-		return nil
-	}
-	src := n.source
-	if len(rules) > 0 {
-		src = rules[0].Source
-	}
-	if t.files && slices.ContainsFunc(slices.Concat(w.nodes, []*node{w.root}), func(n *node) bool { return !w.nameable(n) }) {
-		w.report().takeBack(told)
-		return []*Directive{w.closed(500, src, "rewrite rules of "+n.path, "give the folder here another name, with --map", "they ask for files, and a folder of the site has no form in a Caddyfile")}
-	}
-	set := block(append(t.settings(), kids...), "iis_rewrite")
-	if err := accepted(set); err != nil {
-		w.report().takeBack(told)
-		return []*Directive{w.mistyped(set, 500, src, err)}
-	}
-	return []*Directive{set}
-}
-
 // ruleWriter writes rules and finds out what they need.
 type ruleWriter struct {
 	w       *siteWriter
@@ -116,6 +72,9 @@ type ruleWriter struct {
 	base    string // instead of the place of the rule
 	files   bool   // a rule asks for files or for names of files
 	text    string // of all templates, for the maps that they name
+
+	shut   bool // a rule closes all that comes to it
+	passes bool // one in front of that may end the rules, and what is there answers
 }
 
 var (
@@ -141,7 +100,10 @@ func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
 	if err != nil {
 		return t.closing(r, err).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") is not executed: " + err.Error())
 	}
+	answers := blocks(r) || r.Action.Type == "Redirect" || r.Action.Type == "Rewrite" && reOrigin.MatchString(strings.TrimSpace(r.Action.URL))
 	t.w.report().translated(r.Source, "rewrite rule "+r.Name, "rule in iis_rewrite")
+	t.w.report().last().answers = answers
+	t.passes = t.passes || !t.shut && !answers && r.StopProcessing && t.mayFit(r)
 	return block(kids, "rule", name).because(r.Source.String())
 }
 
@@ -313,29 +275,6 @@ func (t *ruleWriter) origin(url string) {
 			*list = append(*list, o)
 		}
 	}
-}
-
-// closing writes what stands in for a rule that is not executed: its pattern is closed,
-// without conditions; if it has no readable one, its place is.
-func (t *ruleWriter) closing(r iisconfig.RewriteRule, why error) *Directive {
-	t.w.report().closed(r.Source, "rewrite rule "+r.Name, "write it with iis_rewrite, or take it out",
-		"%v; what its pattern matches answers 403", why)
-	answer := []*Directive{directive("action", "respond", "403")}
-	kids, err := t.match(r)
-	if err == nil {
-		bare := r
-		bare.Conditions, bare.ServerVariables = nil, nil
-		bare.Action = iisconfig.RewriteAction{Type: "CustomResponse", StatusCode: 403}
-		err = t.check(bare)
-	}
-	if err != nil {
-		kids = nil
-		if base := t.baseOf(r); base != "/" && expressible(base) {
-			kids = append(kids, directive("base", base))
-		}
-		kids = append(kids, directive("match", ".*"))
-	}
-	return block(append(kids, answer...), "rule", ruleName("closed: "+r.Name))
 }
 
 // settings writes what the rules need.
