@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,9 @@ type packaged struct {
 		Type   string
 		Info   struct{ Mode uint32 } `yaml:"file_info"`
 	}
-	Scripts map[string]string
+	Scripts   map[string]string
+	Conflicts []string
+	Replaces  []string
 }
 
 // TestPackages: packages have files that there are, each of them once, the units and all
@@ -59,6 +62,12 @@ func TestPackages(t *testing.T) {
 		if targets[target] != source {
 			t.Errorf("%s comes from %q, not %s", target, targets[target], source)
 		}
+	}
+	// With "replaces", dpkg removes Caddy's own package after it has unpacked this one, and
+	// with it the units, which the two have by two names of one folder. The Caddyfile that
+	// it leaves would be asked about, were it a file of this package.
+	if !slices.Contains(p.Conflicts, "caddy") || len(p.Replaces) > 0 || targets["/etc/caddy/Caddyfile"] != "" {
+		t.Errorf("beside Caddy's own package: conflicts %q, replaces %q, %q", p.Conflicts, p.Replaces, targets["/etc/caddy/Caddyfile"])
 	}
 	for when, script := range p.Scripts {
 		if _, err := os.Stat(script); err != nil {

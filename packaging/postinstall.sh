@@ -13,8 +13,16 @@ fi
 mkdir -p -m 0700 /var/lib/caddy
 chown caddy:caddy /var/lib/caddy
 chgrp caddy /etc/caddy
+# Debian hands the version before over, RPM counts installations.
+first=false
+case "$1" in
+configure) [ -n "${2:-}" ] || first=true ;;
+1) first=true ;;
+esac
 # Who deletes the file, for caddy-api.service, has none, also after an update.
-if [ -e /etc/caddy/Caddyfile ]; then
+if $first && ! [ -e /etc/caddy/Caddyfile ]; then
+	install -m 0640 -g caddy /usr/share/caddy-iis/Caddyfile /etc/caddy/Caddyfile
+elif [ -e /etc/caddy/Caddyfile ]; then
 	chgrp caddy /etc/caddy/Caddyfile
 fi
 
@@ -26,8 +34,7 @@ fi
 
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
-	# An update: Debian hands the version before over, RPM counts installations.
-	if [ "$1" = configure ] && [ -n "${2:-}" ] || [ "$1" = 2 ]; then
+	if ! $first; then
 		systemctl try-restart caddy.service caddy-api.service
 	fi
 fi
