@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"pgregory.net/rapid"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/config"
@@ -32,7 +33,17 @@ type written struct {
 
 // roundTrip writes the app of a configuration as a Caddyfile, and has it adapted again. It
 // must come to the same.
-func roundTrip(t testing.TB, raw []byte) written {
+func roundTrip(t rapid.TB, raw []byte) written {
+	t.Helper()
+	got, err := tryRoundTrip(t, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// tryRoundTrip is roundTrip for what may be refused.
+func tryRoundTrip(t rapid.TB, raw []byte) (written, error) {
 	t.Helper()
 	want := appOf(t, raw)
 	app := new(config.App)
@@ -41,11 +52,14 @@ func roundTrip(t testing.TB, raw []byte) written {
 	}
 	out, count, err := app.Caddyfile("Caddyfile")
 	if err != nil {
-		t.Fatal(err)
+		return written{}, err
 	}
 	adapted, err := adapt(string(out))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if !bytes.HasPrefix(adapted, []byte(`{"apps":{"iis":`)) || len(adapted) != len(`{"apps":{"iis":}}`)+len(appOf(t, adapted)) {
+		t.Errorf("more than the app comes of\n%s\nit is %s", out, adapted)
 	}
 	again := new(config.App)
 	if err := json.Unmarshal(appOf(t, adapted), again); err != nil {
@@ -60,10 +74,10 @@ func roundTrip(t testing.TB, raw []byte) written {
 			t.Fatal(err)
 		}
 	}
-	return written{string(out), count, reflect.DeepEqual(a, b)}
+	return written{string(out), count, reflect.DeepEqual(a, b)}, nil
 }
 
-func appOf(t testing.TB, raw []byte) json.RawMessage {
+func appOf(t rapid.TB, raw []byte) json.RawMessage {
 	t.Helper()
 	var cfg struct {
 		Apps map[string]json.RawMessage `json:"apps"`

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/caddytext"
 	"github.com/caddy-iis/caddy-iis/internal/directives"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/many"
 )
 
 // Count is how many handlers an app has, and how many of them a Caddyfile has as JSON.
@@ -97,9 +98,12 @@ func (w *writer) app(a *App) ([]*caddytext.Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	patch, err := w.missing(read, a)
+	patch, nulls, err := w.missing(read, a)
 	if err != nil {
 		return nil, err
+	}
+	if len(nulls) > 0 {
+		return nil, InexpressibleError{nulls}
 	}
 	if len(patch) > 0 {
 		lines = append(lines, &caddytext.Line{Words: []string{"json"}, JSON: patch})
@@ -213,17 +217,41 @@ func (w *writer) read(lines []*caddytext.Line) (*App, error) {
 	return app, nil
 }
 
-// missing is the merge patch that makes what was read into what was meant.
-func (w *writer) missing(read, meant *App) (map[string]any, error) {
+// missing is the merge patch that makes what was read into what was meant, and names the
+// fields that none can set, since null removes by it.
+func (w *writer) missing(read, meant *App) (patch map[string]any, nulls []string, err error) {
 	from, err := caddytext.Object(read)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	to, err := caddytext.Object(meant)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return jsondoc.Difference(from, to, func(a, b any) bool { return w.same(a, b) }), nil
+	patch = jsondoc.Difference(from, to, func(a, b any) bool { return w.same(a, b) })
+	return patch, nullsIn(patch, to, ""), nil
+}
+
+// nullsIn names the fields of a patch that are null in what it shall make.
+func nullsIn(patch, meant map[string]any, path string) (names []string) {
+	for _, name := range sorted(patch) {
+		value, there := meant[name]
+		inner, _ := patch[name].(map[string]any)
+		object, _ := value.(map[string]any)
+		if there && value == nil {
+			names = append(names, path+name)
+		}
+		names = append(names, nullsIn(inner, object, path+name+"/")...)
+	}
+	return names
+}
+
+// InexpressibleError names what no Caddyfile can say.
+type InexpressibleError struct{ Nulls []string }
+
+// Error implements error.
+func (e InexpressibleError) Error() string {
+	return fmt.Sprintf("no Caddyfile can say null, which the configuration has in %s: remove it there, or keep the configuration as JSON", many.Names(e.Nulls))
 }
 
 // content writes the routes of a site, of a template or of the defaults as directives. Equal

@@ -28,7 +28,11 @@ var errNoApp = errors.New("no iis app is configured: add the iis option, or apps
 func Caddyfile(raw json.RawMessage, file string) (cli.Caddyfile, error) {
 	var whole map[string]json.RawMessage
 	var apps map[string]json.RawMessage
-	if err := json.Unmarshal(caddy.RemoveMetaFields(raw), &whole); err != nil {
+	loaded, err := asLoaded(raw)
+	if err != nil {
+		return cli.Caddyfile{}, err
+	}
+	if err := json.Unmarshal(loaded, &whole); err != nil {
 		return cli.Caddyfile{}, err
 	}
 	if whole["apps"] != nil {
@@ -44,6 +48,9 @@ func Caddyfile(raw json.RawMessage, file string) (cli.Caddyfile, error) {
 		return cli.Caddyfile{}, err
 	}
 	text, count, err := app.Caddyfile(file)
+	if nature, ok := errors.AsType[config.InexpressibleError](err); ok {
+		return cli.Caddyfile{}, nature
+	}
 	if err != nil {
 		return cli.Caddyfile{}, fmt.Errorf("the configuration cannot be written as a Caddyfile; please report this: %w", err)
 	}
@@ -59,6 +66,18 @@ func Caddyfile(raw json.RawMessage, file string) (cli.Caddyfile, error) {
 		return cli.Caddyfile{}, fmt.Errorf("nothing is written: as a Caddyfile the configuration would be another one; please report this. It differs in:\n  %s", strings.Join(differs, "\n  "))
 	}
 	return cli.Caddyfile{Text: text, Adapted: adapted.whole, Left: left(whole, apps, raw), Handlers: count.Handlers, AsJSON: count.AsJSON}, nil
+}
+
+// asLoaded is a configuration as Caddy keeps it: without @id, and of fields that are there
+// twice the last one, where a decoder would put one object into the other.
+func asLoaded(raw json.RawMessage) (json.RawMessage, error) {
+	decoder := json.NewDecoder(bytes.NewReader(caddy.RemoveMetaFields(raw)))
+	decoder.UseNumber()
+	var whole any
+	if err := decoder.Decode(&whole); err != nil {
+		return nil, fmt.Errorf("the configuration: %w", jsondoc.Plain(err))
+	}
+	return json.Marshal(whole)
 }
 
 func readApp(raw json.RawMessage) (*config.App, error) {

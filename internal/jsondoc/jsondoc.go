@@ -44,14 +44,9 @@ func Canonical(raw []byte) (json.RawMessage, error) {
 	if err := CheckSize(raw); err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	value, err := decodeOnce(decoder, maxDepth, false)
+	value, err := newOnceDecoder(raw, maxDepth).only(false)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one JSON object")
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
@@ -67,8 +62,12 @@ func Canonical(raw []byte) (json.RawMessage, error) {
 	return canonical, CheckSize(canonical)
 }
 
-// maxDepth bounds how deep objects and lists are in each other.
-const maxDepth = 100
+// How deep objects and lists may be in each other: in a row, and in what an administrator
+// configures, which encoding/json bounds.
+const (
+	maxDepth    = 100
+	maxAnyDepth = 10000
+)
 
 // fieldName is the form of names: encoding/json takes Name for name as well, and
 // another reader may not.
@@ -79,20 +78,43 @@ var fieldName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 // letter.
 var anyNamesBelow = []string{"routes", "errors"}
 
-// decodeOnce decodes a value in which no key is there twice.
-func decodeOnce(decoder *json.Decoder, depth int, anyNames bool) (any, error) {
-	if depth == 0 {
-		return nil, fmt.Errorf("objects and lists are in each other more than %d deep", maxDepth)
+// onceDecoder decodes values in which no key is there twice.
+type onceDecoder struct {
+	*json.Decoder
+	maxDepth int
+}
+
+func newOnceDecoder(raw []byte, maxDepth int) onceDecoder {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	return onceDecoder{decoder, maxDepth}
+}
+
+// only decodes the one value that there is.
+func (d onceDecoder) only(anyNames bool) (any, error) {
+	value, err := d.value(0, anyNames)
+	if err != nil {
+		return nil, err
 	}
-	token, err := decoder.Token()
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more behind the JSON")
+	}
+	return value, nil
+}
+
+func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
+	if depth == d.maxDepth {
+		return nil, fmt.Errorf("objects and lists are in each other more than %d deep", d.maxDepth)
+	}
+	token, err := d.Token()
 	if err != nil {
 		return nil, syntaxError(err)
 	}
 	switch token {
 	case json.Delim('{'):
 		object := make(map[string]any)
-		for decoder.More() {
-			token, err := decoder.Token()
+		for d.More() {
+			token, err := d.Token()
 			if err != nil {
 				return nil, syntaxError(err)
 			}
@@ -103,23 +125,23 @@ func decodeOnce(decoder *json.Decoder, depth int, anyNames bool) (any, error) {
 			if !anyNames && !fieldName.MatchString(key) {
 				return nil, fmt.Errorf("%q is no field: names are in lower case", key)
 			}
-			free := anyNames || depth == maxDepth && slices.Contains(anyNamesBelow, key)
-			if object[key], err = decodeOnce(decoder, depth-1, free); err != nil {
+			free := anyNames || depth == 0 && slices.Contains(anyNamesBelow, key)
+			if object[key], err = d.value(depth+1, free); err != nil {
 				return nil, err
 			}
 		}
-		_, err = decoder.Token()
+		_, err = d.Token()
 		return object, syntaxError(err)
 	case json.Delim('['):
 		list := []any{}
-		for decoder.More() {
-			item, err := decodeOnce(decoder, depth-1, anyNames)
+		for d.More() {
+			item, err := d.value(depth+1, anyNames)
 			if err != nil {
 				return nil, err
 			}
 			list = append(list, item)
 		}
-		_, err = decoder.Token()
+		_, err = d.Token()
 		return list, syntaxError(err)
 	}
 	return token, nil
@@ -176,14 +198,9 @@ func MergeAny(document, patch []byte) ([]byte, error) {
 	if err := unmarshalNumbers(document, &target); err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(patch))
-	decoder.UseNumber()
-	value, err := decodeOnce(decoder, maxDepth, true)
+	value, err := newOnceDecoder(patch, maxAnyDepth).only(true)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more behind the JSON object")
 	}
 	changes, ok := value.(map[string]any)
 	if !ok {
