@@ -28,7 +28,11 @@ const mayWriteSQL = `select has_table_privilege('iis.site', 'delete') and has_co
 
 // connect connects and makes sure of what it is connected to.
 func (t *table) connect(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, t.config)
+	config, err := t.settings()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}

@@ -108,11 +108,7 @@ func TestFewRights(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	server.Exec(connection, `insert into iis.site (id, doc) values (1, '{}'); insert into iis.site (id, doc) values (2, '{}'); update iis.revision set at = at - interval '40 days'`)
-	config, err := parse(server.Connection("node", "sites"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	quiet, err := open(t.Context(), config, true, t.TempDir())
+	quiet, err := open(t.Context(), server.Connection("node", "sites"), true, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +145,7 @@ func TestLag(t *testing.T) {
 // on, with a reason that says so.
 func TestSilence(t *testing.T) {
 	server := testpg.Start(t)
-	config, err := parse(fmt.Sprintf("postgres://admin@%s/postgres?sslmode=disable", silentAfterWelcome(t, server.Port())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab := &table{config: config}
+	tab := &table{connection: fmt.Sprintf("postgres://admin@%s/postgres?sslmode=disable", silentAfterWelcome(t, server.Port()))}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*readTimeout)
 	defer cancel()
 	if _, err := tab.connect(ctx); !errors.Is(err, errSlow) || ctx.Err() != nil {

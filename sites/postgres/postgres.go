@@ -41,7 +41,7 @@ type Postgres struct {
 	// five seconds.
 	Notify string `json:"notify,omitempty"`
 
-	config *pgx.ConnConfig
+	address string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -51,19 +51,15 @@ func (*Postgres) CaddyModule() caddy.ModuleInfo {
 
 // Provision understands the settings. It connects to nothing.
 func (p *Postgres) Provision(caddy.Context) error {
-	connection, err := caddy.NewReplacer().ReplaceOrErr(p.Connection, true, true)
-	if err != nil {
-		return err
-	}
-	if connection == "" {
-		return errors.New("postgres needs to know how the database is reached, such as postgres://iis@db.example.com/sites")
-	}
 	if p.Notify != "" && p.Notify != "off" {
 		return fmt.Errorf("notify: %q is not off", p.Notify)
 	}
-	if p.config, err = parse(connection); err != nil {
+	config, err := understand(p.Connection)
+	if err != nil {
 		return err
 	}
+	sum := sha256.Sum256([]byte(config.ConnString() + " " + p.Notify))
+	p.address = place(config) + "#" + hex.EncodeToString(sum[:8])
 	return p.Check("postgres")
 }
 
@@ -84,6 +80,18 @@ func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	})
+}
+
+// understand reads a connection string of a configuration.
+func understand(text string) (*pgx.ConnConfig, error) {
+	connection, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	if err != nil {
+		return nil, err
+	}
+	if connection == "" {
+		return nil, errors.New("postgres needs to know how the database is reached, such as postgres://iis@db.example.com/sites")
+	}
+	return parse(connection)
 }
 
 // parse reads a connection string. Its errors, and those of connections later, have
@@ -128,12 +136,9 @@ func place(config *pgx.ConnConfig) string {
 	return fmt.Sprintf("postgres:%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
 }
 
-// Address tells databases apart, and what they are opened with: with another password
-// it is opened anew.
-func (p *Postgres) Address() string {
-	sum := sha256.Sum256([]byte(p.config.ConnString() + " " + p.Notify))
-	return place(p.config) + "#" + hex.EncodeToString(sum[:8])
-}
+// Address tells databases apart, and what they are opened with: with another connection
+// string it is opened anew. Files that this names are read for each connection.
+func (p *Postgres) Address() string { return p.address }
 
 const (
 	connectTimeout = 5 * time.Second
@@ -144,24 +149,32 @@ const (
 // Open makes the table, with the local copy that there may be. If the database cannot be
 // reached in time there is a table nevertheless: Follow goes on.
 func (p *Postgres) Open(ctx context.Context) (sites.Table, error) {
-	return open(ctx, p.config, p.Notify == "off", filepath.Join(caddy.AppDataDir(), "iis", "sites"))
+	return open(ctx, p.Connection, p.Notify == "off", filepath.Join(caddy.AppDataDir(), "iis", "sites"))
 }
 
-func open(ctx context.Context, config *pgx.ConnConfig, quiet bool, folder string) (*table, error) {
+func open(ctx context.Context, connection string, quiet bool, folder string) (*table, error) {
 	t := &table{
-		config: config.Copy(), quiet: quiet, wake: make(chan struct{}, 1), rows: make(map[uint32]sites.Row), path: snapshotPath(folder, config),
+		connection: connection, quiet: quiet, wake: make(chan struct{}, 1), rows: make(map[uint32]sites.Row),
 		dirty: make(chan struct{}, 1), closing: make(chan struct{}), saver: make(chan struct{}),
 	}
-	if quiet {
-		// Such poolers know no statements that outlive a transaction.
-		t.config.DefaultQueryExecMode = pgx.QueryExecModeExec
-		t.config.StatementCacheCapacity, t.config.DescriptionCacheCapacity = 0, 0
+	config, err := t.settings()
+	if err != nil {
+		return nil, err
 	}
+	t.place = place(config)
+	t.path = snapshotPath(folder, t.place)
 	pool, err := pgxpool.ParseConfig(config.ConnString())
 	if err != nil {
 		return nil, err
 	}
-	pool.ConnConfig = t.config.Copy()
+	pool.ConnConfig = config
+	pool.BeforeConnect = func(_ context.Context, config *pgx.ConnConfig) error {
+		now, err := t.settings()
+		if err == nil {
+			*config = *now
+		}
+		return err
+	}
 	pool.MinConns, pool.MaxConns = 0, writers
 	if t.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), pool); err != nil {
 		return nil, err
@@ -178,6 +191,18 @@ func open(ctx context.Context, config *pgx.ConnConfig, quiet bool, folder string
 	}
 	go t.keepSnapshot()
 	return t, nil
+}
+
+// settings are how the database is reached at this moment: password files, service files,
+// certificates and what placeholders stand for may be others than before.
+func (t *table) settings() (*pgx.ConnConfig, error) {
+	config, err := understand(t.connection)
+	if err == nil && t.quiet {
+		// Such poolers know no statements that outlive a transaction.
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+		config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
+	}
+	return config, err
 }
 
 // How long a start waits for the database, without a local copy and with one.

@@ -15,8 +15,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -56,8 +54,8 @@ type snapshotSum struct {
 
 // snapshotPath is the local copy of a database. Two processes that share the folder
 // share it: each complete file is good.
-func snapshotPath(folder string, config *pgx.ConnConfig) string {
-	sum := sha256.Sum256([]byte(place(config) + " iis"))
+func snapshotPath(folder, place string) string {
+	sum := sha256.Sum256([]byte(place + " iis"))
 	return filepath.Join(folder, hex.EncodeToString(sum[:16])+".jsonl")
 }
 

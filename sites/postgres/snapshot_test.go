@@ -19,11 +19,7 @@ import (
 // in opens a table with its local copy in a folder.
 func in(t *testing.T, connection, folder string) *table {
 	t.Helper()
-	config, err := parse(connection)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab, err := open(t.Context(), config, false, folder)
+	tab, err := open(t.Context(), connection, false, folder)
 	if err != nil {
 		t.Fatal(err)
 	}

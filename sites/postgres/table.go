@@ -20,10 +20,11 @@ import (
 
 // table implements sites.Shared.
 type table struct {
-	config *pgx.ConnConfig
-	pool   *pgxpool.Pool
-	quiet  bool // no LISTEN
-	wake   chan struct{}
+	connection string // as the configuration has it
+	place      string // which database that was when it was opened
+	pool       *pgxpool.Pool
+	quiet      bool // no LISTEN
+	wake       chan struct{}
 
 	mu     sync.RWMutex // guards the state
 	head   sites.Head   // without a source: there is no state yet
@@ -139,7 +140,7 @@ func (t *table) confirmed() {
 // logger is where is told whether the database is there. The table outlives the loads of
 // the configuration.
 func (t *table) logger() *zap.Logger {
-	return caddy.Log().Named("iis.sites.postgres").With(zap.String("database", place(t.config)))
+	return caddy.Log().Named("iis.sites.postgres").With(zap.String("database", t.place))
 }
 
 // failed notes that the database was not to be had.

@@ -306,11 +306,7 @@ func TestFollow(t *testing.T) {
 	server, connection := database(t)
 	for name, quiet := range map[string]bool{"notified": false, "polling": true} {
 		t.Run(name, func(t *testing.T) {
-			config, err := parse(connection)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tab, err := open(t.Context(), config, quiet, t.TempDir())
+			tab, err := open(t.Context(), connection, quiet, t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
