@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -64,7 +65,7 @@ func TestHandlersFindTheirSiteAgain(t *testing.T) {
 	}
 	firstPort, secondPort, securePort := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
 	ca := newAuthority(t, "clients")
-	log := filepath.Join(t.TempDir(), "access.log")
+	log := filepath.Join(needs.OpenFolder(t), "access.log")
 	file := filepath.Join(t.TempDir(), "sites")
 	if err := os.WriteFile(file, fmt.Appendf(nil, `{"id":3,"server_bindings":[":%d:www.test"]}`+"\n", secondPort), 0o600); err != nil {
 		t.Fatal(err)

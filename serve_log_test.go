@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -64,7 +65,7 @@ func TestServeAccessLogs(t *testing.T) {
 			respond "3"
 		}
 	`, httpPort, httpsPort) + exampleDefaults
-	file := filepath.Join(t.TempDir(), "site2.log")
+	file := filepath.Join(needs.OpenFolder(t), "site2.log")
 	s := startIIS(t, iis, fmt.Sprintf("log site2 {\noutput file %q\ninclude iis.log.access.2\n}", file))
 	get := func(r ts.Request, path string) {
 		t.Helper()

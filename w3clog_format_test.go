@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // TestW3CFormat: Caddy's access logs of sites say which site it is, and the sub-status of
 // an answer.
 func TestW3CFormat(t *testing.T) {
-	file := filepath.ToSlash(t.TempDir()) + "/a.log"
+	file := filepath.ToSlash(needs.OpenFolder(t)) + "/a.log"
 	port := testserver.FreePort(t)
 	testserver.Start(t, fmt.Sprintf(`{
 	log sites {

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,7 +22,7 @@ type SiteVar struct {
 	// What sites have that give no value. Null: each site must give one.
 	Default *string `json:"default,omitempty"`
 
-	// Values are absolute paths, of this system or of Windows, of one of these folders, or
+	// Values are absolute paths, of whatever system, of one of these folders, or
 	// below it. Required for a variable that stands in the root of a file server.
 	Below []string `json:"below,omitzero"`
 
@@ -80,8 +80,8 @@ func (c *Content) checkDeclared() error {
 			return fmt.Errorf("%s is a path (below) or an upstream (to), not both", name)
 		}
 		for _, folder := range v.Below {
-			if !filepath.IsAbs(folder) && !windowsPath.MatchString(folder) {
-				return fmt.Errorf("%s: below: %q is no absolute path of this system or of Windows", name, folder)
+			if !strings.HasPrefix(folder, "/") && !windowsPath.MatchString(folder) {
+				return fmt.Errorf("%s: below: %q is no absolute path", name, folder)
 			}
 		}
 		if v.Default != nil {
@@ -163,29 +163,33 @@ func (v *SiteVar) check(value string) error {
 	return nil
 }
 
-// windowsPath begins with a drive or a server: D:\sites, \\server\share. Elsewhere than on
-// Windows no file is there, but a configuration may have been written for it.
+// windowsPath begins with a drive or a server: D:\sites, \\server\share. Paths of other
+// systems begin with a slash. What system this is does not matter: a configuration may have
+// been written for another one.
 var windowsPath = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\\\\[^\\/])`)
 
 func isSeparator(r rune) bool { return r == '/' || r == '\\' }
 
-// within reports whether a path is a folder or below it. Paths are taken as they are
+// within reports whether a file is a folder or below it. Paths are taken as they are
 // written: .. has no place in them.
-func within(folder, path string) bool {
-	names := strings.FieldsFunc(path, isSeparator)
+func within(folder, file string) bool {
+	names := strings.FieldsFunc(file, isSeparator)
 	if slices.Contains(names, "..") {
 		return false
 	}
-	if windowsPath.MatchString(folder) && windowsPath.MatchString(path) {
+	if windowsPath.MatchString(folder) && windowsPath.MatchString(file) {
 		top := strings.FieldsFunc(folder, isSeparator)
-		return isSeparator(rune(folder[0])) == isSeparator(rune(path[0])) && len(names) >= len(top) && slices.EqualFunc(top, names[:len(top)], strings.EqualFold)
+		return isSeparator(rune(folder[0])) == isSeparator(rune(file[0])) && len(names) >= len(top) && slices.EqualFunc(top, names[:len(top)], strings.EqualFold)
 	}
-	if !filepath.IsAbs(path) {
+	if !strings.HasPrefix(folder, "/") || !strings.HasPrefix(file, "/") || ofServer(folder) != ofServer(file) {
 		return false
 	}
-	rel, err := filepath.Rel(filepath.Clean(folder), filepath.Clean(path))
-	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+	folder, file = path.Clean(folder), path.Clean(file)
+	return file == folder || strings.HasPrefix(file, strings.TrimSuffix(folder, "/")+"/")
 }
+
+// ofServer reports whether Windows takes a path for one of a server, as //server/share.
+func ofServer(file string) bool { return len(file) > 1 && isSeparator(rune(file[1])) }
 
 func (v *SiteVar) checkUpstream(value string) error {
 	host, port, err := net.SplitHostPort(value)

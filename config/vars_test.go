@@ -2,7 +2,7 @@ package config
 
 import "testing"
 
-// TestWithin: paths are below a folder as their system has it, and those of Windows on any.
+// TestWithin: paths are below a folder as the system has it that they are for, on any system.
 func TestWithin(t *testing.T) {
 	for _, c := range []struct {
 		folder, path string
@@ -14,6 +14,15 @@ func TestWithin(t *testing.T) {
 		{"/srv/sites", "/SRV/sites/a", false},
 		{"/srv/sites", `/srv/sites/a\..\..`, false},
 		{"/srv/sites", `C:\srv\sites`, false},
+		{"/srv/sites", "srv/sites/a", false},
+		{"/srv/sites/", "/srv//sites/./a", true},
+		{"/srv/sites", `/srv\sites/a`, false},
+		{"/", "/srv", true},
+		{"/", "//nas/sites", false},
+		{"/", `/\nas\sites`, false},
+		{"/nas/sites", "//nas/sites/shop", false},
+		{"//nas/sites", "//nas/sites/shop", true},
+		{"//nas/sites", "/nas/sites/shop", false},
 		{`C:\inetpub`, `c:/Inetpub\shop`, true},
 		{`C:\inetpub`, `C:\inetpub2`, false},
 		{`C:\inetpub`, `D:\inetpub\shop`, false},

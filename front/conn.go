@@ -17,7 +17,8 @@ type Conn struct {
 	// Local is the local address, with IPv4 addresses unmapped and without
 	// zone. If a listener wrapper replaces the local address, as that for the
 	// PROXY protocol does, Local has the IP that the wrapper reports, but
-	// always the port of the socket.
+	// always the port of the socket. It has no IP where that is not known: see
+	// [QUICKnowsAddress].
 	Local netip.AddrPort
 
 	// QUIC says that the connection is one over QUIC.

@@ -49,10 +49,8 @@ func causeOf(goos string, err error) cause {
 	}
 	if goos == "windows" {
 		switch errno {
-		case wsaEADDRINUSE:
+		case wsaEADDRINUSE, wsaEACCES: // ports need no right there: HTTP.sys has it, or somebody for himself alone
 			return inUse
-		case wsaEACCES:
-			return forbidden
 		case wsaEADDRNOTAVAIL:
 			return notLocal
 		}
@@ -89,7 +87,7 @@ func cannotListen(owner string, key socketKey) string {
 func bindHint(goos string, key socketKey, c cause) string {
 	port := strconv.Itoa(int(key.addr.Port()))
 	switch {
-	case c == inUse && goos == "windows", c == forbidden && goos == "windows":
+	case c == inUse && goos == "windows":
 		return windowsHint(key, port)
 	case c == inUse:
 		return "another program has the port: find it with '" + finder(goos, key.network, port) +

@@ -40,6 +40,11 @@ func TestBindError(t *testing.T) {
 		if !errors.Is(got, tc.errno) {
 			t.Errorf("%s: %v is not wrapped", tc.goos, tc.errno)
 		}
+		// what is worth waiting for: a program that was just ended may still have the port
+		taken := tc.errno == syscall.EADDRINUSE || tc.errno == wsaEADDRINUSE || tc.errno == wsaEACCES
+		if c := causeOf(tc.goos, got); (c == inUse) != taken {
+			t.Errorf("%s: cause of %v: %v", tc.goos, tc.errno, c)
+		}
 	}
 	if _, err := os.Stat("../" + strings.Fields(beside)[0]); err != nil {
 		t.Errorf("the page that errors name: %v", err)

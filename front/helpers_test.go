@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -114,6 +116,15 @@ func replace(t testing.TB, m *Manager, old, s *State) *State {
 	install(t, m, s)
 	m.Remove(old)
 	return s
+}
+
+// colliding returns those addresses which a second socket cannot have on the port of a
+// first one: on Windows there may be one for an address beside one for all addresses.
+func colliding(first netip.Addr, addrs ...netip.Addr) []netip.Addr {
+	if runtime.GOOS == "windows" {
+		return slices.DeleteFunc(addrs, func(ip netip.Addr) bool { return ip != first })
+	}
+	return addrs
 }
 
 // freePort returns a port that is free for TCP and UDP on all addresses.

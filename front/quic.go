@@ -34,6 +34,10 @@ type udpSocket struct {
 	fresh map[*Conn]struct{} // connections from their first packet on
 }
 
+// QUICKnowsAddress reports whether connections over QUIC to a socket for all addresses
+// tell to which one the client came. On Windows they do not.
+func QUICKnowsAddress(goos string) bool { return goos != "windows" }
+
 // newUDPSocket makes a QUIC transport for conn. It reads nothing before it is started:
 // what clients send waits until a State can answer it.
 func newUDPSocket(m *Manager, port uint16, conn *net.UDPConn) *udpSocket {

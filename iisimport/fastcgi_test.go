@@ -75,7 +75,7 @@ func answerFastCGI(conn net.Conn) {
 		key := string(params.Next(name))
 		env[key] = string(params.Next(value))
 	}
-	body := fmt.Sprintf("Content-Type: text/plain\r\n\r\n%s|%s|%s|%s|%s", env["SCRIPT_NAME"], env["PATH_INFO"], env["SCRIPT_FILENAME"], env["QUERY_STRING"], env["APP_MODE"])
+	body := fmt.Sprintf("Content-Type: text/plain\r\n\r\n%s|%s|%s|%s|%s", env["SCRIPT_NAME"], env["PATH_INFO"], filepath.ToSlash(env["SCRIPT_FILENAME"]), env["QUERY_STRING"], env["APP_MODE"])
 	record := func(kind byte, content []byte) {
 		_, _ = conn.Write(append([]byte{1, kind, id[0], id[1], byte(len(content) >> 8), byte(len(content)), 0, 0}, content...))
 	}
@@ -86,7 +86,7 @@ func answerFastCGI(conn net.Conn) {
 
 // TestFastCGI runs scripts by FastCGI as fastCgi says, behind what protects them.
 func TestFastCGI(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.ToSlash(t.TempDir())
 	for _, name := range []string{"main/a.php", "main/index.php", "main/private/a.php", "main/dir/x.txt", "shop/b.php", "main/x.php", "main/x.phpfoo/y.php", "main/get/a.php", "main/read/a.php", "main/other/a.php5"} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -3,7 +3,6 @@ package iisimport
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -239,10 +238,11 @@ func fill(list []*Directive, with func(slot) (string, bool)) []*Directive {
 
 var reWindowsRoot = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\\\\)`)
 
-// absolute tells whether a folder can be the value of a bounded variable.
+// absolute tells whether a folder can be the value of a bounded variable, on the system that
+// it is for.
 func absolute(p string) bool {
 	up := slices.Contains(strings.FieldsFunc(p, isSeparator), "..")
-	return !up && (filepath.IsAbs(p) || reWindowsRoot.MatchString(p))
+	return !up && (strings.HasPrefix(p, "/") || reWindowsRoot.MatchString(p))
 }
 
 func isSeparator(r rune) bool { return r == '/' || r == '\\' }

@@ -19,10 +19,11 @@ import (
 
 	_ "github.com/caddy-iis/caddy-iis/iishttp"
 	"github.com/caddy-iis/caddy-iis/iislog/accesslog"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
-// site is a site whose access log is in a file.
+// site is a site whose access log is in a file. Caddy closes none of its log files.
 type site struct {
 	t            *testing.T
 	srv          *testserver.Server
@@ -32,7 +33,7 @@ type site struct {
 
 func serve(t *testing.T, output, format string) *site {
 	t.Helper()
-	s := &site{t: t, folder: t.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))}
+	s := &site{t: t, folder: needs.OpenFolder(t), addr: fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))}
 	s.config = `{
 	auto_https off
 	servers {
@@ -235,7 +236,7 @@ func TestOtherFields(t *testing.T) {
 
 // TestRemark: what is not of an access log is not lost, and readers of such logs pass over it.
 func TestRemark(t *testing.T) {
-	file := filepath.ToSlash(t.TempDir()) + "/all.log"
+	file := filepath.ToSlash(needs.OpenFolder(t)) + "/all.log"
 	testserver.Start(t, "{\nauto_https off\nlog all {\noutput file "+file+"\nformat iis_w3c\n}\n}\n:"+fmt.Sprint(testserver.FreePort(t))+" {\n}")
 	s := &site{t: t, folder: filepath.Dir(file)}
 	var seen bool

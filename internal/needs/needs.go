@@ -113,6 +113,31 @@ func OpenFilesGo(t testing.TB) {
 	}
 }
 
+// SharedAddresses skips a test on Windows, where two sockets of a process cannot have the
+// same address, one until the other is closed.
+func SharedAddresses(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("only one socket has an address here")
+	}
+}
+
+// OpenFolder returns a folder for files that are open until the process ends. Windows
+// removes no such file: there the folder stays behind.
+func OpenFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "caddy-iis-open-") //nolint:usetesting // t.TempDir fails where the folder stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil && runtime.GOOS != "windows" {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // Shell skips a test on Windows, whose commands are others than those of the documents
 // for Linux and macOS.
 func Shell(t testing.TB) {

@@ -39,7 +39,7 @@ func (a *Instance) makeState(sn *Snapshot) error {
 	if err := a.checkListeners(endpoints); err != nil {
 		return err
 	}
-	if !quicKnowsAddress(runtime.GOOS) {
+	if !front.QUICKnowsAddress(runtime.GOOS) {
 		sn.Findings = append(sn.Findings, sn.withoutQUIC(endpoints)...)
 	}
 	sn.state = &front.State{
@@ -64,10 +64,6 @@ func wrappersFor(secure bool, wrappers []caddy.ListenerWrapper) []caddy.Listener
 		return ok
 	})
 }
-
-// quicKnowsAddress reports whether QUIC connections to a socket for all
-// addresses tell their local address. On Windows they do not.
-func quicKnowsAddress(goos string) bool { return goos != "windows" }
 
 // withoutQUIC turns HTTP/3 off on ports where the local address decides: there,
 // clients would get the certificate and the site of another address.

@@ -2,10 +2,6 @@ package serve
 
 import "slices"
 
-// QUICKnowsAddress tells whether HTTP/3 may be on where the local address
-// decides.
-var QUICKnowsAddress = quicKnowsAddress
-
 // PortsWithQUIC returns the ports on which the app would offer HTTP/3 where QUIC
 // does not tell the local address.
 func (a *Instance) PortsWithQUIC() []uint16 {

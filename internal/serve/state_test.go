@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	_ "github.com/caddy-iis/caddy-iis" // the app
+	"github.com/caddy-iis/caddy-iis/front"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -14,7 +15,7 @@ import (
 // TestWithoutQUICByAddress: where QUIC does not tell the local address, HTTP/3
 // is offered only on ports where that address decides nothing.
 func TestWithoutQUICByAddress(t *testing.T) {
-	if serve.QUICKnowsAddress("windows") || !serve.QUICKnowsAddress("linux") {
+	if front.QUICKnowsAddress("windows") || !front.QUICKnowsAddress("linux") {
 		t.Error("the address is known on Linux and not on Windows")
 	}
 	one, all := ts.FreePort(t), ts.FreePort(t)
