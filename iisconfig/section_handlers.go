@@ -45,11 +45,12 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 		StartupTimeLimit:  int(c.number(el, "startupTimeLimit", 0, 0, day)),
 		ShutdownTimeLimit: int(c.number(el, "shutdownTimeLimit", 0, 0, day)),
 		RapidFails:        int(c.number(el, "rapidFailsPerMinute", 0, 0, 100)),
-		Source:            c.src(el),
+		StdoutFile:        el.str("stdoutLogFile"), RequestTimeout: el.str("requestTimeout"),
+		Platform: el.name == "httpPlatform", Source: c.src(el),
 	}
 	logs := el.str("stdoutLogEnabled") != ""
 	own.StdoutLog = c.boolean(el, "stdoutLogEnabled", false)
-	el.ignore("stdoutLogFile", "startupRetryCount", "requestTimeout", "processesPerApplication", "forwardWindowsAuthToken", "disableStartUpErrorPage")
+	el.ignore("startupRetryCount", "processesPerApplication", "forwardWindowsAuthToken", "disableStartUpErrorPage")
 	c.attributes(el)
 	variables := list[Pair]{name: "environmentVariables"}
 	for _, kid := range el.kids {
@@ -70,6 +71,8 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 			setNonEmpty(&v.ProcessPath, own.ProcessPath)
 			setNonEmpty(&v.Arguments, own.Arguments)
 			setNonEmpty(&v.HostingModel, own.HostingModel)
+			setNonEmpty(&v.StdoutFile, own.StdoutFile)
+			setNonEmpty(&v.RequestTimeout, own.RequestTimeout)
 			v.StartupTimeLimit = cmp.Or(own.StartupTimeLimit, v.StartupTimeLimit)
 			v.ShutdownTimeLimit = cmp.Or(own.ShutdownTimeLimit, v.ShutdownTimeLimit)
 			v.RapidFails = cmp.Or(own.RapidFails, v.RapidFails)
@@ -77,7 +80,7 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 				v.StdoutLog = own.StdoutLog
 			}
 			v.Environment = variables.apply(s, v.Environment, func(p Pair) string { return p.Name })
-			v.Source = own.Source
+			v.Platform, v.Source = own.Platform, own.Source
 		})
 	}
 }

@@ -252,8 +252,15 @@ type AspNetCore struct {
 	// Environment is what the program gets beside the environment of its pool. Its values
 	// may be secrets.
 	Environment []Pair `json:"environment,omitempty"`
-	// StdoutLog says that what the program prints is kept.
-	StdoutLog bool `json:"stdout_log,omitempty"`
+	// Platform says that it is httpPlatform: nobody tells the program where in the site it is.
+	Platform bool `json:"platform,omitempty"`
+	// StdoutLog says that what the program prints is kept, in a file that begins as
+	// StdoutFile says.
+	StdoutLog  bool   `json:"stdout_log,omitempty"`
+	StdoutFile string `json:"stdout_file,omitempty"`
+	// RequestTimeout is how long an answer may take to begin, as hh:mm:ss. A program that runs
+	// in the process of its pool has none.
+	RequestTimeout string `json:"request_timeout,omitempty"`
 	// StartupTimeLimit and ShutdownTimeLimit are how many seconds it may take to start and
 	// to end, RapidFails how often it may fail in a minute. 0: nothing says it.
 	StartupTimeLimit  int    `json:"startup_time_limit,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
@@ -224,9 +225,10 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 		return w.static(n)
 	}
 	if core := n.settings.AspNetCore; core != nil && !w.b.plan.opts.Services {
-		w.report().dropped(core.Source, "aspNetCore", "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled: "+
+		w.report().dropped(core.Source, "aspNetCore", "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled, stdoutLogFile: "+
 			"how the program is started says whoever starts it; --services writes units of systemd")
 	}
+	timeout := w.answerTimeout(n)
 	what := "worker process at " + n.path
 	if !w.ownConfig(n) {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",
@@ -239,7 +241,7 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
 	}
-	return append(guards, w.toWorker(n, n.source, what, n.worker)...)
+	return append(guards, w.toWorker(n, n.source, what, n.worker, timeout...)...)
 }
 
 // noHandler closes a place where no handler is left.
@@ -278,10 +280,11 @@ func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
 }
 
 // toWorker sends requests to what stands in for the worker process of a node: a service, the
-// address for its pool, or that for all. Applications get the host of the client also by
+// address for its pool, or that for all, with settings of the proxy. Applications get the host of the client also by
 // https, for which reverse_proxy has another way.
-func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string) []*Directive {
+func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string, settings ...*Directive) []*Directive {
 	proxy := block([]*Directive{directive("header_up", "Host", "{hostport}")}, "reverse_proxy").because("A worker process of IIS answered here: " + why + ".")
+	proxy.Block = append(proxy.Block, settings...)
 	out := connectionAuth()
 	address := w.b.plan.opts.PoolUpstreams[n.pool]
 	if s := w.service(n); s != nil {
@@ -299,6 +302,28 @@ func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string) [
 	w.report().upstream(src, what, "run the application there, or let the IIS server go on running it", "%s: requests go to the address in IIS_UPSTREAM", why)
 	proxy.Words = append(proxy.Words, w.upstream())
 	return append(out, directive("vars", places.Marker, w.b.plan.opts.Upstream), proxy)
+}
+
+// answerTimeout is requestTimeout, how long IIS waits for the answer of a program. It does not
+// count for one in the process of IIS.
+func (w *siteWriter) answerTimeout(n *node) []*Directive {
+	core := n.settings.AspNetCore
+	if core == nil || core.RequestTimeout == "" {
+		return nil
+	}
+	what := "requestTimeout " + core.RequestTimeout
+	seconds, ok := timeSpan(core.RequestTimeout)
+	switch {
+	case strings.EqualFold(core.HostingModel, "inprocess"):
+		w.report().dropped(core.Source, what, "IIS has none for a program that runs in its own process (hostingModel)")
+		return nil
+	case !ok || seconds == 0:
+		w.report().decide(core.Source, what, "write response_header_timeout into transport http of reverse_proxy", "it is no time: nothing ends a request")
+		return nil
+	}
+	timeout := strconv.Itoa(seconds) + "s"
+	w.report().translated(core.Source, what, "response_header_timeout %s of reverse_proxy: 504 where no answer has begun by then", timeout)
+	return []*Directive{block([]*Directive{directive("response_header_timeout", timeout)}, "transport", "http")}
 }
 
 // connectionAuth refuses the credentials that a backend would take as those of the

@@ -69,21 +69,36 @@ func (w *siteWriter) programOf(app *iisconfig.Application) string {
 // tellService says what is left to be done.
 func (w *siteWriter) tellService(s *Service, core *iisconfig.AspNetCore, app *iisconfig.Application) {
 	what := w.programOf(app)
-	w.report().decide(core.Source, what, "publish it for this system, copy "+s.Name+".service to /etc/systemd/system and start it",
-		"it is the unit %s.service, and answers at %s", s.Name, s.Address)
+	start, stopped := " and start it", ""
+	if w.stopped(app) {
+		start, stopped = "", "; its site or its application pool was stopped, so that nothing starts it by itself"
+	}
+	w.report().decide(core.Source, what, "publish it for this system, copy "+s.Name+".service to /etc/systemd/system"+start,
+		"it is the unit %s.service, and answers at %s%s", s.Name, s.Address, stopped)
 	if s.Environment != nil {
 		w.report().decide(core.Source, "environmentVariables", "copy it to "+EnvironmentFolder+", for root alone (mode 0600)", "they are in %s.env", s.Name)
 	}
-	if app.Path != "/" {
+	if app.Path != "/" && !core.Platform {
 		w.report().decide(core.Source, what, `have it call UsePathBase("`+app.Path+`")`, "IIS told it that it is at %s, and nothing does here", app.Path)
 	}
-	if core.StdoutLog {
-		w.report().translated(core.Source, "stdoutLogEnabled", "the journal has what it prints: journalctl -u %s", s.Name)
+	switch {
+	case core.StdoutLog:
+		w.report().translated(core.Source, strings.TrimSpace("stdoutLogEnabled, stdoutLogFile "+core.StdoutFile), "the journal has what it prints, and no file: journalctl -u %s", s.Name)
+	case core.StdoutFile != "":
+		w.report().dropped(core.Source, "stdoutLogFile "+core.StdoutFile, "stdoutLogEnabled is off: what it prints is not kept, but for its errors: journalctl -u %s", s.Name)
 	}
 }
 
+// stopped tells whether IIS does not start an application: its site, or its pool, is stopped, or
+// is not started with the server.
+func (w *siteWriter) stopped(app *iisconfig.Application) bool {
+	return w.site.Stopped || slices.ContainsFunc(w.b.server.ApplicationPools, func(p *iisconfig.ApplicationPool) bool {
+		return strings.EqualFold(p.Name, app.Pool) && (!p.AutoStart || strings.EqualFold(p.State, "stopped"))
+	})
+}
+
 func (w *siteWriter) newService(core *iisconfig.AspNetCore, app *iisconfig.Application) (*Service, error) {
-	u := unit{core: core, opts: w.b.plan.opts, description: oneLine(fmt.Sprintf("Site %d %s, %s", w.site.ID, w.site.Name, app.Path))}
+	u := unit{core: core, opts: w.b.plan.opts, stopped: w.stopped(app), description: oneLine(fmt.Sprintf("Site %d %s, %s", w.site.ID, w.site.Name, app.Path))}
 	for _, dir := range app.VirtualDirectories {
 		if dir.Path == "/" || dir.Path == "" {
 			u.folder = u.opts.folder(dir.PhysicalPath)

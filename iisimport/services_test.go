@@ -323,3 +323,113 @@ func TestUpstreamHost(t *testing.T) {
 		t.Errorf("Host %q, %v\n%s", a.Body, err, text)
 	}
 }
+
+// TestRequestTimeout: a program has as long for its answer as IIS gave it, unless it ran in
+// the process of IIS.
+func TestRequestTimeout(t *testing.T) {
+	release := make(chan struct{})
+	worker := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(worker.Close)
+	t.Cleanup(func() { close(release) })
+	server, plan := coreSites(t, iisimport.Options{Upstream: worker.Listener.Addr().String()}, core(`processPath="dotnet" requestTimeout="00:00:01"`, ``))
+	told := slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool {
+		return l.Outcome == iisimport.Translated && l.What == "requestTimeout 00:00:01"
+	})
+	addr := httpOnly(t, server)
+	_, body, _ := cutBefore(string(iisimport.Import(server, iisimport.Options{Upstream: worker.Listener.Addr().String()}).Caddyfile()), "{\n\tiis")
+	ts.Start(t, body)
+	a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "s1.test", Path: "/"})
+	if err != nil || a.Status != http.StatusGatewayTimeout || !told {
+		t.Errorf("%v, %v: %v", a, err, plan.Report.Lines)
+	}
+	for attributes, outcome := range map[string]iisimport.Outcome{
+		`requestTimeout="360:00:00"`:                         iisimport.Translated,
+		`requestTimeout="soon"`:                              iisimport.Decide,
+		`requestTimeout="00:00:00"`:                          iisimport.Decide,
+		`requestTimeout="00:00:01" hostingModel="InProcess"`: iisimport.Dropped,
+		``: "",
+	} {
+		_, plan := coreSites(t, iisimport.Options{}, core(`processPath="dotnet" `+attributes, ``))
+		i := slices.IndexFunc(plan.Report.Lines, func(l iisimport.Line) bool { return strings.HasPrefix(l.What, "requestTimeout ") })
+		if i < 0 && outcome != "" || i >= 0 && plan.Report.Lines[i].Outcome != outcome {
+			t.Errorf("%s: want %q: %v", attributes, outcome, plan.Report.Lines)
+		}
+		if has := strings.Contains(string(plan.Caddyfile()), "response_header_timeout"); has != (outcome == iisimport.Translated) {
+			t.Errorf("%s:\n%s", attributes, plan.Caddyfile())
+		}
+	}
+}
+
+// TestServiceKinds: only ASP.NET Core is told where in the site it is, and what is printed is
+// said to be where it is.
+func TestServiceKinds(t *testing.T) {
+	for section, want := range map[string]string{
+		`<aspNetCore processPath="dotnet" stdoutLogEnabled="true" stdoutLogFile=".\logs\out" />`:   "UsePathBase, stdoutLogEnabled, stdoutLogFile .\\logs\\out translated",
+		`<aspNetCore processPath="dotnet" stdoutLogEnabled="false" stdoutLogFile=".\logs\out" />`:  "UsePathBase, stdoutLogFile .\\logs\\out dropped",
+		`<aspNetCore processPath="dotnet" />`:                                                      "UsePathBase",
+		`<httpPlatform processPath="java" stdoutLogEnabled="true" stdoutLogFile=".\logs\out" />`:   "stdoutLogEnabled, stdoutLogFile .\\logs\\out translated",
+		`<httpPlatform processPath="java" arguments="-Dport=%HTTP_PLATFORM_PORT% -jar app.jar" />`: "",
+	} {
+		server, err := iisconfig.Read([]iisconfig.File{
+			{Name: "export/applicationHost.config", Data: []byte(`<configuration><system.applicationHost><sites><site name="s" id="1">
+				<application path="/"><virtualDirectory path="/" physicalPath="C:\web\s" /></application>
+				<application path="/x"><virtualDirectory path="/" physicalPath="C:\web\x" /></application></site></sites></system.applicationHost></configuration>`)},
+			{Name: "export/web/x/web.config", Data: []byte(`<configuration><system.webServer><handlers><add name="all" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers>` + section + `</system.webServer></configuration>`)},
+		}, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range iisimport.Import(server, iisimport.Options{Services: true, Folders: []iisimport.Folder{{From: `C:\web`, To: "/srv/web"}}}).Report.Lines {
+			switch {
+			case strings.Contains(l.Fix, "UsePathBase"):
+				got = append(got, "UsePathBase")
+			case strings.HasPrefix(l.What, "stdout"):
+				got = append(got, l.What+" "+string(l.Outcome))
+			}
+		}
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s: got %q, want %q", section, text, want)
+		}
+	}
+}
+
+// TestStoppedServices: what IIS does not start by itself, systemd does not either.
+func TestStoppedServices(t *testing.T) {
+	for name, c := range map[string]struct {
+		site, pool, states string
+		stopped            bool
+	}{
+		"running":                     {},
+		"a site that is not started":  {site: `serverAutoStart="false"`, stopped: true},
+		"a site that was stopped":     {states: `SITE "s" (id:1,bindings:http/*:80:,state:Stopped)`, stopped: true},
+		"a pool that is not started":  {pool: `autoStart="false"`, stopped: true},
+		"a pool that was stopped":     {states: `APPPOOL "p" (MgdVersion:v4.0,MgdMode:Integrated,state:Stopped)`, stopped: true},
+		"a pool of others is stopped": {states: `APPPOOL "q" (MgdVersion:v4.0,MgdMode:Integrated,state:Stopped)`},
+	} {
+		files := []iisconfig.File{
+			{Name: "export/applicationHost.config", Data: []byte(`<configuration><system.applicationHost><applicationPools><add name="p" ` + c.pool + ` /><add name="q" /></applicationPools>
+				<sites><site name="s" id="1" ` + c.site + `><application path="/" applicationPool="p"><virtualDirectory path="/" physicalPath="C:\web\s" /></application>
+				<bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site></sites></system.applicationHost></configuration>`)},
+			{Name: "export/web/s/web.config", Data: []byte(`<configuration><system.webServer>` + core(`processPath="dotnet"`, ``) + `</system.webServer></configuration>`)},
+		}
+		if c.states != "" {
+			files = append(files, iisconfig.File{Name: "export/states.txt", Data: []byte(c.states + "\r\n")})
+		}
+		server, err := iisconfig.Read(files, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := iisimport.Import(server, iisimport.Options{Services: true, Folders: []iisimport.Folder{{From: `C:\web`, To: "/srv/web"}}})
+		unit := string(plan.Services[0].Unit)
+		told := slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool { return strings.Contains(l.Message, "nothing starts it by itself") })
+		if stopped := !strings.Contains(unit, "WantedBy="); stopped != c.stopped || told != c.stopped {
+			t.Errorf("%s: stopped %v, told %v\n%s", name, stopped, told, unit)
+		}
+	}
+}

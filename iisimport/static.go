@@ -230,7 +230,7 @@ func (w *siteWriter) cache(n *node) []*Directive {
 	return []*Directive{directive("cache_control", value)}
 }
 
-var reTimeSpan = regexp.MustCompile(`^(?:(\d{1,6})\.)?(\d{1,2}):(\d{2}):(\d{2})$`)
+var reTimeSpan = regexp.MustCompile(`^(?:(\d{1,6})\.)?(\d{1,3}):(\d{2}):(\d{2})$`)
 
 // timeSpan reads d.hh:mm:ss.
 func timeSpan(s string) (int, bool) {

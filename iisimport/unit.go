@@ -21,6 +21,7 @@ type unit struct {
 	core              *iisconfig.AspNetCore
 	opts              Options
 	argv              []string
+	stopped           bool // IIS does not start it either
 }
 
 var (
@@ -216,7 +217,11 @@ func (u *unit) text(environment bool) []byte {
 	line("StandardOutput=%s\nStandardError=journal\nSyslogIdentifier=%s\nStateDirectory=%s\nStateDirectoryMode=0700", output, u.name, u.name)
 	line("%s", hardening)
 	line("ProtectHome=%s", home)
-	line("\n[Install]\nWantedBy=multi-user.target")
+	if u.stopped {
+		line("\n# It was stopped, and has no [Install] therefore: nothing starts it but systemctl start.")
+	} else {
+		line("\n[Install]\nWantedBy=multi-user.target")
+	}
 	return []byte(sb.String())
 }
 
