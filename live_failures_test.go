@@ -362,7 +362,7 @@ func TestPostgresUnknown(t *testing.T) {
 		n.check(&row)
 		n.gets("a.test", "default 10")
 		w.cut(false)
-		n.want(200, "PUT", "sites/10", n.simple("a.test"))
+		eventually(t, "changes are made again", 30*time.Second, func() bool { return n.ask("PUT", "sites/10", n.simple("a.test"), nil) == 200 })
 	}
 	n.want(404, "GET", "sites/11", "")
 }
@@ -390,6 +390,47 @@ func TestPostgresStandby(t *testing.T) {
 		stop = engine.Standby("other")
 		n.check(&row)
 	}
+}
+
+// TestPostgresSilent: an engine that takes requests and answers nothing holds up neither the
+// changes that wait for it, however many, nor a load of the configuration.
+func TestPostgresSilent(t *testing.T) {
+	n := newFarmNode(t, testpg.Start(t), "sites", "")
+	w := startWire(t, n.engine.Port())
+	n.connection = w.through(n.connection)
+	n.Server = ts.Start(t, n.config(""))
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	w.mute.Store(true)
+	const writers, most = 50, 45 * time.Second
+	start := time.Now()
+	statuses := make(chan int, writers)
+	for i := range writers {
+		body := n.site("B", fmt.Sprintf("b%d.test", i))
+		go func() { statuses <- n.ask("PUT", fmt.Sprint("sites/", 20+i), body, nil) }()
+	}
+	if err := n.Load(n.config("template other {\n respond other\n}")); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > most {
+		t.Errorf("a load takes %s", took)
+	}
+	for range writers {
+		if status := <-statuses; status != 503 {
+			t.Errorf("status %d", status)
+		}
+	}
+	if took := time.Since(start); took > most {
+		t.Errorf("the last change is refused after %s", took)
+	}
+	eventually(t, "it is away", time.Minute, func() bool { return !*n.source().Up })
+	start = time.Now()
+	n.check(&statusRow{503, "the database is away", "PUT", "sites/11", n.site("B", "b.test"), nil, []string{"Retry-After"}, `"unavailable"`})
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("a change is refused after %s", took)
+	}
+	w.mute.Store(false)
+	w.cut(false)
+	eventually(t, "changes are made again", 30*time.Second, func() bool { return n.ask("PUT", "sites/11", n.site("B", "b.test"), nil) == 201 })
 }
 
 // The engine dies while rows are judged: they are judged when it is back.

@@ -200,7 +200,7 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 			defer app.ProvisionAhead(source, q.write.Changes)()
 		}
 	}
-	if q.app, q.source, err = app.Claim(q.find); err != nil {
+	if q.app, q.source, err = app.Claim(q.r.Context(), q.find); err != nil {
 		return answer, err
 	}
 	defer q.source.Unlock()
@@ -378,6 +378,9 @@ func (q *writeRequest) understandRevert(rest string) error {
 	}
 	source, err := app.Live.For(q.named, q.write.Changes)
 	if err != nil {
+		return err
+	}
+	if err := source.Reachable(); err != nil {
 		return err
 	}
 	list, err := source.Follower.Log(revision+1, 1)

@@ -21,8 +21,8 @@ type Follower struct {
 	stop   func()       // ends following it
 	began  time.Time
 
-	mu    sync.Mutex // held by who writes, takes what others wrote, or takes the table over
-	owner *Source    // by which the rows are served
+	mu    turns   // held by who writes, takes what others wrote, or takes the table over
+	owner *Source // by which the rows are served
 
 	openSince    time.Time // since when rows wait for their first verdict
 	reconsidered time.Time // when rows that were refused were looked at
@@ -49,7 +49,7 @@ type Follower struct {
 
 func newFollower(table sites.Table) *Follower {
 	f := &Follower{
-		Table: table, revision: make(map[uint32]uint64), moved: make(map[uint32]uint64), news: make(chan struct{}),
+		Table: table, mu: newTurns(), revision: make(map[uint32]uint64), moved: make(map[uint32]uint64), news: make(chan struct{}),
 		certificates: make(map[string]*keptCertificate),
 		open:         make(map[uint32]bool), rivals: make(map[uint32]rival), began: time.Now(),
 	}

@@ -1,7 +1,10 @@
 package live
 
 import (
+	"cmp"
+	"context"
 	"maps"
+	"net/http"
 	"slices"
 
 	"go.uber.org/zap"
@@ -24,16 +27,41 @@ func (f *Follower) Owner() *Source {
 	return f.owner
 }
 
-// Claim locks the table for a change if this source owns it, and returns whether it does. If
-// not it returns who does, nil if nobody, and the table is not locked.
-func (s *Source) Claim() (owner *Source, ok bool) {
+// Claim locks the table for a change if this source owns it. If not it returns who does, nil
+// if nobody, and the table is not locked; nor is it after an error. While the engine is away
+// nobody waits for the lock.
+func (s *Source) Claim(ctx context.Context) (owner *Source, err error) {
 	f := s.Follower
-	f.mu.Lock()
-	if f.owner == s {
-		return s, true
+	if err := s.Reachable(); err != nil {
+		return nil, err
 	}
-	defer f.mu.Unlock()
-	return f.owner, false
+	if err := f.mu.LockToWrite(ctx); err != nil {
+		return nil, RefuseWrite(http.StatusServiceUnavailable, CodeUnavailable, nil, "%s is busy with other changes: ask again", s.Name)
+	}
+	if f.owner != s {
+		defer f.mu.Unlock()
+		return f.owner, nil
+	}
+	if err := s.Reachable(); err != nil { // any more
+		f.mu.Unlock()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reachable refuses to write while the engine of a shared table is away. That it is back
+// is looked for at once.
+func (s *Source) Reachable() error {
+	shared := s.Follower.Shared
+	if shared == nil {
+		return nil
+	}
+	status := shared.Status()
+	if status.Up {
+		return nil
+	}
+	shared.Wake()
+	return RefuseWrite(http.StatusServiceUnavailable, CodeUnavailable, nil, "the database of %s is away: %s", s.Name, cmp.Or(status.Error, "it was not reached yet"))
 }
 
 // Reset is called before all rows are read: nothing is held back, and the certificates are

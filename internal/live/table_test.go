@@ -112,7 +112,11 @@ func (m *memory) Begin(context.Context, string) (sites.Writer, *sites.Difference
 
 func (m *memory) End() {}
 
-func (m *memory) Status() sites.Status { return m.status }
+func (m *memory) Status() sites.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
+}
 
 func (m *memory) Head() (sites.Head, error) { return m.head, nil }
 

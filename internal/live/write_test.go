@@ -113,10 +113,10 @@ func TestNoteWritten(t *testing.T) {
 	m.write(map[uint32]string{2: host("two.test"), 3: host("three.test"), 4: host("four.test")})
 	receive(s, m)
 	_, next := openSource(t, &given{table: m}, n)
-	if owner, ok := next.Claim(); ok || owner != s {
+	if owner, err := next.Claim(t.Context()); err != nil || owner != s {
 		t.Errorf("a configuration that does not serve claims the table of %p: %p", s, owner)
 	}
-	if owner, ok := s.Claim(); !ok || owner != s {
+	if owner, err := s.Claim(t.Context()); err != nil || owner != s {
 		t.Fatal("the configuration that serves does not own the table")
 	}
 	head, err := m.Write(sites.Transaction{Changes: []sites.Change{{ID: 2}, {ID: 4, Document: json.RawMessage(host("other.test"))}, {ID: 7, Document: json.RawMessage(host("seven.test"))}}})

@@ -87,17 +87,25 @@ func (a *Instance) releaseSources() {
 	}
 }
 
+// maxClaim is how long a change waits for its turn.
+const maxClaim = 10 * time.Second
+
 // Claim finds the source of a change and takes its lock, which its Unlock gives back. The
 // configuration that owns the source makes the change: it may be a newer one than this.
-func (a *Instance) Claim(find func(*Instance) (*live.Source, error)) (*Instance, *live.Source, error) {
+func (a *Instance) Claim(ctx context.Context, find func(*Instance) (*live.Source, error)) (*Instance, *live.Source, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxClaim)
+	defer cancel()
 	app := a
 	for range 10 {
 		source, err := find(app)
 		if err != nil {
 			return nil, nil, err
 		}
-		owner, ok := source.Claim()
-		if ok {
+		owner, err := source.Claim(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if owner == source {
 			return app, source, nil
 		}
 		if app = servedBy(owner); app == nil {

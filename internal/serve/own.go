@@ -119,7 +119,7 @@ func (a *Instance) TryOwnRoutes(routes json.RawMessage) error { return a.own.Try
 // has to wait for it, and keeps them until it is called that the change is over. Whether they
 // can be provisioned is told when the change is judged.
 func (a *Instance) ProvisionAhead(source *live.Source, changes []live.SiteChange) (over func()) {
-	if source.Routes == nil {
+	if source.Routes == nil || source.Reachable() != nil {
 		return func() {}
 	}
 	var documents []json.RawMessage

@@ -105,12 +105,22 @@ func (t *table) Follow(ctx context.Context, on func(*sites.Difference)) {
 		if time.Since(began) > steady {
 			lost = 0
 		}
-		pause := time.NewTimer(rand.N(min(lastPause, firstPause<<min(lost, 10)))) //nolint:gosec // nobody is to guess it, or to mind
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		t.pause(ctx, rand.N(min(lastPause, firstPause<<min(lost, 10)))) //nolint:gosec // nobody is to guess it, or to mind
+	}
+}
+
+// pause is the time between two attempts. Whoever waits for the database cuts a long one
+// short.
+func (t *table) pause(ctx context.Context, long time.Duration) {
+	short := min(long, firstPause)
+	select {
+	case <-time.After(short):
+	case <-ctx.Done():
+	}
+	select {
+	case <-time.After(long - short):
+	case <-t.wake:
+	case <-ctx.Done():
 	}
 }
 

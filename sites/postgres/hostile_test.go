@@ -12,6 +12,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -139,6 +140,34 @@ func TestLag(t *testing.T) {
 	if tab.reached(4); tab.status.SeenAt.Equal(first) {
 		t.Errorf("%+v", tab.status)
 	}
+}
+
+// TestPause: whoever waits for the database cuts a long pause between two attempts short,
+// and yet they do not follow each other at once.
+func TestPause(t *testing.T) { synctest.Test(t, testPause) }
+
+func testPause(t *testing.T) {
+	tab := &table{wake: make(chan struct{}, 1)}
+	lasts := func(ctx context.Context, long, want time.Duration) {
+		t.Helper()
+		start := time.Now()
+		tab.pause(ctx, long)
+		if took := time.Since(start); took != want {
+			t.Errorf("a pause of %s takes %s, want %s", long, took, want)
+		}
+	}
+	lasts(t.Context(), lastPause, lastPause)
+	tab.Wake()
+	lasts(t.Context(), lastPause, firstPause)
+	lasts(t.Context(), firstPause/2, firstPause/2)
+	go func() {
+		time.Sleep(3 * time.Second)
+		tab.Wake()
+	}()
+	lasts(t.Context(), lastPause, 3*time.Second)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	lasts(ended, lastPause, 0)
 }
 
 // TestSilence: an engine that takes the connection and then answers nothing is given up
