@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -51,6 +52,25 @@ func TestNoSecrets(t *testing.T) {
 	}
 	if _, err := parse("postgres://iis:x%40s3cret@db/sites?application_name=me@example.com"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLongBy: whoever says very much about who he is gets a part of it into the log, and does
+// not push out the role that has written.
+func TestLongBy(t *testing.T) {
+	server, connection := database(t)
+	tab := openTable(t, connection)
+	server.Exec(connection, `set iis.by = 'short'; insert into iis.site (id, doc) values (1, '{}')`)
+	server.Exec(connection, `select set_config('iis.by', repeat('ü', 100000), false); insert into iis.site (id, doc) values (2, '{}')`)
+	list, err := tab.Log(0, 10)
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	if by := list[0].By; utf8.RuneCountInString(by) != 256 || !strings.HasPrefix(by, "üüü") || !strings.HasSuffix(by, "ü as admin") {
+		t.Errorf("%d characters: %q", utf8.RuneCountInString(by), by)
+	}
+	if by := list[1].By; by != "short as admin" {
+		t.Errorf("%q", by)
 	}
 }
 

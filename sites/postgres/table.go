@@ -179,8 +179,12 @@ func (t *table) Log(below uint64, limit int) ([]sites.Revision, error) {
 	return list, nil
 }
 
+// shortBy is who has made a revision, in up to 256 characters: whoever writes with SQL may
+// say much about it, and at the end stands the role, which is true.
+const shortBy = "case when length(by) > 256 then left(by, 186) || '...' || right(by, 67) else by end"
+
 func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revision, error) {
-	rows, err := t.pool.Query(ctx, `select rev, mark::text, at, by from iis.revision
+	rows, err := t.pool.Query(ctx, `select rev, mark::text, at, `+shortBy+` from iis.revision
 		where rev > (select floor from iis.head) and ($1 = 0 or rev < $1) order by rev desc limit $2`, int64(below), limit)
 	if err != nil {
 		return nil, err
