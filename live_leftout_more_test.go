@@ -17,13 +17,18 @@ func (l *live) giver(tls string) string {
 	return fmt.Sprintf(`{"name":"Giver","bindings":[{"protocol":"https","binding":"*:%d:giver.test","certificate":"wild.test"%s}]}`, l.secure, tls)
 }
 
+// clientAuthentication is the field of a binding that asks clients for certificates.
+func clientAuthentication(t *testing.T) string {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	replace(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newAuthority(t, "clients").cert.Raw}))
+	return fmt.Sprintf(`,"tls":{"client_authentication":{"mode":"require_and_verify","ca":{"provider":"file","pem_files":[%q]}}}`, ca)
+}
+
 // TestLiveLeftOutAsksForCertificates: a site that requires client certificates is no reason
 // to keep the one that gave it a certificate and authorities. Nobody can connect to its
 // binding then, and it serves again with them.
 func TestLiveLeftOutAsksForCertificates(t *testing.T) {
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	replace(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newAuthority(t, "clients").cert.Raw}))
-	tls := fmt.Sprintf(`,"tls":{"client_authentication":{"mode":"require_and_verify","ca":{"provider":"file","pem_files":[%q]}}}`, ca)
+	tls := clientAuthentication(t)
 	l := startLive(t, "", "")
 	if err := l.Load(l.withoutEndpoint()); err != nil {
 		t.Fatal(err)
@@ -50,6 +55,40 @@ func TestLiveLeftOutAsksForCertificates(t *testing.T) {
 	if got := l.leftOut(); len(got) != 0 {
 		t.Errorf("findings about %v", got)
 	}
+}
+
+// TestLiveGiverGoes: a row that has lent others what their demands need can be deleted
+// where an endpoint gives their bindings a certificate. They are not served open, and what
+// was deleted is not served on.
+func TestLiveGiverGoes(t *testing.T) {
+	tls := clientAuthentication(t)
+	l := startLive(t, "", "")
+	l.giverGoes(tls, func() {
+		if status := l.ask("DELETE", "sites/10", "", nil); status != 200 && status != 204 {
+			t.Fatalf("deleted with status %d", status)
+		}
+	})
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.gets("b.test", 503, "Service Unavailable", "wild.test", 11)
+	l.want(201, "PUT", "sites/10", l.giver(tls))
+	l.want(200, "PATCH", "sites/11", `{"name":"Other"}`) // it serves again
+}
+
+// giverGoes deletes the row that has lent another one what its demands need.
+func (l *live) giverGoes(tls string, remove func()) {
+	l.t.Helper()
+	l.want(201, "PUT", "sites/10", l.giver(tls))
+	l.want(201, "PUT", "sites/11", l.site("B", "b.test", `"require_client_certificate":true`))
+	remove()
+	waitFor(l.t, "the deleted site is not served", func() bool { return l.ask("GET", "sites/10", "", new(adminapi.Site)) == 404 })
+	waitFor(l.t, "the other one is held back", func() bool {
+		var site adminapi.Site
+		l.ask("GET", "sites/11", "", &site)
+		return site.State == adminapi.StateHeldBack && strings.Contains(site.Reason, "require_client_certificate")
+	})
+	l.gets("b.test", 503, "Service Unavailable", "wild.test", 11)
 }
 
 // TestLiveLeftOutPartly: a load that gives some bindings their certificates back is taken,

@@ -785,3 +785,9 @@ func TestPostgresLeftOut(t *testing.T) {
 	}
 	n.serves("a.test", "default 10")
 }
+
+// TestPostgresGiverGoes: what TestLiveGiverGoes says holds for deletions by SQL.
+func TestPostgresGiverGoes(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.giverGoes(clientAuthentication(t), func() { n.sql("delete from iis.site where id = 10") })
+}

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,6 +117,25 @@ func (f *Follower) forget(id uint32) {
 	delete(f.open, id)
 	delete(f.rivals, id)
 	f.moved[id] = f.step // others may have waited for that
+	if len(f.moved) > 2*len(f.revision)+movedAtLeast {
+		f.letGoOfMoved()
+	}
+}
+
+// movedAtLeast is of how many rows it is known when they moved, however few there are.
+const movedAtLeast = 1000
+
+// letGoOfMoved forgets when rows that are gone have moved, where no other row waited for
+// them: there may be ever more of them.
+func (f *Follower) letGoOfMoved() {
+	waitedFor := make(map[uint32]bool)
+	for _, r := range f.rivals {
+		waitedFor[r.id] = true
+	}
+	maps.DeleteFunc(f.moved, func(id uint32, _ uint64) bool {
+		_, there := f.revision[id]
+		return !there && !waitedFor[id]
+	})
 }
 
 // NoteWritten takes note of what a change of this server has written. The caller holds the

@@ -207,3 +207,18 @@ func codesOf(s *Source) (codes []string) {
 	}
 	return codes
 }
+
+// TestMovedIsBounded: rows that come and go leave nothing behind, but what a row that is
+// refused waits for.
+func TestMovedIsBounded(t *testing.T) {
+	_, s := openSource(t, &given{table: newMemory()}, newNode(t))
+	f := s.Follower
+	f.rivals[1<<20] = rival{id: 5}
+	for id := uint32(1); id < 10*movedAtLeast; id++ {
+		f.NoteWritten(sites.Head{Revision: uint64(2*id - 1)}, []Result{{ID: id, Revision: uint64(2*id - 1)}})
+		f.NoteWritten(sites.Head{Revision: uint64(2 * id)}, []Result{{ID: id, Deleted: true}})
+	}
+	if len(f.moved) > movedAtLeast+2 || f.moved[5] == 0 {
+		t.Errorf("%d rows are known that have moved, row 5 at %d", len(f.moved), f.moved[5])
+	}
+}

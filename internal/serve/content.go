@@ -52,6 +52,19 @@ func (m commons) get(c common) *common {
 	return shared
 }
 
+// letGoOfShared forgets what sites share when it is far more than there are sites: rows may
+// have something else with each change, and nobody notes when the last one has gone. Sites
+// that come share among themselves from then on.
+func (a *Instance) letGoOfShared(sites int) {
+	if most := 2*sites + sharedAtLeast; len(a.commons) > most || len(a.demands) > most {
+		clear(a.commons)
+		clear(a.demands)
+	}
+}
+
+// sharedAtLeast is how many there may be of what sites share, however few sites there are.
+const sharedAtLeast = 1000
+
 // Template is the name of the template that serves a site, empty if none does.
 func (s *site) Template() string { return s.Content.template }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // heldRow is a row that is not served, since it cannot be by itself. Without a
-// configuration the document is read as far as it goes.
+// configuration the document is read as far as it goes; without a document, the table has
+// not given it, and is asked again.
 func (a *Instance) heldRow(source *live.Source, c *configured, document []byte, err error) heldRow {
 	if c.cfg == nil {
 		c.cfg = new(config.Site)
@@ -25,7 +26,7 @@ func (a *Instance) heldRow(source *live.Source, c *configured, document []byte, 
 	input := a.heldInput(c)
 	held := live.HeldBack{
 		Reason: err.Error(), Outside: source.Permits(c.cfg, &input) != nil,
-		NotReady: errors.Is(err, ownroutes.ErrNotReady), Full: errors.Is(err, ownroutes.ErrTooMany),
+		NotReady: document == nil || errors.Is(err, ownroutes.ErrNotReady), Full: errors.Is(err, ownroutes.ErrTooMany),
 	}
 	if held.NotReady {
 		a.retryLater(source)

@@ -15,9 +15,10 @@ import (
 )
 
 // withHeldBack routes to the rows that are held back what they ask for and nobody has: a
-// site with a wildcard host, or without host, is not to get their requests.
-func (a *Instance) withHeldBack(base *Snapshot) *Snapshot {
-	wanted := a.heldToRoute(base)
+// site with a wildcard host, or without host, is not to get their requests. More are those
+// that will be held back.
+func (a *Instance) withHeldBack(base *Snapshot, more ...bereft) *Snapshot {
+	wanted := a.heldToRoute(base, more)
 	before := base.Tables.HeldBack()
 	if reflect.DeepEqual(wanted, before) {
 		return base
@@ -42,24 +43,31 @@ func (a *Instance) withHeldBack(base *Snapshot) *Snapshot {
 
 // heldToRoute returns what the rows that are held back ask for, by id. What is outside of
 // what a source may claim is left out, and so is what an ordinary server has.
-func (a *Instance) heldToRoute(base *Snapshot) []binding.Site {
+func (a *Instance) heldToRoute(base *Snapshot, more []bereft) []binding.Site {
 	wanted := []binding.Site{}
 	seen := make(map[uint32]bool)
+	add := func(source *live.Source, site binding.Site) {
+		if seen[site.ID] || base.Tables.SiteByID(site.ID) != nil {
+			return
+		}
+		seen[site.ID] = true
+		site.HeldBack, site.Partly, site.Bindings = true, false, slices.Clone(site.Bindings)
+		site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
+		for i := range site.Bindings {
+			if b := &site.Bindings[i]; b.Certificate != "" && !a.canShake(source, b) {
+				b.Flags, b.Certificate, b.TLS = 0, "", ""
+			}
+		}
+		wanted = append(wanted, site)
+	}
+	for i := range more {
+		add(more[i].source, more[i].input)
+	}
 	for _, source := range a.Live {
-		source.EachHeld(func(id uint32, held *live.HeldBack) {
-			if held.Outside || seen[id] || base.Tables.SiteByID(id) != nil {
-				return
+		source.EachHeld(func(_ uint32, held *live.HeldBack) {
+			if !held.Outside {
+				add(source, held.Input)
 			}
-			seen[id] = true
-			site := held.Input
-			site.HeldBack, site.Partly, site.Bindings = true, false, slices.Clone(site.Bindings)
-			site.Bindings = slices.DeleteFunc(site.Bindings, func(b binding.SiteBinding) bool { return a.ordinaryHas(b.Binding) != nil })
-			for i := range site.Bindings {
-				if b := &site.Bindings[i]; b.Certificate != "" && !a.canShake(source, b) {
-					b.Flags, b.Certificate, b.TLS = 0, "", ""
-				}
-			}
-			wanted = append(wanted, site)
 		})
 	}
 	slices.SortFunc(wanted, func(x, y binding.Site) int { return cmp.Compare(x.ID, y.ID) })

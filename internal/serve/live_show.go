@@ -107,10 +107,14 @@ func (a *Instance) show(d *decision, source *live.Source) error {
 	next := before
 	removed := before.shownOf(source, d.gone)
 	if len(removed) > 0 {
+		var left []bereft
 		var err error
-		if next, _, err = a.derive(before, nil, removed, nowhere); err != nil {
+		if next, _, left, err = a.deriveWithout(before, nil, removed); err != nil {
 			a.keep(before)
 			return err
+		}
+		for i := range left {
+			left[i].hold()
 		}
 	}
 	for i := range d.held {

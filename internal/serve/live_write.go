@@ -69,6 +69,9 @@ func (a *Instance) WriteSites(source *live.Source, writer sites.Writer, w *live.
 // publishWrite serves what has been written.
 func (a *Instance) publishWrite(source *live.Source, plan *WritePlan, before *Snapshot, head sites.Head) {
 	source.Follower.NoteWritten(head, plan.Results)
+	for i := range plan.left {
+		plan.left[i].hold()
+	}
 	next := plan.Next
 	if next.state != before.state {
 		next.countPorts(before)
@@ -103,6 +106,7 @@ type WritePlan struct {
 	live.Plan
 	shown   []configured
 	removed []uint32  // of those that are shown
+	left    []bereft  // that are held back from now on
 	before  *Snapshot // that is served
 	Next    *Snapshot
 	simple  bool
@@ -128,7 +132,7 @@ func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan
 		return plan, nil
 	}
 	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
-	next, simple, err := a.derive(a.Now(), plan.shown, plan.removed, nowhere)
+	next, simple, left, err := a.deriveWithout(a.Now(), plan.shown, plan.removed)
 	if err == nil && !simple {
 		err = a.stopsNobody(next, a.Now())
 	}
@@ -142,7 +146,10 @@ func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan
 		a.keep(a.Now())
 		return nil, a.refusal(w, err)
 	}
-	plan.Next, plan.simple = next, simple
+	plan.Next, plan.simple, plan.left = next, simple, left
+	if len(left) > 0 {
+		plan.Next, plan.simple = a.withHeldBack(next, left...), false
+	}
 	if w.DryRun {
 		a.keep(a.Now())
 	}

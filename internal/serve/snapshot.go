@@ -178,6 +178,7 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 	if before != nil {
 		old = before.Tables.Sites()
 	}
+	var unmet unmetDemands
 	for _, entry := range sn.Tables.Sites() {
 		for len(old) > 0 && old[0].ID < entry.ID {
 			old = old[1:]
@@ -198,11 +199,14 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 		s := before.Sites.At(old[0].Index)
 		if s.Access.requireCertificate && entry != old[0] {
 			if err := sn.asksForCertificates(entry); err != nil {
-				return fmt.Errorf("%s%s: %w", sn.place(entry.ID), config.SiteLabel(entry.ID, entry.Name), err)
+				unmet = append(unmet, unmetDemand{entry.ID, fmt.Errorf("%s%s: %w", sn.place(entry.ID), config.SiteLabel(entry.ID, entry.Name), err)})
 			}
 		}
 		sn.Sites.Set(entry.Index, s)
 		sn.states.count(entry, s, 1)
+	}
+	if len(unmet) > 0 {
+		return unmet
 	}
 	return nil
 }
@@ -245,6 +249,7 @@ func (a *Instance) newSite(sn *Snapshot, c *configured, entry *binding.SiteEntry
 	if err != nil {
 		return nil, err
 	}
+	a.letGoOfShared(sn.Tables.SiteSlots())
 	s.common = a.commons.get(common{Offline: cfg.Offline, Source: c.source, Content: content, Access: a.demands.get(access)})
 	a.own.Touch(s.Content.own != nil, c.id)
 	if s.vars = c.vars; c.input == nil {
