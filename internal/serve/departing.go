@@ -8,18 +8,18 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/live"
 )
 
-// unmetDemands are sites that have not changed, and whose demands nothing meets after a
+// unmetErrors are sites that have not changed, and whose demands nothing meets after a
 // change of others.
-type unmetDemands []unmetDemand
+type unmetErrors []unmetDemand
 
 type unmetDemand struct {
 	site uint32
 	err  error
 }
 
-func (u unmetDemands) Error() string { return u[0].err.Error() }
+func (u unmetErrors) Error() string { return u[0].err.Error() }
 
-func (u unmetDemands) Unwrap() error { return u[0].err }
+func (u unmetErrors) Unwrap() error { return u[0].err }
 
 // bereft is a row whose demands nothing meets after a deletion of another one, as after a
 // start without that one: it is held back.
@@ -37,13 +37,13 @@ func (b *bereft) hold() {
 // nothing meets any more are left out, and returned.
 func (a *Instance) deriveWithout(before *Snapshot, rows []configured, removed []uint32) (next *Snapshot, simple bool, left []bereft, err error) {
 	next, simple, err = a.derive(before, rows, removed, nowhere)
-	if _, is := errors.AsType[unmetDemands](err); !is || len(removed) == 0 {
+	if _, is := errors.AsType[unmetErrors](err); !is || len(removed) == 0 {
 		return next, simple, nil, err
 	}
 	gone := slices.Clone(removed)
 	for {
 		_, _, cause := a.derive(before, nil, gone, nowhere)
-		unmet, is := errors.AsType[unmetDemands](cause)
+		unmet, is := errors.AsType[unmetErrors](cause)
 		if !is {
 			break
 		}

@@ -178,7 +178,7 @@ func (a *Instance) addSites(sn *Snapshot, sites []configured, before *Snapshot) 
 	if before != nil {
 		old = before.Tables.Sites()
 	}
-	var unmet unmetDemands
+	var unmet unmetErrors
 	for _, entry := range sn.Tables.Sites() {
 		for len(old) > 0 && old[0].ID < entry.ID {
 			old = old[1:]
