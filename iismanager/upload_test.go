@@ -220,7 +220,7 @@ func TestRenewal(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		a := m.get(m.secured, "certificates")
-		if strings.Contains(a.body, "renewed "+time.Now().UTC().Format("2006")) && strings.Contains(a.body, "refused.test: ") && strings.Contains(a.body, "connection refused") {
+		if strings.Contains(a.body, "renewed "+time.Now().UTC().Format("2006")) && strings.Contains(a.body, "refused.test: ") && strings.Contains(a.body, "dial tcp 127.0.0.1:1: connect") {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -314,8 +315,9 @@ func TestBoltDamaged(t *testing.T) {
 	if err := use(path); err != nil {
 		t.Fatalf("undamaged: %v", err)
 	}
+	folder := needs.OpenFolder(t) // bbolt leaves a file mapped when it panics while it opens it
 	damaged := func(name string, must bool, data []byte) {
-		file := filepath.Join(t.TempDir(), "damaged.db")
+		file := filepath.Join(folder, name+".db")
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}

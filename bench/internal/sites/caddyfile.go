@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"path/filepath"
 )
 
 // WriteStockCaddyfile writes one site block for each site.
@@ -15,12 +16,12 @@ func (s *Set) WriteStockCaddyfile(w io.Writer, p Place) error {
 	persist_config off
 	default_bind 127.0.0.1
 	default_sni %s
-	storage file_system %s/storage
+	storage file_system %s
 	servers {
 		protocols h1 h2
 	}
 }
-`, p.Admin, DefaultHost, p.Dir)
+`, p.Admin, DefaultHost, filepath.Join(p.Dir, "storage"))
 	for _, site := range s.All() {
 		fmt.Fprintf(buf, "https://%s:%d {\n\ttls %s %s\n\trespond \"%s\"\n}\n",
 			site.Host, p.Port, site.Cert.CertFile, site.Cert.KeyFile, site.Body())
