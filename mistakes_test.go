@@ -17,7 +17,7 @@ import (
 )
 
 // waysOut are the words by which a message says what to do.
-var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|is a closing brace missing|remove it|give one of them|has no place here: |they are swapped|global option log|add certificate |add template |give one |: expected |, expected `)
+var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|is a closing brace missing|remove it|remove one of them|give one of them|has no place here: |they are swapped|global option log|add certificate |add template |give one |: expected |, expected `)
 
 // TestMistakes: each likely mistake is answered by a sentence that says what is wrong and
 // what to do; a message without a way out does not pass. With UPDATE_GOLDEN=1 in the environment, testdata/mistakes.txt is written

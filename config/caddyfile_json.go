@@ -35,6 +35,13 @@ func (p *caddyfileParser) mergeJSON() error {
 			return here.Errf("json: %w", err)
 		}
 		app := new(App)
+		if err := jsondoc.CheckFields([]byte(token.Text), app); err != nil {
+			return here.Errf("json: %w", err)
+		}
+		var patch map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(token.Text), &patch); err == nil && len(patch) == 0 {
+			return here.Errf("json: it is empty and changes nothing: remove it")
+		}
 		decoder := json.NewDecoder(bytes.NewReader(merged))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(app); err != nil {

@@ -1,17 +1,21 @@
 package iishttp
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 func init() {
@@ -45,6 +49,9 @@ func parseJSON(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: caddyhttp.Subroute{Routes: routes}}}, nil
 }
 
+// expectedJSON is what iis_json takes.
+const expectedJSON = "expected the JSON of a handler, with a field handler, or of routes"
+
 // jsonRoutes reads routes, or one handler for what a matcher matches.
 func jsonRoutes(text string, matcher caddy.ModuleMap) (caddyhttp.RouteList, error) {
 	var routes caddyhttp.RouteList
@@ -63,31 +70,72 @@ func jsonRoutes(text string, matcher caddy.ModuleMap) (caddyhttp.RouteList, erro
 			if matcher != nil {
 				route.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcher}
 			}
-			return caddyhttp.RouteList{route}, nil
+			return caddyhttp.RouteList{route}, checkHandler(route.HandlersRaw[0])
 		}
 		if err := strictJSON(text, &route); err != nil {
-			return nil, fmt.Errorf("%w: expected the JSON of a handler, with a field handler, or of routes", err)
+			return nil, fmt.Errorf("%w: %s", err, expectedJSON)
 		}
 		routes = caddyhttp.RouteList{route}
 	}
 	if matcher != nil {
 		return nil, errors.New("a matcher has no place before routes, which have their own in match: it is for a handler, which has a field handler")
 	}
-	return routes, nil
+	return routes, checkRoutes(routes)
+}
+
+// checkRoutes refuses routes that say nothing.
+func checkRoutes(routes caddyhttp.RouteList) error {
+	if !slices.ContainsFunc(routes, func(r caddyhttp.Route) bool { return !reflect.ValueOf(r).IsZero() }) {
+		return errors.New("there is no route in it: " + expectedJSON)
+	}
+	for _, route := range routes {
+		for _, handler := range route.HandlersRaw {
+			if err := checkHandler(handler); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkHandler refuses a handler that no module of this Caddy is.
+func checkHandler(raw json.RawMessage) error {
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return fmt.Errorf("a handler is no JSON object: %s", expectedJSON)
+	}
+	name, _ := fields["handler"].(string)
+	if name == "" {
+		return errors.New(`a handler has no name: expected a field handler, such as {"handler": "file_server"}`)
+	}
+	const namespace = "http.handlers"
+	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
+		var known []string
+		for _, info := range caddy.GetModules(namespace) {
+			known = append(known, info.ID.Name())
+		}
+		return fmt.Errorf("this Caddy has no handler %q%s: expected the name of a module in %s, as caddy list-modules shows them", name, near.Hint(name, known), namespace)
+	}
+	return nil
 }
 
 // strictJSON decodes one value, and refuses fields that are not known.
 func strictJSON(text string, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		if _, broken := errors.AsType[*json.SyntaxError](err); broken || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("it is no JSON: %w", err)
-		}
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	decoder := json.NewDecoder(strings.NewReader(text))
+	err := decoder.Decode(into)
+	if _, broken := errors.AsType[*json.SyntaxError](err); broken || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("it is no JSON: %w", err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more behind the JSON")
+	if err == nil {
+		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
+			return errors.New("there is more behind the JSON")
+		}
+	}
+	if err := jsondoc.CheckFields([]byte(text), into); err != nil {
+		return err
+	}
+	if err != nil {
+		return jsondoc.Plain(err)
 	}
 	return nil
 }

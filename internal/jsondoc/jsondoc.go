@@ -4,11 +4,13 @@ package jsondoc
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
@@ -120,7 +122,7 @@ func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
 			}
 			key := token.(string) // nothing else can stand here
 			if _, twice := object[key]; twice {
-				return nil, fmt.Errorf("%q is there twice", key)
+				return nil, fmt.Errorf("%q is there twice: remove one of them", key)
 			}
 			if !anyNames && !fieldName.MatchString(key) {
 				return nil, fmt.Errorf("%q is no field: names are in lower case", key)
@@ -204,7 +206,7 @@ func MergeAny(document, patch []byte) ([]byte, error) {
 	}
 	changes, ok := value.(map[string]any)
 	if !ok {
-		return nil, errors.New("a JSON object is expected")
+		return nil, errors.New(`expected a JSON object, {"...": ...}`)
 	}
 	return json.Marshal(merged(target, changes))
 }
@@ -231,6 +233,73 @@ func Difference(from, to map[string]any, same func(a, b any) bool) map[string]an
 		}
 	}
 	return patch
+}
+
+// CheckFields refuses what encoding/json would read in its own way: fields that are there
+// twice, and names that are not letter by letter those of the fields of what is decoded.
+func CheckFields(raw []byte, into any) error {
+	value, err := newOnceDecoder(raw, maxAnyDepth).only(true)
+	if err != nil {
+		return err
+	}
+	return checkFields(value, reflect.TypeOf(into), "")
+}
+
+func checkFields(value any, t reflect.Type, path string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return nil // it has rules of its own
+	}
+	object, _ := value.(map[string]any)
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		list, _ := value.([]any)
+		for i, item := range list {
+			if err := checkFields(item, t.Elem(), fmt.Sprintf("%s/%d", path, i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if err := checkFields(object[name], t.Elem(), path+"/"+name); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		fields := fieldTypes(t)
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			field, known := fields[name]
+			if !known {
+				return unknownFieldError(strings.TrimPrefix(path, "/"), name, slices.Sorted(maps.Keys(fields)))
+			}
+			if err := checkFields(object[name], field, path+"/"+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func unknownFieldError(path, name string, known []string) error {
+	err := fmt.Errorf("unknown field %q%s", name, near.Hint(name, known))
+	if path != "" {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return err
+}
+
+// fieldTypes are the types of the fields of a struct, by their names in JSON.
+func fieldTypes(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type)
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if field.IsExported() && name != "-" && (name != "" || !field.Anonymous) {
+			fields[cmp.Or(name, field.Name)] = field.Type
+		}
+	}
+	return fields
 }
 
 func unmarshalNumbers(raw []byte, into any) error {

@@ -155,3 +155,35 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckFields: names count letter by letter, at any depth, and are there once.
+func TestCheckFields(t *testing.T) {
+	type inner struct {
+		Name string `json:"name"`
+	}
+	type outer struct {
+		inner
+		Named map[string]*inner `json:"named"`
+		List  []inner           `json:"list"`
+		Free  json.RawMessage   `json:"free"`
+		Bare  int
+	}
+	for text, want := range map[string]string{
+		`{"name":"a","named":{"Any":{"name":"b"}},"list":[{"name":"c"}],"free":{"Name":1},"Bare":1}`: "",
+		`null`:                         "",
+		`{"Name":"a"}`:                 `unknown field "Name" (did you mean "name"?)`,
+		`{"named":{"x":{"NAME":"a"}}}`: `named/x: unknown field "NAME" (did you mean "name"?)`,
+		`{"list":[{},{"nam":"a"}]}`:    `list/1: unknown field "nam" (did you mean "name"?)`,
+		`{"bare":1}`:                   `unknown field "bare" (did you mean "Bare"?)`,
+		`{"free":{"a":{"b":1,"b":2}}}`: `"b" is there twice: remove one of them`,
+		`{} {}`:                        "there is more behind the JSON",
+	} {
+		said := ""
+		if err := jsondoc.CheckFields([]byte(text), new(outer)); err != nil {
+			said = err.Error()
+		}
+		if said != want {
+			t.Errorf("%s: %q, want %q", text, said, want)
+		}
+	}
+}
