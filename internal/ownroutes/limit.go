@@ -44,6 +44,21 @@ func (l *Limit) has(id uint32) bool {
 	return l.had(id)
 }
 
+// Had reports whether a site had routes of its own before the change.
+func (l *Limit) Had(id uint32) bool { return l.had(id) }
+
+// HadFirst compares two sites by whether they had routes of their own before the change. Who
+// had keeps its place: it is admitted before others.
+func (l *Limit) HadFirst(a, b uint32) int {
+	switch x, y := l.had(a), l.had(b); {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
+}
+
 // Remove counts a site no longer.
 func (l *Limit) Remove(id uint32) {
 	if l.has(id) {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/live"
@@ -35,23 +38,37 @@ type rowReader struct {
 // be a million. Rows that cannot be shown are held back. The caller holds the lock
 // of the source.
 func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
-	limit := a.ownLimitOf(source)
+	limit, hasPlace := a.ownLimitOf(source), hasPlaceIn(source)
 	steps := make(chan chan []judgedRow, runtime.GOMAXPROCS(0))
 	var rows []configured
+	var last []judgedRow // that take no place from a site which serves
+	take := func(row *judgedRow) {
+		if row.err == nil {
+			row.err = a.passesOwn(limit, &row.configured)
+		}
+		if row.err != nil {
+			a.hold(source, &row.configured, row.document, row.err)
+		} else {
+			rows = append(rows, row.configured)
+		}
+	}
 	collected := make(chan struct{})
 	go func() {
 		defer close(collected)
 		for step := range steps {
 			for _, row := range <-step {
-				if row.err == nil {
-					row.err = a.passesOwn(limit, &row.configured)
-				}
-				if row.err != nil {
-					a.hold(source, &row.configured, row.document, row.err)
+				if row.err == nil && row.cfg.OwnRoutes != nil && !hasPlace(row.id) {
+					last = append(last, row)
 				} else {
-					rows = append(rows, row.configured)
+					take(&row)
 				}
 			}
+		}
+		for i := range last {
+			take(&last[i])
+		}
+		if len(last) > 0 {
+			slices.SortFunc(rows, byID)
 		}
 	}()
 	var next []judgedRow
@@ -88,6 +105,16 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 	close(steps)
 	<-collected
 	return rows, err
+}
+
+// hasPlaceIn returns what tells of the configuration that serves whether a row has routes of
+// its own there, and so a place of max_sites. Where none serves, all are alike.
+func hasPlaceIn(source *live.Source) func(id uint32) bool {
+	active, err := Of(caddy.ActiveContext())
+	if err != nil || active.liveSource(source.Name) == nil {
+		return func(uint32) bool { return true }
+	}
+	return active.ownLimitOf(source).Had
 }
 
 // judge decodes a row, and looks at what it says.

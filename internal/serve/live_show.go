@@ -46,6 +46,10 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 	for _, id := range slices.Concat(ids, gone) {
 		limit.Remove(id)
 	}
+	if source.Routes != nil {
+		ids = slices.Clone(ids)
+		slices.SortStableFunc(ids, limit.HadFirst)
+	}
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil {
@@ -68,6 +72,7 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 		}
 		d.rows = append(d.rows, c)
 	}
+	slices.SortFunc(d.rows, byID)
 	return d
 }
 

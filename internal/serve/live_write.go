@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -131,7 +130,7 @@ func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan
 	if len(plan.Rows) == 0 {
 		return plan, nil
 	}
-	slices.SortFunc(plan.shown, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(plan.shown, byID)
 	next, simple, left, err := a.deriveWithout(a.Now(), plan.shown, plan.removed)
 	if err == nil && !simple {
 		err = a.stopsNobody(next, a.Now())

@@ -331,6 +331,24 @@ func TestRowsOneTooMany(t *testing.T) {
 	f.answers("third.test", "third")
 }
 
+// TestRowsKeepTheirPlace: who serves with routes of its own keeps that place when it changes
+// together with a new row of a lower id.
+func TestRowsKeepTheirPlace(t *testing.T) {
+	f := startFarm(t, 1)
+	f.sql("%s", accepted(10, f.own("first.test", "first")))
+	f.comesTo("first.test", "first")
+	f.sql("begin; %s update iis.site set ok = rev, good = null where ok <> rev; commit;",
+		insert(5, f.own("second.test", "second"))+insert(10, f.own("first.test", "again")))
+	f.until("5 is held back", func() bool { return strings.Contains(f.site(5).Reason, "max_sites") })
+	f.comesTo("first.test", "again")
+	f.answers("second.test", "503")
+	if err := f.Load(f.config); err != nil {
+		t.Fatal("the same configuration again:", err)
+	}
+	f.answers("first.test", "again")
+	f.answers("second.test", "503")
+}
+
 func app(t *testing.T) *serve.Instance {
 	t.Helper()
 	a, err := serve.Of(caddy.ActiveContext())

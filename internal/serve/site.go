@@ -30,7 +30,7 @@ func (a *Instance) configuredSites() ([]configured, error) {
 		}
 		sites = append(sites, configured{id: id, cfg: cfg})
 	}
-	slices.SortFunc(sites, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(sites, byID)
 	slices.SortFunc(errs, func(x, y error) int { return cmp.Compare(x.Error(), y.Error()) })
 	return sites, errors.Join(errs...)
 }
@@ -229,3 +229,6 @@ func (a *Instance) bindingEndpoint(key string, cfg *config.Endpoint) (binding.En
 func SortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
 }
+
+// byID compares sites by id.
+func byID(x, y configured) int { return cmp.Compare(x.id, y.id) }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +114,7 @@ func (f *sitesFile) add(sites []configured, state sitesource.State, diff sitesou
 		sites = append(sites, c)
 	}
 	f.state = state
-	slices.SortFunc(sites, func(x, y configured) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(sites, byID)
 	return sites, nil
 }
 
