@@ -219,7 +219,7 @@ func TestLiveRefusals(t *testing.T) {
 		{422, "PUT", "sites/11", `{"name":"x","name":"y"}`, `"name" is there twice`},
 		{422, "PUT", "sites/11", `{"id":11}`, "id is no part"},
 		{422, "PUT", "sites/11", `[]`, "JSON object"},
-		{422, "PUT", "sites/11", `{"name":"x"} {}`, "more than one"},
+		{422, "PUT", "sites/11", `{"name":"x"} {}`, "more behind the JSON"},
 		{422, "PUT", "sites/11", `{"name":`, "does not end"},
 		{422, "PUT", "sites/11", `{"template":"none"}`, "none"},
 		{422, "PUT", "sites/11", `{"routes":[]}`, "routes"},

@@ -22,8 +22,8 @@ func TestTranslatedIsExecuted(t *testing.T) {
 		wantsCaddyfile string
 	}{
 		{"a place that may not be read", `<handlers accessPolicy="None">` + managed + `</handlers>`, "handler W", iisimport.Dropped, "iis_closed"},
-		{"behind one of all paths", `<handlers>` + files + managed + `</handlers>`, "handler W", iisimport.Dropped, ""},
-		{"before one of all paths", `<handlers>` + managed + files + `</handlers>`, "handler W", iisimport.Translated, "*.run"},
+		{"behind one of all paths", `<handlers><clear />` + files + managed + `</handlers>`, "handler W", iisimport.Dropped, ""},
+		{"before one of all paths", `<handlers><clear />` + managed + files + `</handlers>`, "handler W", iisimport.Translated, "*.run"},
 		{
 			"a rule of a set that is refused", `<rewrite><rules>
 				<rule name="bad"><match url="(" /><serverVariables><set name="MYVAR" value="x" /></serverVariables><action type="None" /></rule>
