@@ -76,6 +76,21 @@ func decoded(t rapid.TB, text string) (value any) {
 	return value
 }
 
+// adaptFile adapts the Caddyfile of a test or an example.
+func adaptFile(t *testing.T, file string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, _, _ := strings.Cut(string(content), separator)
+	raw, err := adapt(input + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 // goodApps are apps to begin with: those of the good Caddyfiles of testdata, by their names.
 func goodApps(t *testing.T) map[string]string {
 	t.Helper()
@@ -87,16 +102,7 @@ func goodApps(t *testing.T) map[string]string {
 	}
 	apps := make(map[string]string)
 	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		input, _, _ := strings.Cut(string(content), separator)
-		raw, err := adapt(input + "\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if app := string(appOf(t, raw)); app != "{}" {
+		if app := string(appOf(t, adaptFile(t, file))); app != "{}" {
 			apps[filepath.Base(file)] = app
 		}
 	}

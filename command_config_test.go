@@ -109,16 +109,7 @@ func TestConfigRoundTrip(t *testing.T) {
 	var handlers, asJSON int
 	for _, file := range slices.Concat(files, examples) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, _, _ := strings.Cut(string(content), separator)
-			raw, err := adapt(input + "\n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := roundTrip(t, raw)
+			got := roundTrip(t, adaptFile(t, file))
 			if !got.exact && !slices.Contains(renumbered, filepath.Base(file)) {
 				t.Errorf("other JSON comes of\n%s", got.text)
 			}
