@@ -1,14 +1,14 @@
 //go:build unix
 
 // Package testpg runs a real PostgreSQL in a test: a cluster of its own in a scratch
-// folder, on a port of its own, unprivileged, which ends with the test.
+// folder, on a port that the process has not had before (a Caddy keeps a copy of the
+// sites by address), unprivileged, which ends with the test.
 package testpg
 
 import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/caddy-iis/caddy-iis/internal/needs"
+	"github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // Server is a PostgreSQL.
@@ -38,7 +39,7 @@ const nobody = 65534
 // Start makes a cluster and runs a server.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, bin: needs.Postgres(t), port: freePort(t)}
+	s := &Server{t: t, bin: needs.Postgres(t), port: testserver.FreePort(t)}
 	folder, err := os.MkdirTemp("", "pg-") //nolint:usetesting // short, and readable for nobody
 	if err != nil {
 		t.Fatal(err)
@@ -73,16 +74,6 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 	return cmd
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // Run starts the server, which is not running, and waits until it answers.
