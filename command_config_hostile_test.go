@@ -156,16 +156,10 @@ func filledApps(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
-		for namespace, form := range map[string]string{
-			"http.handlers.":    `{"sites":{"7":{"routes":[{"handle":[{"handler":"NAME"FIELDS}]}]}}}`,
-			"http.matchers.":    `{"sites":{"7":{"routes":[{"match":[{"NAME":VALUE}],"handle":[{"handler":"static_response"}]}]}}}`,
-			"iis.certificates.": `{"certificates":{"c":{"source":"NAME"FIELDS}}}`,
-			"iis.stores.":       `{"stores":{"s":{"store":"NAME"FIELDS}}}`,
-			"iis.sites.":        `{"sites_from":[{"source":"NAME"FIELDS}]}`,
-		} {
+		for namespace, of := range moduleForms {
 			if name, ok := strings.CutPrefix(id, namespace); ok {
 				fields := strings.TrimRight(","+strings.TrimSuffix(strings.TrimPrefix(string(raw), "{"), "}"), ",")
-				apps[id] = strings.NewReplacer("NAME", name, "FIELDS", fields, "VALUE", string(raw)).Replace(form)
+				apps[id] = strings.NewReplacer("NAME", name, "FIELDS", fields, "VALUE", string(raw)).Replace(of.form)
 			}
 		}
 	}
@@ -222,6 +216,138 @@ func TestConfigOfFilled(t *testing.T) {
 			t.Errorf("%s has no text: %s", id, app)
 		}
 	}
+}
+
+// moduleForms are how an app has modules, by their namespaces.
+var moduleForms = map[string]struct {
+	form string // of an app
+	name string // the field with the module's name; none if the name is the field itself
+}{
+	"http.handlers.":    {`{"sites":{"7":{"routes":[{"handle":[{"handler":"NAME"FIELDS}]}]}}}`, "handler"},
+	"http.matchers.":    {`{"sites":{"7":{"routes":[{"match":[{"NAME":VALUE}],"handle":[{"handler":"static_response"}]}]}}}`, ""},
+	"iis.certificates.": {`{"certificates":{"c":{"source":"NAME"FIELDS}}}`, "source"},
+	"iis.stores.":       {`{"stores":{"s":{"store":"NAME"FIELDS}}}`, "store"},
+	"iis.sites.":        {`{"sites_from":[{"source":"NAME"FIELDS}]}`, "source"},
+}
+
+// withoutWords are fields that no Caddyfile comes to.
+var withoutWords = []string{"certsel.PEM/poll", "certsel.PFX/poll", "config.Site/site_vars"}
+
+// TestConfigHasWriters: the app and each module of this project that it may have are in good
+// Caddyfiles of testdata with all of their fields, and so in the round trip, and the modules
+// are written in words.
+func TestConfigHasWriters(t *testing.T) {
+	texts := make(map[string]string)
+	var apps []any
+	for file, app := range goodApps(t) {
+		texts[file] = roundTrip(t, fmt.Appendf(nil, `{"apps":{"iis":%s}}`, app)).text
+		apps = append(apps, decoded(t, app))
+	}
+	ofType := make(map[reflect.Type][]any)
+	sortByType(reflect.TypeFor[config.App](), apps, ofType)
+	modules := 0
+	for id, kind := range ownModules(t) {
+		for namespace, of := range moduleForms {
+			name, ok := strings.CutPrefix(id, namespace)
+			if !ok {
+				continue
+			}
+			modules++
+			found := modulesIn(apps, of.name, name)
+			if len(found) == 0 {
+				t.Errorf("%s is in no good Caddyfile of testdata/caddyfile", id)
+			}
+			sortByType(kind, found, ofType)
+			for file, text := range texts {
+				if strings.Contains(text, fmt.Sprintf(`"%s": "%s"`, of.name, name)) || strings.Contains(text, `"module": "`) || strings.Contains(text, `"via": "`) {
+					t.Errorf("%s: %s is written as JSON:\n%s", file, id, text)
+				}
+			}
+		}
+	}
+	if modules < 18 {
+		t.Errorf("only %d modules", modules)
+	}
+	for kind, values := range ofType {
+		for name := range fieldsOf(kind) {
+			has := func(value any) bool { return value.(map[string]any)[name] != nil }
+			if !slices.ContainsFunc(values, has) && !slices.Contains(withoutWords, kind.String()+"/"+name) {
+				t.Errorf("no good Caddyfile of testdata/caddyfile comes to the field %s of %s", name, kind)
+			}
+		}
+	}
+}
+
+// modulesIn are the modules of a name in values of JSON: those that have it in a field, or
+// as the name of a field.
+func modulesIn(values []any, field, name string) (found []any) {
+	for _, value := range values {
+		switch value := value.(type) {
+		case []any:
+			found = append(found, modulesIn(value, field, name)...)
+		case map[string]any:
+			if inner, ok := value[name]; ok && field == "" {
+				found = append(found, inner)
+			}
+			if field != "" && value[field] == name {
+				found = append(found, value)
+			}
+			found = append(found, modulesIn(slices.Collect(maps.Values(value)), field, name)...)
+		}
+	}
+	return found
+}
+
+// sortByType sorts values of JSON, and what they have, by the types of this project that
+// they are decoded into.
+func sortByType(t reflect.Type, values []any, into map[reflect.Type][]any) {
+	for ; t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map; t = t.Elem() {
+		if t.Kind() != reflect.Pointer {
+			values = itemsOf(values)
+		}
+	}
+	if _, ours := folderOf(t.PkgPath()); !ours || t.Kind() != reflect.Struct {
+		return
+	}
+	into[t] = slices.Clip(into[t]) // a type that nothing is of is known as well
+	for _, value := range values {
+		if _, ok := value.(map[string]any); ok {
+			into[t] = append(into[t], value)
+		}
+	}
+	for name, kind := range fieldsOf(t) {
+		var inner []any
+		for _, value := range values {
+			if object, ok := value.(map[string]any); ok && object[name] != nil {
+				inner = append(inner, object[name])
+			}
+		}
+		sortByType(kind, inner, into)
+	}
+}
+
+// fieldsOf are the fields of a type, by their names in JSON.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type)
+	for _, field := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); field.IsExported() && name != "-" && name != "" {
+			fields[name] = field.Type
+		}
+	}
+	return fields
+}
+
+// itemsOf are the items of lists and the values of objects.
+func itemsOf(values []any) (items []any) {
+	for _, value := range values {
+		switch value := value.(type) {
+		case []any:
+			items = append(items, value...)
+		case map[string]any:
+			items = slices.AppendSeq(items, maps.Values(value))
+		}
+	}
+	return items
 }
 
 // TestConfigRefusesNull: what no Caddyfile can say is named, with the way out, and is no fault

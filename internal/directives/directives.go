@@ -297,6 +297,9 @@ func Inline(namespace, field string, raw json.RawMessage) *caddytext.Line {
 	}
 	name, _ := config[field].(string)
 	delete(config, field)
+	if argument, ok := moduleArguments[namespace+"."+name]; ok {
+		return &line{Words: append([]string{name}, caddytext.Texts(config[argument])...)}
+	}
 	if fields, ok := moduleFields[namespace+"."+name]; ok || len(config) == 0 {
 		return &line{Words: []string{name}, Block: caddytext.Fields(config, fields)}
 	}
@@ -304,6 +307,12 @@ func Inline(namespace, field string, raw json.RawMessage) *caddytext.Line {
 		return l.Behind(name)
 	}
 	return nil
+}
+
+// moduleArguments are the fields of modules of Caddy that take one argument and no block.
+var moduleArguments = map[string]string{
+	"tls.permission.http":      "endpoint",
+	"tls.get_certificate.http": "url",
 }
 
 // moduleFields are the words of modules of Caddy.
