@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iishttp/ecma"
 	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
+	"github.com/caddy-iis/caddy-iis/iishttp/rewrite/rewritetest"
 )
 
 var (
@@ -106,7 +107,7 @@ func TestAgainstReference(t *testing.T) {
 			t.Fatal(err)
 		}
 		req := drawRequest(t)
-		got, want := outcome(set.Run(req)), outcome(runPlain(c, req))
+		got, want := outcome(set.Run(req)), outcome(rewritetest.Run(c, req))
 		if got != want {
 			text, _ := json.MarshalIndent(c.Rules, "", " ")
 			t.Fatalf("%s: %q, the reference says %q\n%s", req.URL, got, want, text)

@@ -1,4 +1,8 @@
-package rewrite_test
+// Package rewritetest runs rules as slowly and plainly as their description reads, for
+// comparison with the engine: a text is a list of bytes that know where they come from,
+// templates are read again each time, and nothing is shared. It has Go's regexp where that
+// has a form for a pattern, so patterns must be ones that mean the same in it, and ASCII.
+package rewritetest
 
 import (
 	"errors"
@@ -6,14 +10,11 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/dlclark/regexp2/v2"
+
 	"github.com/caddy-iis/caddy-iis/iishttp/ecma"
 	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
 )
-
-// The interpreter here runs rules as slowly and plainly as their description reads, for
-// comparison: a text is a list of bytes that know where they come from, templates are
-// read again each time, and nothing is shared with the engine. It has Go's regexp, so
-// patterns must be ones that mean the same in it, and ASCII.
 
 // char is a byte of a text: whether it was decoded, and whether the client chose it.
 type char struct {
@@ -51,7 +52,8 @@ type plain struct {
 	set         map[string]string
 }
 
-func runPlain(config rewrite.Config, req *rewrite.Request) (result rewrite.Result, err error) {
+// Run is what rewrite.Set.Run should be.
+func Run(config rewrite.Config, req *rewrite.Request) (result rewrite.Result, err error) {
 	p := &plain{config: config, req: req, path: req.URL.Path, query: req.URL.RawQuery, set: make(map[string]string)}
 	result.Action = "none"
 	for _, r := range config.Rules {
@@ -118,7 +120,7 @@ func (p *plain) hold(r rewrite.Rule) (bool, error) {
 		}
 		var ok bool
 		if c.Is != "" {
-			file, directory, _ := site.Is(input.String())
+			file, directory, _ := p.req.Files.Is(input.String())
 			ok = (c.Is == "file" && file || c.Is == "directory" && directory) != c.Not
 		} else {
 			groups, fits, err := fit(c.Pattern, r.Syntax, input)
@@ -158,7 +160,7 @@ func fit(pattern rewrite.Pattern, syntax ecma.Syntax, input chars) (groups []cha
 		text = strings.ReplaceAll(text, `\*`, "(.*?)")
 		text = "^" + strings.ReplaceAll(text, `\?`, ".") + "$"
 	}
-	at := regexp.MustCompile(fold + text).FindStringSubmatchIndex(input.String())
+	at := find(fold, text, input.String())
 	if at == nil {
 		return nil, false, nil
 	}
@@ -170,6 +172,30 @@ func fit(pattern rewrite.Pattern, syntax ecma.Syntax, input chars) (groups []cha
 		groups = append(groups, input[at[i]:at[i+1]])
 	}
 	return groups, true, nil
+}
+
+// find returns from where to where the groups are. What looks ahead is not for Go's regexp.
+func find(fold, pattern, input string) (at []int) {
+	if re, err := regexp.Compile(fold + pattern); err == nil {
+		return re.FindStringSubmatchIndex(input)
+	}
+	options := regexp2.ECMAScript
+	if fold != "" {
+		options |= regexp2.IgnoreCase
+	}
+	m, err := regexp2.MustCompile(pattern, options).FindStringMatch(input)
+	if m == nil || err != nil {
+		return nil
+	}
+	for _, g := range m.Groups() {
+		if len(g.Captures) == 0 {
+			at = append(at, -1, -1)
+		} else {
+			from, length := g.ByteRange()
+			at = append(at, from, from+length)
+		}
+	}
+	return at
 }
 
 func group(groups []chars, digit byte) chars {
@@ -279,6 +305,9 @@ func (p *plain) variable(name string) (chars, error) {
 	case "HTTP_HOST":
 		return mark(p.req.Host, false, true), nil
 	case "HTTPS":
+		if p.req.TLS != nil {
+			return mark("ON", false, false), nil
+		}
 		return mark("OFF", false, false), nil
 	case "REQUEST_URI":
 		out := mark(p.req.Original.Path, true, true)
@@ -289,7 +318,7 @@ func (p *plain) variable(name string) (chars, error) {
 	case "UNENCODED_URL":
 		return mark(p.req.Original.RequestURI(), false, true), nil
 	case "REQUEST_FILENAME":
-		physical, ok := site.Physical(p.path)
+		physical, ok := p.req.Files.Physical(p.path)
 		if !ok {
 			return nil, rewrite.ErrNoFile
 		}
@@ -312,7 +341,13 @@ func (p *plain) act(r rewrite.Rule, base string, result *rewrite.Result) (end bo
 		return true, nil
 	case "respond":
 		result.Action, result.Status, result.SubStatus = "respond", r.Action.Status, r.Action.SubStatus
-		return true, nil
+		reason, err := p.expand(r.Action.Reason)
+		if err != nil {
+			return true, err
+		}
+		description, err := p.expand(r.Action.Description)
+		result.Reason, result.Description = reason.String(), description.String()
+		return true, err
 	}
 	text, err := p.expand(strings.TrimSpace(r.Action.URL))
 	if err != nil {
