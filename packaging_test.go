@@ -2,6 +2,7 @@ package caddyiis_test
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -20,6 +21,7 @@ type packaged struct {
 		Info   struct{ Mode uint32 } `yaml:"file_info"`
 	}
 	Scripts   map[string]string
+	RPM       struct{ Scripts map[string]string }
 	Conflicts []string
 	Replaces  []string
 }
@@ -68,6 +70,12 @@ func TestPackages(t *testing.T) {
 	// it leaves would be asked about, were it a file of this package.
 	if !slices.Contains(p.Conflicts, "caddy") || len(p.Replaces) > 0 || targets["/etc/caddy/Caddyfile"] != "" {
 		t.Errorf("beside Caddy's own package: conflicts %q, replaces %q, %q", p.Conflicts, p.Replaces, targets["/etc/caddy/Caddyfile"])
+	}
+	maps.Copy(p.Scripts, p.RPM.Scripts)
+	for _, when := range []string{"postinstall", "preremove", "postremove", "posttrans"} {
+		if p.Scripts[when] == "" {
+			t.Errorf("there is no script %s", when)
+		}
 	}
 	for when, script := range p.Scripts {
 		if _, err := os.Stat(script); err != nil {

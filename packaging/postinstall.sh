@@ -24,6 +24,11 @@ if $first && ! [ -e /etc/caddy/Caddyfile ]; then
 	install -m 0640 -g caddy /usr/share/caddy-iis/Caddyfile /etc/caddy/Caddyfile
 elif [ -e /etc/caddy/Caddyfile ]; then
 	chgrp caddy /etc/caddy/Caddyfile
+	# RPM removes Caddy's own package after this, and its Caddyfile with it: posttrans.sh
+	# brings it back.
+	if [ "$1" = 1 ]; then
+		cp -p /etc/caddy/Caddyfile /etc/caddy/Caddyfile.kept
+	fi
 fi
 
 # The removal of Debian's and Caddy's own package masks the units, whose place this one takes.

@@ -6,7 +6,8 @@ set -e
 case "$1" in
 remove | 0)
 	if [ -d /run/systemd/system ]; then
-		systemctl --no-reload disable --now caddy.socket caddy.service caddy-api.service
+		# A unit that an administrator has masked holds up no removal.
+		systemctl --no-reload disable --now caddy.socket caddy.service caddy-api.service || true
 	fi
 	;;
 esac
