@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -74,6 +75,21 @@ func (s *Source) HeldIDs(wanted func(*HeldBack) bool) (ids []uint32) {
 		}
 	})
 	return ids
+}
+
+// HeldDocuments returns what is accepted of rows that are held back.
+func (s *Source) HeldDocuments(wanted func(*HeldBack) bool) []json.RawMessage {
+	return s.ServedDocuments(s.HeldIDs(wanted))
+}
+
+// ServedDocuments returns what is accepted of rows, as far as anything is.
+func (s *Source) ServedDocuments(ids []uint32) (documents []json.RawMessage) {
+	for _, id := range ids {
+		if row, ok, err := s.Follower.Row(id); ok && err == nil && row.Served() != nil {
+			documents = append(documents, row.Served())
+		}
+	}
+	return documents
 }
 
 // HeldInputs returns what the rows ask for that are held back.

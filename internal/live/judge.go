@@ -20,8 +20,21 @@ const (
 )
 
 // unjudged reports whether a row waits for its first verdict.
-func (f *Follower) unjudged() bool {
-	return slices.ContainsFunc(f.OpenRows(), func(row sites.Row) bool { return row.Refusal == nil })
+func (f *Follower) unjudged() bool { return slices.ContainsFunc(f.OpenRows(), unjudged) }
+
+func unjudged(row sites.Row) bool { return row.Open && row.Refusal == nil }
+
+// willJudge reports whether this server judges open rows when it has taken a difference. The
+// caller holds f.mu.
+func (f *Follower) willJudge(d *sites.Difference) bool {
+	status := f.Shared.Status()
+	if f.owner == nil || status.ReadOnly || !status.Up {
+		return false
+	}
+	if f.unjudged() || slices.ContainsFunc(d.Rows, unjudged) {
+		return status.Preferred || !f.openSince.IsZero() && time.Since(f.openSince) >= judgeLater/2
+	}
+	return len(f.open) > 0 && time.Since(f.reconsidered) >= judgeAgain && f.waiting()
 }
 
 // judge judges open rows, if it is this server's turn. The caller holds f.mu.
@@ -74,6 +87,9 @@ func (f *Follower) judgeAgain() {
 	status := f.Shared.Status()
 	if status.ReadOnly || !status.Up {
 		return
+	}
+	if provision := f.ahead(new(sites.Difference), true); provision != nil {
+		defer provision()()
 	}
 	if accepted, _ := f.owner.judgeOpen(); len(accepted) > 0 {
 		f.judgeNow()
@@ -134,14 +150,11 @@ func (f *Follower) tryJudge() error {
 	if f.owner == nil {
 		return nil
 	}
-	writer, d, err := f.Shared.Begin(context.Background(), byJudge)
-	if err != nil {
+	writer, err := f.begin(context.Background(), byJudge, true)
+	if err != nil || writer == nil {
 		return err
 	}
 	defer writer.End()
-	if !f.take(d, false) {
-		return nil
-	}
 	accepted, refused := f.owner.judgeOpen()
 	var verdicts []sites.Verdict
 	for _, id := range accepted {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -148,8 +149,14 @@ func TestJudgeLate(t *testing.T) {
 		t.Errorf("findings: %+v", f)
 	}
 	ahead := 0
+	n.ahead = func(documents []json.RawMessage) func() (over func()) {
+		if len(documents) != 1 {
+			t.Errorf("provisioned ahead: %q", documents)
+		}
+		return func() (over func()) { ahead++; return func() { ahead++ } }
+	}
 	again := func() {
-		s.retryLater(t.Context(), func() (over func()) { ahead++; return func() { ahead++ } }, func() {})
+		s.retryLater(t.Context(), func() {})
 	}
 	again()
 	if refusal(t, m, 2) == "" || !s.retries.Load() {

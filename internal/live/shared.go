@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -30,6 +31,12 @@ func (f *Follower) follow() {
 // receive takes what was read, and judges what is open.
 func (f *Follower) receive(d *sites.Difference) {
 	f.mu.Lock()
+	provision := f.ahead(d, f.willJudge(d))
+	f.mu.Unlock()
+	if provision != nil {
+		defer provision()()
+	}
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.take(d, false) {
 		return
@@ -38,6 +45,73 @@ func (f *Follower) receive(d *sites.Difference) {
 	if f.owner != nil {
 		f.owner.Node.Settle()
 	}
+}
+
+// ahead returns what provisions the routes of their own that rows have of a difference, and
+// those that are to be judged; nil if there is nothing to do. The caller holds f.mu.
+func (f *Follower) ahead(d *sites.Difference, judging bool) (provision func() (over func())) {
+	if f.owner == nil || f.owner.Routes == nil {
+		return nil
+	}
+	rows := d.Rows
+	if judging {
+		rows = slices.Concat(rows, f.OpenRows())
+	}
+	var documents []json.RawMessage
+	for i := range rows {
+		if served := rows[i].Served(); served != nil {
+			documents = append(documents, served)
+		}
+		if judging && rows[i].Open {
+			documents = append(documents, rows[i].Document)
+		}
+	}
+	return f.owner.Node.Ahead(f.owner, documents)
+}
+
+// begin locks a shared table, and takes what was written before. What that needs of routes,
+// or judging it, is provisioned while others may write; it is kept until the writer has
+// ended, which is nil if something stands in the way of taking it. The caller holds f.mu.
+func (f *Follower) begin(ctx context.Context, by string, judging bool) (sites.Writer, error) {
+	w := new(provided)
+	const tries = 3
+	for try := 1; ; try++ {
+		writer, d, err := f.Shared.Begin(ctx, by)
+		if err != nil {
+			w.let()
+			return nil, err
+		}
+		w.Writer = writer
+		if provision := f.ahead(d, judging); provision != nil && try < tries {
+			writer.End()
+			w.overs = append(w.overs, provision())
+			continue
+		}
+		if !f.take(d, false) {
+			w.End()
+			return nil, nil
+		}
+		return w, nil
+	}
+}
+
+// provided is a writer for which routes are kept.
+type provided struct {
+	sites.Writer
+	overs []func()
+}
+
+// End implements sites.Writer.
+func (w *provided) End() {
+	w.Writer.End()
+	w.let()
+}
+
+func (w *provided) let() {
+	for _, over := range w.overs {
+		over()
+	}
+	w.overs = nil
 }
 
 // take makes a difference what this server knows and serves. It reports false if it
@@ -100,6 +174,9 @@ func (f *Follower) losses(d *sites.Difference) int {
 // The caller holds f.mu.
 func (f *Follower) acceptPending() {
 	if f.pending != nil {
+		if provision := f.ahead(f.pending, false); provision != nil {
+			defer provision()()
+		}
 		f.take(f.pending, true)
 	}
 }
@@ -123,12 +200,11 @@ func (s *Source) Begin(ctx context.Context, w *SiteWrite) (sites.Writer, error) 
 	f := s.Follower
 	const tries = 3
 	for try := 1; ; try++ {
-		writer, d, err := f.Shared.Begin(ctx, w.By)
+		writer, err := f.begin(ctx, w.By, false)
 		if err != nil {
 			return nil, Unavailable(err)
 		}
-		if !f.take(d, false) {
-			writer.End()
+		if writer == nil {
 			return nil, f.refusesWrites()
 		}
 		if w.DryRun || try == tries || !f.unjudged() {

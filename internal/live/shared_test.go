@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/binding"
+	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -125,11 +128,10 @@ func TestRetryLater(t *testing.T) {
 			s.LetGo(5)
 		}
 	}
-	nothing := func() (over func()) { return func() {} }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s.RetryLater(ctx, nothing, try)
-	s.RetryLater(ctx, nothing, try) // once is enough
+	s.RetryLater(ctx, try)
+	s.RetryLater(ctx, try) // once is enough
 	time.Sleep(3 * firstPause / 2)
 	serves.Store(true)
 	serve(s)
@@ -143,7 +145,100 @@ func TestRetryLater(t *testing.T) {
 	}
 	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
 	cancel()
-	s.retryLater(ctx, nothing, func() { t.Error("the configuration has ended") })
+	s.retryLater(ctx, func() { t.Error("the configuration has ended") })
+}
+
+// TestProvisionedAhead: routes that rows bring with them are provisioned while neither the
+// table is locked for all who write it nor, where what others write arrives, this server's
+// lock is held; they are kept until the rows are shown and judged. What does not become
+// ready is not waited for again and again.
+func TestProvisionedAhead(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	s.Routes = new(config.RouteRules)
+	serve(s)
+	f := s.Follower
+	const never = `{"name":"never"}`
+	ready, kept, provisioned, free := make(map[string]bool), 0, 0, true
+	n.ahead = func(documents []json.RawMessage) (provision func() (over func())) {
+		if !slices.ContainsFunc(documents, func(d json.RawMessage) bool { return !ready[string(d)] }) {
+			return nil
+		}
+		return func() (over func()) {
+			provisioned++
+			if m.locked {
+				t.Error("provisioned while the table is locked")
+			}
+			if f.mu.TryLock() {
+				f.mu.Unlock()
+			} else if free {
+				t.Error("provisioned under the lock of this server")
+			}
+			for _, d := range documents {
+				ready[string(d)] = string(d) != never
+			}
+			kept++
+			return func() { kept-- }
+		}
+	}
+	passes := n.bench.Passes
+	n.bench.Passes = func(id uint32, cfg *config.Site) (binding.Site, error) {
+		if kept == 0 {
+			t.Error("judged with routes that are not kept")
+		}
+		return passes(id, cfg)
+	}
+	check := func(what string, want int) {
+		t.Helper()
+		if kept != 0 || m.locked || provisioned != want {
+			t.Errorf("%s: provisioned %d times, %d kept, locked: %v", what, provisioned, kept, m.locked)
+		}
+		provisioned = 0
+	}
+
+	m.write(map[uint32]string{2: host("two.test"), 3: host("two.test")})
+	receive(s, m)
+	check("rows arrive", 1)
+	if refusal(t, m, 2) != "" || refusal(t, m, 3) == "" {
+		t.Error("they are not judged")
+	}
+	clear(ready) // nobody has the routes of a row that is refused
+	m.write(map[uint32]string{2: ""})
+	f.reconsidered = time.Now()
+	receive(s, m)
+	check("a row has gone", 0)
+	f.reconsidered = time.Time{}
+	receive(s, m)
+	check("the other one is judged again", 1)
+	if refusal(t, m, 3) != "" {
+		t.Error("it is still refused")
+	}
+
+	free = false
+	m.write(map[uint32]string{4: host("four.test")})
+	s.Lock()
+	f.judgeNow()
+	check("judged before it has arrived", 1)
+	m.write(map[uint32]string{5: host("five.test")})
+	m.theirs[5] = sites.Row{ID: 5, Revision: m.next.Revision, Document: json.RawMessage(host("five.test"))}
+	m.write(map[uint32]string{6: host("six.test")})
+	writer, err := s.Begin(t.Context(), &SiteWrite{})
+	if err != nil || !m.locked || refusal(t, m, 4) != "" || refusal(t, m, 6) != "" || n.sites[5].ID == 0 {
+		t.Errorf("begun: %v, shown %v", err, n.shown)
+	}
+	writer.End()
+	check("a change begins", 2)
+	m.theirs[7] = sites.Row{ID: 7, Revision: 1, Document: json.RawMessage(never)}
+	m.write(nil)
+	if writer, err = s.Begin(t.Context(), &SiteWrite{}); err != nil {
+		t.Fatal(err)
+	}
+	if kept == 0 {
+		t.Error("routes are let go while the writer needs them")
+	}
+	writer.End()
+	s.Unlock()
+	check("what is never ready", 2)
 }
 
 // TestBeginJudges: what others have written before a change is judged before it.

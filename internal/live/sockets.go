@@ -40,12 +40,8 @@ func TriedAgain(h *HeldBack) bool { return h.Socket || h.NotReady }
 
 // LateDocuments are what rows want whose own routes were not ready in time, be they held
 // back or refused for it.
-func (s *Source) LateDocuments() (documents []json.RawMessage) {
-	for _, id := range s.HeldIDs(func(h *HeldBack) bool { return h.NotReady }) {
-		if row, ok, err := s.Follower.Row(id); ok && err == nil && row.Served() != nil {
-			documents = append(documents, row.Served())
-		}
-	}
+func (s *Source) LateDocuments() []json.RawMessage {
+	documents := s.HeldDocuments(func(h *HeldBack) bool { return h.NotReady })
 	for _, row := range s.Follower.OpenRows() {
 		if s.Follower.reasonOf(row.ID).late {
 			documents = append(documents, row.Document)
@@ -56,20 +52,21 @@ func (s *Source) LateDocuments() (documents []json.RawMessage) {
 
 // RetryLater calls a function with the lock held while rows are to be tried again and the
 // source owns the table: after a second, and then after twice as long each time, up to a
-// minute. Rows that are refused are judged again then. Before, another function is called
-// without the lock, whose result is called at the end. It ends with the context, that of the
-// configuration.
-func (s *Source) RetryLater(ctx context.Context, ahead func() (over func()), try func()) {
+// minute. Rows that are refused are judged again then. Routes of their own are provisioned
+// before, without the lock. It ends with the context, that of the configuration.
+func (s *Source) RetryLater(ctx context.Context, try func()) {
 	if !s.retries.Swap(true) {
-		time.AfterFunc(min(firstPause<<min(s.retried.Add(1)-1, 10), lastPause), func() { s.retryLater(ctx, ahead, try) })
+		time.AfterFunc(min(firstPause<<min(s.retried.Add(1)-1, 10), lastPause), func() { s.retryLater(ctx, try) })
 	}
 }
 
-func (s *Source) retryLater(ctx context.Context, ahead func() (over func()), try func()) {
+func (s *Source) retryLater(ctx context.Context, try func()) {
 	if ctx.Err() != nil {
 		return
 	}
-	defer ahead()()
+	if provision := s.Node.Ahead(s, s.LateDocuments()); provision != nil {
+		defer provision()()
+	}
 	f := s.Follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,7 +86,7 @@ func (s *Source) retryLater(ctx context.Context, ahead func() (over func()), try
 		s.retried.Store(0)
 	}
 	if late || len(s.HeldIDs(TriedAgain)) > 0 {
-		s.RetryLater(ctx, ahead, try)
+		s.RetryLater(ctx, try)
 	} else {
 		s.retried.Store(0)
 	}

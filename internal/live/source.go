@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,12 @@ type Node interface {
 
 	// Bench returns beside what the rows of a source are judged at this moment.
 	Bench(s *Source) Bench
+
+	// Ahead returns what provisions the routes of their own that documents of rows bring with
+	// them, and those of rows that are held back, and keeps them until its result is called.
+	// It returns nil if none are to be provisioned. Who shows rows, or judges them, does not
+	// provision: the table may be locked.
+	Ahead(s *Source, documents []json.RawMessage) (provision func() (over func()))
 
 	// Again has rows tried again, after a while, whose own routes were not ready in time.
 	Again(s *Source)

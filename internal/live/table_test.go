@@ -32,6 +32,7 @@ type memory struct {
 	status sites.Status
 	woken  int
 	refuse error // of Begin
+	locked bool  // since Begin
 }
 
 func newMemory() *memory {
@@ -107,10 +108,11 @@ func (m *memory) Begin(context.Context, string) (sites.Writer, *sites.Difference
 	if m.refuse != nil {
 		return nil, nil, m.refuse
 	}
+	m.locked = true
 	return m, m.difference(), nil
 }
 
-func (m *memory) End() {}
+func (m *memory) End() { m.locked = false }
 
 func (m *memory) Status() sites.Status {
 	m.mu.Lock()
@@ -206,6 +208,7 @@ type node struct {
 	gone    [][]uint32
 	settled int
 	again   int
+	ahead   func(documents []json.RawMessage) (provision func() (over func())) // nil: no row has routes
 	bench   Bench
 	tables  *binding.Tables
 }
@@ -248,6 +251,13 @@ func (n *node) compile() {
 }
 
 func (n *node) Again(*Source) { n.again++ }
+
+func (n *node) Ahead(_ *Source, documents []json.RawMessage) (provision func() (over func())) {
+	if n.ahead == nil {
+		return nil
+	}
+	return n.ahead(documents)
+}
 
 func (n *node) Show(s *Source, changed, gone []uint32) int {
 	n.shown, n.gone = append(n.shown, changed), append(n.gone, gone)

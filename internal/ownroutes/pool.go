@@ -144,6 +144,46 @@ func (p *Pool[T]) Ask(routes json.RawMessage) (*Content[T], error) {
 	return c, nil
 }
 
+// AskReady is Ask for routes that are provisioned already, where others would wait until they
+// are. Of those that are not, the error is ErrNotProvisioned, if nothing worse is known.
+func (p *Pool[T]) AskReady(routes json.RawMessage) (*Content[T], error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := key(sha256.Sum256(routes))
+	if err := p.refusal(k); err != nil {
+		return nil, err
+	}
+	c := p.contents[k]
+	if !c.isReady() {
+		return nil, ErrNotProvisioned
+	}
+	c.pins++
+	p.asked = append(p.asked, c)
+	return c, nil
+}
+
+// Lacks reports whether routes are to be provisioned before they can be had from AskReady.
+func (p *Pool[T]) Lacks(routes json.RawMessage) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := key(sha256.Sum256(routes))
+	return p.refusal(k) == nil && !p.contents[k].isReady()
+}
+
+// isReady reports whether there are routes, and they are provisioned. The caller holds the
+// lock of the pool, below which those leave it that cannot be.
+func (c *Content[T]) isReady() bool {
+	if c == nil {
+		return false
+	}
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // dropUnused ends routes that nobody has. The caller holds the lock.
 func (p *Pool[T]) dropUnused(c *Content[T]) {
 	if c.sites > 0 || c.pins > 0 || p.contents[c.key] != c {
@@ -210,10 +250,8 @@ func (p *Pool[T]) End(keep time.Duration) {
 	p.contents, p.of, p.asked, p.ended = nil, nil, nil, true
 	p.mu.Unlock()
 	for _, c := range all {
-		select {
-		case <-c.ready:
+		if c.isReady() { // else who provisions them finds that all has ended
 			c.group.Retire(keep)
-		default: // who provisions them finds that all has ended
 		}
 	}
 }
@@ -224,6 +262,9 @@ const maxRefusal = 500
 // ErrNotReady is in the error of routes that were not ready in time: another time they may
 // be.
 var ErrNotReady = errors.New("its routes are not ready")
+
+// ErrNotProvisioned is the error of routes that nobody has provisioned yet.
+var ErrNotProvisioned = fmt.Errorf("%w yet", ErrNotReady)
 
 var errNotInTime = fmt.Errorf("%w after %s", ErrNotReady, maxProvisioning)
 

@@ -142,6 +142,9 @@ func testPoolLate(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if _, err := p.AskReady(json.RawMessage("a")); !errors.Is(err, ownroutes.ErrNotReady) || errors.Is(err, ownroutes.ErrNotProvisioned) || p.Lacks(json.RawMessage("a")) {
+		t.Error("routes that are late would be provisioned, or waited for, once more:", err)
+	}
 	if took := time.Since(start); took != 5*time.Second || attempts.Load() != 1 {
 		t.Errorf("%d attempts took %s", attempts.Load(), took)
 	}
@@ -149,6 +152,35 @@ func testPoolLate(t *testing.T) {
 	synctest.Wait()
 	if _, err := p.Pin(json.RawMessage("a")); err != nil || attempts.Load() != 2 {
 		t.Errorf("%v after %d attempts", err, attempts.Load())
+	}
+}
+
+// TestPoolReady: who must not wait is given what is provisioned, and has nothing provisioned.
+func TestPoolReady(t *testing.T) {
+	p, provisioned := newPool(t)
+	a := json.RawMessage("a")
+	if _, err := p.AskReady(a); !errors.Is(err, ownroutes.ErrNotProvisioned) || !errors.Is(err, ownroutes.ErrNotReady) || !p.Lacks(a) {
+		t.Error(err)
+	}
+	c, err := p.Pin(a)
+	if err != nil || p.Lacks(a) {
+		t.Fatal(err)
+	}
+	if again, err := p.AskReady(a); again != c || err != nil || p.Settled() {
+		t.Error(again, err)
+	}
+	p.Unpin(c)
+	if contents, _ := p.Count(); contents != 1 || provisioned["a"] != 1 {
+		t.Errorf("%d contents, provisioned %v", contents, provisioned)
+	}
+	p.Settle(func(uint32) (*content, string) { return nil, "" })
+	if contents, _ := p.Count(); contents != 0 {
+		t.Errorf("%d contents after the change", contents)
+	}
+	wrong := json.RawMessage("wrong")
+	_, known := p.Pin(wrong)
+	if _, err := p.AskReady(wrong); err == nil || err.Error() != known.Error() || p.Lacks(wrong) {
+		t.Errorf("%v, and before it was %v", err, known)
 	}
 }
 

@@ -161,7 +161,7 @@ func (a *Instance) WriteCertificate(source *live.Source, w *live.SiteWrite, plan
 		return head, live.Unavailable(err)
 	}
 	source.NoteCertificate(head, plan)
-	a.tryHeldBack(source, func(*live.HeldBack) bool { return true }) // they may name it
+	a.tryHeldBack(source, func(*live.HeldBack) bool { return true }, a.passesNow) // they may name it
 	source.Tell()
 	a.observer.Reloaded()
 	a.logger.Info("a certificate has changed", zap.String("source", source.Name), zap.String("certificate", plan.Name),

@@ -146,27 +146,30 @@ func (a *Instance) locked(change func()) {
 // retryHeldBack shows rows that were held back, of all sources, if a change of one of
 // them, or of the sites file, has freed what they want. The caller holds the lock of
 // changes and the lock of the changed source.
-func (a *Instance) retryHeldBack(changed *live.Source) {
+func (a *Instance) retryHeldBack(changed *live.Source, passes passing) {
 	for _, source := range a.Live {
 		switch {
 		case source == changed:
-			a.tryHeldBack(source, a.waitsForOthers(source))
+			a.tryHeldBack(source, a.waitsForOthers(source), passes)
 		case len(source.HeldIDs(a.waitsForOthers(source))) > 0:
-			try := func() { a.tryHeldBack(source, a.waitsForOthers(source)) }
+			try := func() { a.tryHeldBack(source, a.waitsForOthers(source), passes) }
 			source.WhenFree(try, func() { a.locked(try) })
 		}
 	}
 }
 
+// passing is passes, or passesNow.
+type passing = func(*live.Source, *ownroutes.Limit, *configured) error
+
 // tryHeldBack shows rows of a source that were held back, if what was in their way has
 // gone, and routes to the others what they ask for. The caller holds the lock of changes
 // and that of the source.
-func (a *Instance) tryHeldBack(source *live.Source, wanted func(*live.HeldBack) bool) {
-	a.showHeldBack(source, wanted)
+func (a *Instance) tryHeldBack(source *live.Source, wanted func(*live.HeldBack) bool, passes passing) {
+	a.showHeldBack(source, wanted, passes)
 	a.routeHeldBack()
 }
 
-func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack) bool) {
+func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack) bool, passes passing) {
 	var rows []configured
 	most := maxHeldTries
 	if a.Options.FirstWins {
@@ -180,7 +183,7 @@ func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack)
 		}
 		c, err := readRow(source, id, row.Served())
 		if err == nil {
-			err = a.passes(source, limit, &c)
+			err = passes(source, limit, &c)
 		}
 		if err != nil {
 			a.hold(source, &c, row.Served(), err)

@@ -26,7 +26,7 @@ func (a *Instance) takeSourcesOver() (release func()) {
 	if moved {
 		a.locked(func() {
 			for _, source := range a.Live {
-				a.tryHeldBack(source, a.waitsForOthers(source))
+				a.tryHeldBack(source, a.waitsForOthers(source), a.passesNow)
 			}
 		})
 	}
@@ -51,6 +51,9 @@ func (a *Instance) catchUp(source *live.Source) error {
 		}
 	}
 	changed, gone := source.Moved(shown)
+	if provision := a.Ahead(source, source.ServedDocuments(changed)); provision != nil {
+		defer provision()()
+	}
 	d := a.decide(source, changed, gone)
 	if source.Follower.Shared != nil {
 		a.showWhatCanBe(source, d)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -44,7 +45,7 @@ func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
 	var last []judgedRow // that take no place from a site which serves
 	take := func(row *judgedRow) {
 		if row.err == nil {
-			row.err = a.passesOwn(limit, &row.configured)
+			row.err = passesOwn(limit, &row.configured, a.own.Ask)
 		}
 		if row.err != nil {
 			a.hold(source, &row.configured, row.document, row.err)
@@ -159,12 +160,24 @@ func readRow(source *live.Source, id uint32, document []byte) (configured, error
 }
 
 // passes checks a row by itself: what it says, what it names, what it claims and what
-// routes it has.
+// routes it has. Those of a row of a shared table are provisioned before, or they are late:
+// the table may be locked, and whoever writes it would wait.
 func (a *Instance) passes(source *live.Source, limit *ownroutes.Limit, c *configured) error {
+	if source.Follower.Shared == nil {
+		return a.passesNow(source, limit, c)
+	}
 	if err := a.passesAlone(source, c); err != nil {
 		return err
 	}
-	return a.passesOwn(limit, c)
+	return passesOwn(limit, c, a.own.AskReady)
+}
+
+// passesNow is passes where nobody has the table locked: routes are provisioned.
+func (a *Instance) passesNow(source *live.Source, limit *ownroutes.Limit, c *configured) error {
+	if err := a.passesAlone(source, c); err != nil {
+		return err
+	}
+	return passesOwn(limit, c, a.own.Ask)
 }
 
 // passesAlone checks all of it but for routes of its own. It may be called for several
@@ -187,12 +200,12 @@ func (a *Instance) passesAlone(source *live.Source, c *configured) error {
 	return source.Permits(c.cfg, &site)
 }
 
-// passesOwn makes the routes of its own that a row has, if there may be so many.
-func (a *Instance) passesOwn(limit *ownroutes.Limit, c *configured) error {
+// passesOwn asks for the routes of its own that a row has, if there may be so many.
+func passesOwn(limit *ownroutes.Limit, c *configured, ask func(json.RawMessage) (*ownContent, error)) error {
 	if err := limit.Admit(c.id, c.cfg.OwnRoutes != nil); err != nil || c.cfg.OwnRoutes == nil {
 		return err
 	}
-	if _, err := a.own.Ask(c.cfg.OwnRoutes); err != nil {
+	if _, err := ask(c.cfg.OwnRoutes); err != nil {
 		limit.Stays(c.id) // what it had, it still has
 		return err
 	}

@@ -19,7 +19,7 @@ func (a *Instance) Show(source *live.Source, changed, gone []uint32) int {
 	d := a.decide(source, changed, gone)
 	a.showWhatCanBe(source, d)
 	if a.Now() != before {
-		a.locked(func() { a.retryHeldBack(source) })
+		a.locked(func() { a.retryHeldBack(source, a.passes) })
 	}
 	return len(d.rows)
 }

@@ -111,12 +111,9 @@ func (a *Instance) needsSocket(b binding.Binding, socket netip.AddrPort) bool {
 }
 
 // retryLater has rows shown, after a while, that wait for sockets or for their own routes.
-// Those are made before anybody has to wait for it.
 func (a *Instance) retryLater(source *live.Source) {
-	source.RetryLater(a.sitesFile.ctx, func() (over func()) {
-		return a.pinOwn(source, source.LateDocuments())
-	}, func() {
-		a.locked(func() { a.tryHeldBack(source, live.TriedAgain) })
+	source.RetryLater(a.sitesFile.ctx, func() {
+		a.locked(func() { a.tryHeldBack(source, live.TriedAgain, a.passes) })
 	})
 }
 

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -90,7 +91,7 @@ func (a *Instance) publishWrite(source *live.Source, plan *WritePlan, before *Sn
 		source.LetGo(row.ID)
 	}
 	a.keep(next)
-	a.retryHeldBack(source)
+	a.retryHeldBack(source, a.passesNow)
 	source.Tell()
 	if plan.simple {
 		a.observer.Changed(next, idsOf(plan.shown), plan.removed)
@@ -176,6 +177,9 @@ func (a *Instance) planChange(source *live.Source, plan *WritePlan, c *live.Site
 	site, err := readRow(source, c.ID, document)
 	if err == nil {
 		err = a.passes(source, plan.limit, &site)
+	}
+	if errors.Is(err, ownroutes.ErrNotProvisioned) { // they are others than ProvisionAhead has seen
+		return live.Unavailable(fmt.Errorf("%w: %s: %w", sites.ErrRepeat, config.SiteLabel(c.ID, nameOf(site.cfg)), err))
 	}
 	if err != nil {
 		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)

@@ -133,24 +133,43 @@ func (a *Instance) ProvisionAhead(source *live.Source, changes []live.SiteChange
 			documents = append(documents, document)
 		}
 	}
-	return a.pinOwn(source, documents)
+	return a.pinOwn(source, ownRoutesOf(source, documents))
 }
 
-// pinOwn provisions the routes that documents of rows have, and keeps them until it is
-// called that it is over.
-func (a *Instance) pinOwn(source *live.Source, documents []json.RawMessage) (over func()) {
+// Ahead implements live.Node. Rows that others are in the way of are looked at as well when
+// something changes.
+func (a *Instance) Ahead(source *live.Source, documents []json.RawMessage) (provision func() (over func())) {
+	if source.Routes == nil {
+		return nil
+	}
+	routes := ownRoutesOf(source, slices.Concat(documents, source.HeldDocuments(a.waitsForOthers(source))))
+	if !slices.ContainsFunc(routes, a.own.Lacks) {
+		return nil
+	}
+	return func() (over func()) { return a.pinOwn(source, routes) }
+}
+
+// pinOwn provisions routes of rows, and keeps them until it is called that it is over.
+func (a *Instance) pinOwn(source *live.Source, routes []json.RawMessage) (over func()) {
 	var pinned []*ownContent
-	for _, document := range documents {
-		site, err := source.Read(document)
-		if err != nil || site.OwnRoutes == nil {
-			continue
-		}
+	for _, r := range routes {
 		if len(pinned) >= source.Routes.MaxSites {
 			break // more will not be admitted
 		}
-		if own, err := a.own.Pin(site.OwnRoutes); err == nil {
+		if own, err := a.own.Pin(r); err == nil {
 			pinned = append(pinned, own)
 		}
 	}
 	return func() { a.own.Unpin(pinned...) }
+}
+
+// ownRoutesOf returns the routes that documents of rows have.
+func ownRoutesOf(source *live.Source, documents []json.RawMessage) (routes []json.RawMessage) {
+	reader := source.Documents()
+	for _, document := range documents {
+		if site, err := reader.Read(document); err == nil && site.OwnRoutes != nil {
+			routes = append(routes, site.OwnRoutes)
+		}
+	}
+	return routes
 }

@@ -298,6 +298,35 @@ func TestRowsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestRowsHoldNobodyUp: while routes of rows are provisioned before the first verdict, and
+// before a change of this server, which comes after them, whoever else writes the table is
+// not held up.
+func TestRowsHoldNobodyUp(t *testing.T) {
+	f := startFarm(t, 10)
+	f.sql("%s", insert(10, f.row("first.test", "second")))
+	f.comesTo("first.test", "second")
+	open := f.wait("gated")
+	defer open()
+	f.sql("%s", insert(11, f.own("slow.test", "gated")))
+	f.until("routes are made", func() bool { return f.asked("gated") > 0 })
+	written := make(chan string, 1)
+	go func() {
+		status, answer, err := f.TryAdmin(http.MethodPut, "/iis/sites/20?source=postgres", f.row("mine.test", "second"))
+		written <- fmt.Sprint(status, answer, err)
+	}()
+	for id := range 3 {
+		f.sql("begin; set local lock_timeout = '1s'; %s commit;", insert(30+id, f.row(fmt.Sprint("others", id, ".test"), "second")))
+	}
+	open()
+	f.comesTo("slow.test", "gated")
+	if answer := <-written; !strings.HasPrefix(answer, "201") {
+		t.Error(answer)
+	}
+	for id := range 3 {
+		f.comesTo(fmt.Sprint("others", id, ".test"), "second")
+	}
+}
+
 // TestRowsHeldTriedAgain: a row that is held back for its routes alone is tried again.
 func TestRowsHeldTriedAgain(t *testing.T) {
 	f := startFarm(t, 10)

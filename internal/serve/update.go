@@ -70,7 +70,7 @@ func (a *Instance) apply(state sitesource.State, diff sitesource.Difference[*con
 	for _, id := range diff.Removed {
 		before.forgetSite(id)
 	}
-	a.retryHeldBack(nil)
+	a.retryHeldBack(nil, a.passesNow)
 	a.logger.Info("the sites file has changed",
 		zap.String("file", f.source.String()),
 		zap.Int("changed", len(sites)), zap.Int("removed", len(diff.Removed)),
