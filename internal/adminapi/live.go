@@ -107,11 +107,12 @@ type Accepted struct {
 	Removed int    `json:"removed"` // sites that it has no more; 0 also if nothing was to be accepted
 }
 
-// Ready tells whether a server serves all sites that there are.
+// Ready tells that a server serves its sites.
 type Ready struct {
-	Ready   bool              `json:"ready"`
-	Sites   int               `json:"sites"`
-	Sources map[string]uint64 `json:"sources"` // the revision of each, by name
+	Ready    bool              `json:"ready"`
+	Sites    int               `json:"sites"`
+	HeldBack int               `json:"held_back"` // rows of sources that are not served, or not with all of their bindings
+	Sources  map[string]uint64 `json:"sources"`   // the revision of each, by name
 }
 
 // Revision is what was written to a source as one transaction.

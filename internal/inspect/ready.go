@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -8,7 +9,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/caddytext"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 )
 
 func init() {
@@ -18,7 +22,7 @@ func init() {
 }
 
 // Ready is a handler for balancers that cannot reach the admin endpoint: it answers as
-// GET /iis/ready does, 200 when all sites that there are can be served, else 503.
+// GET /iis/ready does, 200 when this server serves its sites, else 503.
 type Ready struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -58,6 +62,56 @@ func (Ready) ServeHTTP(w http.ResponseWriter, _ *http.Request, _ caddyhttp.Handl
 
 // MarshalCaddyfile implements caddytext.Marshaler.
 func (*Ready) MarshalCaddyfile() *caddytext.Line { return new(caddytext.Line) }
+
+// readyView tells whether this server serves its sites, or is not to get requests: since a
+// source is not read yet, or since too much of it cannot be shown.
+func (sn view) readyView(q query) (any, error) {
+	ready := adminapi.Ready{Ready: true, Sites: sn.Tables.SiteCount(), Sources: map[string]uint64{}}
+	for _, source := range sn.App.Live {
+		if _, err := source.Follower.Head(); err != nil {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
+		}
+		served := source.Follower.Served()
+		if served.Source == "" { // it has just been read for the first time
+			return nil, apiError(http.StatusServiceUnavailable, "%s: its sites are not served yet", source.Name)
+		}
+		if shared := source.Follower.Shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
+			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
+		}
+		if err := sn.lacks(source); err != nil {
+			return nil, err
+		}
+		ready.Sources[source.Name] = served.Revision
+		ready.HeldBack += sn.HeldCount(source)
+	}
+	return ready, nil
+}
+
+// lacks says so if this server cannot show all rows of a source, or more than one and more
+// than a tenth of them: another server can, which has accepted them. A single row takes no
+// server out, unless there is no other: it may be wrong by itself, for all of them. Nor do
+// rows that are refused, whose fault is their own, and bindings without certificate, which
+// another row may have given.
+func (sn view) lacks(source *live.Source) error {
+	var missing int
+	var reason string
+	source.EachHeld(func(id uint32, held *live.HeldBack) {
+		if !held.Partly && sn.ServesRow(source, id) { // as it was before
+			return
+		}
+		if missing++; missing == 1 {
+			reason = fmt.Sprintf("%s: %s", config.SiteLabel(id, held.Name), held.Reason)
+		}
+	})
+	if missing == 0 {
+		return nil
+	}
+	rows := source.Follower.CountAccepted()
+	if missing < rows && (missing == 1 || missing*10 <= rows) {
+		return nil
+	}
+	return apiError(http.StatusServiceUnavailable, "%s: %d of its %d sites are held back here, such as %s", source.Name, missing, rows, reason)
+}
 
 // Interface guards
 var (

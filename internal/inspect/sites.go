@@ -268,25 +268,6 @@ func containsFold(s, lower string) bool {
 	return strings.Contains(strings.ToLower(s), lower)
 }
 
-// readyView tells whether this server serves all sites that there are.
-func (sn view) readyView(q query) (any, error) {
-	ready := adminapi.Ready{Ready: true, Sites: sn.Tables.SiteCount(), Sources: map[string]uint64{}}
-	for _, source := range sn.App.Live {
-		if _, err := source.Follower.Head(); err != nil {
-			return nil, apiError(http.StatusServiceUnavailable, "%s: %v", source.Name, err)
-		}
-		served := source.Follower.Served()
-		if served.Source == "" { // it has just been read for the first time
-			return nil, apiError(http.StatusServiceUnavailable, "%s: its sites are not served yet", source.Name)
-		}
-		if shared := source.Follower.Shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
-			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
-		}
-		ready.Sources[source.Name] = served.Revision
-	}
-	return ready, nil
-}
-
 // showSite shows a site with the findings about its bindings, to which those
 // about the certificates and the redirects of its bindings are added.
 func (sn view) showSite(entry *binding.SiteEntry, findings []binding.Finding, look *look) adminapi.Site {

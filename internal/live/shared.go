@@ -253,6 +253,17 @@ func (f *Follower) CountOpen() (waiting, refused int) {
 	return waiting, refused
 }
 
+// CountAccepted counts the rows of which something is accepted.
+func (f *Follower) CountAccepted() int {
+	_, rows := f.Size()
+	for _, row := range f.OpenRows() {
+		if row.Served() == nil {
+			rows--
+		}
+	}
+	return rows
+}
+
 // LastContact is when the engine of a shared table has answered, or when this server began
 // to ask it.
 func (f *Follower) LastContact(status *sites.Status) time.Time {
