@@ -33,6 +33,7 @@ type builder struct {
 	serverRoot scope
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
+	urlScan    *urlScan
 	appcmd     appcmdObjects
 	others     []*item // files of no known kind that were found in a folder
 	settled    bool
@@ -109,6 +110,8 @@ func (b *builder) file(it *item, data []byte) error {
 		b.rep.info(CodeEncoding, Source{File: it.name}, "the file is neither UTF-8 nor UTF-16; it is read as Windows-1252, so letters that are not ASCII may be wrong")
 	}
 	switch it.kind {
+	case URLScan:
+		b.readURLScan(it.name, text)
 	case ApplicationHost, Redirection:
 		return b.applicationHost(it.name, it.kind, text)
 	case Metabase:

@@ -12,6 +12,7 @@ type Kind uint8
 // The kinds of files that Detect tells apart.
 const (
 	Unknown         Kind = iota
+	URLScan              // urlscan.ini, read before what names its filter
 	ApplicationHost      // applicationHost.config, or a fragment of it
 	Metabase             // MetaBase.xml
 	Redirection          // redirection.config
@@ -27,7 +28,7 @@ const (
 )
 
 var kindNames = [...]string{
-	"unknown", "applicationHost.config", "MetaBase.xml", "redirection.config", "appcmd output",
+	"unknown", "urlscan.ini", "applicationHost.config", "MetaBase.xml", "redirection.config", "appcmd output",
 	"adsutil output", "netsh output", "netsh iplisten output", "registry export", "pfx", "pem", "der", "web.config",
 }
 
@@ -204,6 +205,7 @@ var (
 	reAdsutil   = regexp.MustCompile(`(?m)^\S+\s*: {1,2}\((?:STRING|EXPANDSZ|INTEGER|BOOLEAN|LIST)\)|is not set at this node\.`)
 	rePEM       = regexp.MustCompile(`(?m)^-----BEGIN [A-Z0-9 ]*(?:CERTIFICATE|PRIVATE KEY|PKCS7|CMS)-----`)
 	reNetshHint = regexp.MustCompile(`(?i)SSL Certificate bindings|netsh\s+http\s+show\s+sslcert`)
+	reURLScan   = regexp.MustCompile(`(?mi)^[ \t]*(?:\[(?:AllowVerbs|DenyVerbs|AllowExtensions|DenyExtensions|DenyUrlSequences)\]|UseAllowVerbs[ \t]*=)`)
 	reRegistry  = regexp.MustCompile(`^\s*(?:Windows Registry Editor Version|REGEDIT4)`)
 )
 
@@ -222,6 +224,8 @@ func detectText(text []byte) Kind {
 		return Appcmd
 	case reHashLine.Match(head), reNetshHint.Match(head):
 		return Netsh
+	case reURLScan.Match(head):
+		return URLScan
 	case looksLikeIPListen(head):
 		return IPListen
 	}

@@ -144,13 +144,8 @@ func (c *converter) content(n *mbNode) {
 	c.settings(n, s, cmp.Or(path, "/"))
 }
 
-// filter reads an ISAPI filter of the server or of a site. For UrlScan stand the lists that
-// IIS 7 has in its place.
+// filter reads an ISAPI filter of the server or of a site.
 func (c *converter) filter(n *mbNode, dll string) {
-	if strings.HasSuffix(strings.ToLower(dll), `\urlscan.dll`) {
-		c.b.rep.warn(CodeUnsupported, n.source, "compare urlscan.ini with iis_filter", "the ISAPI filter %s is not read: request filtering is that of IIS 7", dll)
-		return
-	}
 	if !foreignFilter(dll) {
 		c.b.rep.info(CodeIgnored, n.source, "the ISAPI filter %s of IIS protects no files", dll)
 		return
@@ -162,6 +157,10 @@ func (c *converter) filter(n *mbNode, dll string) {
 			c.b.rep.warn(CodeNoSite, n.source, "give the node of the site too", "%s is of a site that is not here", n.location)
 			return
 		}
+	}
+	if strings.HasSuffix(strings.ToLower(dll), urlScanDLL) {
+		c.urlScanFilter(n, site, dll)
+		return
 	}
 	c.close(site, "/", unknownFilter(dll, n.source))
 }

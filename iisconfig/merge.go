@@ -15,6 +15,7 @@ func (b *builder) finish() *Server {
 	b.place()
 	b.join()
 	b.unread()
+	b.unusedURLScan()
 	b.server.Findings = b.rep.all(b.server.Inputs)
 	return &b.server
 }

@@ -129,6 +129,11 @@ type RequestFiltering struct {
 	// (default true).
 	UnescapeQueryString bool `json:"unescape_query_string"`
 	RemoveServerHeader  bool `json:"remove_server_header,omitempty"`
+	// URLScan says that this is what UrlScan does in IIS 6, which has no lists of its own
+	// beside it.
+	URLScan bool `json:"url_scan,omitempty"`
+	// DenySeveralDots refuses paths with more than one dot (AllowDotInPath=0 of UrlScan).
+	DenySeveralDots bool `json:"deny_several_dots,omitempty"`
 
 	HiddenSegments []Value `json:"hidden_segments,omitempty"`
 	// Extensions begin with a dot; "." alone is a name without one.

@@ -40,6 +40,10 @@ type Filter struct {
 	// (allowHighBitCharacters="false"): 404.12.
 	DenyHighBitCharacters bool `json:"deny_high_bit_characters,omitempty"`
 
+	// Whether paths with more than one dot are refused (AllowDotInPath=0 of
+	// UrlScan): 404.7.
+	DenySeveralDots bool `json:"deny_several_dots,omitempty"`
+
 	// Whether queries are tested as they were sent only, not decoded as well
 	// (unescapeQueryString="false").
 	KeepQueryStringEscaped bool `json:"keep_query_string_escaped,omitempty"`

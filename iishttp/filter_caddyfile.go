@@ -23,6 +23,7 @@ func init() {
 //		documents_only
 //		allow_double_escaping
 //		deny_high_bit_characters
+//		deny_several_dots
 //		keep_query_string_escaped
 //		max_content_length <bytes>
 //		max_url <bytes>
@@ -74,7 +75,7 @@ func (f *Filter) unmarshalWord(d *caddyfile.Dispenser) error {
 		return err
 	}
 	flags := map[string]*bool{
-		"allow_double_escaping": &f.AllowDoubleEscaping, "deny_high_bit_characters": &f.DenyHighBitCharacters,
+		"allow_double_escaping": &f.AllowDoubleEscaping, "deny_high_bit_characters": &f.DenyHighBitCharacters, "deny_several_dots": &f.DenySeveralDots,
 		"keep_query_string_escaped": &f.KeepQueryStringEscaped, "documents_only": &f.DocumentsOnly,
 	}
 	limits := map[string]**int64{"max_content_length": &f.MaxContentLength, "max_url": &f.MaxURL, "max_query_string": &f.MaxQueryString}

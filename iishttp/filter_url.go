@@ -73,6 +73,9 @@ func (f *Filter) testPath(r *http.Request, v *urlView) error {
 	if f.DenyHighBitCharacters && !isASCII(v.path) {
 		return refuse(r, http.StatusNotFound, 12, "high bit character in "+quote(v.raw))
 	}
+	if f.DenySeveralDots && strings.Count(v.path, ".") > 1 {
+		return refuse(r, http.StatusNotFound, 7, "several dots in "+quote(v.raw))
+	}
 	if len(f.urlTexts.deny) > 0 && !f.urlTexts.allowed.has(winpath.Fold(v.resolved())) {
 		if text, found := f.urlTexts.in(v.paths()); found {
 			return refuse(r, http.StatusNotFound, 5, "sequence "+quote(text)+" in "+quote(v.raw))

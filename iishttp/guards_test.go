@@ -149,6 +149,7 @@ func TestFilterPaths(t *testing.T) {
 		{"allowed with one table of case", "iis_filter {\n file_extensions allow .bak\n unlisted_file_extensions deny\n}", [][2]string{{"/x.BAK", "-"}, {"/x.ba%E2%84%AA", "404.7"}}},
 		{"no extension", "iis_filter {\n file_extensions deny .\n}", [][2]string{{"/a", "404.7"}, {"/a.b", "-"}, {"/a/b.c", "-"}, {"/a.", "404.7"}, {"/a/", "404.7"}}},
 		{"several dots", "iis_filter {\n file_extensions deny .tar.gz\n}", [][2]string{{"/a.tar.gz", "404.7"}, {"/a.gz", "-"}, {"/a.TAR.GZ/x", "404.7"}}},
+		{"several dots", "iis_filter {\n deny_several_dots\n}", [][2]string{{"/a.txt", "-"}, {"/v1.2/a.txt", "404.7"}, {"/a%2eb.txt", "404.7"}, {"/x.asp/y.htm", "404.7"}, {"/a?b.c.d", "-"}}},
 		{"high bits", "iis_filter {\n deny_high_bit_characters\n}", [][2]string{{"/%C3%A9", "404.12"}, {"/é", "404.12"}, {"/e?%C3%A9", "-"}, {"/%7e", "-"}}},
 		{"sequences raw and decoded", "iis_filter {\n deny_url_sequences .. : %3c `\\` <\n}", [][2]string{
 			{"/a/../b", "404.5"}, {"/a:b", "404.5"}, {"/a%3ab", "404.5"}, {"/%3C", "404.5"}, {`/a\b`, "404.5"}, {"/a%5Cb", "404.5"}, {"/a.b", "-"},

@@ -56,6 +56,9 @@ func (w *siteWriter) filter(n *node) []*Directive {
 			directive(append([]string{"file_extensions", "deny"}, defaultExtensions...)...),
 		}, "iis_filter").because("The lists of the server are not known: those of IIS with ASP.NET.")}
 	}
+	if f.URLScan {
+		f = withDefaultLists(*f)
+	}
 	t := &filterWriter{}
 	t.switches(f)
 	t.lists(f)
@@ -67,6 +70,25 @@ func (w *siteWriter) filter(n *node) []*Directive {
 	}
 	w.report().translated(f.Source, "requestFiltering", "iis_filter")
 	return []*Directive{w.acceptedOr(block(t.kids, "iis_filter"), 404, f.Source)}
+}
+
+// withDefaultLists adds the lists that stand for those of the server, also where UrlScan has
+// its own.
+func withDefaultLists(f iisconfig.RequestFiltering) *iisconfig.RequestFiltering {
+	add := func(list []iisconfig.Value, words []string) []iisconfig.Value {
+		list = slices.Clip(list)
+		for _, word := range words {
+			if !slices.ContainsFunc(list, func(v iisconfig.Value) bool { return strings.EqualFold(v.Value, word) }) {
+				list = append(list, iisconfig.Value{Value: word})
+			}
+		}
+		return list
+	}
+	f.HiddenSegments = add(f.HiddenSegments, defaultSegments)
+	if f.UnlistedExtensions {
+		f.DeniedExtensions = add(f.DeniedExtensions, defaultExtensions)
+	}
+	return &f
 }
 
 // filterWriter writes an iis_filter.
@@ -82,7 +104,7 @@ func (t *filterWriter) switches(f *iisconfig.RequestFiltering) {
 	for _, s := range []struct {
 		set  bool
 		word string
-	}{{f.DoubleEscaping, "allow_double_escaping"}, {!f.HighBit, "deny_high_bit_characters"}, {!f.UnescapeQueryString, "keep_query_string_escaped"}} {
+	}{{f.DoubleEscaping, "allow_double_escaping"}, {!f.HighBit, "deny_high_bit_characters"}, {f.DenySeveralDots, "deny_several_dots"}, {!f.UnescapeQueryString, "keep_query_string_escaped"}} {
 		if s.set {
 			t.add(s.word)
 		}
