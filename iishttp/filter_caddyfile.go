@@ -215,6 +215,7 @@ func (f *Filter) MarshalCaddyfile() *caddytext.Line {
 		{Word: "documents_only", Path: "documents_only", Kind: caddytext.Flag},
 		{Word: "allow_double_escaping", Path: "allow_double_escaping", Kind: caddytext.Flag},
 		{Word: "deny_high_bit_characters", Path: "deny_high_bit_characters", Kind: caddytext.Flag},
+		{Word: "deny_several_dots", Path: "deny_several_dots", Kind: caddytext.Flag},
 		{Word: "keep_query_string_escaped", Path: "keep_query_string_escaped", Kind: caddytext.Flag},
 		{Word: "max_content_length", Path: "max_content_length"},
 		{Word: "max_url", Path: "max_url"},
