@@ -1,8 +1,11 @@
 package caddyiis_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +72,33 @@ func TestLiveCulprits(t *testing.T) {
 		if held(100+i) != (i%2 == 1) {
 			t.Errorf("site %d is held back: %v", 100+i, i%2 == 0)
 		}
+	}
+}
+
+// TestLiveFieldOfANewerVersion: after an update was taken back, a row with a field that
+// this version does not know is not served without it. It stays in the table as it is, and
+// its host is nobody else's.
+func TestLiveFieldOfANewerVersion(t *testing.T) {
+	l := startLive(t, "", "")
+	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	newer := fmt.Sprintf(`{"server_bindings":[":%d:b.test"],"from_the_future":{"deny":true}}`, l.plain)
+	writeRows(t, l.file, []sites.Change{{ID: 11, Document: []byte(newer)}})
+	if err := l.Load(l.config(fmt.Sprintf("site 2 Every {\nserver_bindings :%d:\nrespond every\n}", l.plain))); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("a.test", "default 10")
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "b.test", Plain: true}); err != nil || answer.Status != http.StatusServiceUnavailable {
+		t.Errorf("got %v, %v", answer, err)
+	}
+	var held adminapi.Site
+	if l.ask("GET", "sites/11", "", &held); held.State != adminapi.StateHeldBack || !strings.Contains(held.Reason, `unknown field "from_the_future"`) {
+		t.Errorf("got %+v", held)
+	}
+	if l.want(422, "PATCH", "sites/11", `{"name":"B"}`); !json.Valid(held.Document) || !strings.Contains(string(held.Document), `"from_the_future":{"deny":true}`) {
+		t.Errorf("the row is %s", held.Document)
 	}
 }
 
