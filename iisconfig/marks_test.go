@@ -230,7 +230,7 @@ func TestRewriteFields(t *testing.T) {
 <outboundRules rewriteBeforeCache="true"><rule name="o" preCondition="p"><match filterByTags="A" customTags="t" occurrences="3" pattern="x"/><action type="Rewrite" value="z" replace="false"/></rule>
 <preConditions><preCondition name="p" patternSyntax="Wildcard" logicalGrouping="MatchAny"><add input="{RESPONSE_STATUS}" pattern="2*"/></preCondition></preConditions>
 <customTags><tags name="t"><tag name="x" attribute="y"/></tags></customTags></outboundRules>
-<providers><provider name="Db" type="T"/></providers></rewrite><proxy enabled="true" timeout="00:00:09" includePortInXForwardedFor="false" reverseRewriteHostInResponseHeaders="false"/>`)})
+<providers><provider name="Db" type="T"/></providers></rewrite><proxy enabled="true" timeout="00:00:09" includePortInXForwardedFor="false" reverseRewriteHostInResponseHeaders="false" xForwardedByHeaderName="X-By"/>`)})
 	set := s.SiteByName("A").At("/")
 	r := set.Rewrite
 	rule, out := r.Rules[0], r.OutboundRules[0]
@@ -246,7 +246,7 @@ func TestRewriteFields(t *testing.T) {
 	if p := r.PreConditions[0]; p.Name != "p" || p.PatternSyntax != "Wildcard" || !p.AnyCondition || p.Conditions[0].Input != "{RESPONSE_STATUS}" {
 		t.Errorf("%+v", p)
 	}
-	if p := set.Proxy; !p.Enabled || p.Timeout != "00:00:09" || p.ForwardedForPort || p.ReverseRewriteHost || p.ForwardedFor != "X-Forwarded-For" {
+	if p := set.Proxy; !p.Enabled || p.Timeout != "00:00:09" || p.ForwardedForPort || p.ReverseRewriteHost || p.ForwardedFor != "X-Forwarded-For" || p.ForwardedBy != "X-By" {
 		t.Errorf("%+v", p)
 	}
 	if set.Unknown != nil || set.Faults != nil {

@@ -272,10 +272,11 @@ func readProxy(c *context, el *element) func(*Settings) {
 	flag("reverseRewriteHostInResponseHeaders", func(p *Proxy) *bool { return &p.ReverseRewriteHost })
 	flag("includePortInXForwardedFor", func(p *Proxy) *bool { return &p.ForwardedForPort })
 	text("xForwardedForHeaderName", func(p *Proxy) *string { return &p.ForwardedFor })
+	text("xForwardedByHeaderName", func(p *Proxy) *string { return &p.ForwardedBy })
 	text("timeout", func(p *Proxy) *string { return &p.Timeout })
 	text("httpVersion", func(p *Proxy) *string { return &p.HTTPVersion })
 	el.ignore("keepAlive", "minResponseBuffer", "maxResponseHeaderSize", "responseBufferLimit",
-		"logDestinationServer", "xForwardedByHeaderName", "destinationHeaderName", "arrResponseHeader")
+		"logDestinationServer", "destinationHeaderName", "arrResponseHeader")
 	c.attributes(el)
 	initial := Proxy{ReverseRewriteHost: true, ForwardedFor: "X-Forwarded-For", ForwardedForPort: true, Timeout: "00:02:00"}
 	return func(s *Settings) {

@@ -11,9 +11,11 @@ type Proxy struct {
 	// ForwardedForPort says that the port is in it too (default true).
 	ForwardedFor     string `json:"forwarded_for"`
 	ForwardedForPort bool   `json:"forwarded_for_port"`
-	Timeout          string `json:"timeout"`                // hh:mm:ss, 00:02:00 by default
-	HTTPVersion      string `json:"http_version,omitempty"` // PassThrough, Http10, Http11
-	Source           Source `json:"source"`
+	// ForwardedBy is the header with the address that the client has asked; empty for none.
+	ForwardedBy string `json:"forwarded_by,omitempty"`
+	Timeout     string `json:"timeout"`                // hh:mm:ss, 00:02:00 by default
+	HTTPVersion string `json:"http_version,omitempty"` // PassThrough, Http10, Http11
+	Source      Source `json:"source"`
 }
 
 // Rewrite is system.webServer/rewrite of the URL Rewrite module.

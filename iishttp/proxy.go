@@ -38,6 +38,10 @@ type Proxy struct {
 	// The handler reverse_proxy.
 	HandlerRaw json.RawMessage `json:"proxy" caddy:"namespace=http.handlers inline_key=handler"`
 
+	// Location in answers stays as the server has it
+	// (reverseRewriteHostInResponseHeaders="false").
+	KeepLocation bool `json:"keep_location,omitempty"`
+
 	origin  string
 	handler caddyhttp.MiddlewareHandler
 }
@@ -79,9 +83,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	caddyhttp.SetVar(r.Context(), proxyTargetVar, nil)
 	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.ForceQuery = target.Path, target.RawPath, target.RawQuery, false
 	r.RequestURI = r.URL.RequestURI()
-	return p.handler.ServeHTTP(&proxiedWriter{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, origin: p.origin, request: r,
-	}, r, next)
+	answer := &proxiedWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, origin: p.origin, request: r, keepLocation: p.KeepLocation,
+	}
+	err := p.handler.ServeHTTP(answer, r, next)
+	if err != nil {
+		answer.headers() // what handle_response has copied
+	}
+	return err
 }
 
 // isOrigin tells whether a URL is on the server of an origin.
@@ -148,22 +157,28 @@ func splitList(value string) (out []string) {
 // proxiedWriter changes the headers of answers.
 type proxiedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	origin  string
-	request *http.Request
+	origin       string
+	request      *http.Request
+	keepLocation bool
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *proxiedWriter) WriteHeader(status int) {
+	w.headers()
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// headers changes those that the client gets.
+func (w *proxiedWriter) headers() {
 	h := w.Header()
 	if challenges := otherChallenges(h["Www-Authenticate"]); challenges != nil {
 		h["Www-Authenticate"] = challenges
 	} else {
 		h.Del("WWW-Authenticate")
 	}
-	if location := h.Get("Location"); location != "" {
+	if location := h.Get("Location"); location != "" && !w.keepLocation {
 		h.Set("Location", w.turnBack(location))
 	}
-	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
 // turnBack makes a URL on the server one on the host that the client asked for, as
@@ -197,6 +212,7 @@ func (w *proxiedWriter) turnBack(location string) string {
 //
 //	iis_proxy [<matcher>] <origin> {
 //		preserve_host
+//		keep_location
 //		<subdirectives of reverse_proxy>
 //	}
 //
@@ -215,11 +231,12 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	preserve, to := false, false
 	var inner []caddyfile.Token
 	for h.NextBlock(0) {
-		if h.Val() == "preserve_host" {
+		if word := h.Val(); word == "preserve_host" || word == "keep_location" {
 			if h.NextArg() {
 				return nil, h.ArgErr()
 			}
-			preserve = true
+			preserve = preserve || word == "preserve_host"
+			p.KeepLocation = p.KeepLocation || word == "keep_location"
 			continue
 		}
 		to = to || h.Val() == "to"

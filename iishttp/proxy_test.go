@@ -70,6 +70,10 @@ func TestProxyPreserveHost(t *testing.T) {
 		fmt.Fprint(w, r.Host)
 	})
 	for preserve, host := range map[string]string{"": strings.TrimPrefix(member, "http://"), "preserve_host": ""} {
+		kept := newSite(t, proxyRules("http://farm")+"\n iis_proxy http://farm {\n to "+member+"\n keep_location\n"+preserve+"\n}")
+		if resp, body := kept.ask("/api/x"); resp.Header.Get("Location") != "http://"+body+"/next" {
+			t.Errorf("keep_location: %s", resp.Header.Get("Location"))
+		}
 		s := newSite(t, proxyRules("http://farm")+"\n iis_proxy http://farm {\n to "+member+"\n"+preserve+"\n}")
 		if host == "" {
 			host = s.addr

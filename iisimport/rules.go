@@ -358,21 +358,3 @@ func mapDirective(m iisconfig.RewriteMap) []*Directive {
 	d.hasBlock = true
 	return []*Directive{d}
 }
-
-// proxies writes the servers that rules lead to: Application Request Routing.
-func (w *siteWriter) proxies() []*Directive {
-	var out []*Directive
-	for _, origin := range w.origins {
-		d := directive("iis_proxy", "*", origin)
-		if p := w.root.settings.Proxy; p != nil && p.PreserveHostHeader {
-			d.Block = append(d.Block, directive("preserve_host"))
-		}
-		if to := w.farm(origin); to != nil {
-			d.Block = append(d.Block, directive(append([]string{"to"}, to...)...))
-			d.Block = append(d.Block, w.balancing(origin)...)
-		}
-		d.hasBlock = d.Block != nil
-		out = append(out, d)
-	}
-	return out
-}

@@ -120,8 +120,11 @@ func ownProxy(w *Writer, h object) (lines []*line) {
 	}
 	for _, l := range reverseProxy(w, proxy) {
 		origin := &line{Words: []string{"iis_proxy", text(h, "origin")}, Block: l.Block}
+		if is(h["keep_location"], true) {
+			origin.Block = append([]*line{caddytext.New("keep_location")}, l.Block...)
+		}
 		servers := origin.Behind()
-		servers.Block = append([]*line{caddytext.New(append([]string{"to"}, l.Words[1:]...)...)}, l.Block...)
+		servers.Block = append([]*line{caddytext.New(append([]string{"to"}, l.Words[1:]...)...)}, origin.Block...)
 		for _, l := range []*line{origin, servers} {
 			lines = append(lines, hostWords(l)...)
 		}
