@@ -2,6 +2,7 @@ package live
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -35,7 +36,8 @@ func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refus
 		c.hear(s, &row)
 	}
 	c.hidden = s.HeldInputs()
-	accepted, refused = sites.Judge(open, c)
+	for accepted, refused = sites.Judge(open, c); c.leavePlaces(s, refused); accepted, refused = sites.Judge(open, c) {
+	}
 	f.known.Lock()
 	defer f.known.Unlock()
 	for id, reason := range refused {
@@ -60,6 +62,8 @@ type court struct {
 
 // hear reads what an open row wants, as strictly as the API does.
 func (c *court) hear(s *Source, row *sites.Row) {
+	delete(c.alone, row.ID)
+	delete(c.full, row.ID)
 	_, err := jsondoc.Canonical(row.Document)
 	var cfg *config.Site
 	if err == nil {
@@ -71,7 +75,9 @@ func (c *court) hear(s *Source, row *sites.Row) {
 	}
 	if err != nil {
 		c.Limit.Stays(row.ID)
-		c.full[row.ID] = errors.Is(err, ownroutes.ErrTooMany)
+		if errors.Is(err, ownroutes.ErrTooMany) {
+			c.full[row.ID] = true
+		}
 		if errors.Is(err, ownroutes.ErrNotReady) {
 			c.late[row.ID] = true
 		}
@@ -79,6 +85,29 @@ func (c *court) hear(s *Source, row *sites.Row) {
 		return
 	}
 	c.inputs[row.ID] = input
+}
+
+// leavePlaces gives the places that rows have which are refused beside others to rows that
+// were one too many with routes of their own, and reports whether there are such.
+func (c *court) leavePlaces(s *Source, refused map[uint32]*sites.Refusal) (again bool) {
+	for id, reason := range refused {
+		if c.alone[id] == nil {
+			c.Limit.Stays(id)
+			c.alone[id] = reason // a place that it has left it does not get back now
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.full)) {
+		if c.Limit.Full() {
+			return again
+		}
+		row, ok, err := s.Follower.Row(id)
+		if err != nil || !ok {
+			continue
+		}
+		c.hear(s, &row)
+		again = again || c.alone[id] == nil
+	}
+	return again
 }
 
 // Alone implements sites.Court.

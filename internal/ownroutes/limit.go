@@ -95,13 +95,19 @@ func (l *Limit) Admit(id uint32, own bool) error {
 		return nil
 	}
 	l.Remove(id)
-	switch {
-	case !own:
-		return nil
-	case l.Full():
+	if own && l.Full() {
 		return fmt.Errorf("%w: %d sites of %s have them (allow_routes max_sites)", ErrTooMany, l.sites, l.name)
 	}
-	l.sites++
-	l.after[id] = true
+	l.Serves(id, own)
 	return nil
+}
+
+// Serves counts a site as it is served after the change: what was admitted and cannot be
+// served leaves its place to others.
+func (l *Limit) Serves(id uint32, own bool) {
+	l.Remove(id)
+	if own {
+		l.sites++
+		l.after[id] = true
+	}
 }

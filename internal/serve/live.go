@@ -180,11 +180,15 @@ func (a *Instance) project(source *live.Source) error {
 	if err := source.Reset(); err != nil {
 		return err
 	}
-	rows, err := a.readAllRows(source)
+	limit := a.ownLimitOf(source)
+	rows, err := a.readAllRows(source, limit)
 	if err != nil {
 		return err
 	}
-	next := a.withHeldBack(a.addRows(a.Now(), rows, a.waits(source)))
+	until := source.Holds()
+	next, more := a.addAdmitted(a.Now(), rows, source, limit, a.passesNow)
+	source.LetGoUntil(until, more)
+	next = a.withHeldBack(next)
 	next.where = nil
 	a.snapshot.Store(next)
 	if len(rows) > manyRows {

@@ -170,12 +170,31 @@ func (a *Instance) tryHeldBack(source *live.Source, wanted func(*live.HeldBack) 
 }
 
 func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack) bool, passes passing) {
-	var rows []configured
+	limit := a.ownLimitOf(source)
+	rows := a.passHeld(source, limit, wanted, passes)
+	if len(rows) == 0 {
+		return
+	}
+	until := source.Holds()
+	before := a.Now()
+	next, more := a.addAdmitted(before, rows, source, limit, passes) // perhaps for something else than before
+	if next == before {
+		return
+	}
+	if err := a.serve(before, next); err != nil {
+		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
+		return
+	}
+	source.LetGoUntil(until, append(idsOf(rows), more...))
+}
+
+// passHeld reads rows that are held back and whose turn it is. Those that cannot be by
+// themselves stay held back, perhaps for something else than before.
+func (a *Instance) passHeld(source *live.Source, limit *ownroutes.Limit, wanted func(*live.HeldBack) bool, passes passing) (rows []configured) {
 	most := maxHeldTries
 	if a.Options.FirstWins {
 		most = maxHeldHalved
 	}
-	limit := a.ownLimitOf(source)
 	for _, id := range source.NextHeld(most, wanted) {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil || !ok || row.Served() == nil {
@@ -191,20 +210,53 @@ func (a *Instance) showHeldBack(source *live.Source, wanted func(*live.HeldBack)
 			rows = append(rows, c)
 		}
 	}
-	if len(rows) == 0 {
-		return
+	return rows
+}
+
+// addAdmitted adds rows that have passed, as many as can be added. A place among the sites
+// with routes of their own is of who is served: what cannot be added leaves it to rows that
+// were one too many, which come back as more.
+func (a *Instance) addAdmitted(base *Snapshot, rows []configured, source *live.Source, limit *ownroutes.Limit, passes passing) (next *Snapshot, more []uint32) {
+	next = base
+	tried := make(map[uint32]bool)
+	for {
+		own := ownOf(rows) // before some of them are left out
+		next = a.addRows(next, rows, a.waits(source))
+		for _, id := range own {
+			limit.Serves(id, next.hasOwn(id, source))
+		}
+		if source.Routes == nil || limit.Full() {
+			return next, more
+		}
+		rows = a.passHeld(source, limit, func(h *live.HeldBack) bool { return h.Full && !tried[h.Input.ID] }, passes)
+		if len(rows) == 0 {
+			return next, more
+		}
+		for i := range rows {
+			tried[rows[i].id] = true
+			more = append(more, rows[i].id)
+		}
 	}
-	until := source.Holds()
-	before := a.Now()
-	next := a.addRows(before, rows, a.waits(source)) // perhaps for something else than before
-	if next == before {
-		return
+}
+
+// ownOf lists the rows that have routes of their own.
+func ownOf(rows []configured) (ids []uint32) {
+	for i := range rows {
+		if rows[i].cfg.OwnRoutes != nil {
+			ids = append(ids, rows[i].id)
+		}
 	}
-	if err := a.serve(before, next); err != nil {
-		a.logger.Warn("sites that were held back are still not served", zap.String("source", source.Name), zap.Error(err))
-		return
+	return ids
+}
+
+// hasOwn reports whether a row is served with routes of its own.
+func (sn *Snapshot) hasOwn(id uint32, source *live.Source) bool {
+	entry := sn.Tables.SiteByID(id)
+	if entry == nil {
+		return false
 	}
-	source.LetGoUntil(until, idsOf(rows))
+	site := sn.Sites.At(entry.Index)
+	return site.Source == source.Name && site.Content.own != nil
 }
 
 // liveFindings tells of the rows that are not served.

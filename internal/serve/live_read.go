@@ -38,8 +38,8 @@ type rowReader struct {
 // readAllRows reads the rows of a source in the order of their ids, on all cores: there may
 // be a million. Rows that cannot be shown are held back. The caller holds the lock
 // of the source.
-func (a *Instance) readAllRows(source *live.Source) ([]configured, error) {
-	limit, hasPlace := a.ownLimitOf(source), hasPlaceIn(source)
+func (a *Instance) readAllRows(source *live.Source, limit *ownroutes.Limit) ([]configured, error) {
+	hasPlace := hasPlaceIn(source)
 	steps := make(chan chan []judgedRow, runtime.GOMAXPROCS(0))
 	var rows []configured
 	var last []judgedRow // that take no place from a site which serves

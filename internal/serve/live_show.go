@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/live"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 )
 
 // Show implements live.Node.
@@ -28,9 +29,10 @@ func (a *Instance) Show(source *live.Source, changed, gone []uint32) int {
 // seen, since that may take its time: until then all stays as it is, what is served and
 // what is held back.
 type decision struct {
-	rows []configured // that can be served by themselves
-	held []heldRow    // that cannot
-	gone []uint32     // of which nothing is accepted
+	rows  []configured // that can be served by themselves
+	held  []heldRow    // that cannot
+	gone  []uint32     // of which nothing is accepted
+	limit *ownroutes.Limit
 }
 
 // heldRow is a row that is held back.
@@ -41,8 +43,8 @@ type heldRow struct {
 
 // decide reads rows that have changed, or that are gone.
 func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
-	d := &decision{gone: slices.Clone(gone)}
 	limit := a.ownLimitOf(source)
+	d := &decision{gone: slices.Clone(gone), limit: limit}
 	for _, id := range slices.Concat(ids, gone) {
 		limit.Remove(id)
 	}
@@ -53,6 +55,7 @@ func (a *Instance) decide(source *live.Source, ids, gone []uint32) *decision {
 	for _, id := range ids {
 		row, ok, err := source.Follower.Row(id)
 		if err != nil {
+			limit.Stays(id)
 			d.held = append(d.held, a.heldRow(source, &configured{id: id, source: source.Name}, nil, err))
 			continue
 		}
@@ -92,9 +95,9 @@ func (a *Instance) showWhatCanBe(source *live.Source, d *decision) {
 			source.Hold(d.rows[i].id, live.HeldBack{Reason: err.Error(), Socket: true}, a.heldInput(&d.rows[i]))
 		}
 		half := len(d.rows) / 2
-		a.showWhatCanBe(source, &decision{gone: d.gone})
-		a.showWhatCanBe(source, &decision{rows: d.rows[:half]})
-		a.showWhatCanBe(source, &decision{rows: d.rows[half:]})
+		a.showWhatCanBe(source, &decision{gone: d.gone, limit: d.limit})
+		a.showWhatCanBe(source, &decision{rows: d.rows[:half], limit: d.limit})
+		a.showWhatCanBe(source, &decision{rows: d.rows[half:], limit: d.limit})
 	}
 }
 
@@ -108,6 +111,9 @@ func (a *Instance) show(d *decision, source *live.Source) error {
 		return context.Canceled
 	}
 	defer f.finish(a.policies.Release)
+	for i := range d.held {
+		source.Hold(d.held[i].input.ID, d.held[i].HeldBack, d.held[i].input)
+	}
 	before := a.Now()
 	next := before
 	removed := before.shownOf(source, d.gone)
@@ -122,12 +128,10 @@ func (a *Instance) show(d *decision, source *live.Source) error {
 			left[i].hold()
 		}
 	}
-	for i := range d.held {
-		source.Hold(d.held[i].input.ID, d.held[i].HeldBack, d.held[i].input)
-	}
 	source.LetGo(d.gone...)
 	until := source.Holds()
-	next = a.withHeldBack(a.addRows(next, d.rows, a.waits(source)))
+	next, more := a.addAdmitted(next, d.rows, source, d.limit, a.passes)
+	next = a.withHeldBack(next)
 	if next == before {
 		a.keep(before)
 		return nil
@@ -135,7 +139,7 @@ func (a *Instance) show(d *decision, source *live.Source) error {
 	if err := a.serve(before, next); err != nil {
 		return err
 	}
-	source.LetGoUntil(until, idsOf(d.rows))
+	source.LetGoUntil(until, append(idsOf(d.rows), more...))
 	for _, id := range removed {
 		if a.Now().Tables.SiteByID(id) == nil {
 			before.forgetSite(id)

@@ -96,24 +96,25 @@ func (a *Instance) withoutSocket(next *Snapshot, failed *front.ListenError, wait
 }
 
 // needsSocket reports whether a binding is served by the socket for an address, which may
-// stand for all.
+// stand for all: then it serves the bindings to one address as well.
 func (a *Instance) needsSocket(b binding.Binding, socket netip.AddrPort) bool {
-	ip := socket.Addr().Unmap()
-	forAll := !b.IP.IsValid() || b.IP.IsUnspecified()
-	switch {
+	forAll := func(ip netip.Addr) bool { return !ip.IsValid() || ip.IsUnspecified() }
+	switch ip := socket.Addr().Unmap(); {
 	case b.Port != socket.Port():
 		return false
-	case !ip.IsValid() || ip.IsUnspecified():
-		return forAll
+	case forAll(ip):
+		return true
 	default:
-		return b.IP == ip || forAll && len(a.Options.Listen) > 0
+		return b.IP == ip || forAll(b.IP) && len(a.Options.Listen) > 0
 	}
 }
 
 // retryLater has rows shown, after a while, that wait for sockets or for their own routes.
 func (a *Instance) retryLater(source *live.Source) {
 	source.RetryLater(a.sitesFile.ctx, func() {
-		a.locked(func() { a.tryHeldBack(source, live.TriedAgain, a.passes) })
+		full := a.ownLimitOf(source).Full()
+		wanted := func(h *live.HeldBack) bool { return live.TriedAgain(h) || h.Full && !full }
+		a.locked(func() { a.tryHeldBack(source, wanted, a.passes) })
 	})
 }
 

@@ -116,17 +116,9 @@ type WritePlan struct {
 // planWrite judges a transaction.
 func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan, error) {
 	plan := &WritePlan{before: a.Now(), Next: a.Now(), simple: true, limit: a.ownLimitOf(source)}
-	for i := range w.Changes {
-		plan.limit.Remove(w.Changes[i].ID)
-	}
-	for i := range w.Changes {
-		if err := a.planChange(source, plan, &w.Changes[i]); err != nil {
-			a.keep(a.Now())
-			if refused, ok := errors.AsType[*live.WriteError](err); ok && len(w.Changes) > 1 {
-				refused.Index = &i
-			}
-			return nil, err
-		}
+	if err := a.planChanges(source, plan, w.Changes); err != nil {
+		a.keep(a.Now())
+		return nil, err
 	}
 	if len(plan.Rows) == 0 {
 		return plan, nil
@@ -156,36 +148,62 @@ func (a *Instance) planWrite(source *live.Source, w *live.SiteWrite) (*WritePlan
 	return plan, nil
 }
 
-// planChange judges one change by itself.
-func (a *Instance) planChange(source *live.Source, plan *WritePlan, c *live.SiteChange) error {
-	if err := a.ownedBy(source, c); err != nil {
-		return err
+// planChanges judges each change by itself. What stays as it is keeps its place among the
+// sites with routes of their own, and so does who has one, before others get any.
+func (a *Instance) planChanges(source *live.Source, plan *WritePlan, changes []live.SiteChange) error {
+	for i := range changes {
+		plan.limit.Remove(changes[i].ID)
 	}
-	document, same, err := plan.Change(source, c)
-	switch {
-	case err != nil:
-		return err
-	case same:
-		plan.limit.Stays(c.ID)
-		return nil
-	case document == nil:
-		if tables := a.Now().Tables; tables.SiteByID(c.ID) != nil || tables.IsHeldBack(c.ID) { // ownedBy knows whose
-			plan.removed = append(plan.removed, c.ID)
+	documents := make(map[int]json.RawMessage) // of sites that are to be shown, by index
+	var order []int
+	for i := range changes {
+		c := &changes[i]
+		err := a.ownedBy(source, c)
+		var document json.RawMessage
+		var same bool
+		if err == nil {
+			document, same, err = plan.Change(source, c)
 		}
-		return nil
+		switch {
+		case err != nil:
+			return atIndex(err, changes, i)
+		case same:
+			plan.limit.Stays(c.ID)
+		case document != nil:
+			documents[i], order = document, append(order, i)
+		default:
+			if tables := a.Now().Tables; tables.SiteByID(c.ID) != nil || tables.IsHeldBack(c.ID) { // ownedBy knows whose
+				plan.removed = append(plan.removed, c.ID)
+			}
+		}
 	}
-	site, err := readRow(source, c.ID, document)
-	if err == nil {
-		err = a.passes(source, plan.limit, &site)
+	if source.Routes != nil {
+		slices.SortStableFunc(order, func(x, y int) int { return plan.limit.HadFirst(changes[x].ID, changes[y].ID) })
 	}
-	if errors.Is(err, ownroutes.ErrNotProvisioned) { // they are others than ProvisionAhead has seen
-		return live.Unavailable(fmt.Errorf("%w: %s: %w", sites.ErrRepeat, config.SiteLabel(c.ID, nameOf(site.cfg)), err))
+	for _, i := range order {
+		c := &changes[i]
+		site, err := readRow(source, c.ID, documents[i])
+		if err == nil {
+			err = a.passes(source, plan.limit, &site)
+		}
+		switch {
+		case errors.Is(err, ownroutes.ErrNotProvisioned): // they are others than ProvisionAhead has seen
+			return live.Unavailable(fmt.Errorf("%w: %s: %w", sites.ErrRepeat, config.SiteLabel(c.ID, nameOf(site.cfg)), err))
+		case err != nil:
+			err = live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)
+			return atIndex(err, changes, i)
+		}
+		plan.shown = append(plan.shown, site)
 	}
-	if err != nil {
-		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, c, "%s: %v", config.SiteLabel(c.ID, nameOf(site.cfg)), err)
-	}
-	plan.shown = append(plan.shown, site)
 	return nil
+}
+
+// atIndex names the change of a transaction that an error is about.
+func atIndex(err error, changes []live.SiteChange, i int) error {
+	if refused, ok := errors.AsType[*live.WriteError](err); ok && len(changes) > 1 {
+		refused.Index = &i
+	}
+	return err
 }
 
 func nameOf(cfg *config.Site) string {

@@ -122,9 +122,9 @@ func (a *Instance) ProvisionAhead(source *live.Source, changes []live.SiteChange
 	if source.Routes == nil || source.Reachable() != nil {
 		return func() {}
 	}
+	limit := a.ownLimitOf(source)
 	var documents []json.RawMessage
-	for i := range changes {
-		c := &changes[i]
+	for _, c := range slices.SortedStableFunc(slices.Values(changes), func(x, y live.SiteChange) int { return limit.HadFirst(x.ID, y.ID) }) {
 		row, there, err := source.Follower.Row(c.ID)
 		if err != nil {
 			continue
