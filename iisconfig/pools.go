@@ -1,5 +1,7 @@
 package iisconfig
 
+import "strings"
+
 // pools reads the section system.applicationHost/applicationPools.
 func (r *configReader) pools(el *element) error {
 	r.moved(el)
@@ -73,11 +75,11 @@ func (r *configReader) poolDone(el *element) {
 }
 
 func (b *builder) addPool(p *ApplicationPool) {
-	if have := b.poolByName[p.Name]; have != nil {
+	if have := b.poolByName[strings.ToLower(p.Name)]; have != nil {
 		setNonEmpty(&have.State, p.State)
 		return
 	}
-	b.poolByName[p.Name] = p
+	b.poolByName[strings.ToLower(p.Name)] = p
 	b.server.ApplicationPools = append(b.server.ApplicationPools, p)
 }
 

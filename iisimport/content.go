@@ -36,6 +36,7 @@ type siteWriter struct {
 	origins  []string        // that rules lead to, in the order of the rules
 	varying  map[string]bool // see documentGuards
 	told     []told
+	offline  bool // all of its application pools were stopped
 
 	variables map[string]string   // by name, the path whose folder or upstream it is
 	services  map[string]*Service // by path of the application; nil for one that has no form
@@ -227,9 +228,10 @@ func (w *siteWriter) stage(at step, write func(*node) []*Directive) []*Directive
 	return []*Directive{block(kids, "route")}
 }
 
-// pathMatcher matches a path and all below it.
+// pathMatcher matches a path and all below it. What the matcher path takes for a pattern
+// (*, ?, [ and \), or for an escape, goes into a regular expression, where it means itself.
 func pathMatcher(p string) []string {
-	if !strings.ContainsAny(p, "*?%{}`\"\\#") && expressible(p) {
+	if !strings.ContainsAny(p, "*?[]%{}`\"\\#") && expressible(p) {
 		return []string{"path", p, p + "/*"}
 	}
 	var pattern strings.Builder
@@ -298,14 +300,42 @@ func (w *siteWriter) siteWords() {
 		s.access = append(s.access, d)
 		w.report().translated(h.Source, "hsts", "hsts %ds", h.MaxAge)
 	}
-	for _, app := range src.Applications {
-		for _, pool := range w.b.server.ApplicationPools {
-			if app.Path == "/" && pool.Name == app.Pool && strings.EqualFold(pool.State, "stopped") {
-				s.access = append(s.access, directive("offline").because("Its application pool "+pool.Name+" was stopped."))
-				w.report().translated(pool.Source, "application pool "+pool.Name, "offline, since it was stopped")
-			}
-		}
+	open := slices.ContainsFunc(src.Applications, func(app *iisconfig.Application) bool { return w.b.stoppedPool(app.Pool) == nil })
+	if app := w.application("/"); app != nil && !open {
+		pool := w.b.stoppedPool(app.Pool)
+		w.offline = true
+		s.access = append(s.access, directive("offline").because("Its application pool "+pool.Name+" was stopped."))
+		w.report().translated(pool.Source, "application pool "+pool.Name, "offline, since it was stopped")
 	}
+}
+
+// stopped closes an application whose pool was stopped, which IIS answers with 503 before
+// anything else, in a site of which others answer.
+func (w *siteWriter) stopped(n *node) []*Directive {
+	pool := w.b.stoppedPool(n.pool)
+	if pool == nil || w.offline {
+		return nil
+	}
+	return []*Directive{w.closed(503, pool.Source, "application pool "+pool.Name, "start it, and import again",
+		fmt.Sprintf("it was stopped, and the application %s of site %d is in it", w.appOf(n), w.site.ID))}
+}
+
+// stoppedPool returns the application pool of a name if it was stopped; nil if it was not.
+func (b *builder) stoppedPool(name string) *iisconfig.ApplicationPool {
+	if pool := b.pool(name); pool != nil && strings.EqualFold(pool.State, "stopped") {
+		return pool
+	}
+	return nil
+}
+
+// pool returns the application pool of a name, which IIS compares without case; nil if it is
+// not among the files.
+func (b *builder) pool(name string) *iisconfig.ApplicationPool {
+	i := slices.IndexFunc(b.server.ApplicationPools, func(p *iisconfig.ApplicationPool) bool { return strings.EqualFold(p.Name, name) })
+	if i < 0 {
+		return nil
+	}
+	return b.server.ApplicationPools[i]
 }
 
 func (w *siteWriter) accessWords(a *iisconfig.Access) {

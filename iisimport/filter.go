@@ -19,9 +19,12 @@ var (
 		.resx .rules .sd .sdm .sdmDocument .sitemap .skin .ssdgm .ssmap .vb .vbproj .vjsproj .vsdisco .webinfo`)
 )
 
-// refused closes a node where IIS answers 500.19, and one where something may be
-// protected that nobody here understands.
+// refused closes a node whose application pool was stopped, one where IIS answers 500.19, and
+// one where something may be protected that nobody here understands.
 func (w *siteWriter) refused(n *node) []*Directive {
+	if closed := w.stopped(n); closed != nil {
+		return closed
+	}
 	if faults := n.settings.Faults; faults != nil {
 		f := faults[0]
 		return []*Directive{w.closed(500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: "+f.Message)}
@@ -36,6 +39,8 @@ func (w *siteWriter) refused(n *node) []*Directive {
 // refusedAgain closes such a node also for requests that rules lead into it.
 func (w *siteWriter) refusedAgain(n *node) []*Directive {
 	switch {
+	case w.b.stoppedPool(n.pool) != nil && !w.offline:
+		return []*Directive{directive("error", "*", "503").because("Closed: see above.")}
 	case n.settings.Faults != nil:
 		return []*Directive{directive("error", "*", "500").because("Closed: see above.")}
 	case n.settings.Unknown != nil:

@@ -195,10 +195,11 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 // authorization writes the rules of system.webServer/security/authorization, and
 // where the last one stands that does more than to allow everybody.
 func (w *siteWriter) authorization(n *node) (list []*Directive, meaning iisconfig.Source) {
-	if list := n.settings.Authorization; list != nil && len(list) == 0 {
-		return []*Directive{directive("deny", "users", "*")}, w.sectionSource(n, "system.webServer/security/authorization")
-	}
 	for _, a := range n.settings.Authorization {
+		if a.Allow && a.Users == "" && a.Roles == "" {
+			w.report().dropped(a.Source, strings.TrimSpace("authorization allow "+a.Verbs), "it names no users and no roles: it allows nobody")
+			continue
+		}
 		words := []string{"deny"}
 		if a.Allow {
 			words[0] = "allow"
@@ -210,14 +211,14 @@ func (w *siteWriter) authorization(n *node) (list []*Directive, meaning iisconfi
 		}
 		if a.Users == "" && a.Roles == "" {
 			words = []string{"deny", "users", "*"} // it fits nobody: what else is allowed must be said
-			if a.Allow {
-				continue
-			}
 		}
 		if !a.Allow || a.Users != "*" || a.Verbs != "" {
 			meaning = a.Source
 		}
 		list = append(list, directive(words...))
+	}
+	if list == nil && n.settings.Authorization != nil { // a list that names nobody allows nobody
+		return []*Directive{directive("deny", "users", "*")}, w.sectionSource(n, "system.webServer/security/authorization")
 	}
 	return list, meaning
 }

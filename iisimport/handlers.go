@@ -118,20 +118,19 @@ func (w *siteWriter) unserved(n *node) bool {
 // inPool tells whether a handler's preCondition lets it exist in the application pool of a
 // node. A pool that is not among the files has all.
 func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
-	pools := w.b.server.ApplicationPools
-	i := slices.IndexFunc(pools, func(p *iisconfig.ApplicationPool) bool { return strings.EqualFold(p.Name, n.pool) })
-	if i < 0 {
+	pool := w.b.pool(n.pool)
+	if pool == nil {
 		return true
 	}
-	classic := strings.EqualFold(pools[i].PipelineMode, "Classic")
+	classic := strings.EqualFold(pool.PipelineMode, "Classic")
 	for condition := range strings.SplitSeq(h.PreCondition, ",") {
 		switch strings.ToLower(strings.TrimSpace(condition)) {
 		case "bitness32":
-			if !pools[i].Enable32Bit {
+			if !pool.Enable32Bit {
 				return false
 			}
 		case "bitness64":
-			if pools[i].Enable32Bit {
+			if pool.Enable32Bit {
 				return false
 			}
 		case "integratedmode":
@@ -151,10 +150,7 @@ func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
 // Script, as every server is installed. What clients of other machines have not (NoRemoteRead)
 // nobody has here.
 func permits(policy, word string) bool {
-	if policy == "" {
-		return word != "Execute"
-	}
-	words := strings.FieldsFunc(policy, func(r rune) bool { return r == ',' || r == ' ' || r == '|' })
+	words := strings.FieldsFunc(cmp.Or(policy, "Read, Script"), func(r rune) bool { return r == ',' || r == ' ' || r == '|' })
 	has := func(word string) bool {
 		return slices.ContainsFunc(words, func(have string) bool { return strings.EqualFold(strings.TrimPrefix(have, "Access"), word) })
 	}

@@ -47,6 +47,7 @@ func TestModulesServed(t *testing.T) {
 		{"documents first", strings.Replace(star(files, "File"), "<add", `<add name="F" path="*" verb="*" modules="`+docs+`" resourceType="Directory" requireAccess="Read" /><add`, 1), "", "200 200 403"},
 		{"documents of others", strings.Replace(star(all, "Either"), "<add", `<add name="F" path="*" verb="*" modules="`+list+`" resourceType="Directory" requireAccess="Read" /><add`, 1), "", "200 200l 200"},
 		{"folders that may not be read", strings.Replace(star(files, "Either"), "<add", `<add name="F" path="*" verb="*" modules="`+docs+`" resourceType="Directory" requireAccess="Write" /><add`, 1), "", "403 403 403"},
+		{"what needs the right to write", strings.Replace(strings.Replace(star(all, "Either"), `requireAccess="Read"`, `requireAccess="Write"`, 1), ` accessPolicy="Read, Script"`, "", 1), "", "403 403 403"},
 		{"all installed", global(files, docs, list, anonymous) + star(all, "Either"), "", "200 200 200"},
 		{"no documents installed", global(files, list, anonymous) + star(all, "Either"), "", "200 200l 200"},
 		{"no listings installed", global(files, docs, anonymous) + star(all, "Either"), "", "200 200 403"},

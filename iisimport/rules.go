@@ -3,6 +3,7 @@ package iisimport
 import (
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,7 +44,7 @@ func (w *siteWriter) otherPools(n *node) []*Directive {
 	own, top := w.appOf(n), w.poolOf("/")
 	var others []string
 	for _, app := range w.site.source.Applications {
-		if !within(n.path, app.Path) && strings.ToLower(app.Pool) != n.pool {
+		if !within(n.path, app.Path) && w.poolOf(app.Path) != n.pool {
 			others = append(others, app.Path)
 		}
 	}
@@ -100,11 +101,26 @@ func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
 	if err != nil {
 		return t.closing(r, err).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") is not executed: " + err.Error())
 	}
-	answers := blocks(r) || r.Action.Type == "Redirect" || r.Action.Type == "Rewrite" && reOrigin.MatchString(strings.TrimSpace(r.Action.URL))
+	answers := blocks(r) || r.Action.Type == "Redirect" || t.leadsOut(r) || r.Action.Type == "Rewrite" && reOrigin.MatchString(strings.TrimSpace(r.Action.URL))
 	t.w.report().translated(r.Source, "rewrite rule "+r.Name, "rule in iis_rewrite")
 	t.w.report().last().answers = answers
 	t.passes = t.passes || !t.shut && !answers && r.StopProcessing && t.mayFit(r)
 	return block(kids, "rule", name).because(r.Source.String())
+}
+
+// leadsOut tells whether a rule leads to what is not at its place: what comes behind it there
+// does not see the request.
+func (t *ruleWriter) leadsOut(r iisconfig.RewriteRule) bool {
+	to, base := strings.ToLower(strings.TrimSpace(r.Action.URL)), strings.ToLower(t.baseOf(r))
+	if r.Action.Type != "Rewrite" || !strings.HasPrefix(to, "/") {
+		return false
+	}
+	literal, _, template := strings.Cut(to, "{")
+	literal, _, query := strings.Cut(literal, "?")
+	if template && !query && strings.HasPrefix(base, literal) {
+		return false // it depends on the request
+	}
+	return !within(path.Clean(literal), base)
 }
 
 // ruleName is for logs and messages only.

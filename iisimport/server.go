@@ -3,7 +3,6 @@ package iisimport
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 )
@@ -15,14 +14,14 @@ func (b *builder) serverSettings() {
 		rep.decide(farm.Source, "web farm "+farm.Name, "look at lb_policy, health_uri and timeouts of iis_proxy",
 			"%d servers, to which rules lead that name it; others lead nowhere", len(farm.Servers))
 	}
-	used := make(map[string]bool)
+	used := make(map[*iisconfig.ApplicationPool]bool)
 	for _, s := range b.plan.Sites {
 		for _, app := range s.source.Applications {
-			used[strings.ToLower(app.Pool)] = true
+			used[b.pool(app.Pool)] = true
 		}
 	}
 	for _, pool := range b.server.ApplicationPools {
-		if used[strings.ToLower(pool.Name)] {
+		if used[pool] {
 			rep.dropped(pool.Source, fmt.Sprintf("application pool %q", pool.Name), "there are no worker processes")
 			continue
 		}

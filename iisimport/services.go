@@ -70,7 +70,7 @@ func (w *siteWriter) programOf(app *iisconfig.Application) string {
 func (w *siteWriter) tellService(s *Service, core *iisconfig.AspNetCore, app *iisconfig.Application) {
 	what := w.programOf(app)
 	start, stopped := " and start it", ""
-	if w.stopped(app) {
+	if w.notStarted(app) {
 		start, stopped = "", "; its site or its application pool was stopped, so that nothing starts it by itself"
 	}
 	w.report().decide(core.Source, what, "publish it for this system, copy "+s.Name+".service to /etc/systemd/system"+start,
@@ -89,16 +89,15 @@ func (w *siteWriter) tellService(s *Service, core *iisconfig.AspNetCore, app *ii
 	}
 }
 
-// stopped tells whether IIS does not start an application: its site, or its pool, is stopped, or
+// notStarted tells whether IIS does not start an application: its site, or its pool, is stopped, or
 // is not started with the server.
-func (w *siteWriter) stopped(app *iisconfig.Application) bool {
-	return w.site.Stopped || slices.ContainsFunc(w.b.server.ApplicationPools, func(p *iisconfig.ApplicationPool) bool {
-		return strings.EqualFold(p.Name, app.Pool) && (!p.AutoStart || strings.EqualFold(p.State, "stopped"))
-	})
+func (w *siteWriter) notStarted(app *iisconfig.Application) bool {
+	pool := w.b.pool(app.Pool)
+	return w.site.Stopped || pool != nil && (!pool.AutoStart || w.b.stoppedPool(app.Pool) != nil)
 }
 
 func (w *siteWriter) newService(core *iisconfig.AspNetCore, app *iisconfig.Application) (*Service, error) {
-	u := unit{core: core, opts: w.b.plan.opts, stopped: w.stopped(app), description: oneLine(fmt.Sprintf("Site %d %s, %s", w.site.ID, w.site.Name, app.Path))}
+	u := unit{core: core, opts: w.b.plan.opts, stopped: w.notStarted(app), description: oneLine(fmt.Sprintf("Site %d %s, %s", w.site.ID, w.site.Name, app.Path))}
 	for _, dir := range app.VirtualDirectories {
 		if dir.Path == "/" || dir.Path == "" {
 			u.folder = u.opts.folder(dir.PhysicalPath)

@@ -27,6 +27,7 @@ import (
 var ownFiles = []string{
 	"x.php", "sub/x.php", "page.aspx", "a b.txt", "deep/er/a.txt", "bin/a.txt", "App_Data/a.txt", "page.htm", "a.webp",
 	"Mixed/CaSe.TXT", "sub/sub2/a.txt", "php.txt", "private/index.html", "only/page.htm", "a.html", "private/private.txt",
+	"f[1].txt", "g [2].txt", "d[1]/a.txt",
 }
 
 // ownSite is a site of testdata/webcases. Its lines begin with a word: site, web (the

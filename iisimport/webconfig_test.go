@@ -115,7 +115,7 @@ func frame(t *testing.T, sites string) []byte {
 // addresses.
 func serveWebConfigs(t *testing.T, webConfigs map[string]string, upstream string) map[string]string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := needs.OpenFolder(t)
 	addrs := make(map[string]string)
 	var sites strings.Builder
 	var files []iisconfig.File

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // OpenSSL skips a test on a machine without the openssl command, which is the
@@ -131,7 +132,12 @@ func OpenFolder(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil && runtime.GOOS != "windows" {
+		err := os.RemoveAll(dir)
+		for tries := 0; err != nil && tries < 100 && runtime.GOOS != "windows"; tries++ { // a last line may just be written
+			time.Sleep(50 * time.Millisecond)
+			err = os.RemoveAll(dir)
+		}
+		if err != nil && runtime.GOOS != "windows" {
 			t.Error(err)
 		}
 	})
