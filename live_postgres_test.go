@@ -683,11 +683,11 @@ func TestPostgresFirstStart(t *testing.T) {
 // it, and with no others; the document before that had none of them does not come back.
 func TestPostgresSocketHolds(t *testing.T) {
 	n := startFarmNode(t, "")
-	busy, err := net.Listen("tcp", ":0")
+	port := ts.FreePort(t)
+	busy, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := busy.Addr().(*net.TCPAddr).Port
 	allow := fmt.Sprintf("%s {\nallow {\nports %d %d %d\n}", n.connection, n.plain, n.secure, port)
 	if err := n.Load(strings.Replace(n.config(""), n.connection+" {", allow, 1)); err != nil {
 		t.Fatal(err)

@@ -17,11 +17,11 @@ func TestPortHeldForAMoment(t *testing.T) {
 	config := func(port int) string {
 		return iisConfig(fmt.Sprintf("site 1 Site {\nserver_bindings :%d:a.test\nrespond hello\n}", port))
 	}
-	held, err := net.Listen("tcp", ":0")
+	port := ts.FreePort(t)
+	held, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := held.Addr().(*net.TCPAddr).Port
 	time.AfterFunc(500*time.Millisecond, func() { held.Close() })
 	if err := s.Load(config(port)); err != nil {
 		t.Fatal(err)

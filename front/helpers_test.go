@@ -15,13 +15,14 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-iis/caddy-iis/internal/testport"
 )
 
 var (
@@ -127,23 +128,9 @@ func colliding(first netip.Addr, addrs ...netip.Addr) []netip.Addr {
 	return addrs
 }
 
-// freePort returns a port that is free for TCP and UDP on all addresses.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	for range 100 {
-		ln, err := net.Listen("tcp", ":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		ln.Close()
-		if pc, err := net.ListenPacket("udp", ":"+strconv.Itoa(port)); err == nil {
-			pc.Close()
-			return uint16(port)
-		}
-	}
-	t.Fatal("no free port")
-	return 0
+	return uint16(testport.Free(t))
 }
 
 func url(scheme string, ip netip.Addr, port uint16) string {

@@ -60,7 +60,8 @@ func TestPortTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newManager(t)
-			port := portOf(mustListen(t, c.network, displayAddr(netip.AddrPortFrom(c.ip, 0)), c.shared))
+			port := freePort(t) // for the other protocol too
+			mustListen(t, c.network, displayAddr(netip.AddrPortFrom(c.ip, port)), c.shared)
 			for _, ip := range colliding(c.ip, loopback, netip.Addr{}) {
 				e := secure(ip, port)
 				e.Owner = `site 1 "Test"`

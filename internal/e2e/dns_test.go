@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
+
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 func init() {
@@ -27,7 +30,7 @@ var records = struct {
 // records with those of Provider, and says that contoso.test is a zone.
 func startDNS(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ts.FreePort(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
 // TestPlaceOfWhoStays: a transaction in which a site with routes of its own stays as it is
@@ -82,12 +84,12 @@ func TestPlaceOfHeldBack(t *testing.T) {
 // TestPlaceOfWhoWaits: a row that waits for a socket leaves its place of max_sites.
 func TestPlaceOfWhoWaits(t *testing.T) {
 	f := startFarm(t, 1)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port := testserver.FreePort(t)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
 	busy := strings.Replace(f.own("busy.test", "busy"), fmt.Sprintf(":%d:", f.port), fmt.Sprintf("127.0.0.1:%d:", port), 1)
 	config := strings.Replace(f.config, "max_sites 1\n\t\t\t\t}", fmt.Sprintf("max_sites 1\n}\nallow {\nports %d %d\naddresses 127.0.0.1\n}", f.port, port), 1)
 	f.sql("%s", accepted(10, busy)+accepted(11, f.own("own.test", "own")))

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -21,6 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard" // the modules of an ordinary Caddy
+
+	"github.com/caddy-iis/caddy-iis/internal/testport"
 )
 
 // Server is the Caddy of this process. There is one at a time.
@@ -201,50 +201,11 @@ func (s *Server) Storage() string { return s.storage }
 // AdminAddr is the address of the admin endpoint.
 func (s *Server) AdminAddr() string { return s.admin }
 
-// FreePort returns a port that is free on all addresses, for TCP and UDP. It
-// is not one of those that the system gives to outgoing connections: one of
-// these could take it before it is bound.
+// FreePort returns a port of [testport.Free].
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 1000 {
-		// Processes that run at the same time mostly have ranges of their own.
-		port := 10000 + os.Getpid()%8*2500 + rand.IntN(2500)
-		if portIsFree(port) && used.take(port) {
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
+	return testport.Free(t)
 }
-
-func portIsFree(port int) bool {
-	ln, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-	if err != nil {
-		return false
-	}
-	defer ln.Close()
-	pc, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
-	if err != nil {
-		return false
-	}
-	return pc.Close() == nil
-}
-
-// portSet remembers the ports given out, so that none is given out twice.
-type portSet struct {
-	mu    sync.Mutex
-	ports map[int]bool
-}
-
-func (p *portSet) take(port int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	taken := p.ports[port]
-	p.ports[port] = true
-	return !taken
-}
-
-var used = portSet{ports: make(map[int]bool)}
 
 // Logs holds what the running Caddy has logged, at debug level, as JSON lines.
 var Logs logBuffer

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/testport"
 )
 
 // listener is an upstream that takes connections.
@@ -45,9 +46,7 @@ func TestLook(t *testing.T) {
 	}
 	up, unix := listener(t, "tcp", "127.0.0.1:0").Addr().String(), filepath.Join(dir, "s")
 	listener(t, "unix", unix)
-	closed := listener(t, "tcp", "127.0.0.1:0")
-	down := closed.Addr().String()
-	closed.Close()
+	down := fmt.Sprintf("127.0.0.1:%d", testport.Free(t))
 	missing := filepath.Join(dir, "missing")
 	raw := fmt.Sprintf(`{
 		"sites": {
