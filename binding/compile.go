@@ -46,7 +46,7 @@ type compiler struct {
 	t       *Tables
 
 	invalid map[*BindingEntry]bool
-	chunk   []Record  // room for the next records
+	room    room[Record]
 	records []*Record // by Index
 	makers  []maker   // by Record.Index
 	claims  map[uint16]*claims
@@ -85,21 +85,17 @@ func newCompiler(sites []Site, opts Options) *compiler {
 	return c
 }
 
-// addSites makes the entries of sites and bindings, in two slices.
+// addSites makes the entries of sites and bindings.
 func (c *compiler) addSites() {
-	total := 0
-	for _, s := range c.sites {
-		total += len(s.Bindings)
-	}
 	c.entries = make([]*SiteEntry, len(c.sites))
-	entries, bindings := make([]SiteEntry, len(c.sites)), make([]BindingEntry, total)
+	var entries room[SiteEntry]
+	var bindings room[BindingEntry]
 	for i, s := range c.sites {
-		entry := &entries[i]
+		entry := &entries.take(1)[0]
 		*entry = newSiteEntry(s, i)
 		c.entries[i] = entry
 		c.checkID(i)
-		n := len(s.Bindings)
-		entry.Bindings, bindings = bindings[:n:n], bindings[n:]
+		entry.Bindings = bindings.take(len(s.Bindings))
 		for j := range s.Bindings {
 			c.addBinding(entry, j, &s.Bindings[j])
 		}

@@ -12,15 +12,24 @@ type maker struct {
 	who, tls, flags owner
 }
 
-const recordChunk = 256
+// room is memory for values that are made together, in pieces: who stays when the others
+// are gone keeps one piece of them in memory, not all.
+type room[T any] struct{ left []T }
+
+const roomPiece = 64
+
+func (r *room[T]) take(n int) []T {
+	if len(r.left) < n {
+		r.left = make([]T, max(n, roomPiece))
+	}
+	taken := r.left[:n:n]
+	r.left = r.left[n:]
+	return taken
+}
 
 // newRecord adds a record to the tables.
 func (c *compiler) newRecord(r Record, who owner) *Record {
-	if len(c.chunk) == 0 {
-		c.chunk = make([]Record, recordChunk)
-	}
-	rec := &c.chunk[0]
-	c.chunk = c.chunk[1:]
+	rec := &c.room.take(1)[0]
 	*rec = r
 	rec.Index = len(c.records)
 	rec.SNIMissing, rec.SNIUnmatched = c.opts.SNIMissing, c.opts.SNIUnmatched

@@ -3,6 +3,7 @@ package binding
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -265,6 +266,38 @@ func TestUpdateMany(t *testing.T) {
 	if s := tables.Site(local("10.0.0.9:80"), HTTP, mustHost(t, "www.customer-0.example")); s.Rule != D2_7 {
 		t.Errorf("rule %s", s.Rule)
 	}
+}
+
+// TestUpdateLetsGo: sites that are there from the beginning keep nothing of those in memory
+// that took the place of the others.
+func TestUpdateLetsGo(t *testing.T) {
+	const hosts, stays = 5000, 250
+	used := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	sites, empty := manyHosts(hosts), used()
+	tables := compile(t, sites, nil, Options{})
+	before := used() - empty
+	for i := 1; i < len(sites); i++ {
+		if i%stays == 0 {
+			continue
+		}
+		next, ok := tables.Update(sites[i:i+1], nil)
+		if !ok {
+			t.Fatalf("site %d: not handled", sites[i].ID)
+		}
+		tables = next
+	}
+	after := used() - empty
+	t.Logf("%d bytes, then %d", before, after)
+	if after > before*3/2 {
+		t.Errorf("%d bytes, before %d", after, before)
+	}
+	runtime.KeepAlive(sites)
+	runtime.KeepAlive(tables)
 }
 
 func mustHost(t *testing.T, header string) HostName {
