@@ -395,7 +395,7 @@ func TestCertificatesHeldSite(t *testing.T) {
 
 // TestCertificatesKill: whenever the process is killed, what was acknowledged is served.
 func TestCertificatesKill(t *testing.T) {
-	p := &program{t, t.TempDir()}
+	p := &program{t: t, home: t.TempDir()}
 	port, plain, admin := ts.FreePort(t), ts.FreePort(t), ts.FreePort(t)
 	_, word := keyFile(t)
 	file := filepath.Join(p.home, "Caddyfile")

@@ -17,7 +17,7 @@ import (
 // TestLiveKill: whenever the process is killed, the database opens again; what was
 // acknowledged is there, and no transaction is there by half.
 func TestLiveKill(t *testing.T) {
-	p := &program{t, t.TempDir()}
+	p := &program{t: t, home: t.TempDir()}
 	port, admin := ts.FreePort(t), ts.FreePort(t)
 	file := filepath.Join(p.home, "Caddyfile")
 	config := fmt.Sprintf("{\nadmin 127.0.0.1:%d\niis {\nsites_from bolt %q\ndefaults {\nrespond {iis.site.name}\n}\nsite 1 ready {\nserver_bindings :%d:ready.test\n}\n}\n}\n",

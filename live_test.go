@@ -392,7 +392,7 @@ func TestLiveValidate(t *testing.T) {
 	if err := json.Unmarshal(raw, &cfg); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t, t.TempDir()}
+	p := &program{t: t, home: t.TempDir()}
 	file := filepath.Join(p.home, "caddy.json")
 	replace(t, file, raw)
 	if out, err := p.command("validate", "--config", file).CombinedOutput(); err != nil {

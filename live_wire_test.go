@@ -177,7 +177,7 @@ var databases atomic.Int64
 func twoNodes(t *testing.T, engine *testpg.Server) (*farmNode, *otherNode) {
 	t.Helper()
 	n := newFarmNode(t, engine, fmt.Sprintf("sites%d", databases.Add(1)), "")
-	o := &otherNode{program: &program{t, t.TempDir()}, wire: startWire(t, engine.Port()), node: n, admin: ts.FreePort(t)}
+	o := &otherNode{program: &program{t: t, home: t.TempDir()}, wire: startWire(t, engine.Port()), node: n, admin: ts.FreePort(t)}
 	o.file = filepath.Join(o.home, "Caddyfile")
 	config := fmt.Sprintf(`{
 		admin 127.0.0.1:%d

@@ -20,6 +20,7 @@ import (
 type program struct {
 	t    *testing.T
 	home string
+	as   func(*exec.Cmd) // who runs it, if not nil
 }
 
 func (p *program) command(args ...string) *exec.Cmd {
@@ -29,6 +30,9 @@ func (p *program) command(args ...string) *exec.Cmd {
 		p.t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
+	if p.as != nil {
+		p.as(cmd)
+	}
 	cmd.Env = append(os.Environ(), caddyMain+"="+string(raw), "HOME="+p.home, "XDG_CONFIG_HOME="+p.home, "XDG_DATA_HOME="+p.home)
 	return cmd
 }
@@ -80,7 +84,7 @@ func body(url string) (string, error) {
 // TestRestoreAfterKill: Caddy is killed while its configuration changes, and what
 // it saved is cut off. The copy of the iis app brings back what was served.
 func TestRestoreAfterKill(t *testing.T) {
-	p := &program{t, t.TempDir()}
+	p := &program{t: t, home: t.TempDir()}
 	port, admin := ts.FreePort(t), ts.FreePort(t)
 	site, api := fmt.Sprintf("http://127.0.0.1:%d/", port), fmt.Sprintf("http://127.0.0.1:%d", admin)
 	file := filepath.Join(p.home, "Caddyfile")

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 // copyName is the name of the copy, which lies beside Caddy's file.
@@ -121,39 +123,6 @@ func (o *object) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// replace writes a file such that whenever the machine stops, there is either what
-// was there before or all of the new: beside it, synced, and renamed. The name is
-// not durable before the folder is synced, where that can be done.
 func replace(path string, data []byte) error {
-	return Replace(path, func(w io.Writer) error { _, err := w.Write(data); return err })
-}
-
-// Replace writes a file such that whenever the machine stops, there is either what
-// was there before or all of the new: beside it, synced, and renamed. If write fails,
-// what was there before stays.
-func Replace(path string, write func(io.Writer) error) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp.Name())
-		}
-	}()
-	if err = errors.Join(write(temp), temp.Sync()); err != nil {
-		_ = temp.Close()
-		return err
-	}
-	if err = temp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(temp.Name(), path); err != nil {
-		return err
-	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		_ = dir.Sync() // not on Windows
-		_ = dir.Close()
-	}
-	return nil
+	return wholefile.Replace(path, func(w io.Writer) error { _, err := w.Write(data); return err })
 }

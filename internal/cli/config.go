@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-iis/caddy-iis/internal/autosave"
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 // Caddyfile is the iis app as a Caddyfile.
@@ -53,11 +53,11 @@ func WriteCaddyfile(e *Env, c Caddyfile, file string, force bool) error {
 }
 
 // replaceFile writes a file as a whole. A new one is for its owner alone: passwords may stand
-// in it. One that is replaced keeps its mode, and the link that leads to it.
+// in it. One that is replaced keeps its owner, its mode, and the link that leads to it.
 func replaceFile(file string, text []byte, force bool) error {
 	write := func(w io.Writer) error { _, err := w.Write(text); return err }
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		return autosave.Replace(file, write)
+		return wholefile.Replace(file, write)
 	} else if err != nil {
 		return err
 	}
@@ -68,12 +68,5 @@ func replaceFile(file string, text []byte, force bool) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(there)
-	if err != nil {
-		return err
-	}
-	if err := autosave.Replace(there, write); err != nil {
-		return err
-	}
-	return os.Chmod(there, info.Mode().Perm())
+	return wholefile.Replace(there, write)
 }

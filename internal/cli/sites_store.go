@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -47,8 +49,13 @@ func ReadSitesFile(name string) (*SitesFile, error) {
 // OpenSitesFile opens a file to change it. Nobody else may have it open. One that is not
 // there is made, if that is wanted.
 func OpenSitesFile(name string, create bool) (*SitesFile, error) {
-	if _, err := os.Stat(name); err != nil && !create {
-		return nil, err
+	if _, err := os.Stat(name); err != nil {
+		if !create || !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err := wholefile.Create(name); err != nil { // for the service, also if root does it
+			return nil, err
+		}
 	}
 	table, err := sites.OpenBolt(name, fileTimeout)
 	if errors.Is(err, sites.ErrInUse) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iisimport"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
@@ -371,6 +372,11 @@ func writeSites(e *cli.Env, plan *iisimport.Plan, opts iisimport.Options) error 
 	}
 	if len(moved) == 0 {
 		out.WriteByte('\n') // no sites, and not a file that was cut off
+	}
+	if _, err := os.Stat(opts.SitesFile); errors.Is(err, fs.ErrNotExist) {
+		if err := wholefile.Create(opts.SitesFile); err != nil { // for the service, also if root does it
+			return err
+		}
 	}
 	if err := os.WriteFile(opts.SitesFile, out.Bytes(), 0o600); err != nil {
 		return err

@@ -144,6 +144,15 @@ func OpenFolder(t testing.TB) string {
 	return dir
 }
 
+// Root skips a test for anybody else: only root gives files to others, and runs programs
+// as others.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+}
+
 // Shell skips a test on Windows, whose commands are others than those of the documents
 // for Linux and macOS.
 func Shell(t testing.TB) {

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-iis/caddy-iis/config"
-	"github.com/caddy-iis/caddy-iis/internal/autosave"
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 	"github.com/caddy-iis/caddy-iis/sitesource"
 )
 
@@ -102,7 +102,7 @@ func (a *Instance) keepGoodCopy() {
 	target := goodCopy(file.String())
 	err := os.MkdirAll(filepath.Dir(target), 0o700)
 	if err == nil {
-		err = autosave.Replace(target, func(w io.Writer) error { return file.Copy(state, w) })
+		err = wholefile.Replace(target, func(w io.Writer) error { return file.Copy(state, w) })
 	}
 	if err != nil && !errors.Is(err, sitesource.ErrChanged) { // what it is now is copied when it serves
 		a.logger.Warn("cannot keep a copy of the sites file, for a start with a broken one", zap.Error(err))

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -124,42 +125,15 @@ func (t *table) save() {
 
 // saveSnapshot writes a local copy in place of one before, whole or not at all. A newer
 // one of the same table stays, unless the table has another past now.
-func saveSnapshot(path string, header snapshotHeader, rows []sites.Row, overwrite bool) (err error) {
-	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+func saveSnapshot(path string, header snapshotHeader, rows []sites.Row, overwrite bool) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	if there, err := readHeader(path); err == nil && !overwrite && there.Source == header.Source && there.Revision > header.Revision {
 		return nil
 	}
 	removeAbandoned(path)
-	file, err := os.CreateTemp(folder, filepath.Base(path)+".*") // for its owner only
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = file.Close()
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if err := writeSnapshot(file, header, rows); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	if dir, openErr := os.Open(folder); openErr == nil {
-		_ = dir.Sync() // not all systems can
-		_ = dir.Close()
-	}
-	return nil
+	return wholefile.Replace(path, func(to io.Writer) error { return writeSnapshot(to, header, rows) })
 }
 
 // abandonedAfter is when nobody writes any more what was begun as a local copy.

@@ -1,0 +1,73 @@
+// Package wholefile writes files such that whenever the machine stops, there is either
+// what was there before or all of the new, and such that who could read them still can:
+// commands that root runs write files of services that are not root.
+package wholefile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Replace writes a file beside its place, syncs it and renames it. If write fails, what
+// was there before stays. What was there has its owner and its mode on the new file; a
+// file that is new, or in the place of a symbolic link, is as Create makes it.
+func Replace(path string, write func(io.Writer) error) (err error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = temp.Close()
+			_ = os.Remove(temp.Name())
+		}
+	}()
+	if err = errors.Join(write(temp), hand(temp, path), temp.Sync()); err != nil {
+		return err
+	}
+	if err = temp.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(temp.Name(), path); err != nil {
+		return err
+	}
+	// The name is not durable before.
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = dir.Sync() // not on Windows
+		_ = dir.Close()
+	}
+	return nil
+}
+
+// Create makes an empty file that is not there yet, for its owner alone. If root makes
+// it, that is whoever has the folder: a service, whose commands root runs. In a folder of
+// root's that is a group's to read and nobody else's, as that of a service's configuration
+// is, the group may read the file as well.
+func Create(path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(handNew(file, path), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// hand gives a new file the owner and the mode of what it takes the place of.
+func hand(file *os.File, path string) error {
+	before, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && before.Mode().Type() == fs.ModeSymlink:
+		return handNew(file, path)
+	case err != nil:
+		return err
+	case !before.Mode().IsRegular():
+		return fmt.Errorf("%s is no file that could be replaced", path)
+	}
+	return give(file, before, before.Mode().Perm())
+}
