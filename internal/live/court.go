@@ -38,10 +38,17 @@ func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refus
 	c.hidden = s.HeldInputs()
 	for accepted, refused = sites.Judge(open, c); c.leavePlaces(s, refused); accepted, refused = sites.Judge(open, c) {
 	}
+	begins := false
 	f.known.Lock()
-	defer f.known.Unlock()
 	for id, reason := range refused {
+		begins = begins || c.late[id] && (!f.rivals[id].late || f.rivals[id].owner != s)
 		f.rivals[id] = rival{id: reason.Other, step: f.moved[reason.Other], owner: s, full: c.full[id], late: c.late[id]}
+	}
+	f.known.Unlock()
+	if begins {
+		s.mu.Lock()
+		s.soon()
+		s.mu.Unlock()
 	}
 	if len(c.late) > 0 {
 		s.Node.Again(s)

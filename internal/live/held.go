@@ -24,14 +24,19 @@ type HeldBack struct {
 	// Input is what it asks for, as far as it can be understood.
 	Input binding.Site
 
-	nth uint64 // of all that the source has held back
+	nth      uint64 // of all that the source has held back
+	revision uint64 // of the row
 }
 
 // Hold notes that a row is not served.
 func (s *Source) Hold(id uint32, held HeldBack, input binding.Site) {
 	held.Name, held.Input = input.Name, input
+	held.revision, _ = s.Follower.RevisionOf(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if before := s.held[id]; TriedAgain(&held) && (!TriedAgain(&before) || before.revision != held.revision) {
+		s.soon()
+	}
 	s.holds++
 	held.nth = s.holds
 	s.held[id] = held

@@ -159,14 +159,14 @@ func TestJudgeLate(t *testing.T) {
 		s.retryLater(t.Context(), func() {})
 	}
 	again()
-	if refusal(t, m, 2) == "" || !s.retries.Load() {
+	if refusal(t, m, 2) == "" || s.retry == nil {
 		t.Error("a row that is still not ready is accepted, or not tried again")
 	}
-	s.retries.Store(false)
+	s.retry.Stop()
 	late = nil
 	again()
-	if refusal(t, m, 2) != "" || s.retried.Load() != 0 || ahead != 4 {
-		t.Errorf("a row that is ready is still refused, or is tried again %d times (%d)", s.retried.Load(), ahead)
+	if refusal(t, m, 2) != "" || s.retried != 0 || ahead != 4 {
+		t.Errorf("a row that is ready is still refused, or is tried again %d times (%d)", s.retried, ahead)
 	}
 }
 

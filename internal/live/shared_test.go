@@ -9,10 +9,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
+	"github.com/caddy-iis/caddy-iis/internal/ownroutes"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
@@ -135,17 +137,92 @@ func TestRetryLater(t *testing.T) {
 	time.Sleep(3 * firstPause / 2)
 	serves.Store(true)
 	serve(s)
-	for deadline := time.Now().Add(20 * time.Second); s.retried.Load() != 0 || len(tried) == 0; time.Sleep(10 * time.Millisecond) {
+	pending := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.retry != nil || s.retried != 0
+	}
+	for deadline := time.Now().Add(20 * time.Second); pending() || len(tried) == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not end")
 		}
 	}
-	if len(tried) != 2 || s.retries.Load() {
+	if len(tried) != 2 {
 		t.Errorf("tried %d times", len(tried))
 	}
 	s.Hold(5, HeldBack{Socket: true}, inputOf(t, 5))
 	cancel()
 	s.retryLater(ctx, func() { t.Error("the configuration has ended") })
+}
+
+// TestRetrySoon: a row that begins to wait is tried again after the first pause, however long
+// others wait already, and so is one that was written again; who only waits on makes no pause
+// shorter, and many who begin to wait delay nobody.
+func TestRetrySoon(t *testing.T) { synctest.Test(t, testRetrySoon) }
+
+func testRetrySoon(t *testing.T) {
+	m, n := newMemory(), newNode(t)
+	_, s := openSource(t, &given{table: m}, n)
+	serve(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	wait := func(pause time.Duration) {
+		time.Sleep(pause)
+		synctest.Wait()
+	}
+	var tries atomic.Int32
+	var tried atomic.Pointer[time.Time]
+	last := func() time.Time { return *tried.Load() }
+	var waits []uint32
+	hold := func(id uint32) { s.Hold(id, HeldBack{Socket: true}, inputOf(t, id)) }
+	try := func() {
+		tried.Store(new(time.Now()))
+		tries.Add(1)
+		for _, id := range waits {
+			hold(id) // still
+		}
+	}
+	begin := func(id uint32) {
+		waits = append(waits, id)
+		hold(id)
+		s.RetryLater(ctx, try)
+	}
+	begin(5)
+	wait(10 * time.Minute)
+	if pause := time.Until(last().Add(lastPause)); tries.Load() > 17 || pause < 0 {
+		t.Fatalf("tried %d times, the last one %s ago", tries.Load(), time.Since(last()))
+	}
+	soon := func(what string) {
+		t.Helper()
+		since := time.Now()
+		wait(firstPause + time.Millisecond)
+		if !last().After(since) {
+			t.Error(what, "is not tried after the first pause")
+		}
+	}
+	begin(6)
+	soon("a second row")
+	wait(10 * time.Minute)
+	m.write(map[uint32]string{5: host("five.test")})
+	receive(s, m)
+	begin(5)
+	soon("a row that was written again")
+	wait(10 * time.Minute)
+	m.write(map[uint32]string{7: `{}`})
+	n.bench.Passes = func(id uint32, _ *config.Site) (binding.Site, error) {
+		return inputOf(t, id), ownroutes.ErrNotReady
+	}
+	receive(s, m)
+	soon("a row that is refused for its routes")
+	wait(10 * time.Minute)
+	since := time.Now()
+	for id := range uint32(20) {
+		begin(10 + id)
+		wait(firstPause / 4)
+	}
+	if !last().After(since.Add(2 * firstPause)) {
+		t.Errorf("last tried %s after the first of many began to wait", last().Sub(since))
+	}
 }
 
 // TestProvisionedAhead: routes that rows bring with them are provisioned while neither the

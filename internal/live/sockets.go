@@ -52,11 +52,30 @@ func (s *Source) LateDocuments() []json.RawMessage {
 
 // RetryLater calls a function with the lock held while rows are to be tried again and the
 // source owns the table: after a second, and then after twice as long each time, up to a
-// minute. Rows that are refused are judged again then. Routes of their own are provisioned
-// before, without the lock. It ends with the context, that of the configuration.
+// minute; when another row begins to wait, a second later again. Rows that are refused are
+// judged again then. Routes of their own are provisioned before, without the lock. It ends
+// with the context, that of the configuration.
 func (s *Source) RetryLater(ctx context.Context, try func()) {
-	if !s.retries.Swap(true) {
-		time.AfterFunc(min(firstPause<<min(s.retried.Add(1)-1, 10), lastPause), func() { s.retryLater(ctx, try) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retry == nil {
+		s.retry = time.AfterFunc(min(firstPause<<min(s.retried, 10), lastPause), func() { s.retryLater(ctx, try) })
+		s.retried++
+	}
+}
+
+// soon has the next attempt come after the first pause: a row begins to wait for it. The
+// caller holds s.mu.
+func (s *Source) soon() {
+	switch {
+	case s.retry == nil:
+		s.retried = 0
+	case s.retried <= 1: // it does
+	case s.retry.Stop():
+		s.retry.Reset(firstPause)
+		s.retried = 1
+	default: // one is made now
+		s.retried = 0
 	}
 }
 
@@ -70,24 +89,29 @@ func (s *Source) retryLater(ctx context.Context, try func()) {
 	f := s.Follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.retries.Store(false)
+	s.mu.Lock()
+	s.retry = nil
+	s.mu.Unlock()
 	if ctx.Err() != nil {
 		return
 	}
 	late := f.owner == s && f.late()
-	if f.owner == s {
+	serves := f.owner == s // else the configuration does not serve yet
+	if serves {
 		try()
 		if late {
 			f.judgeAgain()
 			late = f.late()
 		}
 		f.published()
-	} else { // the configuration does not serve yet
-		s.retried.Store(0)
 	}
-	if late || len(s.HeldIDs(TriedAgain)) > 0 {
+	again := late || len(s.HeldIDs(TriedAgain)) > 0
+	if !again || !serves {
+		s.mu.Lock()
+		s.retried = 0
+		s.mu.Unlock()
+	}
+	if again {
 		s.RetryLater(ctx, try)
-	} else {
-		s.retried.Store(0)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -61,9 +62,10 @@ type Source struct {
 	holds uint64 // counts what was held back
 	tried uint32 // the last one that was tried again
 
-	later   atomic.Bool  // they are tried as soon as the lock is free
-	retries atomic.Bool  // they are tried after a while: see RetryLater
-	retried atomic.Int32 // so often
+	retry   *time.Timer // of the next attempt, nil if none is to come: see RetryLater
+	retried int         // attempts since a row began to wait for one
+
+	later atomic.Bool // they are tried as soon as the lock is free
 
 	failed map[string]string // certificates that are not served, and why; replaced as a whole
 	stale  map[string]bool   // those that serve and are not encrypted with the first key; likewise

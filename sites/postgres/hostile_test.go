@@ -74,6 +74,50 @@ func TestLongBy(t *testing.T) {
 	}
 }
 
+// TestLongRefusal: of a reason that is as long as whoever writes it with SQL wants a part is
+// kept, and it is the same for who writes a verdict and for who reads it.
+func TestLongRefusal(t *testing.T) {
+	server, connection := database(t)
+	tab := openTable(t, connection)
+	server.Exec(connection, `insert into iis.site (id, doc) select n, '{}' from generate_series(1, 4) n`)
+	server.Exec(connection, `update iis.site set refusal = jsonb_build_object('code', repeat('c', 5000), 'message', repeat('ü', 1000000), 'node', repeat('n', 5000), 'other', 7) where id = 1`)
+	server.Exec(connection, `update iis.site set refusal = jsonb_build_array(repeat('x', 1000000)) where id = 2`)
+	server.Exec(connection, `update iis.site set refusal = '{"code": "short", "message": "as it is"}' where id = 3`)
+	catchUp(t, tab)
+	refusal := func(tab *table, id uint32) sites.Refusal {
+		t.Helper()
+		row, ok, err := tab.Row(id)
+		if err != nil || !ok || row.Refusal == nil {
+			t.Fatal(row, ok, err)
+		}
+		return *row.Refusal
+	}
+	for id := range uint32(2) {
+		r := refusal(tab, id+1)
+		if len(r.Code) > 256 || len(r.Message) > 2048 || len(r.Message) < 2000 || len(r.Node) > 256 || !utf8.ValidString(r.Message) || !strings.HasSuffix(r.Message, " ...") {
+			t.Errorf("row %d: %d, %d and %d bytes: %q", id+1, len(r.Code), len(r.Message), len(r.Node), r.Message)
+		}
+	}
+	if r := refusal(tab, 1); r.Other != 7 || !strings.HasPrefix(r.Message, "üüü") {
+		t.Errorf("%+v", r)
+	}
+	if r := refusal(tab, 3); r != (sites.Refusal{Code: "short", Message: "as it is"}) {
+		t.Errorf("%+v", r)
+	}
+	long := &sites.Refusal{Code: "invalid", Message: strings.Repeat("é", 100000)}
+	if _, err := tab.Write(sites.Transaction{Verdicts: []sites.Verdict{{ID: 4, Refusal: long}}}); err != nil {
+		t.Fatal(err)
+	}
+	mine := refusal(tab, 4)
+	if read := refusal(openTable(t, connection), 4); mine != read || len(mine.Message) > 2048 {
+		t.Errorf("written %d bytes, read %d", len(mine.Message), len(read.Message))
+	}
+	var written int
+	if err := tab.pool.QueryRow(t.Context(), "select octet_length(refusal::text) from iis.site where id = 4").Scan(&written); err != nil || written > 3000 {
+		t.Error(written, "bytes are written,", err)
+	}
+}
+
 // TestUnreadableDocuments: JSON that PostgreSQL takes and Go does not read is one row that
 // is refused; all others are followed, logged and copied.
 func TestUnreadableDocuments(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -177,8 +178,28 @@ func scan(rows pgx.Rows) (row sites.Row, there bool, err error) {
 			// Somebody else's: it is refused, for whatever reason.
 			row.Refusal = &sites.Refusal{Code: "unknown", Message: *refusal}
 		}
+		*row.Refusal = short(row.Refusal)
 	}
 	return row, true, nil
+}
+
+// The bounds of what is kept of a refusal, in bytes: whoever writes with SQL may say much.
+const (
+	maxReason = 2048
+	maxWord   = 256 // of the code, and of the name of the node
+)
+
+// short returns a refusal that is as long as it may be.
+func short(r *sites.Refusal) sites.Refusal {
+	return sites.Refusal{Code: cut(r.Code, maxWord), Message: cut(r.Message, maxReason), Other: r.Other, Node: cut(r.Node, maxWord)}
+}
+
+func cut(text string, most int) string {
+	const end = " ..."
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most-len(end)], "") + end
 }
 
 // deadline is a time limit that can be moved.

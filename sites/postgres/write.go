@@ -205,9 +205,7 @@ func queueVerdicts(batch *pgx.Batch, verdicts []sites.Verdict) error {
 			accepted = append(accepted, int64(v.ID))
 			continue
 		}
-		refusal := *v.Refusal
-		refusal.Node = nodeName
-		raw, err := json.Marshal(refusal)
+		raw, err := json.Marshal(ours(v.Refusal))
 		if err != nil {
 			return err
 		}
@@ -221,6 +219,13 @@ func queueVerdicts(batch *pgx.Batch, verdicts []sites.Verdict) error {
 			where s.id = v.id and s.ok <> s.rev and s.refusal is null`, refused, reasons)
 	}
 	return nil
+}
+
+// ours is a refusal as this node writes it, and as it is read.
+func ours(r *sites.Refusal) sites.Refusal {
+	refusal := *r
+	refusal.Node = nodeName
+	return short(&refusal)
 }
 
 // take makes the state what was written.
@@ -246,8 +251,7 @@ func (t *table) take(before, head sites.Head, todo *sites.Transaction) {
 		if v.Refusal == nil {
 			row.Open, row.Good, row.Refusal = false, nil, nil
 		} else if row.Refusal == nil {
-			refusal := *v.Refusal
-			refusal.Node = nodeName
+			refusal := ours(v.Refusal)
 			row.Refusal = &refusal
 		}
 		t.rows[v.ID] = row
