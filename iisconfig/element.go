@@ -58,9 +58,9 @@ type context struct {
 }
 
 // protects reports whether a section decides who may see what. Rewrite rules do: many
-// of them block.
+// of them block. serverRuntime may switch a place off.
 func protects(section string) bool {
-	return strings.HasPrefix(section, securityGroup+"/") || strings.HasPrefix(section, rewriteGroup+"/")
+	return section == runtimeSection || strings.HasPrefix(section, securityGroup+"/") || strings.HasPrefix(section, rewriteGroup+"/")
 }
 
 // closesUnread are sections that may close a place, besides those that protect: their files

@@ -89,9 +89,12 @@ func (b *Binding) IsHTTPS() bool { return strings.EqualFold(b.Protocol, "https")
 
 // Application is an application of a site. Every site has "/".
 type Application struct {
-	Path               string              `json:"path"`
-	Pool               string              `json:"pool,omitempty"`
-	EnabledProtocols   string              `json:"enabled_protocols,omitempty"`
+	Path string `json:"path"`
+	Pool string `json:"pool,omitempty"`
+	// EnabledProtocols are those of the application; empty if nobody says it, which is http.
+	EnabledProtocols string `json:"enabled_protocols,omitempty"`
+	// NoHTTP says that http is not among them: IIS does not serve the application here.
+	NoHTTP             bool                `json:"no_http,omitempty"`
 	VirtualDirectories []*VirtualDirectory `json:"virtual_directories,omitempty"`
 	Source             Source              `json:"source"`
 }

@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -240,6 +241,30 @@ func readURLCompression(c *context, el *element) func(*Settings) {
 				u.Dynamic = dynamic
 			}
 			u.Source = src
+		})
+	}
+}
+
+// readServerRuntime reads whether IIS serves a place at all, and its limits.
+func readServerRuntime(c *context, el *element) func(*Settings) {
+	initial := ServerRuntime{Enabled: true, MaxRequestEntity: math.MaxUint32, MaxConcurrent: 5000}
+	src, enabled := c.src(el), c.boolean(el, "enabled", true)
+	body := uint64(c.number(el, "maxRequestEntityAllowed", math.MaxUint32, 0, math.MaxUint32))
+	concurrent := uint32(c.number(el, "appConcurrentRequestLimit", int64(initial.MaxConcurrent), 1, math.MaxUint32))
+	el.ignore("alternateHostName", "authenticatedUserOverride", "enableNagling", "frequentHitThreshold", "frequentHitTimePeriod", "uploadReadAheadSize")
+	c.done(el)
+	return func(s *Settings) {
+		replace(&s.ServerRuntime, initial, func(r *ServerRuntime) {
+			if el.has("enabled") {
+				r.Enabled = enabled
+			}
+			if el.has("maxRequestEntityAllowed") {
+				r.MaxRequestEntity = body
+			}
+			if el.has("appConcurrentRequestLimit") {
+				r.MaxConcurrent = concurrent
+			}
+			r.Source = src
 		})
 	}
 }

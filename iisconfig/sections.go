@@ -4,6 +4,8 @@ package iisconfig
 const (
 	securityGroup = "system.webServer/security"
 	rewriteGroup  = "system.webServer/rewrite"
+
+	runtimeSection = "system.webServer/serverRuntime"
 )
 
 // groups are elements that hold sections and have no meaning of their own.
@@ -26,6 +28,7 @@ var sectionReaders = map[string]func(*context, *element) func(*Settings){
 	"system.webServer/httpProtocol":               readHTTPProtocol,
 	"system.webServer/urlCompression":             readURLCompression,
 	"system.webServer/webSocket":                  readWebSocket,
+	runtimeSection:                                readServerRuntime,
 	"system.webServer/proxy":                      readProxy,
 	"system.webServer/handlers":                   readHandlers,
 	"system.webServer/globalModules":              readGlobalModules,
@@ -83,7 +86,6 @@ var leftOut = map[string]left{
 	"system.webServer/httpTracing":               {why: "it is about tracing"},
 	"system.webServer/management":                {why: "it is about the IIS Manager"},
 	"system.webServer/odbcLogging":               {why: "it is about log files"},
-	"system.webServer/serverRuntime":             {why: "it is about limits of the worker process"},
 	"system.webServer/serverSideInclude":         {why: "server-side includes need IIS"},
 	"system.webServer/tracing":                   {why: "it is about tracing"},
 	"system.webServer/validation":                {why: "it is about the check of this file"},

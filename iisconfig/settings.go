@@ -25,6 +25,7 @@ type Settings struct {
 	Handlers          *Handlers          `json:"handlers,omitempty"`
 	AspNetCore        *AspNetCore        `json:"asp_net_core,omitempty"`
 	WebSocket         *Toggle            `json:"web_socket,omitempty"`
+	ServerRuntime     *ServerRuntime     `json:"server_runtime,omitempty"`
 	// Managed are sections that only .NET reads, such as system.web: signs that the
 	// path is an application that needs a worker process.
 	Managed []Section `json:"managed,omitempty"`
@@ -90,6 +91,19 @@ type Value struct {
 type Toggle struct {
 	Enabled bool   `json:"enabled"`
 	Source  Source `json:"source"`
+}
+
+// ServerRuntime is system.webServer/serverRuntime.
+type ServerRuntime struct {
+	// Enabled is true unless a level says that IIS serves nothing there.
+	Enabled bool `json:"enabled"`
+	// MaxRequestEntity is maxRequestEntityAllowed, the largest request body in bytes,
+	// beside that of request filtering: 4294967295 by default.
+	MaxRequestEntity uint64 `json:"max_request_entity"`
+	// MaxConcurrent is appConcurrentRequestLimit, the requests at a time that an application
+	// may have before others get 503.2: 5000 by default.
+	MaxConcurrent uint32 `json:"max_concurrent"`
+	Source        Source `json:"source"`
 }
 
 // DefaultDocument is system.webServer/defaultDocument, DefaultDoc in IIS 6.

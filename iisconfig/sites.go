@@ -233,7 +233,8 @@ func (r *configReader) finish(d *siteDraft, defaults siteDefaults) {
 	for i := range d.apps {
 		a := &d.apps[i]
 		_, a.app.Pool = inherit("applicationPool", a.el, d.app, defaults.app)
-		_, a.app.EnabledProtocols = inherit("enabledProtocols", a.el, d.app, defaults.app)
+		from, protocols := inherit("enabledProtocols", a.el, d.app, defaults.app)
+		a.app.EnabledProtocols, a.app.NoHTTP = protocols, from != nil && !inList(protocols, "http")
 		for _, dir := range a.dirs {
 			a.app.VirtualDirectories = append(a.app.VirtualDirectories, r.directory(dir, a.dir, d.dir, defaults.dir))
 		}

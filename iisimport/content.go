@@ -309,17 +309,6 @@ func (w *siteWriter) siteWords() {
 	}
 }
 
-// stopped closes an application whose pool was stopped, which IIS answers with 503 before
-// anything else, in a site of which others answer.
-func (w *siteWriter) stopped(n *node) []*Directive {
-	pool := w.b.stoppedPool(n.pool)
-	if pool == nil || w.offline {
-		return nil
-	}
-	return []*Directive{w.closed(503, pool.Source, "application pool "+pool.Name, "start it, and import again",
-		fmt.Sprintf("it was stopped, and the application %s of site %d is in it", w.appOf(n), w.site.ID))}
-}
-
 // stoppedPool returns the application pool of a name if it was stopped; nil if it was not.
 func (b *builder) stoppedPool(name string) *iisconfig.ApplicationPool {
 	if pool := b.pool(name); pool != nil && strings.EqualFold(pool.State, "stopped") {

@@ -3,6 +3,7 @@ package iisimport
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,32 +20,49 @@ var (
 		.resx .rules .sd .sdm .sdmDocument .sitemap .skin .ssdgm .ssmap .vb .vbproj .vjsproj .vsdisco .webinfo`)
 )
 
-// refused closes a node whose application pool was stopped, one where IIS answers 500.19, and
-// one where something may be protected that nobody here understands.
+// bar is why nobody gets anything at a node.
+type bar struct {
+	status         int
+	src            iisconfig.Source
+	what, fix, why string
+}
+
+// barred tells why IIS serves nothing at a node: its application is not there for HTTP, its
+// pool was stopped, IIS answers 500.19, serverRuntime switches it off, or something may be
+// protected that nobody here understands. Nil if none of them is so.
+func (w *siteWriter) barred(n *node) *bar {
+	app, pool, runtime := w.application(n.path), w.b.stoppedPool(n.pool), n.settings.ServerRuntime
+	switch {
+	case app != nil && app.NoHTTP: // HTTP.sys knows no such URL, as of a site that is stopped
+		return &bar{404, app.Source, "enabledProtocols " + app.EnabledProtocols, "add http to enabledProtocols if it is to be served, and import again",
+			fmt.Sprintf("http is not among them: IIS does not serve the application %s of site %d by HTTP", app.Path, w.site.ID)}
+	case pool != nil && !w.offline:
+		return &bar{503, pool.Source, "application pool " + pool.Name, "start it, and import again",
+			fmt.Sprintf("it was stopped, and the application %s of site %d is in it", w.appOf(n), w.site.ID)}
+	case n.settings.Faults != nil:
+		f := n.settings.Faults[0]
+		return &bar{500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: " + f.Message}
+	case runtime != nil && !runtime.Enabled:
+		return &bar{503, runtime.Source, "serverRuntime enabled=false", "switch it on if the place is to be served, and import again", "IIS serves nothing here"}
+	case n.settings.Unknown != nil:
+		u := n.settings.Unknown[0]
+		return &bar{403, u.Source, u.Section, cmp.Or(u.Fix, "write what it does in its place"), u.What + " is not understood"}
+	}
+	return nil
+}
+
+// refused closes a node at which nobody gets anything.
 func (w *siteWriter) refused(n *node) []*Directive {
-	if closed := w.stopped(n); closed != nil {
-		return closed
-	}
-	if faults := n.settings.Faults; faults != nil {
-		f := faults[0]
-		return []*Directive{w.closed(500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: "+f.Message)}
-	}
-	if unknown := n.settings.Unknown; unknown != nil {
-		u := unknown[0]
-		return []*Directive{w.closed(403, u.Source, u.Section, cmp.Or(u.Fix, "write what it does in its place"), u.What+" is not understood")}
+	if b := w.barred(n); b != nil {
+		return []*Directive{w.closed(b.status, b.src, b.what, b.fix, b.why)}
 	}
 	return nil
 }
 
 // refusedAgain closes such a node also for requests that rules lead into it.
 func (w *siteWriter) refusedAgain(n *node) []*Directive {
-	switch {
-	case w.b.stoppedPool(n.pool) != nil && !w.offline:
-		return []*Directive{directive("error", "*", "503").because("Closed: see above.")}
-	case n.settings.Faults != nil:
-		return []*Directive{directive("error", "*", "500").because("Closed: see above.")}
-	case n.settings.Unknown != nil:
-		return []*Directive{directive("error", "*", "403").because("Closed: see above.")}
+	if b := w.barred(n); b != nil {
+		return []*Directive{directive("error", "*", strconv.Itoa(b.status)).because("Closed: see above.")}
 	}
 	return nil
 }
@@ -54,6 +72,7 @@ func (w *siteWriter) filter(n *node) []*Directive {
 	if closed := w.refused(n); closed != nil {
 		return closed
 	}
+	w.runtimeLimits(n)
 	f := n.settings.RequestFiltering
 	if f == nil {
 		return []*Directive{block([]*Directive{
@@ -75,6 +94,22 @@ func (w *siteWriter) filter(n *node) []*Directive {
 	}
 	w.report().translated(f.Source, "requestFiltering", "iis_filter")
 	return []*Directive{w.acceptedOr(block(t.kids, "iis_filter"), 404, f.Source)}
+}
+
+// runtimeLimits names those of serverRuntime, which have no form here.
+func (w *siteWriter) runtimeLimits(n *node) {
+	r := n.settings.ServerRuntime
+	if r == nil {
+		return
+	}
+	if r.MaxRequestEntity != math.MaxUint32 {
+		w.report().decide(r.Source, fmt.Sprintf("serverRuntime maxRequestEntityAllowed %d", r.MaxRequestEntity), "write request_body with max_size",
+			"bodies that are larger, and not too large for iis_filter, are let through")
+	}
+	if r.MaxConcurrent != 5000 {
+		w.report().decide(r.Source, fmt.Sprintf("serverRuntime appConcurrentRequestLimit %d", r.MaxConcurrent), "limit the requests at the application itself",
+			"nothing here limits the requests that an application has at a time")
+	}
 }
 
 // withDefaultLists adds the lists that stand for those of the server, also where UrlScan has
