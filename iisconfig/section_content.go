@@ -270,8 +270,15 @@ func readServerRuntime(c *context, el *element) func(*Settings) {
 }
 
 func readWebSocket(c *context, el *element) func(*Settings) {
-	v := &Toggle{Enabled: c.boolean(el, "enabled", true), Source: c.src(el)}
+	src, enabled := c.src(el), c.boolean(el, "enabled", true)
 	el.ignore("receiveBufferLimit", "pingInterval")
 	c.done(el)
-	return func(s *Settings) { s.WebSocket = v }
+	return func(s *Settings) {
+		replace(&s.WebSocket, Toggle{Enabled: true}, func(t *Toggle) {
+			if el.has("enabled") {
+				t.Enabled = enabled
+			}
+			t.Source = src
+		})
+	}
 }

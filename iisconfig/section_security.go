@@ -9,9 +9,16 @@ import (
 )
 
 func readAccess(c *context, el *element) func(*Settings) {
-	v := &Access{SSLFlags: c.accessFlags(el, "sslFlags"), Source: c.src(el)}
+	src, flags := c.src(el), c.accessFlags(el, "sslFlags")
 	c.done(el)
-	return func(s *Settings) { s.Access = v }
+	return func(s *Settings) {
+		replace(&s.Access, Access{}, func(a *Access) {
+			if el.has("sslFlags") {
+				a.SSLFlags = flags
+			}
+			a.Source = src
+		})
+	}
 }
 
 // accessFlags reads names separated by commas, or their sum.
@@ -199,17 +206,13 @@ func readDynamicIPSecurity(c *context, el *element) func(*Settings) {
 	flag("enableLoggingOnlyMode", func(d *DynamicIPSecurity) *bool { return &d.LoggingOnly })
 	flag("enableProxyMode", func(d *DynamicIPSecurity) *bool { return &d.ProxyMode })
 	for _, kid := range el.kids {
-		enabled := c.boolean(kid, "enabled", false)
-		requests := uint32(c.number(kid, "maxRequests", 20, 1, math.MaxUint32))
 		switch kid.name {
 		case "denyByConcurrentRequests":
-			n := uint32(c.number(kid, "maxConcurrentRequests", 5, 1, math.MaxUint32))
-			set = append(set, func(d *DynamicIPSecurity) { d.MaxConcurrent = ifEnabled(enabled, n) })
+			read := c.dynamicLimit(kid, "maxConcurrentRequests", "")
+			set = append(set, func(d *DynamicIPSecurity) { read(&d.concurrent) })
 		case "denyByRequestRate":
-			interval := uint32(c.number(kid, "requestIntervalInMilliseconds", 200, 1, math.MaxUint32))
-			set = append(set, func(d *DynamicIPSecurity) {
-				d.MaxRequests, d.Interval = ifEnabled(enabled, requests), ifEnabled(enabled, interval)
-			})
+			read := c.dynamicLimit(kid, "maxRequests", "requestIntervalInMilliseconds")
+			set = append(set, func(d *DynamicIPSecurity) { read(&d.rate) })
 		default:
 			c.unknown(kid, "in "+el.name)
 			continue
@@ -217,19 +220,39 @@ func readDynamicIPSecurity(c *context, el *element) func(*Settings) {
 		c.done(kid)
 	}
 	c.attributes(el)
+	initial := DynamicIPSecurity{concurrent: dynamicLimit{requests: 5}, rate: dynamicLimit{requests: 20, interval: 200}}
 	return func(s *Settings) {
-		replace(&s.DynamicIPSecurity, DynamicIPSecurity{}, func(d *DynamicIPSecurity) {
+		replace(&s.DynamicIPSecurity, initial, func(d *DynamicIPSecurity) {
 			for _, f := range set {
 				f(d)
+			}
+			d.MaxConcurrent, d.MaxRequests, d.Interval = 0, 0, 0
+			if d.concurrent.enabled {
+				d.MaxConcurrent = d.concurrent.requests
+			}
+			if d.rate.enabled {
+				d.MaxRequests, d.Interval = d.rate.requests, d.rate.interval
 			}
 			d.Source = src
 		})
 	}
 }
 
-func ifEnabled(enabled bool, n uint32) uint32 {
-	if enabled {
-		return n
+// dynamicLimit reads what an element says of a limit: attributes that are not there are as on
+// the level above.
+func (c *context) dynamicLimit(el *element, requests, interval string) func(*dynamicLimit) {
+	enabled := c.boolean(el, "enabled", false)
+	n := uint32(c.number(el, requests, 1, 1, math.MaxUint32))
+	ms := uint32(c.number(el, interval, 1, 1, math.MaxUint32))
+	return func(l *dynamicLimit) {
+		if el.has("enabled") {
+			l.enabled = enabled
+		}
+		if el.has(requests) {
+			l.requests = n
+		}
+		if el.has(interval) {
+			l.interval = ms
+		}
 	}
-	return 0
 }

@@ -114,6 +114,15 @@ type DynamicIPSecurity struct {
 	LoggingOnly bool   `json:"logging_only,omitempty"`
 	ProxyMode   bool   `json:"proxy_mode,omitempty"`
 	Source      Source `json:"source"`
+
+	concurrent, rate dynamicLimit
+}
+
+// dynamicLimit is one of the two limits of dynamicIpSecurity, of which a level may switch on
+// what another one sets.
+type dynamicLimit struct {
+	enabled            bool
+	requests, interval uint32
 }
 
 // RequestFiltering is system.webServer/security/requestFiltering. IIS answers 404

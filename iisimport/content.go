@@ -52,9 +52,9 @@ func (b *builder) content(s *Site) {
 		b.plan.Report.decide(s.source.Source, fmt.Sprintf("site %q", s.Name), "add root and file_server, or reverse_proxy", "the files do not say what it serves")
 		return
 	}
-	s.body = append(s.body, w.body()...)
+	body := w.body()
 	from := len(w.report().Lines)
-	s.body = append(s.body, w.errorPages()...)
+	s.body = append(s.body, w.withoutServer(body, w.errorPages())...)
 	w.tell(nil, stepAnswer, from)
 	w.takeBack()
 }
@@ -195,6 +195,7 @@ func (w *siteWriter) allow(n *node) []*Directive {
 		return closed
 	}
 	out := w.access(n)
+	out = append(out, w.upgrades(n)...)
 	out = append(out, w.accounts(n)...)
 	return append(out, w.redirect(n)...)
 }

@@ -34,11 +34,15 @@ func (w *siteWriter) barred(n *node) *bar {
 	app, pool, runtime := w.application(n.path), w.b.stoppedPool(n.pool), n.settings.ServerRuntime
 	switch {
 	case app != nil && app.NoHTTP: // HTTP.sys knows no such URL, as of a site that is stopped
-		return &bar{404, app.Source, "enabledProtocols " + app.EnabledProtocols, "add http to enabledProtocols if it is to be served, and import again",
-			fmt.Sprintf("http is not among them: IIS does not serve the application %s of site %d by HTTP", app.Path, w.site.ID)}
+		return &bar{
+			404, app.Source, "enabledProtocols " + app.EnabledProtocols, "add http to enabledProtocols if it is to be served, and import again",
+			fmt.Sprintf("http is not among them: IIS does not serve the application %s of site %d by HTTP", app.Path, w.site.ID),
+		}
 	case pool != nil && !w.offline:
-		return &bar{503, pool.Source, "application pool " + pool.Name, "start it, and import again",
-			fmt.Sprintf("it was stopped, and the application %s of site %d is in it", w.appOf(n), w.site.ID)}
+		return &bar{
+			503, pool.Source, "application pool " + pool.Name, "start it, and import again",
+			fmt.Sprintf("it was stopped, and the application %s of site %d is in it", w.appOf(n), w.site.ID),
+		}
 	case n.settings.Faults != nil:
 		f := n.settings.Faults[0]
 		return &bar{500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: " + f.Message}

@@ -2,6 +2,7 @@ package iisimport
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,24 @@ func (w *siteWriter) access(n *node) []*Directive {
 		w.report().decide(a.Source, what, "use a host or port of its own", "client certificates cannot be asked for after the request; nobody is asked")
 	}
 	return out
+}
+
+// upgrades refuses WebSockets where IIS has them switched off: whatever answers there gets no
+// connection of its own. Node.js in IIS has its own way to them, for which the switch is off.
+func (w *siteWriter) upgrades(n *node) []*Directive {
+	s := n.settings.WebSocket
+	if s == nil || s.Enabled {
+		return nil
+	}
+	if h := n.settings.Handlers; h != nil && slices.ContainsFunc(h.Entries, func(h iisconfig.Handler) bool { return hasModule(h, "iisnode") }) {
+		w.report().dropped(s.Source, "webSocket enabled=false", "iisnode answers WebSockets itself: they are passed on")
+		return nil
+	}
+	w.report().translated(s.Source, "webSocket enabled=false", "WebSockets get 400")
+	return []*Directive{
+		directive("@websocket", "header_regexp", "Upgrade", `(?i)\bwebsocket\b`), directive("error", "@websocket", "400"),
+		directive("@connect", "method", "CONNECT"), directive("error", "@connect", "400").because("By HTTP/2 and HTTP/3, WebSockets begin so."),
+	}
 }
 
 // addresses is who may come: ipSecurity, the entries in their order, then what is not

@@ -93,8 +93,10 @@ func TestNotServed(t *testing.T) {
 		"an application without http": {sub: `enabledProtocols="net.tcp"`, want: "200 200 404 404", to: "404", report: "closed: enabledProtocols net.tcp"},
 		"the root without http":       {root: `enabledProtocols="net.tcp,net.pipe"`, want: "404 404 200 200", to: "404", report: "closed: enabledProtocols"},
 		"no protocol at all":          {sub: `enabledProtocols=""`, want: "200 200 404 404", to: "404", report: "closed: enabledProtocols"},
-		"all without http, by the defaults": {defaults: `<applicationDefaults enabledProtocols="net.msmq" />`,
-			want: "404 404 404 404", to: "404", report: "closed: enabledProtocols"},
+		"all without http, by the defaults": {
+			defaults: `<applicationDefaults enabledProtocols="net.msmq" />`,
+			want:     "404 404 404 404", to: "404", report: "closed: enabledProtocols",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.web == "" {

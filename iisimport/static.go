@@ -353,16 +353,11 @@ var reHeaderName = regexp.MustCompile(`^[A-Za-z0-9!#$&'*.^_|~][A-Za-z0-9!#$&'*.^
 func (w *siteWriter) headers(n *node) []*Directive {
 	var out []*Directive
 	if p := n.settings.HTTPProtocol; p != nil {
-		for _, h := range p.CustomHeaders {
-			switch {
-			case strings.EqualFold(h.Name, "X-Powered-By"):
-				w.report().dropped(h.Source, "header "+h.Name, "it names software that does not serve the site any more")
-			case !reHeaderName.MatchString(h.Name) || !expressible(literal(h.Value)):
-				w.report().decide(h.Source, "header "+h.Name, "", "it has no form in a Caddyfile")
-			default:
-				out = append(out, directive("header", "*", h.Name, literal(h.Value)))
-				w.report().translated(h.Source, "header "+h.Name, "header")
-			}
+		out = append(out, w.ownHeaders(p.CustomHeaders, "header", nil)...)
+		redirects := directive("match", "status", "301", "302", "303", "307", "308")
+		out = append(out, w.ownHeaders(p.RedirectHeaders, "redirectHeaders", redirects)...)
+		if p.NoKeepAlive {
+			w.report().dropped(p.Source, "httpProtocol allowKeepAlive=false", "connections are kept for more requests, as HTTP/2 and HTTP/3 have to")
 		}
 	}
 	if c := n.settings.URLCompression; c != nil && (c.Static || c.Dynamic) {
@@ -370,4 +365,53 @@ func (w *siteWriter) headers(n *node) []*Directive {
 		out = append(out, directive("encode", "gzip"))
 	}
 	return out
+}
+
+// ownHeaders writes headers of a list, for the responses that are matched.
+func (w *siteWriter) ownHeaders(headers []iisconfig.Header, what string, match *Directive) (out []*Directive) {
+	for _, h := range headers {
+		what := what + " " + h.Name
+		switch {
+		case strings.EqualFold(h.Name, "X-Powered-By"):
+			w.report().dropped(h.Source, what, "it names software that does not serve the site any more")
+		case !reHeaderName.MatchString(h.Name) || !expressible(literal(h.Value)):
+			w.report().decide(h.Source, what, "", "it has no form in a Caddyfile")
+		case match != nil:
+			out = append(out, block([]*Directive{match, directive(h.Name, literal(h.Value))}, "header", "*"))
+			w.report().translated(h.Source, what, "header, for redirects")
+		default:
+			out = append(out, directive("header", "*", h.Name, literal(h.Value)))
+			w.report().translated(h.Source, what, "header")
+		}
+	}
+	return out
+}
+
+// hidesServer tells whether some place takes the header Server out of its responses, and where
+// it says so.
+func (w *siteWriter) hidesServer() (src iisconfig.Source, hides bool) {
+	for _, n := range append(slices.Clone(w.nodes), w.root) {
+		if f := n.settings.RequestFiltering; f != nil && f.RemoveServerHeader {
+			src, hides = f.Source, true
+		}
+	}
+	return src, hides
+}
+
+// withoutServer takes the header Server out of what the site answers, with error pages and
+// without them, where it names itself or an application behind it. What one place hides, no
+// other one tells.
+func (w *siteWriter) withoutServer(body, pages []*Directive) []*Directive {
+	src, hides := w.hidesServer()
+	if !hides {
+		return append(body, pages...)
+	}
+	w.report().translated(src, "requestFiltering removeServerHeader", "header -Server, for the whole site")
+	hide := directive("header", "*", "-Server")
+	route := body[len(body)-1]
+	route.Block = slices.Insert(route.Block, 0, hide)
+	for _, page := range pages {
+		page.Block = slices.Insert(page.Block, 0, hide)
+	}
+	return append(append(body, pages...), block([]*Directive{hide}, "handle_errors"))
 }

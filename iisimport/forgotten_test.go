@@ -1,0 +1,147 @@
+package iisimport_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-iis/caddy-iis/iisimport"
+	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
+)
+
+// workerOf is a worker process that answers with its name in Server, and takes WebSockets.
+func workerOf(t *testing.T) string {
+	t.Helper()
+	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Server", "Worker/1")
+			fmt.Fprint(w, "worker")
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Errorf("taking over the connection: %v", err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	}))
+	t.Cleanup(worker.Close)
+	return worker.Listener.Addr().String()
+}
+
+// TestServerHeader: with removeServerHeader, nothing that the site answers names a server:
+// files, errors with a page and without, redirects, and applications behind it.
+func TestServerHeader(t *testing.T) {
+	const web = `<system.webServer><security><requestFiltering %s /></security>
+<httpErrors><remove statusCode="404" /><error statusCode="404" path="x.txt" responseMode="File" /></httpErrors>
+<rewrite><rules><rule name="r"><match url="^old$" /><action type="Redirect" url="/new" /></rule></rules></rewrite>
+<handlers><add name="run" path="*.run" verb="*" modules="IsapiModule" scriptProcessor="C:\r.dll" /></handlers></system.webServer>
+<location path="private"><system.webServer><security><ipSecurity allowUnlisted="false" /></security></system.webServer></location>`
+	const accounts = `<location path="sub"><system.webServer><security>%s<authorization><remove users="*" roles="" verbs="" /><add accessType="Allow" users="a" /></authorization></security></system.webServer></location>`
+	for name, c := range map[string]struct {
+		attr, below string
+		want        bool
+	}{
+		"named":                {"", "", true},
+		"hidden":               {`removeServerHeader="true"`, "", false},
+		"hidden for one place": {"", `<requestFiltering removeServerHeader="true" />`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, plan := startHost(t, hostOf("", "", "", ""), fmt.Sprintf(web, c.attr)+fmt.Sprintf(accounts, c.below), iisimport.Options{Upstream: workerOf(t)})
+			for path, want := range map[string]int{"/x.txt": 200, "/none.txt": 404, "/old": 301, "/private/x.txt": 403, "/sub/x.txt": 401, "/a.run": 200} {
+				a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: path})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if server := a.Header.Get("Server"); (server != "") != c.want || a.Status != want {
+					t.Errorf("%s: %d, Server %q, want %d\n%s", path, a.Status, server, want, plan.Caddyfile())
+				}
+			}
+		})
+	}
+}
+
+// TestWebSocketOff: where IIS has WebSockets switched off, nobody gets one from an application
+// behind Caddy, but from Node.js in IIS, for which the switch is off.
+func TestWebSocketOff(t *testing.T) {
+	const node = `<handlers><add name="node" path="app.js" verb="*" modules="iisnode" /></handlers>`
+	for name, c := range map[string]struct{ section, want string }{
+		"nothing said": {"", "101"},
+		"on":           {`<webSocket enabled="true" />`, "101"},
+		"off":          {`<webSocket enabled="false" />`, "400"},
+		"off, Node.js": {`<webSocket enabled="false" />` + node, "101"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			web := `<system.webServer>` + c.section + `<handlers><add name="run" path="*.run" verb="*" modules="IsapiModule" scriptProcessor="C:\r.dll" /></handlers></system.webServer>`
+			web = strings.Replace(web, "</handlers><handlers>", "", 1)
+			addr, plan := startHost(t, hostOf("", "", "", ""), web, iisimport.Options{Upstream: workerOf(t)})
+			for upgrade, want := range map[string]string{"websocket": c.want, "WebSocket": c.want} {
+				if got := upgraded(t, addr, upgrade); got != want {
+					t.Errorf("%s: got %s, want %s\n%s", upgrade, got, want, plan.Caddyfile())
+				}
+			}
+			if got := statuses(t, addr, "/a.run", "/x.txt"); got != "200 200" {
+				t.Errorf("other requests: %s", got)
+			}
+			told := false
+			for _, l := range plan.Report.Lines {
+				told = told || strings.HasPrefix(l.What, "webSocket")
+			}
+			if strings.Contains(c.section, "false") != told {
+				t.Errorf("the report: %v", plan.Report.Lines)
+			}
+		})
+	}
+}
+
+// upgraded asks for another protocol, and returns the status.
+func upgraded(t *testing.T, addr, protocol string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "GET /a.run HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if f := strings.Fields(line); err == nil && len(f) > 1 {
+		return f[1]
+	}
+	t.Fatal(line, err)
+	return ""
+}
+
+// TestRedirectHeaders: redirectHeaders are those of redirects, customHeaders those of all.
+func TestRedirectHeaders(t *testing.T) {
+	web := `<system.webServer><httpProtocol allowKeepAlive="false"><customHeaders><add name="X-All" value="1" /></customHeaders><redirectHeaders><add name="X-Moved" value="2" /></redirectHeaders></httpProtocol>
+<rewrite><rules><rule name="r"><match url="^old$" /><action type="Redirect" url="/new" /></rule></rules></rewrite></system.webServer>
+<location path="moved"><system.webServer><httpRedirect enabled="true" destination="/x.txt" /></system.webServer></location>`
+	addr, plan := startHost(t, hostOf("", "", "", ""), web, iisimport.Options{})
+	for path, want := range map[string]string{"/x.txt": "200 1 ", "/none.txt": "404 1 ", "/old": "301 1 2", "/moved": "302 1 2"} {
+		a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%d %s %s", a.Status, a.Header.Get("X-All"), a.Header.Get("X-Moved")); got != want {
+			t.Errorf("%s: %q, want %q\n%s", path, got, want, plan.Caddyfile())
+		}
+	}
+	var told []string
+	for _, l := range plan.Report.Lines {
+		if strings.Contains(l.What, "redirectHeaders") || strings.Contains(l.What, "allowKeepAlive") {
+			told = append(told, l.What+": "+string(l.Outcome))
+		}
+	}
+	slices.Sort(told)
+	if got := strings.Join(told, "; "); got != "httpProtocol allowKeepAlive=false: dropped; redirectHeaders X-Moved: translated" {
+		t.Errorf("the report tells %q", got)
+	}
+}
