@@ -100,7 +100,19 @@ func (v Verification) own(c *Comparison) []Reason {
 	case got.Refused:
 		return one(ClassBroken, "the handshake fails: "+got.Error, "the handshake fails (%s), instead of certificate %q", got.Error, want.Certificate)
 	}
-	return append(v.certificate(c), v.answer(c)...)
+	return slices.Concat(v.certificate(c), v.answer(c), c.body())
+}
+
+// body judges whether the answer has come as a whole.
+func (c *Comparison) body() []Reason {
+	switch got := c.Got; {
+	case got.Status == 0 || got.Error == "":
+		return nil
+	case got.endless:
+		return []Reason{{ClassUnknown, "the answer does not end", "the answer has not ended within the time: " + got.Error}}
+	default:
+		return []Reason{{ClassBroken, "the answer is cut off", "the answer is cut off: " + got.Error}}
+	}
 }
 
 // certificate judges the certificate that came, as a browser would where it is

@@ -21,7 +21,6 @@ const unknownName = "caddy-iis-verify.invalid"
 type destination struct {
 	Comparison
 	names []string
-	quic  bool // a UDP socket is open for it
 }
 
 // plan lists the connections to make.
@@ -90,7 +89,6 @@ func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, erro
 				t = &destination{Comparison: Comparison{Endpoint: p.Address, Address: address, Scheme: p.Protocol, local: local, other: other}}
 				known[k], list = t, append(list, t)
 			}
-			t.quic = t.quic || slices.ContainsFunc(p.Sockets, func(s adminapi.Socket) bool { return s.Network == "udp" })
 			t.names = append(t.names, here...)
 		}
 	}
@@ -146,9 +144,6 @@ func (t *destination) requests(v Verification, host string, used []bool) []Compa
 	}
 	var list []Comparison
 	for i, protocol := range protocols {
-		if protocol == protocolH3 && !t.quic {
-			continue
-		}
 		for _, line := range lines {
 			c := t.Comparison
 			c.named, c.Protocol, c.Path, c.status = true, protocol, line.path, line.status

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/quic-go/quic-go"
@@ -51,9 +52,16 @@ type Answer struct {
 	// InvalidHost tells that the answer is the one for unknown hosts.
 	InvalidHost bool `json:"invalid_host,omitempty"`
 
-	silent bool // the time was over before anything came
-	alert  bool // the server has ended it by a TLS alert
-	chain  []*x509.Certificate
+	// BodySHA256 is of the first bytes of the body, 1 MiB at most, and Title is what an
+	// HTML page there is called.
+	BodySHA256 string `json:"body_sha256,omitempty"`
+	Title      string `json:"title,omitempty"`
+
+	silent  bool // the time was over before anything came
+	endless bool // the time was over before the body had ended
+	cookie  bool // it sets a cookie, with which the next answer may be another
+	alert   bool // the server has ended it by a TLS alert
+	chain   []*x509.Certificate
 }
 
 // headingInvalidHost is how the page for unknown hosts is headed.
@@ -129,7 +137,11 @@ func (v Verification) probe(parent context.Context, c *Comparison, address, prot
 	}
 	if c.Scheme == "https" {
 		secure := tls.Client(conn, v.clientConfig(c.SNI, protocol))
-		if err := secure.HandshakeContext(ctx); err != nil {
+		err := secure.HandshakeContext(ctx)
+		if err == nil && protocol == protocolH2 && secure.ConnectionState().NegotiatedProtocol != protocolH2 {
+			err = errors.New("the server does not offer h2") // one without ALPN, which says nothing
+		}
+		if err != nil {
 			a.Refused = true
 			a.fail(v, err)
 			return a
@@ -195,14 +207,39 @@ func (c *Comparison) get(ctx context.Context) (*http.Request, error) {
 	return req.WithContext(ctx), nil
 }
 
+// maxBody is how much of a body is looked at.
+const maxBody = 1 << 20
+
+// pageTitle finds what a page of HTML is called.
+var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+
 // read takes from a response what is compared.
 func (a *Answer) read(resp *http.Response) {
 	defer resp.Body.Close()
-	a.Status, a.Location = resp.StatusCode, resp.Header.Get("Location")
-	if resp.StatusCode == http.StatusBadRequest {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		a.InvalidHost = strings.Contains(string(body), "<h1>"+headingInvalidHost+"</h1>")
+	a.Status, a.Location, a.cookie = resp.StatusCode, resp.Header.Get("Location"), resp.Header["Set-Cookie"] != nil
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil && !endsWithConnection(resp, err) {
+		var timeout net.Error
+		a.endless = errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+		a.Error = fmt.Sprintf("the body ends after %d bytes", len(body))
+		if resp.ContentLength > 0 {
+			a.Error += fmt.Sprintf(" of %d", resp.ContentLength)
+		}
 	}
+	if len(body) > 0 {
+		sum := sha256.Sum256(body)
+		a.BodySHA256 = hex.EncodeToString(sum[:])
+	}
+	if title := pageTitle.FindSubmatch(body); title != nil {
+		a.Title = strings.Join(strings.Fields(string(title[1])), " ")
+	}
+	a.InvalidHost = resp.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "<h1>"+headingInvalidHost+"</h1>")
+}
+
+// endsWithConnection tells whether a body of HTTP/1 without a length has ended as it
+// does: not all servers say by TLS that they close the connection.
+func endsWithConnection(resp *http.Response, err error) bool {
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // request makes a GET request on the connection.
@@ -259,7 +296,7 @@ func (v Verification) probeQUIC(ctx context.Context, a *Answer, c *Comparison, a
 	}
 	defer func() { _ = conn.CloseWithError(0, "") }()
 	a.describe(conn.ConnectionState().TLS.PeerCertificates)
-	transport := new(http3.Transport)
+	transport := &http3.Transport{DisableCompression: true}
 	defer transport.Close()
 	if err := a.roundTrip(ctx, transport.NewClientConn(conn), c); err != nil {
 		a.fail(v, err)

@@ -20,6 +20,9 @@ type Summary struct {
 	// Interrupted tells that somebody has ended it before all were made.
 	Interrupted bool `json:"interrupted,omitempty"`
 
+	// NotLookedAt is what the connections tell nothing of, and what would.
+	NotLookedAt []string `json:"not_looked_at,omitempty"`
+
 	// Causes are why comparisons are not as expected, the worst and most frequent
 	// first.
 	Causes []Cause `json:"causes,omitempty"`
@@ -102,6 +105,7 @@ func (s Summary) verdict() string {
 // report shows the comparisons and why they are not as expected.
 func (e *Env) report(v Verification, r *run) error {
 	s := r.summary()
+	s.NotLookedAt = r.notLookedAt()
 	if e.JSON {
 		if err := e.line(map[string]any{"summary": s}); err != nil {
 			return err
@@ -121,7 +125,28 @@ func (e *Env) report(v Verification, r *run) error {
 		e.printf("\n")
 	}
 	e.printf("%s\n", s.verdict())
+	if len(s.NotLookedAt) > 0 {
+		e.printf("not looked at: %s\n", strings.Join(s.NotLookedAt, "; "))
+	}
 	return exit(s.code())
+}
+
+// notLookedAt is what this run tells nothing of.
+func (r *run) notLookedAt() (list []string) {
+	if len(r.v.Against) == 0 {
+		list = append(list, "what pages say, and whether redirects lead to the right place (--against compares them with another server)")
+	}
+	var protocols []string
+	for _, p := range []string{protocolH1, protocolH2, protocolH3} {
+		if !slices.Contains(r.v.Protocols, p) {
+			protocols = append(protocols, p)
+		}
+	}
+	secure := func(c *Comparison) bool { return c.named && c.Scheme == "https" }
+	if len(protocols) > 0 && slices.ContainsFunc(r.list, secure) {
+		list = append(list, fmt.Sprintf("%s (--protocols h1,h2,h3)", strings.Join(protocols, " and ")))
+	}
+	return list
 }
 
 var classColors = map[Class]color{ClassExpected: green, ClassUnknown: yellow, ClassDiffers: red, ClassBroken: red}

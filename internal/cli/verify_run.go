@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -16,6 +17,8 @@ type run struct {
 	env  *Env
 	v    Verification
 	list []*Comparison
+
+	byOrigin map[string][]Comparison // where redirects lead
 
 	progress    *progress
 	interrupted bool
@@ -35,7 +38,7 @@ type contact struct {
 }
 
 func (e *Env) newRun(v Verification, list []*Comparison) *run {
-	return &run{env: e, v: v, list: list, addresses: make(map[string]*contact)}
+	return &run{env: e, v: v, list: list, byOrigin: byOrigin(list), addresses: make(map[string]*contact)}
 }
 
 // errInterrupted ends a run when somebody presses Ctrl-C.
@@ -153,7 +156,7 @@ func (r *run) compare(ctx context.Context, c *Comparison) error {
 	var reasons []Reason
 	for range 3 {
 		c.Expected, c.Got = want, r.try(ctx, c, c.Address, c.Protocol)
-		if reasons = r.v.own(c); len(reasons) == 0 {
+		if reasons = append(r.v.own(c), r.loop(ctx, c)...); len(reasons) == 0 {
 			break
 		}
 		if want, err = r.ask(ctx, c); err != nil {
@@ -166,7 +169,7 @@ func (r *run) compare(ctx context.Context, c *Comparison) error {
 	if c.other != "" {
 		answer := r.try(ctx, c, c.other, protocolH1)
 		c.Against = &answer
-		reasons = append(confirmed(reasons, answer, c.Got), c.between()...)
+		reasons = slices.Concat(confirmed(reasons, answer, c.Got), c.between(), r.pages(ctx, c))
 	}
 	c.judge(reasons)
 	return nil

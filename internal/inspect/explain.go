@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,9 @@ func (sn view) explainHandshake(p serve.Probe) (*adminapi.Handshake, []adminapi.
 	}
 	h.ClientCertificate = live.Policy.ClientCertificate()
 	h.Protocols = live.Policy.Protocols()
+	if !sn.SpeaksH3(p.Local) {
+		h.Protocols = slices.DeleteFunc(h.Protocols, func(name string) bool { return name == "h3" })
+	}
 	if live.Source == nil {
 		return h, nil
 	}

@@ -91,6 +91,14 @@ func (sn *Snapshot) withoutQUIC(endpoints []front.Endpoint) []binding.Finding {
 	return findings
 }
 
+// SpeaksH3 tells whether HTTP/3 is served at a local address.
+func (sn *Snapshot) SpeaksH3(local netip.AddrPort) bool {
+	return slices.ContainsFunc(sn.state.Endpoints, func(e front.Endpoint) bool {
+		ip := e.Addr.Addr()
+		return e.TLS && e.Settings.H3 && e.Addr.Port() == local.Port() && (!ip.IsValid() || ip.IsUnspecified() || ip == local.Addr())
+	})
+}
+
 // alpn lists the protocols that a TLS connection can choose from.
 func (a *Instance) alpn() []string {
 	if a.Server == nil || len(a.Server.Protocols) == 0 {
