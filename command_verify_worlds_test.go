@@ -191,3 +191,47 @@ func TestVerifyNotSpoken(t *testing.T) {
 		t.Errorf("h3 that is left out: exit code %d, %+v", code, c)
 	}
 }
+
+// TestVerifyStopped: nobody waits for the https names of a site that is meant to be stopped,
+// and it has no certificate for them. For those of one that lost its binding to another somebody
+// does.
+func TestVerifyStopped(t *testing.T) {
+	port, plain := ts.FreePort(t), ts.FreePort(t)
+	cert, key := ts.PEM(t, "www.contoso.test", "www.contoso.test")
+	const sni = "binding https *:%d:off.contoso.test {\nsni\ncertificate auto\n}"
+	for name, c := range map[string]struct {
+		site string
+		code int
+	}{
+		"without a certificate":   {fmt.Sprintf("autostart off\nsecure_bindings :%d:off.contoso.test", port), cli.ExitOK},
+		"with one for each host":  {fmt.Sprintf("autostart off\n"+sni, port), cli.ExitOK},
+		"stopped by another site": {fmt.Sprintf("server_bindings :%d:www.contoso.test\nsecure_bindings :%d:off.contoso.test", plain, port), cli.ExitBroken},
+		"both":                    {fmt.Sprintf("autostart off\nsecure_bindings :%d:off.contoso.test\n}\nsite 3 {\nserver_bindings :%d:www.contoso.test\nsecure_bindings :%d:off.contoso.test", port, plain, port), cli.ExitBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &session{Server: startIIS(t, fmt.Sprintf(`
+				conflicts first_wins
+				certificate on %q %q
+				certificate auto {
+					for_bindings
+					issuer internal
+				}
+				site 1 {
+					server_bindings :%d:www.contoso.test
+					binding https *:%d:www.contoso.test {
+						sni
+						certificate on
+					}
+					respond ok
+				}
+				site 2 {
+					%s
+				}`, cert, key, plain, port, c.site))}
+			v, code := verify(t, s, "--roots", cert)
+			got := v.of("https", "off.contoso.test")
+			if code != c.code || got.Expected.Handshake != "refused" || (got.Class == cli.ClassBroken) != (code == cli.ExitBroken) {
+				t.Errorf("exit code %d, %+v, want %d", code, got, c.code)
+			}
+		})
+	}
+}

@@ -91,8 +91,9 @@ func TestCommandsPage(t *testing.T) {
 	tried := make(map[string]bool)
 	for _, block := range regexp.MustCompile("(?ms)^```console\n(.*?)^```$").FindAllStringSubmatch(string(raw), -1) {
 		for begin, config := range commandsPages {
-			rest, ok := strings.CutPrefix(block[1], "$ caddy iis "+begin)
-			if ok && !strings.Contains(rest, "--against") {
+			line, _, _ := strings.Cut(block[1], "\n")
+			ok := strings.HasPrefix(block[1], "$ caddy iis "+begin)
+			if ok && !strings.Contains(line, "--against") {
 				tried[begin] = true
 				t.Run(begin, func(t *testing.T) { runsAsWritten(t, block[1], config) })
 			}

@@ -82,6 +82,7 @@ type Comparison struct {
 	Reasons []Reason `json:"reasons,omitempty"`
 
 	named  bool   // the host is one of a binding
+	idle   bool   // of sites alone that are meant to be stopped
 	status int    // that --paths names, 0: none
 	local  string // as the server sees it
 	other  string // where the other server has it

@@ -89,7 +89,7 @@ func (v Verification) own(c *Comparison) []Reason {
 		return one(ClassDiffers, c.Protocol+" is offered, which the configuration leaves out", "the server speaks %s, which the configuration leaves out", c.Protocol)
 	case got.Unreachable:
 		return one(ClassBroken, "nothing answers: "+got.Error, "nothing answers at %s: %s", c.Address, got.Error)
-	case want.Handshake == adminapi.OutcomeRefused && got.Refused && (want.unavailable || c.named && !want.deliberate):
+	case want.Handshake == adminapi.OutcomeRefused && got.Refused && !c.idle && (want.unavailable || c.named && !want.deliberate):
 		return one(ClassBroken, "the handshake is refused: "+want.refusal, "the handshake is refused: %s", want.refusal)
 	case want.Handshake == adminapi.OutcomeRefused && got.Refused:
 		return nil

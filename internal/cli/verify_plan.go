@@ -20,7 +20,7 @@ const unknownName = "caddy-iis-verify.invalid"
 // destination is where connections go, and with which names.
 type destination struct {
 	Comparison
-	names []string
+	names []boundName
 }
 
 // plan lists the connections to make.
@@ -93,8 +93,7 @@ func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, erro
 		}
 	}
 	for _, t := range list {
-		slices.Sort(t.names)
-		t.names = slices.Compact(t.names)
+		t.names = distinct(t.names)
 	}
 	return list, nil
 }
@@ -113,24 +112,24 @@ func (t *destination) variants(v Verification, used []bool) []*Comparison {
 	}
 	for _, name := range t.names {
 		for _, c := range t.requests(v, name, used) {
-			add(c, name, name)
+			add(c, name.host, name.host)
 		}
 	}
 	plain := t.Comparison
 	plain.Protocol, plain.Path = protocolH1, v.Path
 	if t.Scheme == "https" {
-		add(plain, "", cmp.Or(append(slices.Clone(t.names), unknownName)...))
+		add(plain, "", cmp.Or(append(slices.Clone(t.names), boundName{host: unknownName})...).host)
 	}
 	add(plain, unknownName, unknownName)
 	return list
 }
 
 // requests are those for a host of a binding, each over each protocol.
-func (t *destination) requests(v Verification, host string, used []bool) []Comparison {
+func (t *destination) requests(v Verification, name boundName, used []bool) []Comparison {
 	lines := []pathLine{{path: v.Path}}
 	var named []pathLine
 	for i, line := range v.paths {
-		if line.fits(t.Scheme, host) {
+		if line.fits(t.Scheme, name.host) {
 			used[i] = true
 			named = append(named, line)
 		}
@@ -146,7 +145,7 @@ func (t *destination) requests(v Verification, host string, used []bool) []Compa
 	for i, protocol := range protocols {
 		for _, line := range lines {
 			c := t.Comparison
-			c.named, c.Protocol, c.Path, c.status = true, protocol, line.path, line.status
+			c.named, c.idle, c.Protocol, c.Path, c.status = true, name.idle, protocol, line.path, line.status
 			if i > 0 {
 				c.other = "" // once is enough
 			}
@@ -192,7 +191,29 @@ func localOf(ctx context.Context, address string, ip netip.Addr, port uint16) (s
 }
 
 // nameList is the hosts of all bindings, in order, by where they are bound.
-type nameList map[nameKey][]string
+type nameList map[nameKey][]boundName
+
+// boundName is the host of a binding.
+type boundName struct {
+	host string
+	idle bool // of a site that is meant to be stopped
+}
+
+// distinct sorts names, and leaves of equal ones the one of a site that is to serve.
+func distinct(names []boundName) []boundName {
+	slices.SortFunc(names, func(a, b boundName) int {
+		switch {
+		case a.host != b.host:
+			return cmp.Compare(a.host, b.host)
+		case a.idle == b.idle:
+			return 0
+		case b.idle:
+			return -1
+		}
+		return 1
+	})
+	return slices.CompactFunc(names, func(a, b boundName) bool { return a.host == b.host })
+}
 
 type nameKey struct {
 	protocol string
@@ -217,7 +238,8 @@ func (e *Env) names(ctx context.Context) (nameList, error) {
 			}
 			key := nameKey{b.Protocol, parsed.IP, parsed.Port}
 			// Any label stands for the asterisk.
-			names[key] = append(names[key], strings.Replace(parsed.Host, "*", "caddy-iis-verify", 1))
+			host := strings.Replace(parsed.Host, "*", "caddy-iis-verify", 1)
+			names[key] = append(names[key], boundName{host, site.State == adminapi.StateStopped && site.Code == ""})
 		}
 	}
 	return names, nil
@@ -225,7 +247,7 @@ func (e *Env) names(ctx context.Context) (nameList, error) {
 
 // of returns the hosts that bindings have at an endpoint: those bound to it and
 // those bound to all addresses.
-func (n nameList) of(protocol string, ip netip.Addr, port uint16) []string {
+func (n nameList) of(protocol string, ip netip.Addr, port uint16) []boundName {
 	names := slices.Clone(n[nameKey{protocol, ip, port}])
 	if ip.IsValid() {
 		names = append(names, n[nameKey{protocol, netip.Addr{}, port}]...)
