@@ -448,25 +448,68 @@ func engineDiesInJudgement(t *testing.T, _ *testpg.Server) {
 }
 
 // The engine comes back from a backup: the numbers of revisions come again, and nodes
-// notice by their marks.
+// notice by their marks. Who has read what is lost overwrites nothing that is there under the
+// same number, and is told to read anew.
 func commitsAreLost(t *testing.T, engine *testpg.Server) {
 	n, o := twoNodes(t, engine)
+	other := at("127.0.0.1", o.admin)
 	n.want(201, "PUT", "sites/10", n.simple("a.test"))
 	n.sql(`create schema backup; create table backup.head as select * from iis.head; create table backup.site as select * from iis.site;
 		create table backup.revision as select * from iis.revision; create table backup.change as select * from iis.change`)
-	lost := n.want(201, "PUT", "sites/11", n.simple("b.test"))
+	lost := n.want(200, "POST", "changes", fmt.Sprintf(`[{"op":"put","id":11,"site":%s},{"op":"patch","id":10,"site":{"name":"lost"}}]`, n.simple("b.test")))
+	var read, now adminapi.Site
+	n.ask("GET", "sites/10", "", &read)
 	o.serves("b.test", "default 11")
+	lostID := lost.Revision + ":" + lost.Mark
+	next := eventsAt(t, other, lostID)
+	if got := next(); got != ": from 2" {
+		t.Errorf("got %q", got)
+	}
+	o.cut(true)
 	n.sql(`begin; set local session_replication_role = replica; truncate iis.site, iis.revision, iis.change; delete from iis.head;
 		insert into iis.head select * from backup.head; insert into iis.site select * from backup.site;
-		insert into iis.revision select * from backup.revision; insert into iis.change select * from backup.change; commit; %s`, insert(12, n.simple("c.test")))
+		insert into iis.revision select * from backup.revision; insert into iis.change select * from backup.change; commit; %s %s`,
+		insert(10, strings.Replace(n.simple("a.test"), "a.test", "kept", 1)), insert(12, n.simple("c.test")))
 	n.gets("c.test", "default 12")
 	n.gets("b.test", "")
-	o.serves("c.test", "default 12")
+	n.want(201, "PUT", "sites/13", n.simple("d.test"))
+	o.cut(false) // its head becomes a higher one, of another past
+	o.serves("d.test", "default 13")
 	o.serves("b.test", "")
 	n.gets("a.test", "default 10")
 	var page adminapi.Page[adminapi.Site]
 	if n.ask("GET", "sites?revision="+lost.Revision+"&wait=10s&source=postgres", "", &page); page.Mark == lost.Mark {
 		t.Errorf("revision %s has the mark that was lost: %+v", lost.Revision, page)
+	}
+
+	n.ask("GET", "sites/10", "", &now)
+	if now.Revision != 2 || now.Revision != read.Revision || now.ETag == read.ETag {
+		t.Errorf("revision %d, %s, comes again as %d, %s", read.Revision, read.ETag, now.Revision, now.ETag)
+	}
+	patch := func(etag string) string {
+		return fmt.Sprintf(`[{"op":"patch","id":10,"site":{"name":"overwritten"},"if_match":%q}]`, etag)
+	}
+	if e := n.refused(412, "PATCH", "sites/10", `{"name":"overwritten"}`, "somebody has changed it", "If-Match", read.ETag); e.ETag != now.ETag {
+		t.Errorf("the refusal tells %s, and it is at %s", e.ETag, now.ETag)
+	}
+	eventually(t, "the other node refuses it, too", 20*time.Second, func() bool { // its connections were cut: 503 until it has new ones
+		status, _, err := o.ask("POST", "changes", patch(read.ETag))
+		return err == nil && status == 412
+	})
+	o.want(200, "POST", "changes?dry_run=1", patch(now.ETag))
+	n.want(200, "PATCH", "sites/10", `{"name":"overwritten"}`, "If-Match", now.ETag)
+
+	got := next()
+	for strings.HasPrefix(got, ": alive") {
+		got = next()
+	}
+	for _, first := range []string{got, eventsAt(t, other, lostID)(), n.events(lostID)()} {
+		if !strings.Contains(first, "|event: reset|") {
+			t.Errorf("who has read what is lost gets %q", first)
+		}
+	}
+	if got := n.events(lost.Revision + ":" + n.scalar("select mark::text from iis.revision where rev = 2"))(); got != ": from 2" {
+		t.Errorf("who has read what is there gets %q", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package caddyiis_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -116,6 +117,16 @@ func (l *live) documented(row *statusRow) {
 	}
 }
 
+// etagAt is the entity tag of a document at a revision, <source id>:<number>.
+func etagAt(revision, document string) string {
+	canonical, err := sites.Canonical([]byte(document))
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(canonical)
+	return fmt.Sprintf(`"%s:%x"`, revision, sum[:6])
+}
+
 // TestLiveStatuses: the table of statuses, row by row, with the headers that each answer has.
 func TestLiveStatuses(t *testing.T) {
 	l := startLive(t, "", "template second {\nrespond second\n}")
@@ -132,18 +143,17 @@ func TestLiveStatuses(t *testing.T) {
 	if err := l.Restart(strings.Replace(l.replaceEndpoint(strict), "template second", "template third", 1)); err != nil {
 		t.Fatal(err)
 	}
-	tag := func(n int) string {
-		return fmt.Sprintf("ETag: %q", strings.TrimRight(made.Revision, "0123456789")+fmt.Sprint(n))
-	}
+	source := strings.TrimRight(made.Revision, "0123456789")
+	tag := func(n int, document string) string { return "ETag: " + etagAt(source+fmt.Sprint(n), document) }
 	for _, row := range []statusRow{
-		{200, "the same already", "PUT", "sites/13", plain("A", "a.test"), nil, []string{tag(4)}, `"serves":true`},
-		{200, "the same already, whatever it is conditional on", "PUT", "sites/13", plain("A", "a.test"), []string{"If-Match", `"x:1"`}, []string{tag(4)}, `"serves":true`},
-		{201, "new", "PUT", "sites/14", plain("B", "b.test"), nil, []string{tag(5), "Location: /iis/sites/14?source=bolt"}, `"created":true`},
-		{200, "changed", "PUT", "sites/14", plain("B2", "b.test"), nil, []string{tag(6)}, `"id":14`},
-		{200, "changed", "PATCH", "sites/14", `{"name":"B3"}`, nil, []string{tag(7)}, `"id":14`},
-		{201, "new, with an id that is given out", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
-		{201, "the same request again", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
-		{201, "the same request, that waits longer", "POST", "sites?wait=9s", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
+		{200, "the same already", "PUT", "sites/13", plain("A", "a.test"), nil, []string{tag(4, plain("A", "a.test"))}, `"serves":true`},
+		{200, "the same already, whatever it is conditional on", "PUT", "sites/13", plain("A", "a.test"), []string{"If-Match", `"x:1"`}, []string{tag(4, plain("A", "a.test"))}, `"serves":true`},
+		{201, "new", "PUT", "sites/14", plain("B", "b.test"), nil, []string{tag(5, plain("B", "b.test")), "Location: /iis/sites/14?source=bolt"}, `"created":true`},
+		{200, "changed", "PUT", "sites/14", plain("B2", "b.test"), nil, []string{tag(6, plain("B2", "b.test"))}, `"id":14`},
+		{200, "changed", "PATCH", "sites/14", `{"name":"B3"}`, nil, []string{tag(7, plain("B3", "b.test"))}, `"id":14`},
+		{201, "new, with an id that is given out", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8, plain("C", "c.test")), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
+		{201, "the same request again", "POST", "sites", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8, plain("C", "c.test")), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
+		{201, "the same request, that waits longer", "POST", "sites?wait=9s", plain("C", "c.test"), []string{"Idempotency-Key", "c"}, []string{tag(8, plain("C", "c.test")), "Location: /iis/sites/15?source=bolt"}, `"id":15`},
 		{422, "the key of another request", "POST", "sites", plain("D", "d.test"), []string{"Idempotency-Key", "c"}, nil, "another request"},
 		{200, "several changes", "POST", "changes", `[{"op":"patch","id":15,"site":{"name":"C2"}}]`, []string{"Idempotency-Key", "m"}, nil, `"changed":[15]`},
 		{200, "the same changes again", "POST", "changes", `[{"op":"patch","id":15,"site":{"name":"C2"}}]`, []string{"Idempotency-Key", "m"}, nil, `"changed":[15]`},
@@ -152,10 +162,10 @@ func TestLiveStatuses(t *testing.T) {
 		{200, "only asked", "DELETE", "sites/15?dry_run=1", "", nil, nil, `"dry_run":true`},
 		{204, "deleted", "DELETE", "sites/15", "", []string{"Idempotency-Key", "gone"}, nil, ""},
 		{204, "the same deletion again, by its key", "DELETE", "sites/15", "", []string{"Idempotency-Key", "gone"}, nil, ""},
-		{202, "kept, and not served here", "PUT", "sites/12?wait=10ms", held, nil, []string{tag(3)}, `"serves":false`},
-		{202, "and why", "PUT", "sites/12?wait=0s", held, nil, []string{tag(3)}, `site-held-back`},
-		{200, "read", "GET", "sites/13", "", nil, []string{tag(4)}, `"document":`},
-		{304, "read, and known", "GET", "sites/13", "", []string{"If-None-Match", strings.TrimPrefix(tag(4), "ETag: ")}, []string{tag(4)}, ""},
+		{202, "kept, and not served here", "PUT", "sites/12?wait=10ms", held, nil, []string{tag(3, held)}, `"serves":false`},
+		{202, "and why", "PUT", "sites/12?wait=0s", held, nil, []string{tag(3, held)}, `site-held-back`},
+		{200, "read", "GET", "sites/13", "", nil, []string{tag(4, plain("A", "a.test"))}, `"document":`},
+		{304, "read, and known", "GET", "sites/13", "", []string{"If-None-Match", strings.TrimPrefix(tag(4, plain("A", "a.test")), "ETag: ")}, []string{tag(4, plain("A", "a.test"))}, ""},
 		{404, "no such site", "GET", "sites/99", "", nil, nil, "no site 99"},
 		{404, "no such site", "PATCH", "sites/99", `{}`, nil, nil, `"not-found"`},
 		{404, "deleted already", "DELETE", "sites/15", "", nil, nil, `"not-found"`},
@@ -169,9 +179,11 @@ func TestLiveStatuses(t *testing.T) {
 		{409, "contradicts a site that is held back", "PUT", "sites/16", plain("D", "held.test"), nil, nil, `"other":{"id":12,"source":"bolt"`},
 		{409, "is one of the configuration", "PUT", "sites/1", plain("D", "d.test"), nil, nil, `"site-of-the-configuration"`},
 		{409, "is one of another source", "PUT", "sites/13?source=strict", plain("D", "d.test"), []string{"If-None-Match", "*"}, nil, `"site-of-another-source"`},
-		{412, "is there", "PUT", "sites/14", plain("D", "d.test"), []string{"If-None-Match", "*"}, []string{tag(7)}, `"site":{"name":"B3"`},
-		{412, "is at another revision", "DELETE", "sites/14", "", []string{"If-Match", `"x:1"`}, []string{tag(7)}, `"revision":`},
+		{412, "is there", "PUT", "sites/14", plain("D", "d.test"), []string{"If-None-Match", "*"}, []string{tag(7, plain("B3", "b.test"))}, `"site":{"name":"B3"`},
+		{412, "is at another revision", "DELETE", "sites/14", "", []string{"If-Match", `"x:1"`}, []string{tag(7, plain("B3", "b.test"))}, `"revision":`},
 		{412, "is at another revision", "POST", "changes", `[{"op":"patch","id":13,"site":{}},{"op":"delete","id":14,"if":1}]`, nil, nil, `"index":1`},
+		{412, "is another one", "POST", "changes", `[{"op":"delete","id":14,"if_match":""}]`, nil, []string{tag(7, plain("B3", "b.test"))}, `"site":{"name":"B3"`},
+		{422, "two conditions", "POST", "changes", `[{"op":"patch","id":13,"site":{}},{"op":"delete","id":14,"if":7,"if_match":"*"}]`, nil, nil, `"index":1`},
 		{413, "too large", "PUT", "sites/16", plain(strings.Repeat("x", 66_000), "d.test"), nil, nil, "65536"},
 		{415, "no JSON", "PUT", "sites/16", `x`, []string{"Content-Type", "text/plain"}, nil, "text/plain"},
 		{428, "the source asks for a condition", "PUT", "sites/16?source=strict", plain("D", "d.test"), nil, nil, `"precondition-required"`},
@@ -185,7 +197,7 @@ func TestLiveStatuses(t *testing.T) {
 		{200, "deleted, and others have lost something by it", "DELETE", "sites/10", "", []string{"Idempotency-Key", "lost"}, nil, `"code":"no-certificate","site":11`},
 		{200, "the same deletion again", "DELETE", "sites/10", "", []string{"Idempotency-Key", "lost"}, nil, `"code":"no-certificate","site":11`},
 		{422, "an https binding that nothing gives a certificate", "PUT", "sites/16", fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:d.test"}]}`, l.secure), nil, nil, "no certificate"},
-		{202, "which is kept, and left out", "PUT", "sites/11?wait=0s", l.site("Taker", "taker.test"), nil, []string{tag(2)}, `"serves":false`},
+		{202, "which is kept, and left out", "PUT", "sites/11?wait=0s", l.site("Taker", "taker.test"), nil, []string{tag(2, l.site("Taker", "taker.test"))}, `"serves":false`},
 	} {
 		l.check(&row)
 	}

@@ -275,6 +275,8 @@ func TestLiveConditions(t *testing.T) {
 	l.refused(413, "POST", "changes", `[{"op":"put","id":11,"if":0,"site":{"name":"`+strings.Repeat("x", 65_600)+`"}}]`, "65536 are allowed")
 	l.refused(428, "DELETE", "sites/10", "", "If-Match")
 	l.want(200, "POST", "changes?dry_run=1", fmt.Sprintf(`[{"op":"delete","id":10,"if":%s}]`, strings.SplitN(changed.Revision, ":", 2)[1]))
+	l.want(200, "POST", "changes?dry_run=1", fmt.Sprintf(`[{"op":"delete","id":10,"if_match":%q}]`, changed.ETag))
+	l.refused(412, "POST", "changes", fmt.Sprintf(`[{"op":"delete","id":10,"if_match":%q}]`, made.ETag), "somebody has changed it")
 	l.serves("a.test", "default 10")
 	l.want(204, "DELETE", "sites/10", "", "If-Match", changed.ETag)
 
@@ -403,9 +405,13 @@ func TestLiveValidate(t *testing.T) {
 
 // events reads events, each as one line, from the one after the last on.
 func (l *live) events(last string) (next func() string) {
-	t := l.t
+	l.t.Helper()
+	return eventsAt(l.t, l.AdminAddr(), last)
+}
+
+func eventsAt(t *testing.T, admin, last string) (next func() string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, "http://"+l.AdminAddr()+"/iis/events", nil)
+	req, err := http.NewRequest(http.MethodGet, "http://"+admin+"/iis/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,21 +445,35 @@ func TestLiveEvents(t *testing.T) {
 	}
 	first := l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
 	second := l.want(200, "PATCH", "sites/10", `{"name":"B"}`)
-	l.want(204, "DELETE", "sites/10", "")
+	third := l.want(200, "POST", "changes", `[{"op":"delete","id":10}]`)
 	for _, want := range []string{`{"id":10,"kind":"added"}`, `{"id":10,"kind":"changed"}`, `{"id":10,"kind":"removed"}`} {
 		if got := next(); !strings.Contains(got, want) || !strings.Contains(got, "event: change") {
 			t.Errorf("got %q, want %s", got, want)
 		}
 	}
-	again := l.events(first.Revision)
+	again := l.events(first.Revision + ":" + first.Mark)
 	if got := again(); got != ": from 1" {
 		t.Errorf("got %q", got)
 	}
-	if got := again(); !strings.HasPrefix(got, "id: "+second.Revision+"|") {
+	if got := again(); !strings.HasPrefix(got, "id: "+second.Revision+":"+second.Mark+"|") {
 		t.Errorf("got %q, want %s", got, second.Revision)
 	}
-	if got := l.events("other:1")(); !strings.Contains(got, "event: reset") {
-		t.Errorf("got %q", got)
+	table, _, _ := strings.Cut(first.Revision, ":")
+	for id, want := range map[string]string{
+		table + ":0:":                           ": from 0",
+		first.Revision + ":" + second.Mark:      "event: reset", // as after a copy was put back
+		third.Revision + ":" + second.Mark:      "event: reset",
+		third.Revision + ":" + third.Mark:       ": from 3",
+		first.Revision:                          "event: reset",
+		first.Revision + ":":                    "event: reset",
+		table + ":4:" + third.Mark:              "event: reset",
+		table + ":x:" + third.Mark:              "event: reset",
+		"other:1:" + first.Mark:                 "event: reset",
+		third.Revision + ":" + third.Mark + ":": "event: reset",
+	} {
+		if got := l.events(id)(); !strings.Contains(got, want) || want == "event: reset" && !strings.HasPrefix(got, "id: "+third.Revision+":"+third.Mark+"|") {
+			t.Errorf("after %s: got %q, want %s", id, got, want)
+		}
 	}
 	if err := l.Load(l.config("log_sni")); err != nil {
 		t.Fatal(err)

@@ -100,29 +100,6 @@ func (r *Row) Same(o *Row) bool {
 		bytes.Equal(r.Document, o.Document) && bytes.Equal(r.Good, o.Good)
 }
 
-// Canonical brings a JSON object into the form in which documents are compared: keys
-// sorted, no space, numbers as they are written.
-func Canonical(raw []byte) (json.RawMessage, error) {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var object map[string]any
-	if err := decoder.Decode(&object); err != nil {
-		return nil, err
-	}
-	return CanonicalObject(object)
-}
-
-// CanonicalObject writes an object in that form.
-func CanonicalObject(object map[string]any) (json.RawMessage, error) {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(object); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSpace(buf.Bytes()), nil
-}
-
 var (
 	// ErrUnavailable is in the error of what is certainly not done.
 	ErrUnavailable = errors.New("it is not done")

@@ -18,9 +18,10 @@ type Change struct {
 	ID   uint32          `json:"id"`
 	Site json.RawMessage `json:"site,omitempty"`
 
-	// If is the revision that the site must have, 0 for one that must not be there.
-	// Nil: whatever it has.
-	If *uint64 `json:"if,omitempty"`
+	// If is the revision that the site must have, 0 for one that must not be there; IfMatch
+	// is the ETag that it must have, or *. Without one of them: whatever it has.
+	If      *uint64 `json:"if,omitempty"`
+	IfMatch *string `json:"if_match,omitempty"`
 }
 
 // NewCertificate is a certificate with its private key, for a source that keeps it:

@@ -77,12 +77,13 @@ type eventStream struct {
 	flush  *http.ResponseController
 	source *live.Follower
 	last   sites.Head // what was written, up to this
+	past   uint64     // in which that is
 	err    error
 }
 
 func (s *eventStream) write(text string) {
 	if s.err == nil {
-		_, s.err = s.w.Write([]byte(text)) //nolint:gosec // an event stream is no page; names are JSON
+		_, s.err = s.w.Write([]byte(text))
 	}
 	if s.err == nil {
 		s.err = s.flush.Flush()
@@ -107,43 +108,69 @@ func (s *eventStream) revision(rev sites.Revision) {
 		s.err = err
 		return
 	}
-	s.last.Revision = rev.Revision
-	s.write(fmt.Sprintf("id: %s:%d\nevent: change\ndata: %s\n\n", s.last.Source, rev.Revision, raw))
+	s.last.Revision, s.last.Mark = rev.Revision, rev.Mark
+	s.write(fmt.Sprintf("id: %s\nevent: change\ndata: %s\n\n", eventID(s.last), raw))
+}
+
+// eventID names a revision to who has read its event. Its mark is in it: the number of one
+// that is lost, by a fail-over or with a copy that is put back, comes again for another one.
+func eventID(head sites.Head) string { return live.RevisionOf(head) + ":" + head.Mark }
+
+// parseEventID reads what eventID has written. Before the first revision there is no mark.
+func parseEventID(id string) (head sites.Head, ok bool) {
+	parts := strings.Split(id, ":")
+	if len(parts) != 3 {
+		return head, false
+	}
+	revision, err := strconv.ParseUint(parts[1], 10, 64)
+	return sites.Head{Source: parts[0], Revision: revision, Mark: parts[2]}, err == nil && (parts[2] == "") == (revision == 0)
 }
 
 // reset tells a reader to begin anew.
-func (s *eventStream) reset(head sites.Head) {
-	s.last = head
-	s.write(fmt.Sprintf("id: %s:%d\nevent: reset\ndata: {}\n\n", head.Source, head.Revision))
+func (s *eventStream) reset(head sites.Head, past uint64) {
+	s.last, s.past = head, past
+	s.write(fmt.Sprintf("id: %s\nevent: reset\ndata: {}\n\n", eventID(head)))
 }
 
 // begin says from where on the reader is told: what is served now, or the event that it
 // had last, if that is not too long ago.
 func (s *eventStream) begin(since string) {
-	served := s.source.Served()
-	if since == "" {
-		s.last = served
-		s.write(": from " + strconv.FormatUint(served.Revision, 10) + "\n\n")
-		return
+	served, past := s.source.ServedIn()
+	s.last, s.past = served, past
+	if since != "" {
+		last, ok := parseEventID(since)
+		if ok = ok && last.Source == served.Source && last.Revision <= served.Revision && served.Revision-last.Revision <= maxBehind; ok {
+			ok, s.err = s.leadsTo(served, last)
+		}
+		if !ok {
+			s.reset(served, past)
+			return
+		}
+		s.last = last
 	}
-	id, number, _ := strings.Cut(since, ":")
-	last, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || id != served.Source || last > served.Revision || served.Revision-last > maxBehind {
-		s.reset(served)
-		return
+	s.write(": from " + strconv.FormatUint(s.last.Revision, 10) + "\n\n")
+}
+
+// leadsTo reports whether a revision is in the past of what is served.
+func (s *eventStream) leadsTo(served, last sites.Head) (bool, error) {
+	switch last.Revision {
+	case served.Revision:
+		return last == served, nil
+	case 0:
+		return true, nil
 	}
-	s.last = sites.Head{Source: id, Revision: last}
-	s.write(": from " + number + "\n\n")
+	list, err := s.source.Log(last.Revision+1, 1)
+	return len(list) == 1 && list[0].Revision == last.Revision && list[0].Mark == last.Mark, err
 }
 
 // catchUp writes what is served and was not written, however many revisions came at once.
 func (s *eventStream) catchUp() {
-	served := s.source.Served()
+	served, past := s.source.ServedIn()
 	switch {
-	case s.err != nil || served == s.last:
+	case s.err != nil || served == s.last && past == s.past:
 		return
-	case served.Source != s.last.Source || served.Revision < s.last.Revision: // another table, or an older state of it
-		s.reset(served)
+	case past != s.past || served.Source != s.last.Source || served.Revision <= s.last.Revision: // another table, or an older state of it
+		s.reset(served, past)
 		return
 	case served.Revision-s.last.Revision > maxBehind:
 		s.err = errors.New("the reader is too far behind")
@@ -154,8 +181,8 @@ func (s *eventStream) catchUp() {
 	switch {
 	case err != nil:
 		s.err = err
-	case len(missed) < behind: // the log does not go back as far
-		s.reset(served)
+	case len(missed) < behind || missed[0].Mark != served.Mark: // the log does not go back as far, or has another past already
+		s.reset(served, past)
 	default:
 		for _, rev := range slices.Backward(missed) {
 			s.revision(rev)

@@ -89,7 +89,7 @@ func (sn view) showRefused(r refusedRow) adminapi.Site {
 	}
 	s.Open, s.Wanted, s.Accepted, s.Refusal = true, r.Document, r.Good, showRefusal(r.Refusal)
 	if head, err := r.source.Follower.Head(); err == nil {
-		s.Revision, s.ETag = r.Revision, live.EtagOf(head, r.Revision)
+		s.Revision, s.ETag = r.Revision, live.EtagOf(head, r.Revision, r.Document)
 	}
 	return s
 }

@@ -311,9 +311,20 @@ func (q *writeRequest) understandOne(name string) error {
 	if c.Op == adminapi.OpDelete && q.body != nil {
 		return apiError(http.StatusBadRequest, "DELETE takes no body")
 	}
-	c.None = q.r.Header.Get("If-None-Match") == "*"
+	c.IfMatch, c.None = ifMatch(q.r), q.r.Header.Get("If-None-Match") == "*"
 	q.one, q.write.Changes = true, []live.SiteChange{c}
 	return nil
+}
+
+// ifMatch is the tag that a request asks for, nil if it does not. An empty one is a tag that
+// nothing has.
+func ifMatch(r *http.Request) *string {
+	values, there := r.Header["If-Match"]
+	if !there {
+		return nil
+	}
+	tag := strings.Join(values, ", ")
+	return &tag
 }
 
 // understandMany reads a JSON array of changes, or a change on each line.
@@ -350,6 +361,8 @@ func (q *writeRequest) understandMany() error {
 			return q.wrong(i, &c, `the change has no "id"`)
 		case c.Op != adminapi.OpPut && c.Op != adminapi.OpPatch && c.Op != adminapi.OpDelete:
 			return q.wrong(i, &c, fmt.Sprintf("%q is no operation: expected one of put, patch, delete", c.Op))
+		case c.If != nil && c.IfMatch != nil:
+			return q.wrong(i, &c, `"if" excludes "if_match"`)
 		case c.Op == adminapi.OpDelete && c.Site != nil, c.Op != adminapi.OpDelete && c.Site == nil:
 			return q.wrong(i, &c, `put and patch have a "site", and delete has none`)
 		}
@@ -394,41 +407,37 @@ func (q *writeRequest) understandRevert(rest string) error {
 	if len(list[0].Changes) > 0 && list[0].Changes[0].Certificate != "" {
 		return q.understandRevertedCertificate(source, list[0].Changes)
 	}
+	head, err := source.Follower.Head()
+	if err != nil {
+		return live.Unavailable(err)
+	}
 	for _, c := range list[0].Changes {
-		current, _ := source.Follower.RevisionOf(c.ID)
-		change := live.SiteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before, If: &current}}
+		row, there, err := source.Follower.Row(c.ID)
+		if err != nil {
+			return live.Unavailable(err)
+		}
+		change := live.SiteChange{Change: adminapi.Change{Op: adminapi.OpPut, ID: c.ID, Site: c.Before}, None: !there}
+		if there {
+			etag := live.EtagOf(head, row.Revision, row.Document)
+			change.IfMatch = &etag
+		}
 		if c.Before == nil {
 			change.Op = adminapi.OpDelete
-			if current == 0 {
+			if !there {
 				continue // it is gone already
 			}
 		}
-		change.None = current == 0
 		q.write.Changes = append(q.write.Changes, change)
 	}
 	return nil
 }
 
-// complete fills in what depends on the source: a free id, and the revision that a
-// condition names. The lock is held.
-func (q *writeRequest) complete() error {
+// complete gives out a free id, if that is asked for. The lock of the source is held.
+func (q *writeRequest) complete() (err error) {
 	if q.giveID {
-		id, err := q.app.Live.FreeID(q.source, q.app.Now().Tables.LastID())
-		if err != nil {
-			return err
-		}
-		q.write.Changes[0].ID = id
-		return nil
+		q.write.Changes[0].ID, err = q.app.Live.FreeID(q.source, q.app.Now().Tables.LastID())
 	}
-	match := q.r.Header.Get("If-Match")
-	if !q.one || match == "" {
-		return nil
-	}
-	c := &q.write.Changes[0]
-	current, there := q.source.Follower.RevisionOf(c.ID)
-	revision := q.source.Follower.Matched(match, current, there)
-	c.If = &revision
-	return nil
+	return err
 }
 
 // repeated returns the answer to a request that was made before, and whether it was.
@@ -471,7 +480,7 @@ func (q *writeRequest) answer(head sites.Head, plan *serve.WritePlan) adminapi.W
 		result := plan.Results[0]
 		answer.ID, answer.Created = result.ID, result.Created
 		if !result.Deleted {
-			answer.ETag = live.EtagOf(head, result.Revision)
+			answer.ETag = live.EtagOf(head, result.Revision, result.Document)
 		}
 	}
 	answer.Findings = append(q.findings(plan.Next, &answer), showAll(plan.Losses())...)
@@ -594,7 +603,7 @@ func (sn view) addDocument(s *adminapi.Site) error {
 		}
 		head, err := source.Follower.Head()
 		if ok && err == nil {
-			s.Document, s.Revision, s.ETag = row.Document, row.Revision, live.EtagOf(head, row.Revision)
+			s.Document, s.Revision, s.ETag = row.Document, row.Revision, live.EtagOf(head, row.Revision, row.Document)
 			s.Open = row.Open
 			if row.Refusal != nil {
 				s.Refusal = showRefusal(row.Refusal)

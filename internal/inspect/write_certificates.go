@@ -31,7 +31,7 @@ const (
 
 // understandCertificate reads which certificate is to be changed, and how.
 func (q *writeRequest) understandCertificate(name string) error {
-	c := &live.CertificateWrite{Name: name, Match: q.r.Header.Get("If-Match"), None: q.r.Header.Get("If-None-Match") == "*"}
+	c := &live.CertificateWrite{Name: name, IfMatch: ifMatch(q.r), None: q.r.Header.Get("If-None-Match") == "*"}
 	q.certificate = c
 	if err := sites.CheckCertificateName(name); err != nil {
 		return apiError(http.StatusBadRequest, "%v", err)
@@ -106,7 +106,7 @@ func (q *writeRequest) certificateAnswer(head sites.Head, plan *live.Certificate
 		Serves: true, Created: plan.Result.Created && q.r.Method == http.MethodPut, DryRun: q.write.DryRun,
 	}
 	if plan.Cert != nil {
-		answer.ETag = live.EtagOf(head, revision)
+		answer.ETag = live.CertificateEtag(head, revision, plan.Change().Document)
 		answer.Findings = newView(q.app, q.app.Now()).findingsAboutKept(plan.Name, plan.Cert)
 	}
 	return answer
@@ -186,7 +186,7 @@ func addRow(s *live.Source, c *adminapi.Certificate) error {
 	if err != nil {
 		return err
 	}
-	c.PEM, c.Revision, c.ETag = sites.Chain(row.Document), row.Revision, live.EtagOf(head, row.Revision)
+	c.PEM, c.Revision, c.ETag = sites.Chain(row.Document), row.Revision, live.CertificateEtag(head, row.Revision, row.Document)
 	return nil
 }
 
@@ -196,15 +196,18 @@ func (q *writeRequest) understandRevertedCertificate(source *live.Source, change
 		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "the revision changes more than one certificate: take it back by putting them")
 	}
 	logged := changes[0]
-	current := uint64(0)
-	if row, there, err := source.Follower.CertificateTable().Certificate(logged.Certificate); err != nil {
+	head, err := source.Follower.Head()
+	if err != nil {
 		return err
-	} else if there {
-		current = row.Revision
 	}
-	q.certificate = &live.CertificateWrite{
-		Name: logged.Certificate, Document: slices.Clone(logged.Before), Revision: &current,
-		None: q.r.Header.Get("If-None-Match") == "*",
+	row, there, err := source.Follower.CertificateTable().Certificate(logged.Certificate)
+	if err != nil {
+		return err
+	}
+	q.certificate = &live.CertificateWrite{Name: logged.Certificate, Document: slices.Clone(logged.Before), None: !there}
+	if there {
+		etag := live.CertificateEtag(head, row.Revision, row.Document)
+		q.certificate.IfMatch = &etag
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func CheckSize(document []byte) error {
 }
 
 // Canonical brings a document into the form in which rows are compared:
-// sorted keys, no space. It refuses what two readers could read differently.
+// sorted keys, no space, plain numbers. It refuses what two readers could read differently.
 func Canonical(raw []byte) (json.RawMessage, error) {
 	if err := CheckSize(raw); err != nil {
 		return nil, err

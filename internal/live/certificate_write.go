@@ -16,10 +16,9 @@ type CertificateWrite struct {
 	Name     string
 	Cert     *tls.Certificate // nil: it is deleted, or document has it
 	Document json.RawMessage  // out of the log
-	Revision *uint64          // that it must have, out of the log
 
-	Match string // If-Match
-	None  bool   // only if it is not there yet (If-None-Match: *)
+	IfMatch *string // nil: whatever it is
+	None    bool    // only if it is not there yet (If-None-Match: *)
 }
 
 // Refuse makes a refusal that is about the certificate.
@@ -71,7 +70,7 @@ func (l Sources) PlanCertificate(source *Source, c *CertificateWrite, configured
 		plan.Result.Same = true // a repeated request succeeds, whatever it is conditional on
 		return plan, nil
 	}
-	if err := c.condition(source, row.Revision, there); err != nil {
+	if err := c.condition(source, row, there); err != nil {
 		return nil, err
 	}
 	if plan.document == nil {
@@ -96,22 +95,17 @@ func (p *CertificatePlan) complete(source *Source) (err error) {
 }
 
 // condition checks what the change depends on.
-func (c *CertificateWrite) condition(source *Source, revision uint64, there bool) error {
-	match, none := c.Match, c.None
-	wanted := c.Revision
-	if match != "" && wanted == nil {
-		n := source.Follower.Matched(match, revision, there)
-		wanted = &n
-	}
+func (c *CertificateWrite) condition(source *Source, row sites.CertificateRow, there bool) error {
+	head := source.Follower.head
+	etag := CertificateEtag(head, row.Revision, row.Document)
 	switch {
-	case none && there, wanted != nil && *wanted != revision, match == "*" && !there:
-		if !there {
-			return c.Refuse(http.StatusPreconditionFailed, codePrecondition, "there is no certificate %s", c.Name)
-		}
-		e := c.Refuse(http.StatusPreconditionFailed, codePrecondition, "certificate %s is at revision %d: somebody has changed it", c.Name, revision)
-		e.isAt(source.Follower.head, revision)
+	case !there && c.IfMatch != nil:
+		return c.Refuse(http.StatusPreconditionFailed, codePrecondition, "there is no certificate %s", c.Name)
+	case there && (c.None || c.IfMatch != nil && !matches(*c.IfMatch, etag)):
+		e := c.Refuse(http.StatusPreconditionFailed, codePrecondition, "certificate %s is at revision %d: somebody has changed it", c.Name, row.Revision)
+		e.isAt(head, row.Revision, etag)
 		return e
-	case source.RequireIfMatch && wanted == nil && !none:
+	case source.RequireIfMatch && c.IfMatch == nil && !c.None:
 		return c.Refuse(http.StatusPreconditionRequired, codeRequired,
 			"changes of %s say which revision of the certificate they are about: If-Match, or If-None-Match: * for a new one", source.Name)
 	}

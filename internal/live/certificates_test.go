@@ -9,7 +9,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/http"
 	"path/filepath"
@@ -90,7 +92,17 @@ func TestPlanCertificate(t *testing.T) {
 	if _, err := s.Follower.Write(sites.Transaction{Changes: []sites.Change{{ID: 4, Document: shop}, {ID: 5, Document: json.RawMessage(`{"name":"web"}`)}}}); err != nil {
 		t.Fatal(err)
 	}
-	one, this := uint64(99), head.Revision
+	row, _, err := s.Follower.CertificateTable().Certificate("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := CertificateEtag(head, row.Revision, row.Document)
+	wrong, whatever := strings.Replace(tag, ":1:", ":99:", 1), "*"
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate[0]})
+	if want := EtagOf(head, row.Revision, chain); tag != want {
+		t.Errorf("the tag is %s, and of what everybody may see %s", tag, want)
+	}
+	untagged, other := fmt.Sprintf(`"%s:%d"`, head.Source, row.Revision), CertificateEtag(head, row.Revision, json.RawMessage(`{"chain":""}`))
 	for _, c := range []struct {
 		name     string
 		write    CertificateWrite
@@ -100,14 +112,15 @@ func TestPlanCertificate(t *testing.T) {
 	}{
 		{"of the configuration", CertificateWrite{Name: "configured", Cert: web}, false, http.StatusConflict, "of the configuration"},
 		{"it must be new", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), None: true}, false, http.StatusPreconditionFailed, "revision"},
-		{"another revision", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), Revision: &one}, false, http.StatusPreconditionFailed, "revision"},
-		{"another tag", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), Match: `"x:1"`}, false, http.StatusPreconditionFailed, "revision"},
-		{"any revision of none", CertificateWrite{Name: "mail", Cert: web, Match: "*"}, false, http.StatusPreconditionFailed, "no certificate"},
+		{"another revision", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), IfMatch: &wrong}, false, http.StatusPreconditionFailed, "revision"},
+		{"another tag", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), IfMatch: &other}, false, http.StatusPreconditionFailed, "revision"},
+		{"a tag without certificate", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), IfMatch: &untagged}, false, http.StatusPreconditionFailed, "revision"},
+		{"any revision of none", CertificateWrite{Name: "mail", Cert: web, IfMatch: &whatever}, false, http.StatusPreconditionFailed, "no certificate"},
 		{"no revision", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test")}, true, http.StatusPreconditionRequired, "If-Match"},
 		{"nothing goes", CertificateWrite{Name: "mail"}, false, http.StatusNotFound, "no certificate"},
 		{"one in use goes", CertificateWrite{Name: "web"}, false, http.StatusConflict, `Shop`},
-		{"the same", CertificateWrite{Name: "web", Cert: web, Revision: &one}, true, 0, ""},
-		{"this revision", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), Revision: &this}, true, 0, ""},
+		{"the same", CertificateWrite{Name: "web", Cert: web, IfMatch: &wrong}, true, 0, ""},
+		{"this tag", CertificateWrite{Name: "web", Cert: newCertificate(t, "web.test"), IfMatch: &tag}, true, 0, ""},
 	} {
 		s.RequireIfMatch = c.required
 		err := put(t, list, s, &c.write)

@@ -39,6 +39,8 @@ type Follower struct {
 	moved        map[uint32]uint64 // the step in which a row was last different
 	movedCerts   uint64            // the step in which a certificate was last different
 	served       sites.Head        // the newest revision that is served
+	pasts        uint64            // counts how often the table had another past
+	servedPast   uint64            // the one of which served is
 	news         chan struct{}     // closed when that is another one, or a row is let go
 
 	// Of shared tables.
@@ -176,6 +178,14 @@ func (f *Follower) Served() sites.Head {
 	f.known.Lock()
 	defer f.known.Unlock()
 	return f.served
+}
+
+// ServedIn is Served, and says in which of the pasts that the table has had that is: what is
+// served of one does not lead to what is served of another, whatever the numbers are.
+func (f *Follower) ServedIn() (head sites.Head, past uint64) {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return f.served, f.servedPast
 }
 
 // Destruct implements caddy.Destructor.

@@ -29,9 +29,9 @@ func RefuseWrite(status int, code string, c *SiteChange, format string, args ...
 }
 
 // isAt tells where the row is now.
-func (e *WriteError) isAt(head sites.Head, revision uint64) {
+func (e *WriteError) isAt(head sites.Head, revision uint64, etag string) {
 	head.Revision = revision
-	e.Revision, e.ETag = RevisionOf(head), EtagOf(head, revision)
+	e.Revision, e.ETag = RevisionOf(head), etag
 }
 
 // The codes of refusals.
@@ -72,9 +72,4 @@ func Unavailable(err error) error {
 // RevisionOf names a revision of a source in answers.
 func RevisionOf(head sites.Head) string {
 	return head.Source + ":" + strconv.FormatUint(head.Revision, 10)
-}
-
-// EtagOf is the entity tag of a site.
-func EtagOf(head sites.Head, revision uint64) string {
-	return fmt.Sprintf(`"%s:%d"`, head.Source, revision)
 }

@@ -134,6 +134,9 @@ func (f *Follower) take(d *sites.Difference, whatever bool) bool {
 	f.strange, f.pending = 0, nil
 	f.step++
 	f.head = d.To
+	if d.Moved {
+		f.pasts++
+	}
 	for i := range d.Rows {
 		f.noteRow(&d.Rows[i])
 	}

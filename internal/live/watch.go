@@ -9,7 +9,7 @@ func (s *Source) Tell() { s.Follower.published() }
 func (f *Follower) published() {
 	f.known.Lock()
 	defer f.known.Unlock()
-	f.served = f.head
+	f.served, f.servedPast = f.head, f.pasts
 	close(f.news)
 	f.news = make(chan struct{})
 }

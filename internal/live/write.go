@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
@@ -36,6 +34,7 @@ type Result struct {
 	Same     bool // the site was so already
 	accepted bool // it is only accepted: its document stays, and the revision of that
 	Revision uint64
+	Document json.RawMessage // nil if it is deleted
 }
 
 // Plan is what a transaction comes to, as far as the table is concerned.
@@ -57,7 +56,7 @@ func (p *Plan) Change(s *Source, c *SiteChange) (document json.RawMessage, same 
 	if document, err = c.Wanted(row, there); err != nil {
 		return nil, false, err
 	}
-	result := Result{ID: c.ID, Created: !there, Deleted: document == nil, Revision: row.Revision}
+	result := Result{ID: c.ID, Created: !there, Deleted: document == nil, Revision: row.Revision, Document: document}
 	if there && document != nil && !row.Open && bytes.Equal(document, row.Document) {
 		result.Same = true // a repeated request succeeds, whatever it is conditional on
 		p.Results = append(p.Results, result)
@@ -117,34 +116,19 @@ func statusOfDocument(err error) int {
 
 // condition checks what a change depends on.
 func (c *SiteChange) condition(source *Source, row sites.Row, there bool) error {
+	head := source.Follower.head
 	switch {
-	case (c.None || c.If != nil) && !there:
-		if c.If == nil || *c.If == 0 {
-			return nil
-		}
+	case !there && (c.IfMatch != nil || c.If != nil && *c.If != 0):
 		return RefuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "there is no site %d", c.ID)
-	case c.None && there, c.If != nil && *c.If != row.Revision:
+	case there && (c.None || c.If != nil && *c.If != row.Revision ||
+		c.IfMatch != nil && !matches(*c.IfMatch, EtagOf(head, row.Revision, row.Document))):
 		e := RefuseWrite(http.StatusPreconditionFailed, codePrecondition, c, "site %d is at revision %d: somebody has changed it", c.ID, row.Revision)
-		e.isAt(source.Follower.head, row.Revision)
+		e.isAt(head, row.Revision, EtagOf(head, row.Revision, row.Document))
 		e.Site = row.Document
 		return e
-	case source.RequireIfMatch && c.If == nil && !c.None:
+	case source.RequireIfMatch && c.IfMatch == nil && c.If == nil && !c.None:
 		return RefuseWrite(http.StatusPreconditionRequired, codeRequired, c,
 			"changes of %s say which revision of the site they are about: If-Match, or If-None-Match: * for a new one", source.Name)
 	}
 	return nil
-}
-
-// Matched is the revision that an If-Match names for a row: the one it has for an
-// asterisk, and one that it does not have if the tag is of another table.
-func (f *Follower) Matched(match string, current uint64, there bool) uint64 {
-	if match == "*" && there {
-		return current
-	}
-	source, number, _ := strings.Cut(strings.Trim(match, `"`), ":")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || source != f.head.Source {
-		return current + 1
-	}
-	return n
 }

@@ -34,40 +34,52 @@ func TestPlanChange(t *testing.T) {
 	open.Open = true
 	m.rows[3] = open
 	m.mu.Unlock()
+	const tagOfTwo = `"one:%d:991001a9a869"` // of SHA-256
 	zero, one, this := uint64(0), uint64(1), there
+	tagged := func(tag string) *SiteChange { return &SiteChange{Change: adminapi.Change{IfMatch: &tag}} }
+	revision := func(n *uint64) *SiteChange { return &SiteChange{Change: adminapi.Change{If: n}} }
+	whatever, isNew, tag := new(SiteChange), &SiteChange{None: true}, fmt.Sprintf(tagOfTwo, there)
 	large := json.RawMessage(`{"name":"` + strings.Repeat("x", 2<<20) + `"}`)
 	for _, c := range []struct {
 		name     string
 		op       string
 		id       uint32
 		site     string
-		match    *uint64
-		none     bool
-		required bool // by the source
-		status   int  // of the refusal
+		when     *SiteChange // its condition
+		required bool        // by the source
+		status   int         // of the refusal
 		wants    string
 		result   string
 	}{
-		{"a new one", adminapi.OpPut, 9, `{"name": "nine"}`, nil, false, false, 0, `{"name":"nine"}`, "created"},
-		{"a new one that must be", adminapi.OpPut, 9, `{}`, nil, true, true, 0, `{}`, "created"},
-		{"a new one of revision 0", adminapi.OpPut, 9, `{}`, &zero, false, true, 0, `{}`, "created"},
-		{"a new one of some revision", adminapi.OpPut, 9, `{}`, &one, false, false, http.StatusPreconditionFailed, "", ""},
-		{"a change", adminapi.OpPut, 2, `{"name":"other"}`, nil, false, false, 0, `{"name":"other"}`, "changed"},
-		{"a change of this revision", adminapi.OpPut, 2, `{}`, &this, false, true, 0, `{}`, "changed"},
-		{"a change of another revision", adminapi.OpPut, 2, `{}`, &one, false, false, http.StatusPreconditionFailed, "", ""},
-		{"a change of what must be new", adminapi.OpPut, 2, `{}`, nil, true, false, http.StatusPreconditionFailed, "", ""},
-		{"a change of no revision", adminapi.OpPut, 2, `{}`, nil, false, true, http.StatusPreconditionRequired, "", ""},
-		{"the same", adminapi.OpPut, 2, ` { "name" : "two" } `, &one, false, true, 0, `{"name":"two"}`, "same"},
-		{"the same, which is not accepted", adminapi.OpPut, 3, `{"name":"three"}`, nil, false, false, 0, `{"name":"three"}`, "accepted"},
-		{"a patch", adminapi.OpPatch, 2, `{"template":"php"}`, nil, false, false, 0, `{"name":"two","template":"php"}`, "changed"},
-		{"a patch of nothing", adminapi.OpPatch, 9, `{}`, nil, false, false, http.StatusNotFound, "", ""},
-		{"it goes", adminapi.OpDelete, 2, ``, nil, false, false, 0, ``, "deleted"},
-		{"nothing goes", adminapi.OpDelete, 9, ``, nil, false, false, http.StatusNotFound, "", ""},
-		{"no JSON", adminapi.OpPut, 2, `{`, nil, false, false, http.StatusUnprocessableEntity, "", ""},
-		{"too large", adminapi.OpPut, 2, string(large), nil, false, false, http.StatusRequestEntityTooLarge, "", ""},
+		{"a new one", adminapi.OpPut, 9, `{"name": "nine"}`, whatever, false, 0, `{"name":"nine"}`, "created"},
+		{"a new one that must be", adminapi.OpPut, 9, `{}`, isNew, true, 0, `{}`, "created"},
+		{"a new one of revision 0", adminapi.OpPut, 9, `{}`, revision(&zero), true, 0, `{}`, "created"},
+		{"a new one of some revision", adminapi.OpPut, 9, `{}`, revision(&one), false, http.StatusPreconditionFailed, "", ""},
+		{"a change", adminapi.OpPut, 2, `{"name":"other"}`, whatever, false, 0, `{"name":"other"}`, "changed"},
+		{"a change of this revision", adminapi.OpPut, 2, `{}`, revision(&this), true, 0, `{}`, "changed"},
+		{"a change of another revision", adminapi.OpPut, 2, `{}`, revision(&one), false, http.StatusPreconditionFailed, "", ""},
+		{"a change of this tag", adminapi.OpPut, 2, `{}`, tagged(tag), true, 0, `{}`, "changed"},
+		{"a change of any tag", adminapi.OpPut, 2, `{}`, tagged("*"), true, 0, `{}`, "changed"},
+		{"a change of another document", adminapi.OpPut, 2, `{}`, tagged(fmt.Sprintf(`"one:%d:000000000000"`, there)), false, http.StatusPreconditionFailed, "", ""},
+		{"a change of a tag without document", adminapi.OpPut, 2, `{}`, tagged(fmt.Sprintf(`"one:%d"`, there)), false, http.StatusPreconditionFailed, "", ""},
+		{"a change of another table", adminapi.OpPut, 2, `{}`, tagged(strings.Replace(tag, "one", "two", 1)), false, http.StatusPreconditionFailed, "", ""},
+		{"a change of an empty tag", adminapi.OpPut, 2, `{}`, tagged(""), false, http.StatusPreconditionFailed, "", ""},
+		{"a new one of a tag", adminapi.OpPut, 9, `{}`, tagged(tag), false, http.StatusPreconditionFailed, "", ""},
+		{"a new one of any tag", adminapi.OpPut, 9, `{}`, tagged("*"), false, http.StatusPreconditionFailed, "", ""},
+		{"the same, of another tag", adminapi.OpPut, 2, `{"name":"two"}`, tagged(""), true, 0, `{"name":"two"}`, "same"},
+		{"a change of what must be new", adminapi.OpPut, 2, `{}`, isNew, false, http.StatusPreconditionFailed, "", ""},
+		{"a change of no revision", adminapi.OpPut, 2, `{}`, whatever, true, http.StatusPreconditionRequired, "", ""},
+		{"the same", adminapi.OpPut, 2, ` { "name" : "two" } `, revision(&one), true, 0, `{"name":"two"}`, "same"},
+		{"the same, which is not accepted", adminapi.OpPut, 3, `{"name":"three"}`, whatever, false, 0, `{"name":"three"}`, "accepted"},
+		{"a patch", adminapi.OpPatch, 2, `{"template":"php"}`, whatever, false, 0, `{"name":"two","template":"php"}`, "changed"},
+		{"a patch of nothing", adminapi.OpPatch, 9, `{}`, whatever, false, http.StatusNotFound, "", ""},
+		{"it goes", adminapi.OpDelete, 2, ``, whatever, false, 0, ``, "deleted"},
+		{"nothing goes", adminapi.OpDelete, 9, ``, whatever, false, http.StatusNotFound, "", ""},
+		{"no JSON", adminapi.OpPut, 2, `{`, whatever, false, http.StatusUnprocessableEntity, "", ""},
+		{"too large", adminapi.OpPut, 2, string(large), whatever, false, http.StatusRequestEntityTooLarge, "", ""},
 	} {
 		s.RequireIfMatch = c.required
-		change := &SiteChange{Change: adminapi.Change{Op: c.op, ID: c.id, If: c.match}, None: c.none}
+		change := &SiteChange{Change: adminapi.Change{Op: c.op, ID: c.id, If: c.when.If, IfMatch: c.when.IfMatch}, None: c.when.None}
 		if c.site != "" {
 			change.Site = json.RawMessage(c.site)
 		}
@@ -78,7 +90,7 @@ func TestPlanChange(t *testing.T) {
 			if status = refused.Status; refused.ID != c.id {
 				t.Errorf("%s: the refusal is about %d", c.name, refused.ID)
 			}
-			if status == http.StatusPreconditionFailed && c.id == 2 && (refused.ETag != fmt.Sprintf(`"one:%d"`, there) || string(refused.Site) != `{"name":"two"}`) {
+			if status == http.StatusPreconditionFailed && c.id == 2 && (refused.ETag != fmt.Sprintf(tagOfTwo, there) || string(refused.Site) != `{"name":"two"}`) {
 				t.Errorf("%s: the refusal tells %s %s", c.name, refused.ETag, refused.Site)
 			}
 		}
@@ -195,22 +207,6 @@ func TestFor(t *testing.T) {
 	}
 	if _, err := list.FreeID(list[0], 1<<32-1); err == nil {
 		t.Error("an id after the last one")
-	}
-}
-
-// TestMatched: an If-Match is about a row of this table at a revision.
-func TestMatched(t *testing.T) {
-	_, s := openSource(t, &given{table: newMemory()}, newNode(t))
-	for _, c := range []struct {
-		match string
-		there bool
-		want  uint64
-	}{
-		{`"one:3"`, true, 3}, {`"one:7"`, true, 7}, {"*", true, 7}, {"*", false, 8}, {`"two:7"`, true, 8}, {`"one:x"`, true, 8}, {"", true, 8},
-	} {
-		if got := s.Follower.Matched(c.match, 7, c.there); got != c.want {
-			t.Errorf("%s, there: %v: %d, want %d", c.match, c.there, got, c.want)
-		}
 	}
 }
 

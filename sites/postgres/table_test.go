@@ -117,6 +117,32 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
+// TestNumbers: the database writes numbers in its own way, and a document is the same on the
+// node that has written it and on those that read it.
+func TestNumbers(t *testing.T) {
+	server, connection := database(t)
+	one, two := openTable(t, connection), openTable(t, connection)
+	const given = `{"a":[1e2,1.50,-0,-0.0,1.0e1,2.5E-3,12345678901234567890.10,1e40,0.00e5]}`
+	document, err := sites.Canonical([]byte(given))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Write(sites.Transaction{Changes: []sites.Change{{ID: 1, Document: document}}}); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(connection, "insert into iis.site (id, doc) values (2, '"+given+"')")
+	catchUp(t, two)
+	for id := uint32(1); id <= 2; id++ {
+		if row, _, _ := two.Row(id); string(row.Document) != string(document) {
+			t.Errorf("site %d: %s is read as %s", id, document, row.Document)
+		}
+	}
+	server.Exec(connection, "update iis.site set doc = '"+strings.Replace(given, "1.50", "1.500", 1)+"' where id = 2") // no change for the database
+	if late := openTable(t, connection); state(t, late) != state(t, two) {
+		t.Errorf("read anew: %s, before %s", state(t, late), state(t, two))
+	}
+}
+
 // TestPlainSQL: what others write is open, and is accepted or refused by a verdict; what
 // served before does so until then.
 func TestPlainSQL(t *testing.T) {
