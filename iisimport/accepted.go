@@ -2,11 +2,14 @@ package iisimport
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iishttp"
@@ -27,8 +30,14 @@ var handlerOf = map[string]func() caddyfile.Unmarshaler{
 // it loads the result: a value that one tenant has mistyped must not stop everybody's
 // configuration.
 func accepted(d *Directive) error {
+	_, err := provisioned(d)
+	return err
+}
+
+// provisioned makes the handler of a directive.
+func provisioned(d *Directive) (caddyfile.Unmarshaler, error) {
 	if err := exact([]*Directive{{Words: d.Words, Block: slices.DeleteFunc(slices.Clone(d.Block), isFolder)}}); err != nil {
-		return err
+		return nil, err
 	}
 	plain := *d
 	plain.Comments = nil
@@ -39,24 +48,38 @@ func accepted(d *Directive) error {
 	writeDirectives(&sb, []*Directive{&plain}, 0)
 	tokens, err := caddyfile.Tokenize([]byte(sb.String()), "Caddyfile")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h := handlerOf[d.Words[0]]()
 	if err := h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
-		return err
+		return nil, err
 	}
 	if r, ok := h.(*iishttp.Rewrite); ok {
 		r.Folders = nil // see isFolder
 	}
 	if p, ok := h.(caddy.Provisioner); ok {
 		if err := p.Provision(caddy.Context{Context: context.Background()}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if v, ok := h.(caddy.Validator); ok {
-		return v.Validate()
+		return h, v.Validate()
 	}
-	return nil
+	return h, nil
+}
+
+// passes tells whether a request for a path passes a filter, as it does when the result serves.
+func passes(filter []*Directive, at string) bool {
+	if len(filter) != 1 || filter[0].Words[0] != "iis_filter" {
+		return false
+	}
+	h, err := provisioned(filter[0])
+	if err != nil {
+		return false
+	}
+	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: at}, Header: http.Header{}}
+	pass := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	return h.(*iishttp.Filter).ServeHTTP(nil, r.WithContext(context.WithValue(context.Background(), caddyhttp.VarsCtxKey, map[string]any{})), pass) == nil
 }
 
 // isFolder tells whether a line of iis_rewrite has a folder, which may have variables of the

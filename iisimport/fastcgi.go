@@ -111,7 +111,7 @@ func (f *fastScripts) other(h iisconfig.Handler) {
 
 // toFastCGI sends scripts to a FastCGI server. A script that is not there is 404 here: what
 // is left of its path must not become the name of another file.
-func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
+func (w *siteWriter) toFastCGI(n, from *node, s scripts) (out []*Directive) {
 	for i, f := range s.fast {
 		ext := reExtensionPattern.FindStringSubmatch(f.pattern)[1]
 		number := ""
@@ -135,7 +135,7 @@ func (w *siteWriter) toFastCGI(from *node, s scripts) (out []*Directive) {
 			directive("error", unclear, "404"),
 			block([]*Directive{block([]*Directive{directive("try_files", "{path}"), directive("split_path", ext)}, "file")}, there),
 			directive("vars", places.Marker, w.b.plan.opts.FastCGI),
-			block([]*Directive{block(settings, "transport", "fastcgi")},
+			block(append([]*Directive{block(settings, "transport", "fastcgi")}, w.replaced(n)...),
 				"reverse_proxy", there, "{$IIS_FASTCGI:"+w.b.plan.opts.FastCGI+"}").because("The handler "+f.handler.Name+" of IIS runs these by "+f.handler.ScriptProcessor+"."),
 			directive("error", "404"))
 		out = append(out,

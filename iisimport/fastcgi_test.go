@@ -76,6 +76,9 @@ func answerFastCGI(conn net.Conn) {
 		env[key] = string(params.Next(value))
 	}
 	body := fmt.Sprintf("Content-Type: text/plain\r\n\r\n%s|%s|%s|%s|%s", env["SCRIPT_NAME"], env["PATH_INFO"], filepath.ToSlash(env["SCRIPT_FILENAME"]), env["QUERY_STRING"], env["APP_MODE"])
+	if status, ok := strings.CutPrefix(env["QUERY_STRING"], "status="); ok {
+		body = "Status: " + status + "\r\n" + body
+	}
 	record := func(kind byte, content []byte) {
 		_, _ = conn.Write(append([]byte{1, kind, id[0], id[1], byte(len(content) >> 8), byte(len(content)), 0, 0}, content...))
 	}
@@ -87,7 +90,7 @@ func answerFastCGI(conn net.Conn) {
 // TestFastCGI runs scripts by FastCGI as fastCgi says, behind what protects them.
 func TestFastCGI(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
-	for _, name := range []string{"main/a.php", "main/index.php", "main/private/a.php", "main/dir/x.txt", "shop/b.php", "main/x.php", "main/x.phpfoo/y.php", "main/get/a.php", "main/read/a.php", "main/other/a.php5"} {
+	for _, name := range []string{"main/a.php", "main/index.php", "main/private/a.php", "main/dir/x.txt", "shop/b.php", "main/x.php", "main/x.phpfoo/y.php", "main/get/a.php", "main/read/a.php", "main/other/a.php5", "main/replaced/a.php"} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
@@ -104,6 +107,7 @@ func TestFastCGI(t *testing.T) {
 <security><requestFiltering><hiddenSegments><add segment="private" /></hiddenSegments><denyUrlSequences><add sequence="evil" /></denyUrlSequences></requestFiltering></security></system.webServer>
 <location path="shop"><system.webServer><security><authorization><add accessType="Deny" users="?" verbs="POST" /></authorization></security></system.webServer></location>
 <location path="get"><system.webServer><handlers><remove name="PHP" /><add name="get" path="*.php" verb="GET,HEAD" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" /><add name="put" path="*.php" verb="PUT" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" /></handlers></system.webServer></location>
+<location path="replaced"><system.webServer><httpErrors existingResponse="Replace" /></system.webServer></location>
 <location path="read"><system.webServer><handlers accessPolicy="Read" /></system.webServer></location></configuration>`
 	server, err := iisconfig.Read([]iisconfig.File{
 		{Name: "export/applicationHost.config", Data: []byte(host)}, {Name: "export/inetpub/main/web.config", Data: []byte(web)},
@@ -132,6 +136,7 @@ func TestFastCGI(t *testing.T) {
 	}
 	_, body, _ := cutBefore(caddyfile, "{\n\tiis")
 	ts.Start(t, body)
+	const empty = " "
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -157,6 +162,9 @@ func TestFastCGI(t *testing.T) {
 		{"get", "/get/a.php", 405, ""},
 		{"GET", "/read/a.php", 404, ""},
 		{"GET", "/other/a.php5", 404, ""},
+		{"GET", "/replaced/a.php", 200, "/replaced/a.php||" + dir + "/main/replaced/a.php||live"},
+		{"GET", "/replaced/a.php?status=500", 500, empty},
+		{"GET", "/a.php?status=500", 500, "/a.php||" + dir + "/main/a.php|status=500|live"},
 	} {
 		r, err := http.NewRequest(c.method, "http://"+addr+c.path, nil)
 		if err != nil {
@@ -168,7 +176,7 @@ func TestFastCGI(t *testing.T) {
 		}
 		got, err := io.ReadAll(a.Body)
 		_ = a.Body.Close()
-		if err != nil || a.StatusCode != c.status || c.body != "" && string(got) != c.body || strings.Contains(string(got), "SOURCE") {
+		if err != nil || a.StatusCode != c.status || c.body != "" && string(got) != strings.TrimSpace(c.body) || strings.Contains(string(got), "SOURCE") {
 			t.Errorf("%s %s: %d %s %v, want %d %s", c.method, c.path, a.StatusCode, got, err, c.status, c.body)
 		}
 	}

@@ -262,15 +262,8 @@ func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
 	if n.settings.AspNetCore != nil || s.unclear != nil || !permits(n.settings.Handlers.AccessPolicy, "Read") {
 		return nil, false
 	}
-	var patterns []string
-	for _, p := range s.closed {
-		if !strings.HasPrefix(p, "/") {
-			p = "*/" + p
-		}
-		patterns = append(patterns, strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, ".*"))
-	}
 	return []*Directive{
-		directive("@norun", "path_regexp", "(?i)^(?:"+strings.Join(patterns, "|")+")(?:/|$)"),
+		directive("@norun", "path_regexp", pathsPattern(s.closed)),
 		directive("error", "@norun", "403").because("The access policy lets no script run here."),
 	}, true
 }
@@ -280,7 +273,7 @@ func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
 // https, for which reverse_proxy has another way.
 func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string, settings ...*Directive) []*Directive {
 	proxy := block([]*Directive{directive("header_up", "Host", "{hostport}")}, "reverse_proxy").because("A worker process of IIS answered here: " + why + ".")
-	proxy.Block = append(proxy.Block, settings...)
+	proxy.Block = slices.Concat(proxy.Block, settings, w.replaced(n))
 	out := connectionAuth()
 	address := w.b.plan.opts.PoolUpstreams[n.pool]
 	if s := w.service(n); s != nil {

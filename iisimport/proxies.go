@@ -24,7 +24,15 @@ func (w *siteWriter) proxies() []*Directive {
 		d.hasBlock = d.Block != nil
 		out = append(out, d)
 	}
-	return out
+	return w.stage(stepAnswer, func(n *node) []*Directive {
+		own := slices.Clone(out)
+		for i, d := range own {
+			if errors := w.replaced(n); errors != nil {
+				own[i] = &Directive{Words: d.Words, Comments: d.Comments, Block: slices.Concat(d.Block, errors), hasBlock: true}
+			}
+		}
+		return own
+	})
 }
 
 // proxySettings are those of the section proxy of the site.

@@ -153,7 +153,11 @@ func (t *ruleWriter) words(r iisconfig.RewriteRule) ([]*Directive, error) {
 		}
 		kids = append(kids, d)
 	}
-	kids = append(kids, t.action(r.Action)...)
+	action := r.Action
+	if t.replaced(r) {
+		action.StatusReason, action.StatusDescription = "", ""
+	}
+	kids = append(kids, t.action(action)...)
 	if r.StopProcessing {
 		kids = append(kids, directive("stop"))
 	}
@@ -240,6 +244,18 @@ func orFilename(input string) string {
 		return "{REQUEST_FILENAME}"
 	}
 	return input
+}
+
+// replaced tells whether a page of httpErrors comes in the place of the text of a rule: existingResponse
+// says it, or the web.config of the rule has a page for its status.
+func (t *ruleWriter) replaced(r iisconfig.RewriteRule) bool {
+	h := t.n.settings.HTTPErrors
+	if h == nil || r.Action.Type != "CustomResponse" || r.Action.StatusCode < 400 {
+		return false
+	}
+	return replaces(t.n) || r.Source.Scope != "" && slices.ContainsFunc(h.Errors, func(p iisconfig.ErrorPage) bool {
+		return p.Status == r.Action.StatusCode && p.Source.File == r.Source.File && p.Source.Scope == r.Source.Scope
+	})
 }
 
 var redirectWords = map[string]string{"": "permanent", "Permanent": "permanent", "Found": "found", "SeeOther": "see_other", "Temporary": "temporary"}

@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -67,6 +68,22 @@ func (w *siteWriter) scripts(n *node) scripts {
 // hasForm tells whether a pattern is one of some paths that iis_content_types takes.
 func hasForm(pattern string) bool {
 	return pattern != "*" && pattern != "*." && pattern != "" && handlerPath.MatchString(pattern)
+}
+
+// pathsPattern is the regular expression of the paths that fit patterns, with path info.
+func pathsPattern(patterns []string) string {
+	var list []string
+	for _, p := range patterns {
+		switch {
+		case p == "*.": // a last name without a dot
+			list = append(list, ".*/[^/.]+$")
+			continue
+		case !strings.HasPrefix(p, "/"):
+			p = "*/" + p
+		}
+		list = append(list, strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, ".*"))
+	}
+	return "(?i)^(?:" + strings.Join(list, "|") + ")(?:/|$)"
 }
 
 // script takes the next entry.

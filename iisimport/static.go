@@ -55,7 +55,7 @@ func (w *siteWriter) static(n *node) []*Directive {
 	}
 	out := append(w.documentGuards(n), root, types)
 	if s.sent != nil {
-		out = append(out, w.toFastCGI(from, s)...)
+		out = append(out, w.toFastCGI(n, from, s)...)
 		if len(s.fast) < len(s.sent) {
 			what := fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID)
 			out = append(out,
