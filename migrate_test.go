@@ -76,6 +76,7 @@ type road struct {
 	thumbprint  string
 	worker      string
 	admin       string
+	as          func(*exec.Cmd) // who runs commands, if not nil
 }
 
 // applicationHost is a server with three sites: two below C:\inetpub, written in the two
@@ -87,6 +88,7 @@ func (r *road) applicationHost() string {
   <system.applicationHost>
     <applicationPools><add name="DefaultAppPool" /></applicationPools>
     <sites>
+      <siteDefaults><logFile logFormat="W3C" directory="%%SystemDrive%%\inetpub\logs\LogFiles" /></siteDefaults>
       <site name="Main" id="1">
         <application path="/" applicationPool="DefaultAppPool"><virtualDirectory path="/" physicalPath="%%SystemDrive%%\inetpub\main" /></application>
         <application path="/app" applicationPool="DefaultAppPool"><virtualDirectory path="/" physicalPath="C:\inetpub\app" /></application>
@@ -162,6 +164,9 @@ func (r *road) shell(ctx context.Context, block string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", block)
 	cmd.Dir, cmd.Env = r.dir, r.env
+	if r.as != nil {
+		r.as(cmd)
+	}
 	return cmd
 }
 

@@ -16,14 +16,19 @@ import (
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
-// TestRootRestoresForTheService: the service has a user of its own, and its administrator
-// is root. What commands that root runs write in the folder of the service, the service
-// reads at its next start.
-func TestRootRestoresForTheService(t *testing.T) {
-	needs.Root(t)
-	const user = 23019
-	home := t.TempDir()
-	for dir := range map[string]bool{home: true, filepath.Dir(home): true, filepath.Dir(filepath.Dir(home)): true} {
+// serviceUser is the user of a service, and the group: nobody needs to have this number.
+const serviceUser = 23019
+
+// asService has a program run as the service does.
+func asService(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: serviceUser, Gid: serviceUser}}
+}
+
+// programForAll makes this program one that everybody can run, in a folder of the test that
+// everybody can come to: that of go test is for its user alone.
+func programForAll(t *testing.T, home string) string {
+	t.Helper()
+	for _, dir := range []string{home, filepath.Dir(home), filepath.Dir(filepath.Dir(home))} {
 		info, err := os.Stat(dir)
 		if err == nil {
 			err = os.Chmod(dir, info.Mode()|0o011)
@@ -32,13 +37,25 @@ func TestRootRestoresForTheService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mine := filepath.Join(home, "program") // that of go test is for root alone
-	if err := os.Link(os.Args[0], mine); err != nil {
-		data, readErr := os.ReadFile(os.Args[0])
-		if err = errors.Join(readErr, os.WriteFile(mine, data, 0o755)); err != nil {
-			t.Fatal(err)
-		}
+	program := filepath.Join(home, "program")
+	if os.Link(os.Args[0], program) == nil {
+		return program
 	}
+	data, err := os.ReadFile(os.Args[0])
+	if err := errors.Join(err, os.WriteFile(program, data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// TestRootRestoresForTheService: the service has a user of its own, and its administrator
+// is root. What commands that root runs write in the folder of the service, the service
+// reads at its next start.
+func TestRootRestoresForTheService(t *testing.T) {
+	needs.Root(t)
+	const user = serviceUser
+	home := t.TempDir()
+	mine := programForAll(t, home)
 	state := filepath.Join(home, "state") // as /var/lib/caddy
 	if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, user, user)); err != nil {
 		t.Fatal(err)
@@ -53,7 +70,7 @@ func TestRootRestoresForTheService(t *testing.T) {
 	root := &program{t: t, home: state}
 	service := &program{t: t, home: state, as: func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Dir = mine, state
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		asService(cmd)
 	}}
 	command := func(args ...string) {
 		t.Helper()

@@ -22,11 +22,17 @@ func ParseFolder(text string) (Folder, error) {
 	return Folder{From: from, To: to}, nil
 }
 
-// Uses reports whether the sites or the central store of a server have a folder that is
-// in the one given.
+// Uses reports whether the sites, their logs or the central store of a server have a
+// folder that is in the one given.
 func Uses(server *iisconfig.Server, folder string) bool {
 	in := iisconfig.CleanFolder(folder)
-	for _, used := range Folders(server) {
+	all := Folders(server)
+	for _, s := range server.Sites {
+		if s.LogFile != nil && s.LogFile.Enabled {
+			all = append(all, logDirectory(s.LogFile))
+		}
+	}
+	for _, used := range all {
 		if _, ok := iisconfig.FolderBelow(iisconfig.CleanFolder(used), in); ok {
 			return true
 		}

@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -70,10 +71,10 @@ func (b *builder) log(s *Site) *Directive {
 		rep.decide(l.Source, what+" "+l.Format, "write w3c_log, or log and Caddy's global option log",
 			"only the W3C format is written: the site has no log")
 		return off
-	case l.Directory == "":
-		l.Directory = `%SystemDrive%\inetpub\logs\LogFiles` // the default of IIS
 	}
-	if folder := b.plan.opts.folder(l.Directory); !expressible(literal(folder)) {
+	l.Directory = logDirectory(l)
+	folder := b.plan.opts.folder(l.Directory)
+	if !expressible(literal(folder)) {
 		rep.decide(l.Source, what, "write w3c_log with another folder", "the site has no log: the folder %s has no form in a Caddyfile", folder)
 		return off
 	}
@@ -89,13 +90,19 @@ func (b *builder) log(s *Site) *Directive {
 	if l.LocalTime {
 		kids = append(kids, directive("local_time"))
 	}
-	folder := w.folderWord(l.Directory, l.Source)
-	if folder == off.Words[1] {
-		folder = "./" + folder
+	word := w.folderWord(l.Directory, l.Source)
+	if word == off.Words[1] {
+		word = "./" + word
 	}
-	d := block(kids, "w3c_log", folder)
+	d := block(kids, "w3c_log", word)
+	b.plan.Report.writes(folder)
 	rep.translated(l.Source, what, "w3c_log %s", d.Words[1])
 	return d
+}
+
+// logDirectory is the folder of a log, or the default of IIS.
+func logDirectory(l *iisconfig.LogFile) string {
+	return cmp.Or(l.Directory, `%SystemDrive%\inetpub\logs\LogFiles`)
 }
 
 // logPeriod returns when a new file begins.

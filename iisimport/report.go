@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -62,9 +63,11 @@ type Summary struct {
 	Certificates int      `json:"certificates"`
 	MissingFiles []string `json:"missing_files,omitempty"`
 	WorkerSites  []string `json:"worker_sites,omitempty"`
-	Translated   int      `json:"translated"`
-	Dropped      int      `json:"dropped"`
-	ToDecide     int      `json:"to_decide"`
+	// LogFolders are those of this machine that logs are written to.
+	LogFolders []string `json:"log_folders,omitempty"`
+	Translated int      `json:"translated"`
+	Dropped    int      `json:"dropped"`
+	ToDecide   int      `json:"to_decide"`
 	// Places counts places of templates and of other sites, as check counts them: a line that
 	// many of these inherit counts for each.
 	Places          places.Count `json:"places"`
@@ -96,6 +99,25 @@ func (r *Report) add(outcome Outcome, src iisconfig.Source, what, fix, format st
 
 func (r *Report) translated(src iisconfig.Source, what, format string, args ...any) {
 	r.add(Translated, src, what, "", format, args...)
+}
+
+// writes notes a folder that logs are written to. One of Windows is none on a machine with
+// units of systemd.
+func (r *Report) writes(folder string) {
+	if folder = path.Clean(folder); strings.HasPrefix(folder, "/") && !slices.Contains(r.Summary.LogFolders, folder) {
+		r.Summary.LogFolders = append(r.Summary.LogFolders, folder)
+	}
+}
+
+// ForUnit writes what a unit of systemd needs in order to write to the log folders, beside
+// what the units of this project may write to.
+func (s *Summary) ForUnit() (lines []string) {
+	for _, folder := range s.LogFolders {
+		if !strings.HasPrefix(folder+"/", "/var/log/caddy/") {
+			lines = append(lines, "ReadWritePaths="+pathWord(folder))
+		}
+	}
+	return lines
 }
 
 // last is the line that was added last.
@@ -254,6 +276,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	list(&sb, "\nRead:\n", r.inputs())
 	list(&sb, "\nMissing certificate files:\n", s.MissingFiles)
 	list(&sb, "\nSent to the address in IIS_UPSTREAM (default "+s.UpstreamAddress+"), because a worker process of IIS answered:\n", s.WorkerSites)
+	list(&sb, "\nFolders of logs, which the service's account must be able to write to, for its unit (systemctl edit caddy):\n", s.ForUnit())
 	for _, part := range []struct {
 		outcome Outcome
 		title   string
@@ -300,6 +323,9 @@ func (r *Report) Brief(w io.Writer, where string) error {
 		s.Sites, s.Bindings, s.Certificates, len(s.MissingFiles), s.ToDecide, where)
 	for _, sentence := range s.Places.Sentences() {
 		sb.WriteString(sentence + "\n")
+	}
+	for _, line := range s.ForUnit() {
+		sb.WriteString("for the unit of the service, so that it can write logs: " + line + "\n")
 	}
 	const most = 20
 	shown := 0

@@ -177,10 +177,13 @@ func isOneOf(name string, names []string) bool {
 // specifiers are what systemd replaces in each value.
 var specifiers = strings.NewReplacer("%", "%%")
 
-// unitWord writes a word of a command line of systemd.
-func unitWord(word string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$").Replace(word) + `"`
+// pathWord writes a path into a unit, where it may be one of several.
+func pathWord(path string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(path) + `"`
 }
+
+// unitWord writes a word of a command line of systemd, which replaces variables there.
+func unitWord(word string) string { return strings.ReplaceAll(pathWord(word), "$", "$$") }
 
 // text writes the unit. Its settings are those of examples/systemd, but for what .NET needs:
 // memory that it writes code to.

@@ -141,6 +141,9 @@ func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
 	if opts.Folders, err = parseFolders(folders); err != nil {
 		return opts, err
 	}
+	for i := range opts.Folders {
+		opts.Folders[i].To = wholePath(opts.Folders[i].To)
+	}
 	opts.WindowsStore, _ = cmd.Flags().GetBool("windows-store")
 	opts.To, _ = cmd.Flags().GetString("to")
 	if !slices.Contains(iisimport.Targets(), opts.To) {

@@ -1,11 +1,13 @@
 package commands
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,8 +42,9 @@ func (in *importSources) plan(opts iisimport.Options) (*iisimport.Plan, error) {
 			return nil, fmt.Errorf("--upstream: no application is in a pool %q", pool)
 		}
 	}
+	// Caddy reads the Caddyfile in another folder than this one, as a service in the root.
+	opts.CertificateFolder = filepath.ToSlash(absolute(cmp.Or(in.certificates, "certificates")))
 	if in.certificates != "" {
-		opts.CertificateFolder = filepath.ToSlash(in.certificates)
 		opts.Certificates, err = iisimport.FindCertificates(os.DirFS(in.certificates), opts.CertificateFolder, os.Getenv(iisimport.PasswordVariable))
 		if err != nil {
 			return nil, err
@@ -114,6 +117,18 @@ func absolute(name string) string {
 		return abs
 	}
 	return name
+}
+
+// elsewhere begins as paths of Windows, of Linux, or of shares do: they are whole, also
+// where another system imports.
+var elsewhere = regexp.MustCompile(`^(?:[A-Za-z]:|[/\\])`)
+
+// wholePath is where contents will be, whatever folder Caddy runs in.
+func wholePath(name string) string {
+	if elsewhere.MatchString(name) {
+		return name
+	}
+	return filepath.ToSlash(absolute(name))
 }
 
 func isFolder(flag, name string) error {
