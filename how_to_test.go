@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,7 +115,7 @@ func TestHowToCommands(t *testing.T) {
 		}
 		var all bytes.Buffer
 		for line := range strings.Lines(task.block) {
-			line, file, _ := strings.Cut(strings.TrimSpace(line), " > ")
+			line = strings.TrimSpace(line)
 			var out, errOut bytes.Buffer
 			args := splitArgs(t, here.Replace(strings.TrimPrefix(line, "caddy iis ")))
 			if !strings.Contains(line, "--config") && !strings.Contains(line, "--file") {
@@ -128,12 +129,14 @@ func TestHowToCommands(t *testing.T) {
 			if code != 0 && (code != 1 || args[0] != "check") || strings.Contains(errOut.String(), "Error:") {
 				t.Errorf("%s: %s: exit code %d\n%s%s", task.task, line, code, &out, &errOut)
 			}
-			if file != "" {
-				if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil || out.Len() == 0 {
-					t.Fatalf("%s: %v", line, err)
-				}
-			}
 			all.Write(out.Bytes())
+			if i := slices.Index(args, "--output"); i >= 0 {
+				written, err := os.ReadFile(args[i+1])
+				if err != nil || len(written) == 0 {
+					t.Fatalf("%s: %q, %v", line, written, err)
+				}
+				all.Write(written)
+			}
 		}
 		if !strings.Contains(all.String(), says[task.task]) {
 			t.Errorf("%s: no %q in\n%s", task.task, says[task.task], &all)

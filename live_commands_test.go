@@ -66,6 +66,14 @@ func TestLiveCommands(t *testing.T) {
 	if lines := strings.Split(strings.TrimSpace(exported), "\n"); len(lines) != 1 || !strings.HasPrefix(lines[0], `{"id":2,`) {
 		t.Fatalf("got %q", exported)
 	}
+	backup := filepath.Join(t.TempDir(), "backup.jsonl")
+	l.run(0, "sites", "export", "--output", backup)
+	if written, err := os.ReadFile(backup); err != nil || string(written) != exported {
+		t.Errorf("got %q, %v", written, err)
+	}
+	if _, errOut := l.run(1, "sites", "export", "--output", backup); !strings.Contains(errOut, "add --force to replace it") {
+		t.Errorf("got %q", errOut)
+	}
 	l.run(0, "remove", "site", "2")
 	l.serves("shop.test", "")
 	file := filepath.Join(t.TempDir(), "sites.jsonl")

@@ -2,16 +2,9 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 // Caddyfile is the iis app as a Caddyfile.
@@ -29,44 +22,25 @@ type Caddyfile struct {
 	Handlers, AsJSON int
 }
 
-// WriteCaddyfile writes a Caddyfile into a file, or to the standard output, and says what
-// is not in it.
-func WriteCaddyfile(e *Env, c Caddyfile, file string, force bool) error {
-	text := c.Text
+// WriteCaddyfile writes a Caddyfile, and says what is not in it.
+func WriteCaddyfile(e *Env, c Caddyfile, to Output) error {
+	text, missing := c.Text, ""
+	if len(c.Left) > 0 {
+		missing = fmt.Sprintf("Not in it, since it is the iis app alone: %s.", escape(strings.Join(c.Left, ", ")))
+		comment := strings.ReplaceAll(missing, "{$", "{ $") // Caddy reads variables in comments too
+		text = append([]byte("# "+comment+"\n"), text...)
+	}
 	if e.JSON {
 		text = append(slices.Clip(c.Adapted), '\n')
 	}
-	if file != "" {
-		if err := replaceFile(file, text, force); err != nil {
-			return err
-		}
-	} else if _, err := e.Out.Write(text); err != nil {
+	if err := to.WriteBytes(e, text); err != nil {
 		return err
 	}
 	if c.AsJSON > 0 {
 		fmt.Fprintf(e.Err, "%d of %d handlers are JSON in it (iis_json): no directive says them exactly.\n", c.AsJSON, c.Handlers)
 	}
-	if len(c.Left) > 0 {
-		fmt.Fprintf(e.Err, "Not in it, since it is the iis app alone: %s.\n", strings.Join(c.Left, ", "))
+	if missing != "" {
+		fmt.Fprintln(e.Err, missing)
 	}
 	return nil
-}
-
-// replaceFile writes a file as a whole. A new one is for its owner alone: passwords may stand
-// in it. One that is replaced keeps its owner, its mode, and the link that leads to it.
-func replaceFile(file string, text []byte, force bool) error {
-	write := func(w io.Writer) error { _, err := w.Write(text); return err }
-	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		return wholefile.Replace(file, write)
-	} else if err != nil {
-		return err
-	}
-	if !force {
-		return fmt.Errorf("%s is there already: name another file, or add --force to replace it", file)
-	}
-	there, err := filepath.EvalSymlinks(file)
-	if err != nil {
-		return err
-	}
-	return wholefile.Replace(there, write)
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // ExportSites writes the sites of a source as lines of a sites file.
-func ExportSites(ctx context.Context, e *Env, store SiteStore, source string) error {
-	return store.Export(ctx, source, e.Out)
+func ExportSites(ctx context.Context, e *Env, store SiteStore, source string, to Output) error {
+	return to.Write(e, func(w io.Writer) error { return store.Export(ctx, source, w) })
 }
 
 // importStep is how many sites of a file are one transaction.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 
@@ -18,7 +17,7 @@ import (
 type CaddyfileFunc func(config json.RawMessage, file string) (cli.Caddyfile, error)
 
 func (c *commandLine) configCommand() *cobra.Command {
-	cmd := c.command("config [--config <path> [--adapter <name>]] [--output <file> [--force]]",
+	return outputFlags(c.command("config [--config <path> [--adapter <name>]] [--output <file> [--force]]",
 		"Writes the configuration of the sites as a Caddyfile", `
 Writes the iis app of the running configuration or, with --config, of a
 configuration file as a Caddyfile that adapts to the same configuration, so that
@@ -35,10 +34,9 @@ it are written as they are.`, `
   $ caddy iis config --config caddy.json --output Caddyfile`,
 		cobra.NoArgs, cli.ExitFailed,
 		func(ctx context.Context, e *cli.Env, cmd *cobra.Command, _ []string) error {
-			flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-			output, force := flags.String("output"), flags.Bool("force")
-			if force && output == "" {
-				return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("--force is for --output: add it")}
+			to, err := output(cmd)
+			if err != nil {
+				return err
 			}
 			raw, err := c.configuration(ctx, e, cmd)
 			if err != nil {
@@ -46,17 +44,14 @@ it are written as they are.`, `
 			}
 			// File servers hide the Caddyfile that they come from. Where this one will be is
 			// known with --output alone: else the one before stays hidden.
-			file := cmp.Or(output, "-")
+			file := cmp.Or(to.File, "-")
 			var written cli.Caddyfile
 			Quietly(func() { written, err = c.app.Caddyfile(raw, file) }) // each directive is tried, and warned of
 			if err != nil {
 				return err
 			}
-			return cli.WriteCaddyfile(e, written, output, force)
-		})
-	cmd.Flags().String("output", "", "The file to write")
-	cmd.Flags().Bool("force", false, "Replace a file that is there")
-	return cmd
+			return cli.WriteCaddyfile(e, written, to)
+		}))
 }
 
 // configuration is that of a file, or the running one.

@@ -18,11 +18,10 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iisimport"
 	"github.com/caddy-iis/caddy-iis/internal/cli"
-	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 func (c *commandLine) importCommand() *cobra.Command {
-	cmd := c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream [<pool>=]<address>]... [--services <folder>] [--fastcgi <address>] [--environment <file>] <file or folder>...",
+	cmd := outputFlags(c.command("import [--format caddyfile|json] [--to caddyfile|sites-file|bolt|postgres] [--sites <file>] [--report <file>|-] [--map <folder>=<folder>]... [--copies <folder>=<folder>]... [--certificates <folder>] [--windows-store] [--upstream [<pool>=]<address>]... [--services <folder>] [--fastcgi <address>] [--environment <file>] [--output <file>] [--force] <file or folder>...",
 		"Writes the configuration that serves what an IIS server did", `
 Reads what was copied off an IIS server and writes a Caddyfile that serves the
 same sites, with comments where something could not be translated. The files are
@@ -57,16 +56,19 @@ files with their environment, which root alone may read. What fastCgi gives a
 program in variables is not in the Caddyfile either: --environment writes it
 into a file.
 
+--output writes the Caddyfile into a file, when all else is done. That file and
+the one of --sites are replaced with --force alone, and each as a whole.
+
 The report says for each line what it became, what was dropped and why, what is
 closed, and what must be decided by hand. Its numbers and first warnings are
 written to the standard error in any case, and all of it for -. It is JSON with --json, and if the name
 of its file ends with .json.`, `
-  $ caddy iis import iis-export > Caddyfile
-  $ caddy iis import --report report.txt --map "C:\inetpub=/srv/www" --certificates certs applicationHost.config sslcert.txt`,
+  $ caddy iis import --output Caddyfile iis-export
+  $ caddy iis import --output Caddyfile --report report.txt --map "C:\inetpub=/srv/www" --certificates certs applicationHost.config sslcert.txt`,
 		cobra.MinimumNArgs(1), cli.ExitFailed,
 		func(_ context.Context, e *cli.Env, cmd *cobra.Command, args []string) error {
 			return runImport(e, cmd, args)
-		})
+		}))
 	flags := cmd.Flags()
 	flags.String("format", "caddyfile", "What to write: caddyfile or json")
 	flags.String("to", "caddyfile", "Where the sites will be: "+strings.Join(iisimport.Targets(), ", "))
@@ -95,6 +97,10 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
+	to, err := output(cmd, opts.SitesFile)
+	if err != nil {
+		return err
+	}
 	in := importSources{names: args, maps: opts.Folders}
 	in.certificates, _ = flags.GetString("certificates")
 	copies, _ := flags.GetStringArray("copies")
@@ -112,7 +118,13 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 	if len(plan.Sites) == 0 {
 		return fmt.Errorf("no site was found in %s: give applicationHost.config, MetaBase.xml, or the output of appcmd list site", strings.Join(in.names, ", "))
 	}
-	if err := writeSites(e, plan, opts); err != nil {
+	out := plan.Caddyfile()
+	if format == "json" {
+		if out, err = adaptImported(out); err != nil {
+			return err
+		}
+	}
+	if err := writeSites(e, plan, opts, to.Force); err != nil {
 		return err
 	}
 	services, _ := flags.GetString("services")
@@ -124,14 +136,7 @@ func runImport(e *cli.Env, cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	out := plan.Caddyfile()
-	if format == "json" {
-		if out, err = adaptImported(out); err != nil {
-			return err
-		}
-	}
-	_, err = e.Out.Write(out)
-	return err
+	return to.WriteBytes(e, out)
 }
 
 func importOptions(cmd *cobra.Command) (iisimport.Options, error) {
@@ -340,7 +345,7 @@ func adaptImported(caddyfile []byte) ([]byte, error) {
 }
 
 // writeSites writes the sites that are not in the Caddyfile, as Caddy reads them there.
-func writeSites(e *cli.Env, plan *iisimport.Plan, opts iisimport.Options) error {
+func writeSites(e *cli.Env, plan *iisimport.Plan, opts iisimport.Options, force bool) error {
 	if opts.SitesFile == "" {
 		return nil
 	}
@@ -376,12 +381,7 @@ func writeSites(e *cli.Env, plan *iisimport.Plan, opts iisimport.Options) error 
 	if len(moved) == 0 {
 		out.WriteByte('\n') // no sites, and not a file that was cut off
 	}
-	if _, err := os.Stat(opts.SitesFile); errors.Is(err, fs.ErrNotExist) {
-		if err := wholefile.Create(opts.SitesFile); err != nil { // for the service, also if root does it
-			return err
-		}
-	}
-	if err := os.WriteFile(opts.SitesFile, out.Bytes(), 0o600); err != nil {
+	if err := (cli.Output{File: opts.SitesFile, Force: force}).WriteBytes(e, out.Bytes()); err != nil {
 		return err
 	}
 	how := "start Caddy, then: caddy iis sites import " + opts.SitesFile

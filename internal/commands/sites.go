@@ -60,17 +60,22 @@ func onStore(open func(name string) (*cli.SitesFile, error), do storeTask) task 
 }
 
 func (c *commandLine) exportSitesCommand() *cobra.Command {
-	return storeFlags(c.command("export [--source <name>|--file <file>]", "Writes the sites of a source", `
+	return outputFlags(storeFlags(c.command("export [--source <name>|--file <file>] [--output <file> [--force]]", "Writes the sites of a source", `
 Writes the sites of a source as they are at this moment, one JSON object on each
 line, as a sites file has them. With --file it reads the file of a source bolt
-itself, also while Caddy has it open.`, `
-  $ caddy iis sites export > sites.jsonl
-  $ caddy iis sites export --file sites.db > sites.jsonl`,
+itself, also while Caddy has it open. --output writes a file that is whole or, if
+something fails, as it was.`, `
+  $ caddy iis sites export --output sites.jsonl
+  $ caddy iis sites export --file sites.db --output sites.jsonl`,
 		cobra.NoArgs, cli.ExitFailed,
 		onStore(cli.ReadSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
+			to, err := output(cmd)
+			if err != nil {
+				return err
+			}
 			source, _ := cmd.Flags().GetString("source")
-			return cli.ExportSites(ctx, e, store, source)
-		})))
+			return cli.ExportSites(ctx, e, store, source, to)
+		}))))
 }
 
 func (c *commandLine) importSitesCommand() *cobra.Command {
