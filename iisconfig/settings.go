@@ -258,6 +258,19 @@ func (h Handler) NeedsWorker() bool {
 	return false
 }
 
+// refusers are types of System.Web that do nothing but refuse.
+var refusers = map[string]int{
+	"system.web.httpforbiddenhandler": 403, "system.web.httpnotfoundhandler": 404,
+	"system.web.httpmethodnotallowedhandler": 405, "system.web.httpnotimplementedhandler": 501,
+}
+
+// Refuses returns the status that all requests get which the handler has; 0 if it does
+// anything else.
+func (h Handler) Refuses() int {
+	kind, _, _ := strings.Cut(h.Type, ",")
+	return refusers[strings.ToLower(strings.TrimSpace(kind))]
+}
+
 // AspNetCore is system.webServer/aspNetCore, or httpPlatform, its predecessor.
 type AspNetCore struct {
 	ProcessPath  string `json:"process_path,omitempty"`

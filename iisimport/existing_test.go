@@ -2,6 +2,7 @@ package iisimport_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -63,11 +64,24 @@ func servePages(t *testing.T, webs map[string]string, opts iisimport.Options) (g
 	ts.Start(t, body)
 	return func(path string) *ts.Answer {
 		t.Helper()
-		a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: path})
+		method, target, ok := strings.Cut(path, " ")
+		if !ok {
+			method, target = http.MethodGet, path
+		}
+		r, err := http.NewRequest(method, "http://"+addr+target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a
+		a, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		body, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &ts.Answer{Status: a.StatusCode, Header: a.Header, Body: string(body)}
 	}, plan
 }
 
@@ -187,6 +201,61 @@ func TestExecuteURL(t *testing.T) {
 		l := lineOf(plan, "error page 404")
 		if l.Outcome == iisimport.Translated && !strings.Contains(string(plan.Caddyfile()), "rewrite * "+strings.Replace("/"+strings.TrimLeft(c.path, "/"), `\`, "/", 1)) {
 			t.Errorf("%s %s %s: %v", c.mode, c.path, c.guard, l)
+		}
+	}
+}
+
+// TestRefusingHandlers: what handlers of System.Web refuse, nothing answers here: no worker, no
+// files; with their status, in their order, and for their verbs.
+func TestRefusingHandlers(t *testing.T) {
+	add := func(name, path, verb, attrs string) string {
+		return fmt.Sprintf(`<add name="%s" path="%s" verb="%s" %s />`, name, path, verb, attrs)
+	}
+	typed := func(name string) string {
+		return `preCondition="integratedMode" type="System.Web.` + name + `, System.Web, Version=4.0.0.0"`
+	}
+	const core = `modules="AspNetCoreModuleV2"`
+	for _, c := range []struct {
+		handlers string
+		want     map[string]string // by method and path below /app
+	}{
+		{add("f", "*.secret", "*", typed("HttpForbiddenHandler")) + add("n", "gone/*", "*", typed("HttpNotFoundHandler")) + add("m", "/app/one.axd", "*", typed("HttpMethodNotAllowedHandler")) + add("i", "*.", "*", typed("HttpNotImplementedHandler")), map[string]string{"GET /x.secret": "403 ", "GET /X.SECRET/y.z": "403 ", "GET /x.secrets": "200 worker", "GET /gone/a.b": "404 ", "GET /one.axd": "405 ", "GET /two.axd": "200 worker", "GET /plain": "501 ", "GET /plain.x": "200 worker"}},
+		{add("f", "*.secret", "POST,PUT", typed("HttpForbiddenHandler")), map[string]string{"GET /x.secret": "200 worker", "POST /x.secret": "403 ", "POST /x.y": "200 worker"}},
+		{add("a", "*.secret", "GET", core) + add("f", "*.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x.secret": "200 worker", "POST /x.secret": "403 "}},
+		{add("a", "*.secret", "*", core+` resourceType="File"`) + add("f", "*.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x.secret": "403 "}},
+		{add("a", "*.open", "*", core) + add("f", "*", "*", typed("HttpNotFoundHandler")), map[string]string{"GET /x.open": "200 worker", "GET /x": "404 ", "GET /page.htm": "404 ", "POST /": "404 "}},
+		{add("a", "*.htm", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`) + add("f", "*", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /page.htm": "200 page app/page.htm", "GET /no.htm": "404 ", "GET /x": "403 "}},
+		{add("f", "*", "*", typed("HttpNotFoundHandler")), map[string]string{"GET /x": "404 ", "GET /page.htm": "404 ", "PUT /": "404 "}},
+		{add("f", "a?.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x": "403 ", "GET /ab.secret": "403 "}},
+	} {
+		for _, every := range []bool{true, false} {
+			web := c.handlers
+			if every {
+				web += add("core", "*", "*", core)
+			} else {
+				web = strings.ReplaceAll(web, core, `type="A.B"`)
+			}
+			t.Run(web, func(t *testing.T) {
+				// Without a handler of its own for all paths, a managed module makes a worker of it.
+				get, plan := servePages(t, map[string]string{"/app": `<system.web><authorization><deny users="?" /></authorization></system.web><system.webServer><handlers>` + web + `</handlers></system.webServer>`}, iisimport.Options{})
+				for request, want := range c.want {
+					if a := get(strings.Replace(request, " ", " /app", 1)); fmt.Sprint(a.Status, " ", a.Body) != want {
+						t.Errorf("%s: %v, want %s", request, a, want)
+					}
+				}
+				for _, l := range plan.Report.Lines {
+					if strings.Contains(l.What, "System.Web") && !strings.Contains(l.Message, "get 4") && !strings.Contains(l.Message, "get 501") && l.Outcome == iisimport.Translated {
+						t.Error(l)
+					}
+				}
+			})
+		}
+	}
+	// Files.
+	get, _ := servePages(t, map[string]string{"": `<system.webServer><handlers>` + add("f", "*.htm", "*", typed("HttpForbiddenHandler")) + `</handlers></system.webServer>`}, iisimport.Options{})
+	for path, want := range map[string]int{"/404.htm": 403, "/no.htm": 403, "/no.txt": 404} {
+		if a := get(path); a.Status != want {
+			t.Errorf("%s: %v, want %d", path, a, want)
 		}
 	}
 }

@@ -18,10 +18,14 @@ import (
 // in their order: the first one for every path decides.
 func (w *siteWriter) needsWorker(n *node) string {
 	set := n.settings
+	_, every := w.handlers(n)
+	if every != nil && every.Refuses() > 0 {
+		return "" // whatever else is there
+	}
 	if set.AspNetCore != nil {
 		return "ASP.NET Core (" + cmp.Or(programName(set.AspNetCore), "process path not known") + ")"
 	}
-	if _, every := w.handlers(n); every != nil && every.NeedsWorker() {
+	if every != nil && every.NeedsWorker() {
 		return "the handler " + every.Name
 	}
 	for _, sec := range set.Managed {
@@ -197,6 +201,8 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 		case !slices.Contains(reached, h):
 			w.report().dropped(h.Source, what, "no request reaches it: an earlier one answers, or its application pool has it not (%s)", conditions)
 			continue
+		case h.Refuses() > 0:
+			instead = fmt.Sprintf("requests that it has get %d", h.Refuses())
 		case n.worker != "":
 			instead = "all requests there go to the worker process"
 		case h.NeedsWorker():
@@ -217,8 +223,15 @@ func (w *siteWriter) answer(n *node) []*Directive {
 
 // answerer is a worker process, or files.
 func (w *siteWriter) answerer(n *node) []*Directive {
+	refusals, unclear := w.refusals(n)
+	if unclear != nil {
+		return []*Directive{w.closed(unclear.Refuses(), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
+	}
+	if all := slices.IndexFunc(refusals, func(d *Directive) bool { return d.Words[0] == "error" && d.Words[1] == "*" }); all >= 0 {
+		return refusals[:all+1]
+	}
 	if n.worker == "" {
-		return w.static(n)
+		return w.static(n, refusals)
 	}
 	if core := n.settings.AspNetCore; core != nil && !w.b.plan.opts.Services {
 		w.report().dropped(core.Source, "aspNetCore", "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled, stdoutLogFile: "+
@@ -237,7 +250,7 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
 	}
-	return append(guards, w.toWorker(n, n.source, what, n.worker, timeout...)...)
+	return slices.Concat(refusals, guards, w.toWorker(n, n.source, what, n.worker, timeout...))
 }
 
 // noHandler closes a place where no handler is left.

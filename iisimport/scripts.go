@@ -94,7 +94,7 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	case p == "":
 	case p == "*.":
 		if !s.settled[p] && getVerb(e.Verb) && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
-			s.settled[p], s.kinds[p] = true, own && mayRun(n, e)
+			s.settled[p], s.kinds[p] = true, own && mayRun(n, e) && e.Refuses() == 0
 			s.source = e.Source
 		}
 	case p == "*": // for other verbs than GET
@@ -109,6 +109,10 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	case fast >= 0:
 		s.fast[fast].other(e)
 		s.settled[p] = getVerb(e.Verb)
+	case e.Refuses() > 0:
+		if s.settled[p] = getVerb(e.Verb); s.settled[p] {
+			s.close(p)
+		}
 	case own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e):
 		s.settled[p], s.source = getVerb(e.Verb), e.Source
 		if !s.settled[p] { // FastCGI may have GET

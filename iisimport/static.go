@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/iishttp"
 )
 
-// static serves files as IIS does: iis_content_types says which, file_server sends
-// them.
-func (w *siteWriter) static(n *node) []*Directive {
+// static serves files as IIS does, but for what handlers refuse: iis_content_types says
+// which, file_server sends them.
+func (w *siteWriter) static(n *node, refusals []*Directive) []*Directive {
 	from := w.folderOf(n)
 	if from.physical == "" {
 		return []*Directive{w.closed(404, n.source, "folder of "+n.path, "add root and file_server", "the files do not say which it is")}
@@ -53,7 +53,7 @@ func (w *siteWriter) static(n *node) []*Directive {
 	if types.Words[0] == "iis_closed" {
 		return []*Directive{types}
 	}
-	out := append(w.documentGuards(n), root, types)
+	out := slices.Concat(refusals, w.documentGuards(n), []*Directive{root, types})
 	if s.sent != nil {
 		out = append(out, w.toFastCGI(n, from, s)...)
 		if len(s.fast) < len(s.sent) {
