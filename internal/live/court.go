@@ -1,8 +1,8 @@
 package live
 
 import (
+	"cmp"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -29,14 +29,12 @@ type Bench struct {
 // that are refused. It writes nothing.
 func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refusal) {
 	f := s.Follower
-	c := &court{Bench: s.Node.Bench(s), inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal), full: make(map[uint32]bool), late: make(map[uint32]bool)}
-	var open []sites.Open
-	for _, row := range f.OpenRows() {
-		open = append(open, sites.Open{ID: row.ID, Revision: row.Revision})
-		c.hear(s, &row)
-	}
-	c.hidden = s.HeldInputs()
-	for accepted, refused = sites.Judge(open, c); c.leavePlaces(s, refused); accepted, refused = sites.Judge(open, c) {
+	rows := f.OpenRows()
+	slices.SortStableFunc(rows, func(a, b sites.Row) int { return cmp.Compare(a.Revision, b.Revision) })
+	keep := make(map[uint32]bool)
+	c := s.newCourt(rows, keep)
+	for accepted, refused = c.judge(s); c.keepPlaces(refused); accepted, refused = c.judge(s) {
+		c = s.newCourt(rows, keep)
 	}
 	begins := false
 	f.known.Lock()
@@ -60,11 +58,45 @@ func (s *Source) judgeOpen() (accepted []uint32, refused map[uint32]*sites.Refus
 // this server.
 type court struct {
 	Bench
+	rows   []sites.Row             // in the order in which they are heard
 	inputs map[uint32]binding.Site // what open rows want
 	alone  map[uint32]*sites.Refusal
 	full   map[uint32]bool // those of alone that are so since there are too many with routes of their own
 	late   map[uint32]bool // those of alone that are so since their routes were not ready in time
+	leave  map[uint32]bool // those that want routes of their own no longer
+	keep   map[uint32]bool // those of leave whose places are theirs until that is accepted
 	hidden []binding.Site  // what is accepted and not shown here
+}
+
+// newCourt hears rows, the older ones first. A place that a row leaves is offered first to
+// those that are written together with it.
+func (s *Source) newCourt(rows []sites.Row, keep map[uint32]bool) *court {
+	c := &court{
+		Bench: s.Node.Bench(s), keep: keep, inputs: make(map[uint32]binding.Site), alone: make(map[uint32]*sites.Refusal),
+		full: make(map[uint32]bool), late: make(map[uint32]bool), leave: make(map[uint32]bool),
+	}
+	left := make(map[uint64]bool) // whether a row of the revision leaves its place
+	for i := range rows {
+		if row := &rows[i]; c.Limit.Had(row.ID) {
+			c.hear(s, row)
+			left[row.Revision] = left[row.Revision] || c.leave[row.ID] && !keep[row.ID]
+		}
+	}
+	first := func(row sites.Row) int {
+		if left[row.Revision] {
+			return 0
+		}
+		return 1
+	}
+	c.rows = slices.Clone(rows)
+	slices.SortStableFunc(c.rows, func(a, b sites.Row) int { return cmp.Compare(first(a), first(b)) })
+	for i := range c.rows {
+		if row := &c.rows[i]; !c.Limit.Had(row.ID) {
+			c.hear(s, row)
+		}
+	}
+	c.hidden = s.HeldInputs()
+	return c
 }
 
 // hear reads what an open row wants, as strictly as the API does.
@@ -92,6 +124,21 @@ func (c *court) hear(s *Source, row *sites.Row) {
 		return
 	}
 	c.inputs[row.ID] = input
+	c.leave[row.ID] = cfg.OwnRoutes == nil && c.Limit.Had(row.ID)
+	if c.keep[row.ID] {
+		c.Limit.Stays(row.ID)
+	}
+}
+
+// judge judges the rows that were heard.
+func (c *court) judge(s *Source) (accepted []uint32, refused map[uint32]*sites.Refusal) {
+	open := make([]sites.Open, len(c.rows))
+	for i, row := range c.rows {
+		open[i] = sites.Open{ID: row.ID, Revision: row.Revision}
+	}
+	for accepted, refused = sites.Judge(open, c); c.leavePlaces(s, refused); accepted, refused = sites.Judge(open, c) {
+	}
+	return accepted, refused
 }
 
 // leavePlaces gives the places that rows have which are refused beside others to rows that
@@ -103,16 +150,28 @@ func (c *court) leavePlaces(s *Source, refused map[uint32]*sites.Refusal) (again
 			c.alone[id] = reason // a place that it has left it does not get back now
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.full)) {
+	for i := range c.rows {
 		if c.Limit.Full() {
-			return again
+			break
 		}
-		row, ok, err := s.Follower.Row(id)
-		if err != nil || !ok {
-			continue
+		if row := &c.rows[i]; c.full[row.ID] {
+			c.hear(s, row)
+			again = again || c.alone[row.ID] == nil
 		}
-		c.hear(s, &row)
-		again = again || c.alone[id] == nil
+	}
+	return again
+}
+
+// keepPlaces reports whether there are too many with routes of their own now, since rows were
+// to leave their places and are refused. They keep them when all is judged again.
+func (c *court) keepPlaces(refused map[uint32]*sites.Refusal) (again bool) {
+	if !c.Limit.Over() {
+		return false
+	}
+	for id := range refused {
+		if c.leave[id] && !c.keep[id] {
+			c.keep[id], again = true, true
+		}
 	}
 	return again
 }

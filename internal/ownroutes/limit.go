@@ -88,6 +88,9 @@ var ErrTooMany = errors.New("no more sites may have routes of their own")
 // Full reports whether no more sites may have routes of their own.
 func (l *Limit) Full() bool { return l.rules != nil && l.sites >= l.rules.MaxSites }
 
+// Over reports whether more sites have routes of their own than may.
+func (l *Limit) Over() bool { return l.rules != nil && l.sites > l.rules.MaxSites }
+
 // Admit counts a site, with routes of its own or without, or refuses it if there would be
 // too many.
 func (l *Limit) Admit(id uint32, own bool) error {

@@ -54,6 +54,30 @@ func TestPlaceOfRefused(t *testing.T) {
 	f.answers("more.test", "wildcard")
 }
 
+// TestPlaceOfWhoMayNotLeave: a row that wants no routes of its own any more and is refused keeps
+// its place of max_sites, and no other gets it, neither together with it nor later.
+func TestPlaceOfWhoMayNotLeave(t *testing.T) {
+	f := startFarm(t, 1)
+	f.sql("%s", accepted(10, f.own("first.test", "first"))+accepted(11, f.row("taken.test", "second")))
+	f.comesTo("first.test", "first")
+	refused := func(id int) {
+		t.Helper()
+		f.until(fmt.Sprint(id, " is refused"), func() bool { return f.site(id).Refusal != nil })
+	}
+	f.sql("begin; %s commit;", insert(10, f.row("taken.test", "second"))+insert(12, f.own("more.test", "more")))
+	refused(10)
+	refused(12)
+	f.sql("%s", insert(13, f.own("next.test", "next")))
+	refused(13)
+	f.answers("first.test", "first")
+	f.answers("more.test", "wildcard")
+	f.answers("next.test", "wildcard")
+	f.sql("delete from iis.site where id = 11")
+	f.comesTo("taken.test", "second")
+	f.comesTo("more.test", "more") // written together with it
+	f.answers("next.test", "wildcard")
+}
+
 // TestPlaceOfHeldBack: a row that is held back for what others have takes no place of
 // max_sites, be it at a start or while sites serve.
 func TestPlaceOfHeldBack(t *testing.T) {
