@@ -72,7 +72,7 @@ func mbDefaultDoc(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 		}
 	}
 	return webServer + "defaultDocument", func(s *Settings) {
-		replace(&s.DefaultDocument, DefaultDocument{Enabled: true}, func(d *DefaultDocument) { d.Files, d.Source = files, src })
+		replace(&s.DefaultDocument, DefaultDocument{Enabled: true}, func(d *DefaultDocument) { d.Files, d.Gone, d.Source = files, Gone{All: true}, src })
 	}
 }
 

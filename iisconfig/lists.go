@@ -62,6 +62,30 @@ func (l *list[T]) clears() bool {
 	return slices.ContainsFunc(l.ops, func(op listOp[T]) bool { return op.op == opClear })
 }
 
+// Gone is what levels take out of a list: for the entries that every server has, where the
+// server's own list is not among the files.
+type Gone struct {
+	// All says that a level begins with an empty list.
+	All  bool     `json:"all,omitempty"`
+	Keys []string `json:"keys,omitempty"` // in lower case
+}
+
+// Has tells whether an entry is gone.
+func (g Gone) Has(key string) bool { return g.All || slices.Contains(g.Keys, strings.ToLower(key)) }
+
+// Empty tells whether nothing is gone.
+func (g Gone) Empty() bool { return !g.All && g.Keys == nil }
+
+// gone adds to what levels above have taken out. What a level adds again is an entry of its
+// own.
+func (l *list[T]) gone(above Gone) Gone {
+	if keys := l.removes(); keys != nil {
+		above.Keys = slices.Concat(above.Keys, keys)
+	}
+	above.All = above.All || l.clears()
+	return above
+}
+
 // removes lists the keys that the list takes out.
 func (l *list[T]) removes() (keys []string) {
 	for _, op := range l.ops {

@@ -41,7 +41,7 @@ func readDefaultDocument(c *context, el *element) func(*Settings) {
 			if isSet {
 				d.Enabled = enabled
 			}
-			d.Files = files.apply(s, d.Files, valueKey)
+			d.Files, d.Gone = files.apply(s, d.Files, valueKey), files.gone(d.Gone)
 			d.Source = src
 		})
 	}
@@ -189,7 +189,7 @@ func readStaticContent(c *context, el *element) func(*Settings) {
 			for _, f := range cache {
 				f(st)
 			}
-			st.MIMEMaps = types.apply(s, st.MIMEMaps, func(m MIMEMap) string { return m.Extension })
+			st.MIMEMaps, st.Gone = types.apply(s, st.MIMEMaps, func(m MIMEMap) string { return m.Extension }), types.gone(st.Gone)
 			st.Source = src
 		})
 	}

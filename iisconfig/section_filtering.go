@@ -21,7 +21,10 @@ func readRequestFiltering(c *context, el *element) func(*Settings) {
 		}
 		switch kid.name {
 		case "hiddenSegments":
-			values("segment", func(f *RequestFiltering) *[]Value { return &f.HiddenSegments })
+			segments := collection(c, kid, "add", byAttr("segment"), value(c, "segment"))
+			add(func(s *Settings, f *RequestFiltering) {
+				f.HiddenSegments, f.SegmentsGone = segments.apply(s, f.HiddenSegments, valueKey), segments.gone(f.SegmentsGone)
+			})
 		case "denyUrlSequences":
 			values("sequence", func(f *RequestFiltering) *[]Value { return &f.DeniedURLSequences })
 		case "alwaysAllowedUrls":
@@ -106,7 +109,7 @@ func readExtensions(c *context, el *element) func(*Settings, *RequestFiltering) 
 	entries := filterEntries(c, el, "fileExtension", false)
 	unlisted, isSet := c.boolean(el, "allowUnlisted", true), el.has("allowUnlisted")
 	return func(s *Settings, f *RequestFiltering) {
-		f.extensions = entries.apply(s, f.extensions, filterKey)
+		f.extensions, f.ExtensionsGone = entries.apply(s, f.extensions, filterKey), entries.gone(f.ExtensionsGone)
 		f.AllowedExtensions, f.DeniedExtensions = splitEntries(f.extensions)
 		if isSet {
 			f.UnlistedExtensions = unlisted

@@ -111,6 +111,7 @@ type ServerRuntime struct {
 type DefaultDocument struct {
 	Enabled bool    `json:"enabled"`
 	Files   []Value `json:"files,omitempty"`
+	Gone    Gone    `json:"gone,omitzero"` // of Files
 	Source  Source  `json:"source"`
 }
 
@@ -172,6 +173,7 @@ type ErrorPage struct {
 // 404.3 for a file whose extension is not in MIMEMaps.
 type StaticContent struct {
 	MIMEMaps []MIMEMap `json:"mime_maps,omitempty"`
+	Gone     Gone      `json:"gone,omitzero"` // of MIMEMaps, by extension
 	// CacheMode is NoControl, DisableCache, UseMaxAge or UseExpires.
 	CacheMode    string `json:"cache_mode,omitempty"`
 	CacheMaxAge  string `json:"cache_max_age,omitempty"` // d.hh:mm:ss

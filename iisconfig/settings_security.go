@@ -145,10 +145,12 @@ type RequestFiltering struct {
 	DenySeveralDots bool `json:"deny_several_dots,omitempty"`
 
 	HiddenSegments []Value `json:"hidden_segments,omitempty"`
+	SegmentsGone   Gone    `json:"segments_gone,omitzero"`
 	// Extensions begin with a dot; "." alone is a name without one.
 	AllowedExtensions  []Value `json:"allowed_extensions,omitempty"`
 	DeniedExtensions   []Value `json:"denied_extensions,omitempty"`
 	UnlistedExtensions bool    `json:"unlisted_extensions"` // those are allowed
+	ExtensionsGone     Gone    `json:"extensions_gone,omitzero"`
 	// Verbs are compared with regard to case.
 	AllowedVerbs  []Value `json:"allowed_verbs,omitempty"`
 	DeniedVerbs   []Value `json:"denied_verbs,omitempty"`

@@ -78,13 +78,14 @@ func (w *siteWriter) filter(n *node) []*Directive {
 	}
 	w.runtimeLimits(n)
 	f := n.settings.RequestFiltering
+	unknown := w.b.serverSource("requestFiltering").File == ""
 	if f == nil {
 		return []*Directive{block([]*Directive{
 			directive(append([]string{"hidden_segments"}, defaultSegments...)...),
 			directive(append([]string{"file_extensions", "deny"}, defaultExtensions...)...),
-		}, "iis_filter").because("The lists of the server are not known: those of IIS with ASP.NET.")}
+		}, "iis_filter").because(unknownLists)}
 	}
-	if f.URLScan {
+	if f.URLScan || unknown {
 		f = withDefaultLists(*f)
 	}
 	t := &filterWriter{}
@@ -97,7 +98,11 @@ func (w *siteWriter) filter(n *node) []*Directive {
 		return []*Directive{w.closed(404, t.source, "requestFiltering", "write it with iis_filter", t.wrong)}
 	}
 	w.report().translated(f.Source, "requestFiltering", "iis_filter")
-	return []*Directive{w.acceptedOr(block(t.kids, "iis_filter"), 404, f.Source)}
+	out := w.acceptedOr(block(t.kids, "iis_filter"), 404, f.Source)
+	if unknown && !f.URLScan {
+		out.because(unknownLists)
+	}
+	return []*Directive{out}
 }
 
 // runtimeLimits names those of serverRuntime, which have no form here.
@@ -116,23 +121,28 @@ func (w *siteWriter) runtimeLimits(n *node) {
 	}
 }
 
-// withDefaultLists adds the lists that stand for those of the server, also where UrlScan has
-// its own.
+const unknownLists = "The lists of the server are not known: those of IIS with ASP.NET."
+
+// withDefaultLists adds the lists that stand for those of the server, but for what the levels
+// below take out or allow; also where UrlScan has its own.
 func withDefaultLists(f iisconfig.RequestFiltering) *iisconfig.RequestFiltering {
-	add := func(list []iisconfig.Value, words []string) []iisconfig.Value {
-		list = slices.Clip(list)
-		for _, word := range words {
-			if !slices.ContainsFunc(list, func(v iisconfig.Value) bool { return strings.EqualFold(v.Value, word) }) {
-				list = append(list, iisconfig.Value{Value: word})
-			}
-		}
-		return list
-	}
-	f.HiddenSegments = add(f.HiddenSegments, defaultSegments)
+	f.HiddenSegments = withShipped(f.HiddenSegments, defaultSegments, f.SegmentsGone, nil)
 	if f.UnlistedExtensions {
-		f.DeniedExtensions = add(f.DeniedExtensions, defaultExtensions)
+		f.DeniedExtensions = withShipped(f.DeniedExtensions, defaultExtensions, f.ExtensionsGone, f.AllowedExtensions)
 	}
 	return &f
+}
+
+// withShipped adds what every server has to a list of the levels below.
+func withShipped(list []iisconfig.Value, shipped []string, gone iisconfig.Gone, but []iisconfig.Value) []iisconfig.Value {
+	list = slices.Clip(list)
+	for _, word := range shipped {
+		is := func(v iisconfig.Value) bool { return strings.EqualFold(v.Value, word) }
+		if !gone.Has(word) && !slices.ContainsFunc(list, is) && !slices.ContainsFunc(but, is) {
+			list = append(list, iisconfig.Value{Value: word})
+		}
+	}
+	return list
 }
 
 // filterWriter writes an iis_filter.

@@ -17,7 +17,10 @@ import (
 func startHost(t *testing.T, host, web string, opts iisimport.Options) (addr string, plan *iisimport.Plan) {
 	t.Helper()
 	dir := ts.Folder(t)
-	for _, name := range []string{"w/x.txt", "w/dir/x.txt", "s/x.txt", "s/dir/x.txt"} {
+	for _, name := range []string{
+		"w/x.txt", "w/dir/x.txt", "s/x.txt", "s/dir/x.txt",
+		"w/bin/x.txt", "w/App_Data/x.txt", "w/x.mdb", "w/x.json", "w/x.webp", "w/docs/index.html", "w/docs/own.txt", "w/bare/index.html",
+	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)

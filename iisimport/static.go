@@ -104,13 +104,21 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 
 var reExtension = regexp.MustCompile(`^\.[^\s/\\{}` + "`" + `"]*$`)
 
-// mimeMaps has the MIME types of the place; nil if no list is known: that of IIS 10.
+// mimeMaps has the MIME types of the place; nil if no file has any. Where the server's list is
+// not known, that of IIS 10 stands for it.
 func (w *siteWriter) mimeMaps(n *node) *iisconfig.StaticContent {
 	c := n.settings.StaticContent
-	if c != nil && c.MIMEMaps == nil && w.b.serverSource("staticContent").File == "" {
-		return nil
+	if c == nil || w.b.serverSource("staticContent").File != "" {
+		return c
 	}
-	return c
+	own := *c
+	own.MIMEMaps = slices.Clip(c.MIMEMaps)
+	for ext, kind := range iishttp.IIS10Types() {
+		if !c.Gone.Has(ext) && !slices.ContainsFunc(c.MIMEMaps, func(m iisconfig.MIMEMap) bool { return strings.EqualFold(m.Extension, ext) }) {
+			own.MIMEMaps = append(own.MIMEMaps, iisconfig.MIMEMap{Extension: ext, Type: kind})
+		}
+	}
+	return &own
 }
 
 // fewTypes are the types of the files that handlers for an extension send, where none
@@ -157,6 +165,9 @@ func (w *siteWriter) types(n *node) []*Directive {
 		if m.Source.Scope != "" {
 			w.report().translated(m.Source, "mimeMap "+m.Extension, "iis_content_types: %s", m.Type)
 		}
+	}
+	if c.Source.Scope != "" && !c.Gone.Empty() {
+		w.report().translated(c.Source, "staticContent", "iis_content_types: without the types that it takes out")
 	}
 	var removed []string
 	for ext := range known {
@@ -273,14 +284,20 @@ func (w *siteWriter) fileServer(n *node, s scripts) *Directive {
 	return d
 }
 
+// shippedDocuments are those of servers whose own are not known.
+var shippedDocuments = []string{"Default.htm", "Default.asp", "index.htm", "index.html", "iisstart.htm"}
+
 // documents are the default documents, which may be scripts.
 func (w *siteWriter) documents(n *node) *Directive {
 	doc := n.settings.DefaultDocument
 	if doc == nil {
-		return directive("documents", "Default.htm", "Default.asp", "index.htm", "index.html", "iisstart.htm")
+		return directive(append([]string{"documents"}, shippedDocuments...)...)
 	}
-	words := []string{"documents"}
-	for _, f := range doc.Files {
+	words, files := []string{"documents"}, doc.Files
+	if w.b.serverSource("defaultDocument").File == "" {
+		files = withShipped(files, shippedDocuments, doc.Gone, nil)
+	}
+	for _, f := range files {
 		if strings.ContainsAny(f.Value, `/\`) || f.Value == "" || !expressible(f.Value) || strings.EqualFold(f.Value, "off") {
 			w.report().decide(f.Source, "default document "+f.Value, "", "it is not the name of a file")
 			continue
