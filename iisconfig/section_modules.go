@@ -130,6 +130,19 @@ func (s *Settings) judge(m module) {
 	}
 }
 
+// SeesAll returns what of .NET a site has that sees all requests there, also those of files and
+// those that another server answers: a module, or what system.web says of who may, where
+// runAllManagedModulesForAllRequests is on. Nil if there is nothing.
+func (s *Settings) SeesAll() *Section {
+	i := slices.IndexFunc(s.Managed, func(sec Section) bool {
+		return sec.Source.Scope != "" && (strings.HasPrefix(sec.Name, modulePrefix) || s.allManaged && sec.Name == "system.web")
+	})
+	if i < 0 {
+		return nil
+	}
+	return &s.Managed[i]
+}
+
 const (
 	handlersSection      = "system.webServer/handlers"
 	modulesSection       = "system.webServer/modules"

@@ -93,12 +93,22 @@ func (t *ruleWriter) template(text string) string {
 
 // rule writes one rule, or closes what it might have protected.
 func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
+	past := t.past(r)
+	if past != "" {
+		r.ServerVariables, r.Action = nil, iisconfig.RewriteAction{Type: "CustomResponse", StatusCode: 403}
+	}
 	kids, err := t.words(r)
 	if err == nil {
 		err = t.check(r)
 	}
 	name := ruleName(r.Name)
-	if err != nil {
+	switch {
+	case past != "" && err == nil:
+		t.shut = t.shut || fitsAll(r) && len(r.Conditions) == 0
+		t.w.report().closed(r.Source, "rewrite rule "+r.Name, "write what it does in front of iis_proxy, and the rule with iis_rewrite",
+			"it leads to another server, and in IIS %s sees the requests first; they get 403", past)
+		return block(kids, "rule", ruleName("closed: "+r.Name)).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") leads past " + past + ".")
+	case err != nil:
 		return t.closing(r, err).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") is not executed: " + err.Error())
 	}
 	answers := blocks(r) || r.Action.Type == "Redirect" || t.leadsOut(r) || r.Action.Type == "Rewrite" && reOrigin.MatchString(strings.TrimSpace(r.Action.URL))
@@ -298,8 +308,8 @@ var reOrigin = regexp.MustCompile(`^(?i:https?)://[^/?#{}]+`)
 // origin notes the server that a rule leads to. Without the proxy of IIS, it leads
 // nowhere: 404.
 func (t *ruleWriter) origin(url string) {
-	o := strings.ToLower(reOrigin.FindString(strings.TrimSpace(url)))
-	if p := t.n.settings.Proxy; o == "" || p == nil || !p.Enabled || t.n.settings.TakesOut("ApplicationRequestRouting") || t.w.deadFarm(o) {
+	o := t.originOf(url)
+	if o == "" {
 		return
 	}
 	for _, list := range []*[]string{&t.origins, &t.w.origins} {
@@ -307,6 +317,33 @@ func (t *ruleWriter) origin(url string) {
 			*list = append(*list, o)
 		}
 	}
+}
+
+// originOf is the server that a URL leads to; empty: none.
+func (t *ruleWriter) originOf(url string) string {
+	o := strings.ToLower(reOrigin.FindString(strings.TrimSpace(url)))
+	if p := t.n.settings.Proxy; p == nil || !p.Enabled || t.n.settings.TakesOut("ApplicationRequestRouting") || t.w.deadFarm(o) {
+		return ""
+	}
+	return o
+}
+
+// past tells what of .NET a rule leads past: in IIS, it sees also the requests that another
+// server answers, and may refuse them. Empty: nothing. Global rules are of all places.
+func (t *ruleWriter) past(r iisconfig.RewriteRule) string {
+	if r.Action.Type != "Rewrite" || t.originOf(r.Action.URL) == "" {
+		return ""
+	}
+	nodes := []*node{t.n}
+	if t.global {
+		nodes = append(nodes, t.w.nodes...)
+	}
+	for _, n := range nodes {
+		if sec := n.settings.SeesAll(); sec != nil {
+			return fmt.Sprintf("%s (%s)", sec.Name, sec.Source)
+		}
+	}
+	return ""
 }
 
 // settings writes what the rules need.

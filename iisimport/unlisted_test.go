@@ -1,6 +1,7 @@
 package iisimport_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -50,6 +51,52 @@ func TestUnknownLists(t *testing.T) {
 			}
 			if !told {
 				t.Errorf("no %q in %v", c.report, plan.Report.Lines)
+			}
+		})
+	}
+}
+
+// TestProxyPastModules: requests that a module of .NET sees before another server gets them in
+// IIS do not go there: they are refused, and the report says so.
+func TestProxyPastModules(t *testing.T) {
+	const (
+		proxy  = `<rewrite><rules><rule name="p" stopProcessing="true"><match url="^p/(.*)" /><conditions><add input="{QUERY_STRING}" pattern="^$" /></conditions><action type="Rewrite" url="http://WORKER/{R:1}" /></rule></rules></rewrite>`
+		all    = `runAllManagedModulesForAllRequests="true"`
+		own    = `<add name="MyAuth" type="Foo.Bar" %s/>`
+		forNET = `preCondition="managedHandler" `
+		system = `<system.web><authorization><deny users="?" /></authorization></system.web>`
+	)
+	server := func(text string) string { return `<system.webServer>` + text + `</system.webServer>` }
+	modules := func(attrs, entries string) string { return `<modules ` + attrs + `>` + entries + `</modules>` }
+	module := func(attrs string) string { return fmt.Sprintf(own, attrs) }
+	for name, c := range map[string]struct {
+		webs   map[string]string
+		status int
+	}{
+		"none":                         {map[string]string{"": server(proxy)}, 200},
+		"its own":                      {map[string]string{"": server(proxy + modules("", module("")))}, 403},
+		"for managed handlers":         {map[string]string{"": server(proxy + modules("", module(forNET)))}, 200},
+		"for managed handlers, of all": {map[string]string{"": server(proxy + modules(all, module(forNET)))}, 403},
+		"of .NET, for all":             {map[string]string{"": server(proxy + modules("", `<remove name="FormsAuthentication" /><add name="FormsAuthentication" type="System.Web.Security.FormsAuthenticationModule" />`))}, 403},
+		"all, without any":             {map[string]string{"": server(proxy + modules(all, ""))}, 200},
+		"system.web":                   {map[string]string{"": system + server(proxy)}, 200},
+		"all, and system.web":          {map[string]string{"": system + server(proxy+modules(all, ""))}, 403},
+		"a native one of IIS":          {map[string]string{"": server(proxy + modules("", `<remove name="WebDAVModule" />`))}, 200},
+		"below":                        {map[string]string{"": server(proxy), "/p": server(modules("", module("")))}, 403},
+		"elsewhere":                    {map[string]string{"": server(proxy), "/app": server(modules("", module("")))}, 200},
+		"taken out below":              {map[string]string{"": server(proxy + modules("", module(""))), "/p": server(modules("", `<remove name="MyAuth" />`))}, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			get, plan := servePages(t, c.webs, iisimport.Options{})
+			if a := get("/p/200"); a.Status != c.status || (a.Body == "worker") != (c.status == 200) {
+				t.Errorf("%v, want %d\n%s", a, c.status, plan.Caddyfile())
+			}
+			closed := false
+			for _, l := range plan.Report.Lines {
+				closed = closed || l.Outcome == iisimport.Closed && strings.HasPrefix(l.What, "rewrite rule p")
+			}
+			if c.status == 403 && !closed || name == "none" && closed {
+				t.Error(plan.Report.Lines)
 			}
 		})
 	}
