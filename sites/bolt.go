@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -136,6 +137,9 @@ func (t *boltTable) open(path string, timeout time.Duration) error {
 	if !opened {
 		_ = t.file.Close() // bbolt has panicked, and left it open and locked
 	}
+	if isNoDatabase(err) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -144,6 +148,12 @@ func (t *boltTable) open(path string, timeout time.Duration) error {
 		return err
 	}
 	return nil
+}
+
+// isNoDatabase reports whether bbolt opens a file and finds that it is none of its own.
+func isNoDatabase(err error) bool {
+	return errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) || errors.Is(err, berrors.ErrVersionMismatch) ||
+		err != nil && strings.HasPrefix(err.Error(), "file size too small")
 }
 
 // Interface guards

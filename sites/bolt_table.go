@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,8 +59,13 @@ type boltChange struct {
 type boltTable struct {
 	db   *bbolt.DB
 	file *os.File
-	// After bbolt has panicked while it wrote, nobody knows in what state it is.
-	broken atomic.Bool
+
+	// Where bbolt panics it may hold locks of its own for ever, and nobody knows in what state it
+	// is: then nothing is asked of it any more. Nobody waits for its locks meanwhile: who writes,
+	// or begins to read, holds begin, and who begins or ends to read holds ends.
+	broken      atomic.Bool
+	begin, ends sync.Mutex
+	stuck       bool // it has panicked where reading begins; under ends
 
 	head atomic.Pointer[Head]
 }
@@ -77,30 +83,66 @@ func guarded(do func() error) (err error) {
 	return do()
 }
 
+// guarded is guarded for what may leave bbolt in any state.
+func (t *boltTable) guarded(do func() error) error {
+	returned := false
+	err := guarded(func() error {
+		err := do()
+		returned = true
+		return err
+	})
+	if !returned {
+		t.broken.Store(true)
+	}
+	return err
+}
+
 // view reads.
 func (t *boltTable) view(read func(*bbolt.Tx) error) error {
+	tx, err := t.beginView()
+	if err != nil {
+		return err
+	}
+	err = t.guarded(func() error { return read(tx) })
+	if ended := t.endView(tx); err == nil {
+		err = ended
+	}
+	return err
+}
+
+func (t *boltTable) beginView() (tx *bbolt.Tx, err error) {
+	t.begin.Lock()
+	defer t.begin.Unlock()
+	t.ends.Lock()
+	defer t.ends.Unlock()
 	if t.broken.Load() {
+		return nil, ErrDamaged
+	}
+	err = t.guarded(func() (err error) {
+		tx, err = t.db.Begin(false)
+		return err
+	})
+	t.stuck = t.broken.Load()
+	return tx, err
+}
+
+func (t *boltTable) endView(tx *bbolt.Tx) error {
+	t.ends.Lock()
+	defer t.ends.Unlock()
+	if t.stuck {
 		return ErrDamaged
 	}
-	return guarded(func() error { return t.db.View(read) })
+	return t.guarded(tx.Rollback)
 }
 
 // update writes.
 func (t *boltTable) update(write func(*bbolt.Tx) error) error {
+	t.begin.Lock()
+	defer t.begin.Unlock()
 	if t.broken.Load() {
 		return ErrDamaged
 	}
-	returned := false
-	defer func() {
-		if !returned {
-			t.broken.Store(true)
-		}
-	}()
-	return guarded(func() error {
-		err := t.db.Update(write)
-		returned = true
-		return err
-	})
+	return t.guarded(func() error { return t.db.Update(write) })
 }
 
 // prepare makes the buckets of a new file, and reads the head.
