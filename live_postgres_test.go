@@ -392,10 +392,17 @@ func TestPostgresOtherDatabase(t *testing.T) {
 	}
 	n.sql("%s", all.String())
 	eventually(t, "all are accepted", 10*time.Second, func() bool { return n.settled().Revision == 2 })
+	eventually(t, "they are in its copy", 20*time.Second, func() bool { return n.source().SnapshotRevision == 2 })
+	n.sql(`begin; delete from iis.site where id > 105; update iis.head set source = gen_random_uuid(); commit`)
+	noticed := func() bool { return n.hasFinding("sites-source-changed") }
+	eventually(t, "it is noticed", 20*time.Second, noticed)
+	if err := n.Restart(n.config("")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is noticed after a start", 20*time.Second, noticed)
+	n.refused(503, "GET", "ready?fresh=1", "", "from the local copy")
 	next := n.events("")
 	next()
-	n.sql(`begin; delete from iis.site where id > 105; update iis.head set source = gen_random_uuid(); commit`)
-	eventually(t, "it is noticed", 20*time.Second, func() bool { return n.hasFinding("sites-source-changed") })
 	n.serves("s19.test", "default 119")
 	n.refused(503, "PUT", "sites/11", n.site("B", "b.test"), "14 sites would go")
 	if out, _ := n.run(0, "sites", "accept"); out != "postgres is served as it is: 14 sites are gone\n" {

@@ -191,8 +191,13 @@ func TestLiveSites(t *testing.T) {
 	if status := l.ask("GET", "sites/10", "", &shown); status != 200 || shown.Source != "bolt" || shown.ETag == "" || !strings.Contains(string(shown.Document), "c.test") {
 		t.Errorf("GET: %d %+v", status, shown)
 	}
-	if status := l.ask("GET", "sites/10", "", nil, "If-None-Match", shown.ETag); status != 304 {
-		t.Errorf("GET with its ETag: %d", status)
+	for _, known := range []string{shown.ETag, "W/" + shown.ETag, `"other", ` + shown.ETag, "*"} {
+		if status := l.ask("GET", "sites/10", "", nil, "If-None-Match", known); status != 304 {
+			t.Errorf("GET with If-None-Match: %s: %d", known, status)
+		}
+	}
+	if status := l.ask("GET", "sites/10", "", nil, "If-None-Match", `"other"`); status != 200 {
+		t.Errorf("GET with another ETag: %d", status)
 	}
 	var sources adminapi.Page[adminapi.Source]
 	if l.ask("GET", "sources", "", &sources); len(sources.Items) != 1 || sources.Items[0].Sites != 2 || sources.Items[0].Kind != "bolt" {
@@ -260,7 +265,9 @@ func TestLiveConditions(t *testing.T) {
 	l.refused(412, "PUT", "sites/10", l.site("A", "a.test"), "no site 10", "If-Match", "*")
 	made := l.want(201, "PUT", "sites/10", l.site("A", "a.test"), "If-None-Match", "*")
 	l.refused(412, "PUT", "sites/10", l.site("B", "a.test"), "somebody has changed it", "If-None-Match", "*")
-	changed := l.want(200, "PATCH", "sites/10", `{"name":"B"}`, "If-Match", made.ETag)
+	l.refused(400, "PUT", "sites/10", l.site("B", "a.test"), "is not *", "If-None-Match", made.ETag)
+	l.refused(412, "PATCH", "sites/10", `{"name":"B"}`, "somebody has changed it", "If-Match", "W/"+made.ETag)
+	changed := l.want(200, "PATCH", "sites/10", `{"name":"B"}`, "If-Match", `"other", `+made.ETag)
 	l.refused(412, "PATCH", "sites/10", `{"name":"C"}`, "somebody has changed it", "If-Match", made.ETag)
 	if e := l.refused(412, "DELETE", "sites/10", "", "somebody has changed it", "If-Match", made.ETag); e.ETag != changed.ETag || e.Revision != changed.Revision || !strings.Contains(string(e.Site), `"name":"B"`) {
 		t.Errorf("it does not tell what is there: %+v", e)

@@ -14,7 +14,8 @@ var directiveOrder = []struct{ directive, before string }{
 	// forward_auth.
 	{"iis_authorization", "request_header"},
 	{"iis_redirect", "request_header"},
-	{"iis_proxy", "request_header"},
+	// What guards or shapes requests to a reverse_proxy does it here as well.
+	{"iis_proxy", "reverse_proxy"},
 	{"iis_content_types", "reverse_proxy"},
 }
 

@@ -52,7 +52,7 @@ func TestProxy(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s %s", r.Host, r.RequestURI, r.Header.Get("X-Original-URL"), r.Header.Get("X-Forwarded-Host"))
 	})
 	host := strings.TrimPrefix(origin, "http://")
-	s := newSite(t, proxyRules(origin)+"\n iis_proxy "+origin+"\n respond \"local {http.request.uri}\""+errorPage)
+	s := newSite(t, proxyRules(origin)+"\n iis_proxy "+origin+"\n respond /x \"local {http.request.uri}\""+errorPage)
 	s.answered([][2]string{
 		{"/api/a%20b%2Fc?d=%20+e", fmt.Sprintf("%s /a%%20b/c?d=%%20+e /api/a b/c?d=%%20+e %s", host, s.addr)},
 		{"/api/", fmt.Sprintf("%s / /api/ %s", host, s.addr)},
@@ -118,6 +118,40 @@ func TestProxyGuarded(t *testing.T) {
 	s.answered([][2]string{{"/api/x", "401: 401.2"}, {"/API/x", "401: 401.2"}})
 	if asked.Load() != 0 {
 		t.Error("the server was asked")
+	}
+}
+
+// TestProxyOrder: what guards a reverse_proxy in a Caddyfile, or changes its requests, does so
+// with an iis_proxy, wherever the lines stand.
+func TestProxyOrder(t *testing.T) {
+	var asked atomic.Int32
+	origin := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		fmt.Fprintf(w, "user %q", r.Header["X-User"])
+	})
+	s := newSite(t, `
+	iis_proxy `+origin+`
+	respond /api/respond 410
+	error /api/error 410
+	handle /api/handle {
+		respond 410
+	}
+	abort /api/abort
+	request_header -X-User
+	`+proxyRules(origin)+errorPage)
+	for _, path := range []string{"/api/respond", "/api/error", "/api/handle"} {
+		if resp, body := s.ask(path); !strings.Contains(resp.Status+body, "410") {
+			t.Errorf("%s: %s %s", path, resp.Status, body)
+		}
+	}
+	if _, err := ts.Do(ts.Request{Addr: s.addr, Host: s.addr, Path: "/api/abort", Plain: true}); err == nil {
+		t.Error("/api/abort is answered")
+	}
+	if asked.Load() != 0 {
+		t.Error("the server was asked")
+	}
+	if _, body := s.ask("/api/x", "X-User", "root"); body != "user []" {
+		t.Error(body)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 )
 
@@ -90,8 +92,8 @@ func (adminAPI) answer(w http.ResponseWriter, r *http.Request) error {
 	case found.stream != nil:
 		return found.stream(w, r)
 	}
-	q := query{r.URL.Query(), name}
-	if err := q.only(found.parameters); err != nil {
+	q, err := parseQuery(r, name, found.parameters)
+	if err != nil {
 		return err
 	}
 	now, err := activeSnapshot()
@@ -112,7 +114,7 @@ func (adminAPI) answer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if tag := tagOf(answer); tag != "" {
 		w.Header().Set("ETag", tag)
-		if r.Header.Get("If-None-Match") == tag {
+		if live.AnyTag(strings.Join(r.Header["If-None-Match"], ","), tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
@@ -237,19 +239,32 @@ func (q query) get(name string) string {
 	return ""
 }
 
-// only refuses parameters that nobody would look at, such as mistyped ones.
-func (q query) only(known []string) error {
+// parseQuery refuses what nobody would look at: parameters that are mistyped, and those that
+// cannot be read, which [url.URL.Query] leaves out.
+func parseQuery(r *http.Request, name string, known []string) (q query, err error) {
+	q.name = name
+	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return q, apiError(http.StatusBadRequest, "the parameters cannot be read: %v", err)
+	}
 	for _, name := range serve.SortedKeys(q.values) {
 		switch {
 		case !slices.Contains(known, name) && len(known) == 0:
-			return apiError(http.StatusBadRequest, "unknown parameter %q: there are none here", name)
+			return q, apiError(http.StatusBadRequest, "unknown parameter %q: there are none here", name)
 		case !slices.Contains(known, name):
-			return apiError(http.StatusBadRequest, "unknown parameter %q: expected one of %s", name, strings.Join(known, ", "))
+			return q, apiError(http.StatusBadRequest, "unknown parameter %q: expected one of %s", name, strings.Join(known, ", "))
 		case len(q.values[name]) > 1:
-			return apiError(http.StatusBadRequest, "parameter %q is there %d times", name, len(q.values[name]))
+			return q, apiError(http.StatusBadRequest, "parameter %q is there %d times", name, len(q.values[name]))
 		}
 	}
-	return nil
+	return q, nil
+}
+
+// flag returns whether a parameter is there that is 1 or missing, which is for something.
+func (q query) flag(name, without string) (bool, error) {
+	if q.values[name] != nil && q.get(name) != "1" {
+		return false, apiError(http.StatusBadRequest, "%s: %q is not 1: leave it out for %s", name, q.get(name), without)
+	}
+	return q.values[name] != nil, nil
 }
 
 // limit returns the size of a page.

@@ -26,8 +26,8 @@ const maxBehind = 1000
 // serveEvents tells of each revision of a source when this server serves it, as
 // server-sent events, until the configuration ends.
 func serveEvents(w http.ResponseWriter, r *http.Request) error {
-	q := query{r.URL.Query(), ""}
-	if err := q.only([]string{"source"}); err != nil {
+	q, err := parseQuery(r, "", []string{"source"})
+	if err != nil {
 		return err
 	}
 	app, err := activeApp()

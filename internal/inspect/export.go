@@ -11,15 +11,16 @@ import (
 // serveExport writes the sites of a source as a sites file has them, as they are at
 // one moment; with revisions=1 the revision that each is at, in place of what it says.
 func serveExport(w http.ResponseWriter, r *http.Request) error {
-	q := query{r.URL.Query(), ""}
-	if err := q.only([]string{"source", "revisions"}); err != nil {
+	q, err := parseQuery(r, "", []string{"source", "revisions"})
+	if err != nil {
+		return err
+	}
+	revisions, err := q.flag("revisions", "the sites")
+	if err != nil {
 		return err
 	}
 	write := writeLine
-	if q.values["revisions"] != nil {
-		if q.get("revisions") != "1" {
-			return apiError(http.StatusBadRequest, "revisions: %q is not 1: leave it out for the sites", q.get("revisions"))
-		}
+	if revisions {
 		write = writeRevision
 	}
 	app, err := activeApp()

@@ -66,6 +66,10 @@ func (*Ready) MarshalCaddyfile() *caddytext.Line { return new(caddytext.Line) }
 // readyView tells whether this server serves its sites, or is not to get requests: since a
 // source is not read yet, or since too much of it cannot be shown.
 func (sn view) readyView(q query) (any, error) {
+	fresh, err := q.flag("fresh", "sites of a local copy too")
+	if err != nil {
+		return nil, err
+	}
 	ready := adminapi.Ready{Ready: true, Sites: sn.Tables.SiteCount(), Sources: map[string]uint64{}}
 	for _, source := range sn.App.Live {
 		if _, err := source.Follower.Head(); err != nil {
@@ -75,8 +79,13 @@ func (sn view) readyView(q query) (any, error) {
 		if served.Source == "" { // it has just been read for the first time
 			return nil, apiError(http.StatusServiceUnavailable, "%s: its sites are not served yet", source.Name)
 		}
-		if shared := source.Follower.Shared; q.get("fresh") == "1" && shared != nil && shared.Status().Contact.IsZero() {
-			return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
+		if shared := source.Follower.Shared; fresh && shared != nil {
+			switch status := shared.Status(); {
+			case status.Contact.IsZero():
+				return nil, apiError(http.StatusServiceUnavailable, "%s: the database was not reached since the start", source.Name)
+			case status.Snapshot: // what the database has is not taken, or not yet
+				return nil, apiError(http.StatusServiceUnavailable, "%s: its sites are from the local copy", source.Name)
+			}
 		}
 		if err := sn.lacks(source); err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
 	"sort"
 	"strconv"
@@ -25,8 +24,8 @@ type refusedRow struct {
 // refusedView shows the rows of sources whose documents are refused, in the order of
 // their ids.
 func (sn view) refusedView(q query, served sites.Head) (any, error) {
-	if q.get("refused") != "1" {
-		return nil, apiError(http.StatusBadRequest, "refused: %q is not 1: leave it out for the sites that are served", q.get("refused"))
+	if _, err := q.flag("refused", "the sites that are served"); err != nil {
+		return nil, err
 	}
 	wanted, err := sn.filter(q)
 	if err != nil {

@@ -57,8 +57,7 @@ func (q query) wait() (time.Duration, error) {
 
 // serveAccept takes a source as it is now, whatever that takes away.
 func serveAccept(w http.ResponseWriter, r *http.Request, name string) error {
-	q := query{r.URL.Query(), name}
-	if err := q.only(nil); err != nil {
+	if _, err := parseQuery(r, name, nil); err != nil {
 		return err
 	}
 	app, err := activeApp()

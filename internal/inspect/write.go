@@ -64,23 +64,23 @@ func serveWrite(w http.ResponseWriter, r *http.Request, path string) error {
 }
 
 func answerWrite(w http.ResponseWriter, r *http.Request, path string) error {
-	q := query{r.URL.Query(), path}
-	if err := q.only([]string{"source", "dry_run", "wait"}); err != nil {
+	q, err := parseQuery(r, path, []string{"source", "dry_run", "wait"})
+	if err != nil {
 		return err
 	}
 	wait, err := q.wait()
 	if err != nil {
 		return err
 	}
-	dryRun := q.get("dry_run")
-	if q.values["dry_run"] != nil && dryRun != "1" {
-		return apiError(http.StatusBadRequest, "dry_run: %q is not 1: leave it out for a change", dryRun)
+	dryRun, err := q.flag("dry_run", "a change")
+	if err != nil {
+		return err
 	}
 	body, kind, err := readBody(w, r, path)
 	if err != nil {
 		return err
 	}
-	write := &live.SiteWrite{By: actor(r), DryRun: dryRun == "1"}
+	write := &live.SiteWrite{By: actor(r), DryRun: dryRun}
 	if write.Key = r.Header.Get("Idempotency-Key"); write.Key != "" {
 		if len(write.Key) > maxKeyLength || strings.ContainsFunc(write.Key, func(c rune) bool { return c < ' ' || c > '~' }) {
 			return apiError(http.StatusBadRequest, "Idempotency-Key: it has up to %d characters of ASCII", maxKeyLength)
@@ -311,9 +311,21 @@ func (q *writeRequest) understandOne(name string) error {
 	if c.Op == adminapi.OpDelete && q.body != nil {
 		return apiError(http.StatusBadRequest, "DELETE takes no body")
 	}
-	c.IfMatch, c.None = ifMatch(q.r), q.r.Header.Get("If-None-Match") == "*"
+	c.IfMatch = ifMatch(q.r)
+	if c.None, err = ifNone(q.r); err != nil {
+		return err
+	}
 	q.one, q.write.Changes = true, []live.SiteChange{c}
 	return nil
+}
+
+// ifNone reports whether a request is only about what is not there.
+func ifNone(r *http.Request) (bool, error) {
+	values, there := r.Header["If-None-Match"]
+	if there && (len(values) != 1 || values[0] != "*") {
+		return false, apiError(http.StatusBadRequest, "If-None-Match: %q is not *: leave it out, or send If-Match", strings.Join(values, ", "))
+	}
+	return there, nil
 }
 
 // ifMatch is the tag that a request asks for, nil if it does not. An empty one is a tag that

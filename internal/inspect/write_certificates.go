@@ -31,8 +31,12 @@ const (
 
 // understandCertificate reads which certificate is to be changed, and how.
 func (q *writeRequest) understandCertificate(name string) error {
-	c := &live.CertificateWrite{Name: name, IfMatch: ifMatch(q.r), None: q.r.Header.Get("If-None-Match") == "*"}
+	c := &live.CertificateWrite{Name: name, IfMatch: ifMatch(q.r)}
 	q.certificate = c
+	var err error
+	if c.None, err = ifNone(q.r); err != nil {
+		return err
+	}
 	if err := sites.CheckCertificateName(name); err != nil {
 		return apiError(http.StatusBadRequest, "%v", err)
 	}
@@ -42,7 +46,6 @@ func (q *writeRequest) understandCertificate(name string) error {
 		}
 		return nil
 	}
-	var err error
 	if c.Cert, err = decodeCertificate(q.kind, q.body); err != nil {
 		return c.Refuse(http.StatusUnprocessableEntity, live.CodeInvalid, "certificate %s: %v", name, err)
 	}

@@ -3,6 +3,7 @@ package live
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -21,5 +22,18 @@ func CertificateEtag(head sites.Head, revision uint64, document []byte) string {
 	return EtagOf(head, revision, []byte(sites.Chain(document)))
 }
 
-// matches reports whether what has a tag is what an If-Match asks for.
-func matches(ifMatch, etag string) bool { return ifMatch == "*" || ifMatch == etag }
+// matches reports whether what has a tag is what an If-Match asks for, which may list tags.
+func matches(ifMatch, etag string) bool {
+	for listed := range strings.SplitSeq(ifMatch, ",") {
+		if listed = strings.TrimSpace(listed); listed == "*" || listed == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// AnyTag reports whether what has a tag is one of those that an If-None-Match lists. Unlike
+// with an If-Match, weak ones count (RFC 9110, section 13.1.2).
+func AnyTag(ifNoneMatch, etag string) bool {
+	return matches(strings.ReplaceAll(ifNoneMatch, "W/", ""), etag)
+}
