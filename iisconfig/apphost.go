@@ -126,6 +126,9 @@ func (r *configReader) section(prefix string, el *element) error {
 			return err
 		}
 		c := r.sectionContext(name)
+		if el.has("configProtectionProvider") && closesUnread[name] {
+			c.section = name // what is encrypted in it is not understood
+		}
 		apply := read(c, el)
 		if el.missing {
 			if closesUnread[name] {

@@ -2,6 +2,7 @@ package iisconfig
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -262,17 +263,18 @@ func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	}
 }
 
-func mbSSL(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
-	var flags AccessFlags
-	if n, err := strconv.ParseUint(strings.TrimSpace(p.value), 0, 32); err == nil {
-		flags = AccessFlags(n)
-	} else {
-		var ok bool
-		if flags, ok = parseAccessFlags(p.value, "|", "Access"); !ok {
-			rep.warn(CodeBadValue, src, "", "AccessSSLFlags has the value %q", shorten(p.value))
+// mbSSL reads AccessSSLFlags. What is not understood in them closes the place.
+func mbSSL(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	const section = webServer + "security/access"
+	flags, ok := parseAccessFlags(p.value, "|", "Access")
+	return section, func(s *Settings) {
+		s.Access = &Access{SSLFlags: flags, Source: src}
+		if !ok {
+			s.Unknown = append(slices.Clip(s.Unknown), UnknownPart{
+				Section: section, What: "AccessSSLFlags with the value " + strconv.Quote(shorten(p.value)), Source: src, Fix: "mend the value and import again",
+			})
 		}
 	}
-	return webServer + "security/access", func(s *Settings) { s.Access = &Access{SSLFlags: flags, Source: src} }
 }
 
 // mbSSLBit reads a bit of AccessSSLFlags that adsutil shows as a property of its own.

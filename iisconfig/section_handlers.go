@@ -124,7 +124,12 @@ func (r *configReader) isapiFilters(name string, el *element) error {
 func (r *configReader) isapiFilter(el *element) {
 	dll, src := el.str("path"), r.ctx.src(el)
 	switch {
-	case el.name != "filter" || !r.ctx.boolean(el, "enabled", true):
+	case el.name == "clear" || el.name == "remove":
+	case el.name != "filter":
+		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, section: filtersSection}
+		c.unknown(el, "in isapiFilters")
+		r.emit(filtersSection, el, c, nil)
+	case !r.ctx.boolean(el, "enabled", true):
 	case !foreignFilter(dll):
 		r.ctx.rep.info(CodeIgnored, src, "isapiFilters: the element filter of ASP.NET does nothing for files")
 	default:

@@ -21,12 +21,9 @@ func readAccess(c *context, el *element) func(*Settings) {
 	}
 }
 
-// accessFlags reads names separated by commas, or their sum.
+// accessFlags reads names separated by commas, or the sum of their numbers.
 func (c *context) accessFlags(el *element, attr string) AccessFlags {
 	text := el.str(attr)
-	if n, err := strconv.ParseUint(strings.TrimSpace(text), 0, 32); err == nil {
-		return AccessFlags(n)
-	}
 	flags, ok := parseAccessFlags(text, ",", "")
 	if !ok {
 		c.badValue(el, attr, text, "None, Ssl, SslNegotiateCert, SslRequireCert, SslMapCert, Ssl128")
@@ -34,9 +31,13 @@ func (c *context) accessFlags(el *element, attr string) AccessFlags {
 	return flags
 }
 
-// parseAccessFlags reads names of accessNames with a prefix: IIS 6 writes
-// "AccessSSL | AccessSSLRequireCert".
+// parseAccessFlags reads names of accessNames with a prefix, or the sum of their numbers: IIS 6
+// writes "AccessSSL | AccessSSLRequireCert".
 func parseAccessFlags(text, separator, prefix string) (flags AccessFlags, ok bool) {
+	if n, err := strconv.ParseUint(strings.TrimSpace(text), 0, 32); err == nil {
+		const all = AccessSSL | AccessNegotiateCert | AccessRequireCert | AccessMapCert | AccessSSL128
+		return AccessFlags(n), AccessFlags(n)&^all == 0
+	}
 	ok = true
 words:
 	for word := range strings.SplitSeq(text, separator) {

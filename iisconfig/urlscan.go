@@ -47,7 +47,11 @@ func (u *urlScan) option(section, name string) (value Value, ok bool) {
 	return Value{}, false
 }
 
-// isSet reads a switch. One that is not there has the default of UrlScan.
+// isSet reads a switch. One that is not there has the default of UrlScan: where Microsoft's
+// UrlScan 3 Reference (learn.microsoft.com/iis/extensions/working-with-urlscan) and the comments
+// of the urlscan.ini that comes with it (UseAllowExtensions, AllowHighBitCharacters,
+// AllowDotInPath, RemoveServerHeader: 1 there, and 0 here) contradict each other, the one that
+// refuses more.
 func (u *urlScan) isSet(section, name string, initial bool) bool {
 	value, _ := u.option(section, name)
 	n, err := strconv.Atoi(value.Value)
@@ -63,6 +67,17 @@ func (u *urlScan) list(section, name string) (values []Value) {
 		if word = strings.TrimSpace(word); word != "" {
 			values = append(values, Value{Value: word, Source: all.Source})
 		}
+	}
+	return values
+}
+
+// urlScanHeader is the name of a header, which UrlScan writes with its colon.
+func urlScanHeader(name string) string { return strings.TrimSpace(strings.TrimSuffix(name, ":")) }
+
+// headers are those that a rule looks into.
+func (u *urlScan) headers(rule string) (values []Value) {
+	for _, v := range u.list(rule, "ScanHeaders") {
+		values = append(values, Value{Value: urlScanHeader(v.Value), Source: v.Source})
 	}
 	return values
 }
@@ -92,11 +107,11 @@ func (u *urlScan) filtering(rep *reporter) (*RequestFiltering, *UnknownPart) {
 	f := &RequestFiltering{
 		URLScan:        true,
 		DoubleEscaping: !on("VerifyNormalization", true), HighBit: on("AllowHighBitCharacters", false), DenySeveralDots: !on("AllowDotInPath", false),
-		UnescapeQueryString: on("UnescapeQueryString", true), RemoveServerHeader: on("RemoveServerHeader", false),
-		UnlistedExtensions: !on("UseAllowExtensions", false), UnlistedVerbs: !on("UseAllowVerbs", true),
+		UnescapeQueryString: on("UnescapeQueryString", true), RemoveServerHeader: on("RemoveServerHeader", true),
+		UnlistedExtensions: !on("UseAllowExtensions", true), UnlistedVerbs: !on("UseAllowVerbs", true),
 		DeniedURLSequences: u.texts("DenyUrlSequences"), AlwaysAllowedURLs: u.sections["alwaysallowedurls"],
 		DeniedQuerySequences: u.texts("DenyQueryStringSequences"), AlwaysAllowedQueries: u.sections["alwaysallowedquerystrings"],
-		MaxContentLength: defaultContentLength, MaxURL: 260, MaxQueryString: defaultMaxQuery, // those that UrlScan comes with
+		MaxContentLength: defaultContentLength, MaxURL: 260, MaxQueryString: defaultMaxQuery, // the reference has 4096 for the last, the file that comes with UrlScan 2048
 		Source: Source{File: u.file, Line: 1},
 	}
 	if f.UnlistedVerbs {
@@ -114,7 +129,13 @@ func (u *urlScan) filtering(rep *reporter) (*RequestFiltering, *UnknownPart) {
 		f.AllowedExtensions = u.sections["allowextensions"]
 	}
 	for _, h := range u.sections["denyheaders"] {
-		f.HeaderLimits = append(f.HeaderLimits, HeaderLimit{Header: strings.TrimSpace(strings.TrimSuffix(h.Value, ":")), Source: h.Source})
+		f.HeaderLimits = append(f.HeaderLimits, HeaderLimit{Header: urlScanHeader(h.Value), Source: h.Source})
+	}
+	if raw, ok := u.option("options", "NormalizeUrlBeforeScan"); ok && raw.Value == "0" {
+		rep.warn(CodeUnsupported, raw.Source, "look whether the lists mean escapes", "NormalizeUrlBeforeScan=0: UrlScan looks at URLs as they are sent, iis_filter also at what they mean")
+	}
+	if name, _ := u.option("options", "AlternateServerName"); name.Value != "" && !f.RemoveServerHeader {
+		rep.warn(CodeUnsupported, name.Source, "write header Server into the site", "AlternateServerName: the header Server is not set to %s", shorten(name.Value))
 	}
 	if bad := u.limits(f); bad != nil {
 		return nil, bad
@@ -177,7 +198,7 @@ func (u *urlScan) rules(f *RequestFiltering) *UnknownPart {
 			Name:    name.Value,
 			ScanURL: u.isSet(name.Value, "ScanURL", false), ScanAllRaw: u.isSet(name.Value, "ScanAllRaw", false),
 			ScanQueryString: u.isSet(name.Value, "ScanQueryString", false), DenyUnescapedPercent: u.isSet(name.Value, "DenyUnescapedPercent", true),
-			ScanHeaders: u.list(name.Value, "ScanHeaders"), AppliesTo: u.list(name.Value, "AppliesTo"), DenyStrings: u.texts(data.Value),
+			ScanHeaders: u.headers(name.Value), AppliesTo: u.list(name.Value, "AppliesTo"), DenyStrings: u.texts(data.Value),
 			Source: name.Source,
 		})
 	}

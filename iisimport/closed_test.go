@@ -26,8 +26,10 @@ func TestClosedByIIS6(t *testing.T) {
 		"IPSecurity of one site": {`<IIsWebService Location="/LM/W3SVC" IPSecurity="" />
 			<IIsConfigObject Location="/LM/W3SVC/2/ROOT/x" IPSecurity="" />
 			<IIsWebDirectory Location="/LM/W3SVC/2/ROOT" IPSecurity="18000080" />`, map[string]int{"a/": 200, "a/private/": 200, "b/": 403}},
-		"IPSecurity of a folder": {`<IIsWebDirectory Location="/LM/W3SVC/1/ROOT/private" IPSecurity="18000080" />`, map[string]int{"a/": 200, "a/private/": 403, "a/private/x.txt": 403, "a/PRIVATE/": 403, "b/": 200}},
-		"IPSecurity of all":      {`<IIsWebService Location="/LM/W3SVC" IPSecurity="18000080" />`, map[string]int{"a/": 403, "a/private/": 403, "b/": 403}},
+		"IPSecurity of a folder":         {`<IIsWebDirectory Location="/LM/W3SVC/1/ROOT/private" IPSecurity="18000080" />`, map[string]int{"a/": 200, "a/private/": 403, "a/private/x.txt": 403, "a/PRIVATE/": 403, "b/": 200}},
+		"flags of SSL that nobody knows": {`<IIsWebDirectory Location="/LM/W3SVC/1/ROOT/private" AccessSSLFlags="AccessSSLNegotiateCert | Odd" />`, map[string]int{"a/": 200, "a/private/": 403, "b/": 200}},
+		"flags of SSL, by their number":  {`<IIsWebDirectory Location="/LM/W3SVC/1/ROOT/private" AccessSSLFlags="1024" />`, map[string]int{"a/": 200, "a/private/": 403, "b/": 200}},
+		"IPSecurity of all":              {`<IIsWebService Location="/LM/W3SVC" IPSecurity="18000080" />`, map[string]int{"a/": 403, "a/private/": 403, "b/": 403}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := ts.Folder(t)

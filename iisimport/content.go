@@ -310,9 +310,10 @@ func (w *siteWriter) siteWords() {
 	}
 }
 
-// stoppedPool returns the application pool of a name if it was stopped; nil if it was not.
+// stoppedPool returns the application pool of a name if it was stopped, or if IIS does not
+// start it and nothing says that somebody has; nil if it runs.
 func (b *builder) stoppedPool(name string) *iisconfig.ApplicationPool {
-	if pool := b.pool(name); pool != nil && strings.EqualFold(pool.State, "stopped") {
+	if pool := b.pool(name); pool != nil && (strings.EqualFold(pool.State, "stopped") || pool.State == "" && !pool.AutoStart) {
 		return pool
 	}
 	return nil
@@ -335,7 +336,7 @@ func (w *siteWriter) accessWords(a *iisconfig.Access) {
 		w.report().decide(a.Source, what, "give the site an https binding", "the site has no https binding, so nobody can meet it: it answers 403")
 		return
 	}
-	if f&iisconfig.AccessSSL != 0 {
+	if f&needSSL != 0 {
 		w.site.access = append(w.site.access, directive("require_ssl"))
 		w.report().translated(a.Source, what, "require_ssl")
 	}
@@ -344,12 +345,12 @@ func (w *siteWriter) accessWords(a *iisconfig.Access) {
 		w.report().translated(a.Source, what, "require_client_certificate, and client_auth in the bindings")
 	}
 	if f&iisconfig.AccessMapCert != 0 {
-		w.report().decide(a.Source, what, "", "client certificates are not mapped to accounts: there are none")
+		w.notMapped(a)
 	}
 }
 
 // unmeetable tells whether https is required of a site that has none.
 func (w *siteWriter) unmeetable(a *iisconfig.Access) bool {
-	const need = iisconfig.AccessSSL | iisconfig.AccessRequireCert
+	const need = needSSL | iisconfig.AccessRequireCert
 	return a != nil && a.SSLFlags&need != 0 && !slices.ContainsFunc(w.site.Bindings, func(b *Binding) bool { return b.rec != nil })
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 )
 
+// needSSL are the flags of access that require https: 128 bits are there with each cipher.
+const needSSL = iisconfig.AccessSSL | iisconfig.AccessSSL128
+
 // access is require SSL for a path, and for the site where nobody can meet it.
 func (w *siteWriter) access(n *node) []*Directive {
 	a, above := n.settings.Access, w.root.settings.Access
@@ -19,7 +22,7 @@ func (w *siteWriter) access(n *node) []*Directive {
 		return nil // siteWords
 	}
 	had := func(flag iisconfig.AccessFlags) bool { return above != nil && above.SSLFlags&flag != 0 }
-	if had(iisconfig.AccessSSL) && (a == nil || a.SSLFlags&iisconfig.AccessSSL == 0) {
+	if had(needSSL) && (a == nil || a.SSLFlags&needSSL == 0) {
 		w.report().decide(n.source, "access at "+n.path, "", "the site requires https, and this path does not; here, the whole site does")
 	}
 	if a == nil {
@@ -27,9 +30,12 @@ func (w *siteWriter) access(n *node) []*Directive {
 	}
 	what := "access sslFlags " + a.SSLFlags.String()
 	var out []*Directive
-	if a.SSLFlags&iisconfig.AccessSSL != 0 && !had(iisconfig.AccessSSL) {
+	if a.SSLFlags&needSSL != 0 && !had(needSSL) {
 		out = append(out, directive("@plain", "protocol", "http"), directive("error", "@plain", "403"))
 		w.report().translated(a.Source, what, "requests by http get 403")
+	}
+	if a.SSLFlags&iisconfig.AccessMapCert != 0 && !had(iisconfig.AccessMapCert) {
+		w.notMapped(a)
 	}
 	switch {
 	case a.SSLFlags&iisconfig.AccessRequireCert != 0 && !had(iisconfig.AccessRequireCert):
@@ -39,6 +45,11 @@ func (w *siteWriter) access(n *node) []*Directive {
 		w.report().decide(a.Source, what, "use a host or port of its own", "client certificates cannot be asked for after the request; nobody is asked")
 	}
 	return out
+}
+
+// notMapped says so of client certificates that IIS maps to accounts.
+func (w *siteWriter) notMapped(a *iisconfig.Access) {
+	w.report().decide(a.Source, "access sslFlags "+a.SSLFlags.String(), "", "client certificates are not mapped to accounts: there are none")
 }
 
 // upgrades refuses WebSockets where IIS has them switched off: whatever answers there gets no

@@ -118,6 +118,62 @@ func TestURLScan(t *testing.T) {
 	}
 }
 
+// TestURLScanDefaults: what urlscan.ini does not say is as UrlScan has it, which refuses more
+// where Microsoft's documents contradict each other; rules name headers with their colon.
+func TestURLScanDefaults(t *testing.T) {
+	const ini = `[Options]
+RuleList=Header
+%s
+[AllowVerbs]
+GET
+[AllowExtensions]
+.txt
+[Header]
+ScanHeaders=X-Rule:, X-More
+DenyDataSection=Texts
+[Texts]
+evil`
+	asks := []string{
+		"GET /a.txt", "POST /a.txt", "GET /c.cs", "GET /a.b.txt", "GET /%C3%A4.txt", "GET /a%252etxt", "GET /a.txt X-Rule=an_evil_word",
+		"GET /a.txt X-More=EVIL", "GET /a.txt X-Other=evil", "GET /a.txt?" + strings.Repeat("a", 2049), "GET /" + strings.Repeat("a", 130) + "/" + strings.Repeat("a", 130) + ".txt",
+	}
+	for options, want := range map[string]string{
+		"": "200 404 404 404 404 404 404 404 200 404 404",
+		"UseAllowExtensions=0\nAllowDotInPath=1\nRemoveServerHeader=0\nNormalizeUrlBeforeScan=0\nAlternateServerName=x": "200 404 404 200 404 404 404 404 200 404 404",
+	} {
+		port := ts.FreePort(t)
+		plan := withURLScan(t, port, fmt.Sprintf(ini, options))
+		_, body, _ := cutBefore(string(plan.Caddyfile()), "{\n\tiis")
+		ts.Start(t, body)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		var got []string
+		for _, ask := range asks {
+			q := readOwnRequest(t, ask, ask+" -> 200")
+			status, _, _, err := q.do(addr)
+			if err != nil {
+				t.Fatal(ask, err)
+			}
+			got = append(got, status)
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%q: got  %s\nwant %s\nfor %.80q\n%s", options, text, want, asks, body)
+		}
+		a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Path: "/a.txt"})
+		if err != nil || (a.Header.Get("Server") == "") != (options == "") {
+			t.Errorf("%q: Server %v, %v", options, a, err)
+		}
+		told := 0
+		for _, l := range plan.Report.Lines {
+			if strings.Contains(l.Message, "NormalizeUrlBeforeScan=0") || strings.Contains(l.Message, "AlternateServerName") {
+				told++
+			}
+		}
+		if (told == 2) != (options != "") {
+			t.Errorf("%q: %v", options, plan.Report.Lines)
+		}
+	}
+}
+
 // TestURLScanLogsOnly: one that refuses nothing changes nothing; nor does a file that no filter
 // reads, which is said.
 func TestURLScanLogsOnly(t *testing.T) {
