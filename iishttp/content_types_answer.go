@@ -98,25 +98,36 @@ const noSourceFS = "iis_no_source"
 
 var errNoSource = errors.New("a script's source is not sent: no handler behind iis_content_types has taken it")
 
-// noSource is the machine's file system without the content of files and
-// folders. Matchers can still ask for files.
+// noSource is the machine's file system without the content of files, and without listings of
+// folders. Matchers can still ask for files, also by patterns.
 type noSource struct{}
 
 // Open implements fs.FS.
 func (noSource) Open(name string) (fs.File, error) {
 	info, err := os.Stat(name)
-	return noSourceFile{info}, err
+	return noSourceFile{name, info}, err
 }
 
 // noSourceFile has the methods that file_server relies on in a file and in a
 // folder.
-type noSourceFile struct{ info fs.FileInfo }
+type noSourceFile struct {
+	name string
+	info fs.FileInfo
+}
 
-func (f noSourceFile) Stat() (fs.FileInfo, error)       { return f.info, nil }
-func (noSourceFile) Read([]byte) (int, error)           { return 0, errNoSource }
-func (noSourceFile) Seek(int64, int) (int64, error)     { return 0, errNoSource }
-func (noSourceFile) ReadDir(int) ([]fs.DirEntry, error) { return nil, fs.ErrNotExist }
-func (noSourceFile) Close() error                       { return nil }
+func (f noSourceFile) Stat() (fs.FileInfo, error)   { return f.info, nil }
+func (noSourceFile) Read([]byte) (int, error)       { return 0, errNoSource }
+func (noSourceFile) Seek(int64, int) (int64, error) { return 0, errNoSource }
+func (noSourceFile) Close() error                   { return nil }
+
+// ReadDir lists a folder for fs.Glob alone, which asks for all entries: a listing of file_server
+// asks for so many.
+func (f noSourceFile) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n < 0 {
+		return os.ReadDir(f.name)
+	}
+	return nil, fs.ErrNotExist
+}
 
 // passScript passes on a request for a script. If the handler that is to run
 // it does not take it, file_server must not send the source: it gets a file

@@ -133,7 +133,7 @@ func (w *siteWriter) toFastCGI(n, from *node, s scripts) (out []*Directive) {
 		kids = append(kids,
 			directive(unclear, "path_regexp", "(?i)"+regexp.QuoteMeta(ext)+"[^/]"),
 			directive("error", unclear, "404"),
-			block([]*Directive{block([]*Directive{directive("try_files", "{path}"), directive("split_path", ext)}, "file")}, there),
+			block([]*Directive{block(append(w.globRoot(from), directive("try_files", "{path}"), directive("split_path", ext)), "file")}, there),
 			directive("vars", places.Marker, w.b.plan.opts.FastCGI),
 			block(append([]*Directive{block(settings, "transport", "fastcgi")}, w.replaced(n)...),
 				"reverse_proxy", there, "{$IIS_FASTCGI:"+w.b.plan.opts.FastCGI+"}").because("The handler "+f.handler.Name+" of IIS runs these by "+f.handler.ScriptProcessor+"."),
@@ -147,6 +147,18 @@ func (w *siteWriter) toFastCGI(n, from *node, s scripts) (out []*Directive) {
 	}
 	return out
 }
+
+// globRoot names the folder of a node for the matcher file, which takes it for a pattern: where
+// it is one, with the escapes by which it means itself. Windows has no patterns there.
+func (w *siteWriter) globRoot(n *node) []*Directive {
+	folder := w.b.plan.opts.folder(n.physical)
+	if reWindowsRoot.MatchString(folder) || !strings.ContainsAny(folder, `*?[\`) {
+		return nil
+	}
+	return []*Directive{directive("root", literal(globEscapes.Replace(folder)))}
+}
+
+var globEscapes = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // verbGuards refuse the verbs that FastCGI does not answer: with 405 those that no handler
 // of IIS has, with 404 those of a handler that does not run here.

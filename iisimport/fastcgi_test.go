@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -179,5 +180,53 @@ func TestFastCGI(t *testing.T) {
 		if err != nil || a.StatusCode != c.status || c.body != "" && string(got) != strings.TrimSpace(c.body) || strings.Contains(string(got), "SOURCE") {
 			t.Errorf("%s %s: %d %s %v, want %d %s", c.method, c.path, a.StatusCode, got, err, c.status, c.body)
 		}
+	}
+}
+
+// TestFastCGIFolders: folders whose names have what patterns and placeholders have run their
+// own scripts, and none of a folder that such a pattern fits.
+func TestFastCGIFolders(t *testing.T) {
+	names := []string{"plain", "w [1]", "w{path}", "w{1}", "w[a-z]*", "w?{x", "w*"}
+	if runtime.GOOS == "windows" {
+		names = names[:4] // no folder there has such a name
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.ToSlash(ts.Folder(t))
+			files := []string{name + "/a.php", name + "/a[1].php", name + "/x.txt", name + "/[i].html", "w 1/only.php", "wa1/only.php", "wx/only.php", "wx{x/only.php"}
+			for _, file := range files {
+				file = filepath.Join(dir, file)
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte("SOURCE"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			host := `<configuration><system.applicationHost><sites><site name="S" id="1"><application path="/"><virtualDirectory path="/" physicalPath="C:\w" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:a.test" /></bindings></site></sites></system.applicationHost>
+<system.webServer><fastCgi><application fullPath="C:\php-cgi.exe" /></fastCgi><handlers><add name="PHP" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php-cgi.exe" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read" /></handlers></system.webServer></configuration>`
+			web := `<configuration><system.webServer><defaultDocument><files><clear /><add value="{path}" /><add value="*.html" /><add value="[i].html" /></files></defaultDocument></system.webServer></configuration>`
+			server, err := iisconfig.Read([]iisconfig.File{{Name: "export/applicationHost.config", Data: []byte(host)}, {Name: "export/w/web.config", Data: []byte(web)}}, iisconfig.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := httpOnly(t, server)
+			plan := iisimport.Import(server, iisimport.Options{Folders: []iisimport.Folder{{From: `C:\w`, To: dir + "/" + name}}, FastCGI: fastCGIServer(t)})
+			_, body, _ := cutBefore(string(plan.Caddyfile()), "{\n\tiis")
+			ts.Start(t, body)
+			for path, want := range map[string]string{
+				"/a.php": "200 /a.php||" + dir + "/" + name + "/a.php||", "/a[1].php": "200 /a[1].php||" + dir + "/" + name + "/a[1].php||",
+				"/x.txt": "200 SOURCE", "/": "200 SOURCE", "/only.php": "404 ", "/a.php/more": "200 /a.php|/more|" + dir + "/" + name + "/a.php||", "/none.php": "404 ",
+			} {
+				a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: path})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := fmt.Sprint(a.Status, " ", a.Body); got != want {
+					t.Errorf("%s: %q, want %q\n%s", path, got, want, body)
+				}
+			}
+		})
 	}
 }
