@@ -2,7 +2,13 @@ package caddyiis_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,8 +144,66 @@ func TestLiveImportConditions(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 	out := l.lines("export?revisions=1&source=bolt")
-	if !strings.HasPrefix(out, `{"id":10,"revision":`) {
+	var site adminapi.Site
+	l.ask("GET", "sites/10", "", &site)
+	if first, _, _ := strings.Cut(out, "\n"); first != fmt.Sprintf(`{"id":10,"revision":%d,"etag":%q}`, site.Revision, site.ETag) {
 		t.Errorf("got %q", out)
+	}
+}
+
+// TestLiveImportRestore: an import that has read what is there replaces nothing that comes
+// under the same number of a revision, where a copy is put back meanwhile.
+func TestLiveImportRestore(t *testing.T) {
+	l := startLive(t, "require_if_match", "")
+	made := l.want(201, "PUT", "sites/10", l.site("A", "a.test"), "If-None-Match", "*")
+	db, away := l.file, filepath.Join(t.TempDir(), "away.db")
+	closed := func(do func()) { // while no Caddy has the file open
+		l.file = away
+		err := l.Restart(l.config(""))
+		do()
+		l.file = db
+		if err = errors.Join(err, l.Restart(l.config(""))); err != nil {
+			t.Error(err)
+		}
+	}
+	var copied []byte
+	closed(func() { copied, _ = os.ReadFile(db) })
+	lost := l.want(200, "PATCH", "sites/10", `{"name":"lost"}`, "If-Match", made.ETag)
+	var kept adminapi.Written
+	restored := false
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: l.AdminAddr()})
+			r.Out.Header.Del("Origin")
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.URL.Path != "/iis/export" || restored {
+				return nil
+			}
+			answer, err := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(answer))
+			closed(func() { err = errors.Join(err, os.WriteFile(db, copied, 0o600)) })
+			if status := l.ask("PATCH", "sites/10", `{"name":"kept"}`, &kept, "If-Match", made.ETag); status != 200 {
+				t.Errorf("after the copy is back: %d", status)
+			}
+			restored = true
+			return err
+		},
+	})
+	defer proxy.Close()
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "{\"id\":10,%s\n", l.site("imported", "a.test")[1:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut := offline(t, 1, "sites", "import", file, "--address", strings.TrimPrefix(proxy.URL, "http://")); !strings.Contains(errOut, "somebody has changed it") {
+		t.Errorf("got %q", errOut)
+	}
+	if !restored || kept.Revision != lost.Revision {
+		t.Errorf("%+v is lost, and %+v comes in its place", lost, kept)
+	}
+	var now adminapi.Site
+	if l.ask("GET", "sites/10", "", &now); now.Name != "kept" {
+		t.Errorf("got %+v", now)
 	}
 }
 

@@ -347,6 +347,56 @@ func TestPostgresStrangeRows(t *testing.T) {
 	}
 }
 
+// TestPostgresExport: an export has what is accepted, says what is not, and serves the same
+// from a file.
+func TestPostgresExport(t *testing.T) {
+	n := startFarmNode(t, "")
+	n.want(201, "PUT", "sites/10", n.site("A", "a.test"))
+	n.want(201, "PUT", "sites/20", n.site("B", "b.test"))
+	n.sql("%s", insert(20, n.site("B", "a.test"))+insert(30, n.site("C", "a.test")))
+	n.sql(`set max_stack_depth = '7MB'; insert into iis.site (id, doc) values (31, ('{"name": ' || repeat('[', 10500) || repeat(']', 10500) || '}')::jsonb)`)
+	eventually(t, "all is judged", 20*time.Second, func() bool { s := n.source(); return s.Open == 0 && s.Refused == 3 })
+	for _, args := range [][]string{nil, {"--source", "postgres"}} {
+		out, errOut := n.run(0, append([]string{"sites", "export"}, args...)...)
+		if strings.Count(out, "\n") != 2 || !strings.Contains(out, `{"id":10,`) || !strings.Contains(out, `{"id":20,`) || strings.Count(errOut, "\n") != 3 {
+			t.Errorf("got %q, %q", out, errOut)
+		}
+		for _, want := range []string{
+			"site 20 of postgres is refused, and what it was before is exported: ", "site 30 of postgres is refused, and it is not exported: ",
+			"site 31 of postgres is refused, and it is not exported: ",
+		} {
+			if !strings.Contains(errOut, want) {
+				t.Errorf("%q is missing in %q", want, errOut)
+			}
+		}
+	}
+	revisions := n.lines("export?revisions=1")
+	for _, id := range []int{10, 20, 30, 31} {
+		var site adminapi.Site
+		n.ask("GET", fmt.Sprint("sites/", id), "", &site)
+		if line := fmt.Sprintf("{\"id\":%d,\"revision\":%d,\"etag\":%q}\n", id, site.Revision, site.ETag); site.ETag == "" || !strings.Contains(revisions, line) {
+			t.Errorf("%s is missing in %s", line, revisions)
+		}
+	}
+	exported, _ := n.run(0, "sites", "export")
+	file := filepath.Join(t.TempDir(), "sites.jsonl")
+	if err := os.WriteFile(file, []byte(exported), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Restart(strings.Replace(n.config(""), "postgres "+n.connection, fmt.Sprintf("bolt %q", n.file), 1)); err != nil {
+		t.Fatal(err)
+	}
+	n.serves("a.test", "")
+	if out, _ := n.run(0, "sites", "import", file); out != "2 sites, of which 2 were new or different\n" {
+		t.Errorf("got %q", out)
+	}
+	n.serves("a.test", "default 10")
+	n.serves("b.test", "default 20")
+	if again, errOut := n.run(0, "sites", "export"); again != exported || errOut != "" {
+		t.Errorf("got %q, %q, before %q", again, errOut, exported)
+	}
+}
+
 // TestPostgresFormat: a schema of a newer version is told of, and what was served is
 // served on.
 func TestPostgresFormat(t *testing.T) {

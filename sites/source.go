@@ -85,13 +85,18 @@ type Row struct {
 	Refusal *Refusal        // nil if it is open: nobody has judged it yet
 }
 
-// Line is the row as a line of a sites file: the id is the first field.
+// Line is what is accepted of the row as a line of a sites file: the id is the first field.
+// It is nil if nothing is.
 func (r *Row) Line() []byte {
+	document := r.Served()
+	if document == nil {
+		return nil
+	}
 	line := append([]byte(`{"id":`), strconv.AppendUint(nil, uint64(r.ID), 10)...)
-	if !bytes.Equal(r.Document, []byte("{}")) {
+	if !bytes.Equal(document, []byte("{}")) {
 		line = append(line, ',')
 	}
-	return append(append(line, r.Document[1:]...), '\n')
+	return append(append(line, document[1:]...), '\n')
 }
 
 // Change is a row that a transaction writes.

@@ -131,8 +131,8 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, int
 	return json.Unmarshal(a.body, into)
 }
 
-// Export copies the sites of a source, a JSON object a line with the id beside the
-// fields, as in a sites file.
+// Export copies what is accepted of the sites of a source, a JSON object a line with the id
+// beside the fields, as in a sites file.
 func (c *Client) Export(ctx context.Context, source string, to io.Writer) error {
 	return c.lines(ctx, Base+"export?source="+url.QueryEscape(source), func(body io.Reader) error {
 		_, err := io.Copy(to, body)
@@ -140,24 +140,24 @@ func (c *Client) Export(ctx context.Context, source string, to io.Writer) error 
 	})
 }
 
-// SiteRevisions returns at which revision each site of a source is, for Change.If.
-func (c *Client) SiteRevisions(ctx context.Context, source string) (map[uint32]uint64, error) {
-	revisions := make(map[uint32]uint64)
+// SiteETags returns the ETag of each site of a source, for Change.IfMatch.
+func (c *Client) SiteETags(ctx context.Context, source string) (map[uint32]string, error) {
+	tags := make(map[uint32]string)
 	err := c.lines(ctx, Base+"export?revisions=1&source="+url.QueryEscape(source), func(body io.Reader) error {
 		for decoder := json.NewDecoder(body); ; {
 			var line struct {
-				ID       uint32
-				Revision uint64
+				ID   uint32
+				ETag string
 			}
 			if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return err
 			}
-			revisions[line.ID] = line.Revision
+			tags[line.ID] = line.ETag
 		}
 	})
-	return revisions, err
+	return tags, err
 }
 
 // lines reads an answer that may be long.

@@ -17,9 +17,42 @@ import (
 	"github.com/caddy-iis/caddy-iis/sites/postgres"
 )
 
-// ExportSites writes the sites of a source as lines of a sites file.
+// ExportSites writes what is accepted of the sites of a source as lines of a sites file, and
+// says beside them what is not.
 func ExportSites(ctx context.Context, e *Env, store SiteStore, source string, to Output) error {
-	return to.Write(e, func(w io.Writer) error { return store.Export(ctx, source, w) })
+	if err := to.Write(e, func(w io.Writer) error { return store.Export(ctx, source, w) }); err != nil {
+		return err
+	}
+	if client, running := store.(*adminapi.Client); running {
+		return e.notExported(ctx, client, source)
+	}
+	return nil // nobody else writes a file
+}
+
+// notExported names the sites whose newest documents are not accepted, of a source or, if
+// the server has chosen it, of all.
+func (e *Env) notExported(ctx context.Context, client *adminapi.Client, source string) error {
+	filters := []string{"refused", "1"}
+	if source != "" {
+		filters = append(filters, "source", source)
+	}
+	for site, err := range client.Sites(ctx, filters...) {
+		if err != nil {
+			return err
+		}
+		what := "it is not exported"
+		if site.Accepted != nil {
+			what = "what it was before is exported"
+		}
+		e.hint("site %d of %s is refused, and %s: %s", site.ID, site.Source, what, site.Refusal.Message)
+	}
+	list, err := client.Sources(ctx)
+	for i := range list {
+		if s := &list[i]; s.Open > 0 && (source == "" || source == s.Name) {
+			e.hint("%d sites of %s wait for a verdict: what they were before is exported", s.Open, s.Name)
+		}
+	}
+	return err
 }
 
 // importStep is how many sites of a file are one transaction.
@@ -77,21 +110,21 @@ func ImportSites(ctx context.Context, e *Env, store SiteStore, source string, li
 
 // importTarget is the source that an import writes.
 type importTarget struct {
-	store     SiteStore
-	client    *adminapi.Client  // of a server, which can ask for conditions
-	source    string            // empty: the server chooses it
-	revisions map[uint32]uint64 // of its sites when the import began; nil: it does not ask for them
+	store  SiteStore
+	client *adminapi.Client  // of a server, which can ask for conditions
+	source string            // empty: the server chooses it
+	tags   map[uint32]string // ETags of its sites when the import began; nil: it does not ask for them
 }
 
-// change makes changes. Where they must say which revisions they are about, these are the
-// ones that were there when the import began: what others change meanwhile is not replaced.
+// change makes changes. Where they must say what they are about, that is what was there when
+// the import began: what others change meanwhile is not replaced.
 func (t *importTarget) change(ctx context.Context, batch []adminapi.Change) (adminapi.Written, error) {
 	t.condition(batch)
 	written, err := t.store.ChangeSites(ctx, t.source, batch)
-	if t.revisions != nil || !adminapi.WantsCondition(err) {
+	if t.tags != nil || !adminapi.WantsCondition(err) {
 		return written, err
 	}
-	if err := t.readRevisions(ctx); err != nil {
+	if err := t.readTags(ctx); err != nil {
 		return written, err
 	}
 	t.condition(batch)
@@ -99,17 +132,20 @@ func (t *importTarget) change(ctx context.Context, batch []adminapi.Change) (adm
 }
 
 func (t *importTarget) condition(batch []adminapi.Change) {
-	if t.revisions == nil {
+	if t.tags == nil {
 		return
 	}
 	for i := range batch {
-		revision := t.revisions[batch[i].ID]
-		batch[i].If = &revision
+		if tag, there := t.tags[batch[i].ID]; there {
+			batch[i].IfMatch = &tag
+		} else {
+			batch[i].If = new(uint64) // it must not be there
+		}
 	}
 }
 
-// readRevisions reads the revisions of the source or, if the server chooses it, of all.
-func (t *importTarget) readRevisions(ctx context.Context) error {
+// readTags reads the ETags of the source or, if the server chooses it, of all.
+func (t *importTarget) readTags(ctx context.Context) error {
 	names := []string{t.source}
 	if t.source == "" {
 		writable, err := t.client.WritableSources(ctx)
@@ -121,13 +157,13 @@ func (t *importTarget) readRevisions(ctx context.Context) error {
 			names = append(names, writable[i].Name)
 		}
 	}
-	t.revisions = make(map[uint32]uint64)
+	t.tags = make(map[uint32]string)
 	for _, name := range names {
-		revisions, err := t.client.SiteRevisions(ctx, name)
+		tags, err := t.client.SiteETags(ctx, name)
 		if err != nil {
 			return err
 		}
-		maps.Copy(t.revisions, revisions)
+		maps.Copy(t.tags, tags)
 	}
 	return nil
 }

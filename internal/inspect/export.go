@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/caddy-iis/caddy-iis/internal/live"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// serveExport writes the sites of a source as a sites file has them, as they are at
-// one moment; with revisions=1 the revision that each is at, in place of what it says.
+// serveExport writes what is accepted of the sites of a source as a sites file has them, as
+// they are at one moment; with revisions=1 the revision and the ETag of all of its sites, in
+// place of what they say.
 func serveExport(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r, "", []string{"source", "revisions"})
 	if err != nil {
@@ -19,10 +21,6 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	write := writeLine
-	if revisions {
-		write = writeRevision
-	}
 	app, err := activeApp()
 	if err != nil {
 		return err
@@ -31,25 +29,24 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := source.Follower.Head(); err != nil {
+	head, err := source.Follower.Head()
+	if err != nil {
 		return notNow(err) // an empty list must not look like all
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	buffered := bufio.NewWriter(w)
-	if err := source.Follower.Rows(func(row sites.Row) error { return write(buffered, row) }); err != nil {
+	write := func(row sites.Row) error {
+		_, err := buffered.Write(row.Line())
+		return err
+	}
+	if revisions {
+		write = func(row sites.Row) error {
+			_, err := fmt.Fprintf(buffered, "{\"id\":%d,\"revision\":%d,\"etag\":%q}\n", row.ID, row.Revision, live.EtagOf(head, row.Revision, row.Document))
+			return err
+		}
+	}
+	if err := source.Follower.Rows(write); err != nil {
 		panic(http.ErrAbortHandler) // half of it must not look like all
 	}
 	return buffered.Flush()
-}
-
-// writeLine writes a row as a line of a sites file.
-func writeLine(w *bufio.Writer, row sites.Row) error {
-	_, err := w.Write(row.Line())
-	return err
-}
-
-// writeRevision writes at which revision a row is.
-func writeRevision(w *bufio.Writer, row sites.Row) error {
-	_, err := fmt.Fprintf(w, "{\"id\":%d,\"revision\":%d}\n", row.ID, row.Revision)
-	return err
 }
