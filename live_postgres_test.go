@@ -234,6 +234,9 @@ func TestPostgresConditions(t *testing.T) {
 	n.ask("GET", "sites/10", "", &shown)
 	n.want(200, "PATCH", "sites/10", `{"template":"page"}`, "If-Match", shown.ETag)
 	n.serves("a.test", "10 AA")
+	if e := n.refused(422, "PUT", "sites/11", `{"name":"a\u0000"}`, "U+0000"); e.ID != 11 {
+		t.Errorf("%+v", e)
+	}
 	posted := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
 	again := n.want(201, "POST", "sites", n.site("P", "p.test"), "Idempotency-Key", "k1")
 	if posted.ETag != etagAt(posted.Revision, n.site("P", "p.test")) || !reflect.DeepEqual(again, posted) {

@@ -184,6 +184,7 @@ func TestLiveStatuses(t *testing.T) {
 		{412, "is at another revision", "POST", "changes", `[{"op":"patch","id":13,"site":{}},{"op":"delete","id":14,"if":1}]`, nil, nil, `"index":1`},
 		{412, "is another one", "POST", "changes", `[{"op":"delete","id":14,"if_match":""}]`, nil, []string{tag(7, plain("B3", "b.test"))}, `"site":{"name":"B3"`},
 		{422, "two conditions", "POST", "changes", `[{"op":"patch","id":13,"site":{}},{"op":"delete","id":14,"if":7,"if_match":"*"}]`, nil, nil, `"index":1`},
+		{422, "a text that not every source can keep", "PUT", "sites/16", `{"name":"D\u0000"}`, nil, nil, `"id":16`},
 		{413, "too large", "PUT", "sites/16", plain(strings.Repeat("x", 66_000), "d.test"), nil, nil, "65536"},
 		{415, "no JSON", "PUT", "sites/16", `x`, []string{"Content-Type", "text/plain"}, nil, "text/plain"},
 		{428, "the source asks for a condition", "PUT", "sites/16?source=strict", plain("D", "d.test"), nil, nil, `"precondition-required"`},

@@ -41,12 +41,15 @@ func CheckSize(document []byte) error {
 }
 
 // Canonical brings a document into the form in which rows are compared:
-// sorted keys, no space, plain numbers. It refuses what two readers could read differently.
+// sorted keys, no space, plain numbers. It refuses what two readers could read differently,
+// and what some sources cannot keep.
 func Canonical(raw []byte) (json.RawMessage, error) {
 	if err := CheckSize(raw); err != nil {
 		return nil, err
 	}
-	value, err := newOnceDecoder(raw, maxDepth).only(false)
+	decoder := newOnceDecoder(raw, maxDepth)
+	decoder.isRow = true
+	value, err := decoder.only(false)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +87,13 @@ var anyNamesBelow = []string{"routes", "errors"}
 type onceDecoder struct {
 	*json.Decoder
 	maxDepth int
+	isRow    bool // texts are such as every source can keep: PostgreSQL has none with U+0000
 }
 
 func newOnceDecoder(raw []byte, maxDepth int) onceDecoder {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	return onceDecoder{decoder, maxDepth}
+	return onceDecoder{Decoder: decoder, maxDepth: maxDepth}
 }
 
 // only decodes the one value that there is.
@@ -121,6 +125,9 @@ func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
 				return nil, syntaxError(err)
 			}
 			key := token.(string) // nothing else can stand here
+			if err := d.keeps(key); err != nil {
+				return nil, err
+			}
 			if _, twice := object[key]; twice {
 				return nil, fmt.Errorf("%q is there twice: remove one of them", key)
 			}
@@ -146,7 +153,15 @@ func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
 		_, err = d.Token()
 		return list, syntaxError(err)
 	}
-	return token, nil
+	return token, d.keeps(token)
+}
+
+// keeps refuses a text, or the name of a field, that a row cannot have.
+func (d onceDecoder) keeps(token json.Token) error {
+	if text, _ := token.(string); d.isRow && strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%q has the character U+0000, which no text of a site may have", text)
+	}
+	return nil
 }
 
 func syntaxError(err error) error {

@@ -49,6 +49,7 @@ func TestCanonicalDocumentLimits(t *testing.T) {
 		`{"a":"` + strings.Repeat("\u2028", 20_000) + `"}`: false, // written it is longer
 		`{"a":1e400}`: true, `{"a":[1e401]}`: false, `{"a":1e-2000000000}`: false,
 		`{"A":1}`: false, `{"a":{"ſ":1}}`: false, `{"":1}`: false,
+		`{"a":"x\u0000"}`: false, `{"a":["\u0000"]}`: false, `{"routes":[{"\u0000":1}]}`: false, `{"a":"x\\u0000\u0001"}`: true,
 	} {
 		if _, err := jsondoc.Canonical([]byte(text)); (err == nil) != ok {
 			t.Errorf("%.40s (%d bytes): %v", text, len(text), err)
