@@ -367,6 +367,9 @@ func (q *writeRequest) understandMany() error {
 	if len(list) > maxWriteChanges {
 		return live.RefuseWrite(http.StatusRequestEntityTooLarge, live.CodeInvalid, nil, "%d changes at a time are allowed", maxWriteChanges)
 	}
+	if err := jsondoc.CheckNames(q.body, "site"); err != nil { // that is read when it is merged or written
+		return live.RefuseWrite(http.StatusUnprocessableEntity, live.CodeInvalid, nil, "%v", err)
+	}
 	for i, c := range list {
 		switch {
 		case c.ID == 0:

@@ -69,6 +69,9 @@ func decodeCertificate(kind string, body []byte) (*tls.Certificate, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more than one JSON object")
 	}
+	if err := jsondoc.CheckNames(body); err != nil {
+		return nil, err
+	}
 	switch {
 	case given.PFX != nil && (given.Certificate != "" || given.Key != ""):
 		return nil, fmt.Errorf("pfx excludes certificate and key")

@@ -44,6 +44,15 @@ func CheckSize(document []byte) error {
 // sorted keys, no space, plain numbers. It refuses what two readers could read differently,
 // and what some sources cannot keep.
 func Canonical(raw []byte) (json.RawMessage, error) {
+	canonical, err := canonicalPatch(raw)
+	if err != nil {
+		return nil, err
+	}
+	return canonical, CheckSiteNames(canonical)
+}
+
+// canonicalPatch does that with a patch, in which null removes.
+func canonicalPatch(raw []byte) (json.RawMessage, error) {
 	if err := CheckSize(raw); err != nil {
 		return nil, err
 	}
@@ -73,10 +82,6 @@ const (
 	maxDepth    = 100
 	maxAnyDepth = 10000
 )
-
-// fieldName is the form of names: encoding/json takes Name for name as well, and
-// another reader may not.
-var fieldName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 // anyNamesBelow are the fields of a document in which names may be any: those of headers
 // and placeholders. What stands there is compared with the fields that are known, letter by
@@ -129,10 +134,10 @@ func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
 				return nil, err
 			}
 			if _, twice := object[key]; twice {
-				return nil, fmt.Errorf("%q is there twice: remove one of them", key)
+				return nil, twiceError(key)
 			}
-			if !anyNames && !fieldName.MatchString(key) {
-				return nil, fmt.Errorf("%q is no field: names are in lower case", key)
+			if !anyNames && !isFieldName(key) {
+				return nil, noFieldError(key)
 			}
 			free := anyNames || depth == 0 && slices.Contains(anyNamesBelow, key)
 			if object[key], err = d.value(depth+1, free); err != nil {
@@ -180,7 +185,7 @@ func Merge(document, patch []byte) ([]byte, error) {
 	if err := unmarshalNumbers(document, &target); err != nil {
 		return nil, err
 	}
-	canonical, err := Canonical(patch)
+	canonical, err := canonicalPatch(patch)
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ func (a *Instance) decodeSite(raw []byte) (uint32, *config.Site, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return 0, nil, errors.New("there is more on the line than one JSON object")
 	}
+	if err := jsondoc.CheckSiteNames(raw); err != nil {
+		return 0, nil, err
+	}
 	if line.ID == 0 {
 		return 0, nil, errors.New(`the site has no id: add "id" with a number from 1`)
 	}
