@@ -72,6 +72,7 @@ var findingWorlds = map[string]string{
 	"sites-snapshot":                "live_postgres_test.go TestPostgresSnapshot",
 	"sites-source-away":             "live_postgres_test.go TestPostgresSnapshot",
 	"sites-source-changed":          "live_postgres_test.go TestPostgresOtherDatabase",
+	"sites-source-damaged":          "live_damage_test.go TestDamageWhileServing",
 	"unset-upstreams":               "testdata/commands/closed.txt",
 	"unused-settings":               "binding/compile_test.go TestLint",
 	"upstream-refuses":              "command_check_test.go TestCheckWorlds",

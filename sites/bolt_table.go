@@ -67,6 +67,8 @@ type boltTable struct {
 	begin, ends sync.Mutex
 	stuck       bool // it has panicked where reading begins; under ends
 
+	damage atomic.Pointer[error] // the first that was met
+
 	head atomic.Pointer[Head]
 }
 
@@ -83,7 +85,8 @@ func guarded(do func() error) (err error) {
 	return do()
 }
 
-// guarded is guarded for what may leave bbolt in any state.
+// guarded is guarded for what may leave bbolt in any state, and remembers that the file is
+// damaged.
 func (t *boltTable) guarded(do func() error) error {
 	returned := false
 	err := guarded(func() error {
@@ -94,7 +97,18 @@ func (t *boltTable) guarded(do func() error) error {
 	if !returned {
 		t.broken.Store(true)
 	}
+	if errors.Is(err, ErrDamaged) {
+		t.damage.CompareAndSwap(nil, &err)
+	}
 	return err
+}
+
+// Damage implements Checked.
+func (t *boltTable) Damage() error {
+	if met := t.damage.Load(); met != nil {
+		return *met
+	}
+	return nil
 }
 
 // view reads.

@@ -30,6 +30,14 @@ type Source interface {
 	Open(ctx context.Context) (Table, error)
 }
 
+// Checked is a Table that notices when what it reads back is not what was written.
+type Checked interface {
+	Table
+
+	// Damage returns the first damage that was met since the table is open, or nil.
+	Damage() error
+}
+
 // Table keeps rows. Its methods can be called by several goroutines; Write is called
 // by one at a time.
 type Table interface {

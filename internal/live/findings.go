@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/config"
 	"github.com/caddy-iis/caddy-iis/internal/many"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // codeHeldBack is the finding about a row that is not served.
@@ -66,6 +67,15 @@ func (s *Source) LogHeldBack() {
 // Findings tells of the table, and of the rows that are not served.
 func (s *Source) Findings() []binding.Finding {
 	findings := s.sharedFindings()
+	if s.Follower != nil {
+		if err := s.Follower.Damage(); err != nil {
+			findings = append(findings, binding.Finding{
+				Severity: binding.Error, Code: codeSourceDamaged,
+				Message: fmt.Sprintf("the file of %s: %v; its sites are served as they were, and changes and loads are refused", s.Name, err),
+				Fix:     "stop Caddy, put the file aside, and bring its sites back from an export or a copy",
+			})
+		}
+	}
 	s.EachHeld(func(id uint32, held *HeldBack) { findings = append(findings, held.finding(s, id)) })
 	return findings
 }
@@ -105,7 +115,16 @@ const (
 	codeSourceAway    = "sites-source-away"
 	codeSourceChanged = "sites-source-changed"
 	codeRowRefused    = "site-refused"
+	codeSourceDamaged = "sites-source-damaged"
 )
+
+// Damage is what was met that is wrong with the table, nil if nothing was.
+func (f *Follower) Damage() error {
+	if checked, ok := f.Table.(sites.Checked); ok {
+		return checked.Damage()
+	}
+	return nil
+}
 
 // awayAfter is how long a table may be away before that is a finding.
 const awayAfter = 10 * time.Second

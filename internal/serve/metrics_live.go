@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-iis/caddy-iis/internal/live"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // The metrics of the sources of sites.
@@ -16,6 +17,8 @@ var (
 		"The sites that a source has.", []string{"source"}, nil)
 	descSourceHeldBack = prometheus.NewDesc("caddy_iis_source_sites_held_back",
 		"The sites of a source that are not served, or not with all of their bindings, since they contradict others or name what is not there.", []string{"source"}, nil)
+	descSourceDamaged = prometheus.NewDesc("caddy_iis_source_damaged",
+		"Whether the file of a source of sites was found damaged since it is open.", []string{"source"}, nil)
 )
 
 // The metrics of sources that others write as well.
@@ -42,6 +45,7 @@ func describeSources(ch chan<- *prometheus.Desc) {
 	ch <- descSourceRevision
 	ch <- descSourceSites
 	ch <- descSourceHeldBack
+	ch <- descSourceDamaged
 	for _, desc := range []*prometheus.Desc{descSourceHead, descSourceUp, descSourceOpen, descSourceRefused, descSourceContact, descSourceLag, descSourceSnapshot, descSourceSaved} {
 		ch <- desc
 	}
@@ -60,8 +64,18 @@ func (a *Instance) collectSources(ch chan<- prometheus.Metric) {
 		gauge(descSourceRevision, float64(f.Served().Revision))
 		gauge(descSourceSites, float64(count))
 		gauge(descSourceHeldBack, float64(a.Now().HeldCount(source)))
+		if checked, ok := f.Table.(sites.Checked); ok {
+			gauge(descSourceDamaged, oneIf(checked.Damage() != nil))
+		}
 		collectShared(f, gauge)
 	}
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // collectShared tells how a table is reached that others write as well. Times are by the
@@ -71,16 +85,13 @@ func collectShared(f *live.Follower, gauge func(*prometheus.Desc, float64)) {
 		return
 	}
 	status := f.Shared.Status()
-	up, lag := 0.0, 0.0
-	if status.Up {
-		up = 1
-	}
+	lag := 0.0
 	if f.Served().Revision != status.Seen && !status.SeenAt.IsZero() {
 		lag = time.Since(status.SeenAt).Seconds()
 	}
 	waiting, refused := f.CountOpen()
 	gauge(descSourceHead, float64(status.Seen))
-	gauge(descSourceUp, up)
+	gauge(descSourceUp, oneIf(status.Up))
 	gauge(descSourceOpen, float64(waiting))
 	gauge(descSourceRefused, float64(refused))
 	gauge(descSourceContact, time.Since(f.LastContact(&status)).Seconds())
