@@ -317,6 +317,56 @@ func TestVerifyListen(t *testing.T) {
 	}
 }
 
+// TestVerifyNotServed: bindings at which nothing listens are broken, and sites that are
+// stopped by an error differ; those that somebody has stopped are not asked for.
+func TestVerifyNotServed(t *testing.T) {
+	port, other := ts.FreePort(t), ts.FreePort(t)
+	configured := func(more string) string {
+		return fmt.Sprintf(`
+		conflicts first_wins
+		listen 127.0.0.1
+		site 1 {
+			server_bindings 127.0.0.1:%d:a.contoso.test
+			respond ok
+		}
+		site 2 Off {
+			autostart off
+			server_bindings :%d:off.contoso.test
+			respond ok
+		}
+		%s`, port, other, more)
+	}
+	for what, c := range map[string]struct {
+		site, host, cause string
+		class             cli.Class
+		code              int
+	}{
+		"nothing wrong": {"", "a.contoso.test", "", cli.ClassExpected, 0},
+		"left out by listen": {
+			fmt.Sprintf("server_bindings 127.0.0.2:%d:b.contoso.test", port), "b.contoso.test",
+			"nothing listens: the listen option leaves this address out", cli.ClassBroken, cli.ExitBroken,
+		},
+		"stopped by an error": {
+			fmt.Sprintf("server_bindings 127.0.0.1:%d:a.contoso.test", port), "a.contoso.test",
+			"a site is stopped, and was to start", cli.ClassDiffers, cli.ExitDiffers,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			if c.site != "" {
+				c.site = "site 3 {\n" + c.site + "\nrespond ok\n}"
+			}
+			v, code := verify(t, &session{Server: startIIS(t, configured(c.site))})
+			got := v.of("http", c.host)
+			if code != c.code || got.Class != c.class || c.cause != "" && got.Reasons[0].Cause != c.cause {
+				t.Errorf("exit code %d, %+v", code, got)
+			}
+			if off := v.of("http", "off.contoso.test"); off.Class != "none" {
+				t.Errorf("%+v", off)
+			}
+		})
+	}
+}
+
 // TestVerifyProtocols: HTTP/2 and HTTP/3 are spoken, and where the configuration leaves
 // them out they must not be.
 func TestVerifyProtocols(t *testing.T) {

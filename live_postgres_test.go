@@ -198,8 +198,9 @@ func (n *farmNode) listsRefused() {
 		"&q=NOWHERE":     "31",
 		"&q=100032":      "100032",
 		"&source=":       "",
-		"&host=a.test":   "",
-		"&findings=info": "",
+		"&host=a.test":   "30",
+		"&host=b.test":   "",
+		"&findings=info": "30 31 100032",
 	} {
 		var list adminapi.Page[adminapi.Site]
 		if status := n.ask("GET", "sites?refused=1"+query, "", &list); status != 200 {

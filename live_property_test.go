@@ -485,7 +485,7 @@ func (h *history) compare() {
 
 // heldReason finds why a site is held back: of several reasons, those are told that there
 // were when it was tried last.
-var heldReason = regexp.MustCompile(`("state":"held back"|"code":"site-held-back","site":[0-9]+),"(?:reason|message)":"(?:[^"\\]|\\.)+"`)
+var heldReason = regexp.MustCompile(`("state":"held_back"|"code":"site-held-back","site":[0-9]+),"(?:reason|message)":"(?:[^"\\]|\\.)+"`)
 
 // view is all that can be seen of the tables, one thing on each line.
 func (h *history) view() []string {

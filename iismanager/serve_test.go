@@ -399,7 +399,7 @@ func TestSearch(t *testing.T) {
 	if strings.Contains(part.body, "<html") {
 		t.Error("a part is a whole page")
 	}
-	m.get(m.secured, "sites?state=nonsense").want(t, http.StatusBadRequest, "neither started nor stopped")
+	m.get(m.secured, "sites?state=nonsense").want(t, http.StatusBadRequest, "state: unknown word")
 }
 
 // TestPages: each page is there at each place, by links that lead to it.

@@ -32,7 +32,7 @@ const (
 	StateStopped = "stopped"
 
 	// StateHeldBack is that of a site that its source has, and that is not served.
-	StateHeldBack = "held back"
+	StateHeldBack = "held_back"
 
 	// StateOpen and StateRefused are those of a site that others have written to a
 	// source, of which nothing is accepted yet, or since it cannot be.
@@ -43,19 +43,20 @@ const (
 // SourceSitesFile is the source of sites that are not in the configuration.
 const SourceSitesFile = "sites_file"
 
-// Site is a site as it is served.
+// Site is a site as it is served, or a row of a source that is not.
 type Site struct {
 	ID   uint32 `json:"id"`
 	Name string `json:"name,omitempty"`
 
-	// State is "started" or "stopped".
+	// State is "started" or "stopped", and of a row of which nothing is served "held_back",
+	// "open" or "refused".
 	State string `json:"state"`
 
 	// Code is the error code with which IIS leaves such a site stopped, such
 	// as 0x800700B7. It is empty for a site that was told not to start.
 	Code string `json:"code,omitempty"`
 
-	// Reason says why the site is stopped.
+	// Reason says why the site is stopped, or not served.
 	Reason string `json:"reason,omitempty"`
 
 	// Offline tells that the site answers every request with 503.
@@ -75,6 +76,10 @@ type Site struct {
 	Revision uint64          `json:"revision,omitempty"`
 	ETag     string          `json:"etag,omitempty"`
 
+	// HeldBack says that the site is served, and not with all that its source has of it: a
+	// binding is left out or waits, or it is served as it was before.
+	HeldBack bool `json:"held_back,omitempty"`
+
 	// Open says that the document is not accepted, and Refusal why. What is served is
 	// what was accepted before.
 	Open    bool     `json:"open,omitempty"`
@@ -89,8 +94,16 @@ type Site struct {
 	Serves *Serves `json:"serves,omitempty"`
 
 	Bindings []Binding `json:"bindings,omitempty"`
+
+	// Waiting are the bindings that its source has of a site that is served without them.
+	Waiting []Binding `json:"waiting,omitempty"`
+
 	Findings []Finding `json:"findings,omitempty"`
 }
+
+// IsServed reports whether the site is one of those that this server serves, started or
+// stopped.
+func (s Site) IsServed() bool { return s.State == StateStarted || s.State == StateStopped }
 
 // Serves is what serves a site's requests, and what the site demands of them.
 type Serves struct {
@@ -216,8 +229,10 @@ type Endpoint struct {
 	// Sockets are those that accept the connections.
 	Sockets []Socket `json:"sockets,omitempty"`
 
-	// Bindings counts the bindings to exactly this address and port.
+	// Bindings counts the bindings to exactly this address and port, and Waiting those of
+	// sites of sources that are not served, or not with them.
 	Bindings int `json:"bindings"`
+	Waiting  int `json:"waiting,omitempty"`
 
 	// ServerNames counts the names for which a client who sends them gets
 	// another certificate than the default one.
@@ -528,6 +543,7 @@ const (
 	ProblemUntrusted     = "untrusted"
 	ProblemNoSite        = "no-site"
 	ProblemHeldBack      = "held-back"
+	ProblemNotServed     = "site-not-served"
 	ProblemOffline       = "offline"
 	ProblemDemand        = "demand"
 )

@@ -145,7 +145,11 @@ func (e *Env) FindSite(ctx context.Context, text string) (adminapi.Site, error) 
 	case 0:
 		return adminapi.Site{}, fmt.Errorf("there is no site named %q%s: caddy iis list shows the sites", text, near.Hint(text, names))
 	case 1:
-		return e.Client.Site(ctx, found[0].ID) // with what lists leave out
+		site, err := e.Client.Site(ctx, found[0].ID) // with what lists leave out
+		if err == nil && site.Source != found[0].Source {
+			return found[0], nil // another source has the id too, and is served
+		}
+		return site, err
 	}
 	var ids []string
 	for _, site := range found {

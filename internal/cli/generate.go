@@ -143,6 +143,9 @@ func runningTargets(ctx context.Context, e *Env) ([]target, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !site.IsServed() {
+			continue
+		}
 		t := target{id: site.ID, name: site.Name, stopped: site.State == "stopped" && site.Code == ""}
 		for _, b := range site.Bindings {
 			parsed, err := binding.Parse(b.Protocol, b.Binding)

@@ -54,6 +54,14 @@ func List(ctx context.Context, e *Env, limit int, filters ...string) error {
 // stateCell is a site's state in few words.
 func stateCell(site adminapi.Site) cell {
 	switch {
+	case !site.IsServed():
+		return cell{strings.ReplaceAll(site.State, "_", " "), red}
+	case site.HeldBack:
+		return cell{site.State + " (held back in part)", red}
+	case site.Refusal != nil:
+		return cell{site.State + " (as before: refused)", red}
+	case site.Open:
+		return cell{site.State + " (as before: open)", yellow}
 	case site.State != adminapi.StateStarted && site.Code != "":
 		return cell{fmt.Sprintf("%s (%s)", site.State, site.Code), red}
 	case site.State != adminapi.StateStarted:
@@ -113,10 +121,24 @@ func Show(ctx context.Context, e *Env, name string) error {
 		return err
 	}
 	e.printf("\n")
-	if len(site.Bindings) == 0 {
+	switch {
+	case len(site.Bindings) == 0 && !site.IsServed():
+		e.printf("No binding can be read of what its source has.\n")
+	case len(site.Bindings) == 0:
 		e.printf("The site has no bindings: no request reaches it.\n")
-	} else if err := e.write(bindingTable(site)); err != nil {
-		return err
+	default:
+		if !site.IsServed() {
+			e.printf("It would have these bindings, and is not served:\n")
+		}
+		if err := e.write(bindingTable(site.Bindings)); err != nil {
+			return err
+		}
+	}
+	if len(site.Waiting) > 0 {
+		e.printf("\nIt is served without these bindings, which its source has:\n")
+		if err := e.write(bindingTable(site.Waiting)); err != nil {
+			return err
+		}
 	}
 	if len(site.Findings) > 0 {
 		e.printf("\n")
@@ -125,13 +147,13 @@ func Show(ctx context.Context, e *Env, name string) error {
 	return nil
 }
 
-func bindingTable(site adminapi.Site) *table {
+func bindingTable(bindings []adminapi.Binding) *table {
 	t := &table{heads: []string{"PROTOCOL", "BINDING", "SSLFLAGS", "CERTIFICATE", "TLS RECORD"}, flex: []int{1, 3, 4}}
-	asks := slices.ContainsFunc(site.Bindings, func(b adminapi.Binding) bool { return b.ClientCertificate != "" })
+	asks := slices.ContainsFunc(bindings, func(b adminapi.Binding) bool { return b.ClientCertificate != "" })
 	if asks {
 		t.heads = append(t.heads, "CLIENT CERTIFICATE")
 	}
-	for _, b := range site.Bindings {
+	for _, b := range bindings {
 		flags := ""
 		if b.Protocol == "https" {
 			flags = binding.Flags(b.Flags).String()
@@ -179,7 +201,11 @@ func Endpoints(ctx context.Context, e *Env) error {
 				without = cell{"refused: " + d.Reason, yellow}
 			}
 		}
-		t.add(text(p.Address), text(p.Protocol), listening, number(p.Bindings), without, text(names))
+		bindings := number(p.Bindings)
+		if p.Waiting > 0 {
+			bindings = cell{fmt.Sprintf("%d, %d not served", p.Bindings, p.Waiting), red}
+		}
+		t.add(text(p.Address), text(p.Protocol), listening, bindings, without, text(names))
 	}
 	return e.write(&t)
 }

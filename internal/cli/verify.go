@@ -81,6 +81,10 @@ type Comparison struct {
 	// Reasons are why it is not as expected.
 	Reasons []Reason `json:"reasons,omitempty"`
 
+	faults  []Reason // why what it is for is not served
+	settled bool     // there is nothing to connect to
+	what    string   // it is about, if it has no endpoint
+
 	named  bool   // the host is one of a binding
 	idle   bool   // of sites alone that are meant to be stopped
 	status int    // that --paths names, 0: none
@@ -186,6 +190,9 @@ func validPath(path string) error {
 func (c *Comparison) label() string {
 	text := c.Scheme + " " + c.Endpoint
 	switch {
+	case c.what != "":
+		return c.what
+	case c.Host == "":
 	case c.Scheme == "http":
 		text += " host " + c.Host
 	case c.SNI == "":
@@ -196,7 +203,7 @@ func (c *Comparison) label() string {
 	if c.Path != "/" {
 		text += c.Path
 	}
-	if c.Protocol != protocolH1 {
+	if c.Protocol != protocolH1 && !c.settled {
 		text += " by " + c.Protocol
 	}
 	return text

@@ -165,6 +165,8 @@ func (v Verification) answer(c *Comparison) []Reason {
 		return c.routes() // what the tables say is for clients without certificate
 	case want.Status == 0 && routes:
 		return c.routes()
+	case want.Request == adminapi.OutcomeHeldBack && len(c.faults) == 0:
+		return one(ClassBroken, "a binding is not served", "%s%s, since the site or its binding is held back", statusText(got.Status), ofSite(want))
 	case got.Status == want.Status && (got.Status != 0 || !got.silent):
 		return nil // whatever it is, the configuration wants it so
 	case got.Status == 0:

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -20,16 +19,21 @@ const unknownName = "caddy-iis-verify.invalid"
 // destination is where connections go, and with which names.
 type destination struct {
 	Comparison
-	names []boundName
+	names  []boundName
+	faults map[string][]Reason // why what a name is for is not served; "": what has none
 }
 
 // plan lists the connections to make.
 func (e *Env) plan(ctx context.Context, v Verification) ([]*Comparison, error) {
-	targets, err := e.targets(ctx, v)
+	names, list, err := e.names(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var list []*Comparison
+	targets, settled, err := e.targets(ctx, v, names)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, settled...)
 	used := make([]bool, len(v.paths))
 	for _, t := range targets {
 		list = append(list, t.variants(v, used)...)
@@ -44,33 +48,30 @@ func (e *Env) plan(ctx context.Context, v Verification) ([]*Comparison, error) {
 
 // targets lists the endpoints. Two of them for which the same connections would be
 // made are one: listen may leave no other address of a binding to all addresses
-// than the one that another binding is for.
-func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, error) {
+// than the one that another binding is for. To bindings of an endpoint that does not
+// listen there is nothing to connect: what comes of them is settled.
+func (e *Env) targets(ctx context.Context, v Verification, names nameList) (list []*destination, settled []*Comparison, err error) {
 	server, err := parsePlaces(v.Server)
 	if err != nil {
-		return nil, fmt.Errorf("--server: %w", err)
+		return nil, nil, fmt.Errorf("--server: %w", err)
 	}
 	against, err := parsePlaces(v.Against)
 	if err != nil {
-		return nil, fmt.Errorf("--against: %w", err)
+		return nil, nil, fmt.Errorf("--against: %w", err)
 	}
-	names, err := e.names(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var list []*destination
 	type key struct{ address, local, scheme, other string }
 	known := make(map[key]*destination)
 	for p, err := range e.Client.Endpoints(ctx) {
 		if err != nil {
-			return nil, err
-		}
-		if !p.Listening && !p.Absent { // what is absent here may be known by another address
-			continue
+			return nil, nil, err
 		}
 		ip, port, err := binding.ParseEndpoint(p.Address)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if !p.Listening && !p.Absent { // what is absent here may be known by another address
+			settled = append(settled, names[nameKey{p.Protocol, ip, port}].unreachable(p)...)
+			continue
 		}
 		addresses := find(server, ip, port)
 		if len(addresses) == 0 || ip.IsValid() && !hasLocal(server, ip, port) {
@@ -81,21 +82,28 @@ func (e *Env) targets(ctx context.Context, v Verification) ([]*destination, erro
 		for _, address := range addresses {
 			local, err := localOf(ctx, address, ip, port)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			k := key{address, local, p.Protocol, other}
 			t := known[k]
 			if t == nil {
-				t = &destination{Comparison: Comparison{Endpoint: p.Address, Address: address, Scheme: p.Protocol, local: local, other: other}}
+				t = &destination{Comparison: Comparison{Endpoint: p.Address, Address: address, Scheme: p.Protocol, local: local, other: other}, faults: make(map[string][]Reason)}
 				known[k], list = t, append(list, t)
 			}
-			t.names = append(t.names, here...)
+			for _, n := range here {
+				if n.host != "" {
+					t.names = append(t.names, n)
+				}
+				if n.fault != nil && !slices.Contains(t.faults[n.host], *n.fault) {
+					t.faults[n.host] = append(t.faults[n.host], *n.fault)
+				}
+			}
 		}
 	}
 	for _, t := range list {
 		t.names = distinct(t.names)
 	}
-	return list, nil
+	return list, settled, nil
 }
 
 // variants are the connections to one endpoint: with each name, without server
@@ -112,6 +120,7 @@ func (t *destination) variants(v Verification, used []bool) []*Comparison {
 	}
 	for _, name := range t.names {
 		for _, c := range t.requests(v, name, used) {
+			c.faults = t.faults[name.host]
 			add(c, name.host, name.host)
 		}
 	}
@@ -120,6 +129,7 @@ func (t *destination) variants(v Verification, used []bool) []*Comparison {
 	if t.Scheme == "https" {
 		add(plain, "", cmp.Or(append(slices.Clone(t.names), boundName{host: unknownName})...).host)
 	}
+	plain.faults = t.faults[""]
 	add(plain, unknownName, unknownName)
 	return list
 }
@@ -188,69 +198,4 @@ func localOf(ctx context.Context, address string, ip netip.Addr, port uint16) (s
 		return "", err
 	}
 	return netip.AddrPortFrom(ips[0].Unmap(), port).String(), nil
-}
-
-// nameList is the hosts of all bindings, in order, by where they are bound.
-type nameList map[nameKey][]boundName
-
-// boundName is the host of a binding.
-type boundName struct {
-	host string
-	idle bool // of a site that is meant to be stopped
-}
-
-// distinct sorts names, and leaves of equal ones the one of a site that is to serve.
-func distinct(names []boundName) []boundName {
-	slices.SortFunc(names, func(a, b boundName) int {
-		switch {
-		case a.host != b.host:
-			return cmp.Compare(a.host, b.host)
-		case a.idle == b.idle:
-			return 0
-		case b.idle:
-			return -1
-		}
-		return 1
-	})
-	return slices.CompactFunc(names, func(a, b boundName) bool { return a.host == b.host })
-}
-
-type nameKey struct {
-	protocol string
-	ip       netip.Addr
-	port     uint16
-}
-
-// names collects the hosts of all bindings.
-func (e *Env) names(ctx context.Context) (nameList, error) {
-	names := make(nameList)
-	for site, err := range e.Client.Sites(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range site.Bindings {
-			parsed, err := binding.Parse(b.Protocol, b.Binding)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", siteLabel(site.ID, site.Name), err)
-			}
-			if parsed.Host == "" {
-				continue
-			}
-			key := nameKey{b.Protocol, parsed.IP, parsed.Port}
-			// Any label stands for the asterisk.
-			host := strings.Replace(parsed.Host, "*", "caddy-iis-verify", 1)
-			names[key] = append(names[key], boundName{host, site.State == adminapi.StateStopped && site.Code == ""})
-		}
-	}
-	return names, nil
-}
-
-// of returns the hosts that bindings have at an endpoint: those bound to it and
-// those bound to all addresses.
-func (n nameList) of(protocol string, ip netip.Addr, port uint16) []boundName {
-	names := slices.Clone(n[nameKey{protocol, ip, port}])
-	if ip.IsValid() {
-		names = append(names, n[nameKey{protocol, netip.Addr{}, port}]...)
-	}
-	return names
 }

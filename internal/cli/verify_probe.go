@@ -33,7 +33,7 @@ type Answer struct {
 	Refused bool `json:"refused,omitempty"`
 
 	// NotTried tells that no connection was made, since those before it to the
-	// same address have all failed as Error says.
+	// same address have all failed as Error says, or nothing listens.
 	NotTried bool `json:"not_tried,omitempty"`
 
 	// Error says why.

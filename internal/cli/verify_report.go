@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,7 +56,10 @@ func (r *run) summary() Summary {
 			i, ok := index[key]
 			if !ok {
 				i, index[key] = len(s.Causes), len(s.Causes)
-				key.Example = c.label() + ": " + reason.Message
+				key.Example = reason.Message
+				if c.what == "" {
+					key.Example = c.label() + ": " + reason.Message
+				}
 				s.Causes = append(s.Causes, key)
 			}
 			s.Causes[i].Count++
@@ -153,7 +157,7 @@ var classColors = map[Class]color{ClassExpected: green, ClassUnknown: yellow, Cl
 
 func (r *run) table(v Verification) *table {
 	t := &table{heads: []string{"ENDPOINT", "PROTOCOL", "SNI", "HOST", "PATH", "CERTIFICATE", "STATUS", "RESULT"}, flex: []int{2, 3, 4, 5}}
-	withPath := slices.ContainsFunc(r.list, func(c *Comparison) bool { return c.Path != r.list[0].Path })
+	withPath := slices.ContainsFunc(r.list, func(c *Comparison) bool { return !c.settled && c.Path != v.Path })
 	if !withPath {
 		t.heads, t.flex = slices.Delete(t.heads, 4, 5), []int{2, 3, 4}
 	}
@@ -165,7 +169,7 @@ func (r *run) table(v Verification) *table {
 		if !made[c] || v.OnlyDifferences && c.Class == ClassExpected {
 			continue
 		}
-		cells := []cell{text(c.Endpoint), text(c.spoken()), text(c.SNI), text(c.Host)}
+		cells := []cell{text(cmp.Or(c.Endpoint, c.what)), text(c.spoken()), text(c.SNI), text(c.Host)}
 		if withPath {
 			cells = append(cells, text(c.Path))
 		}

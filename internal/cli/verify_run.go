@@ -72,9 +72,8 @@ func (r *run) all(parent context.Context) error {
 	if r.interrupted = errors.Is(err, errInterrupted); r.interrupted {
 		err = nil
 	}
-	if err == nil && r.writing == nil && !r.interrupted && !r.reached() {
-		c := r.made[0]
-		return errors.New("nothing could be found out, since no connection could be made: " + c.Address + ": " + c.Got.Error + " (--server says where this server is reached)")
+	if tried, ok := r.reached(); err == nil && r.writing == nil && !r.interrupted && !ok {
+		return errors.New("nothing could be found out, since no connection could be made: " + tried.Address + ": " + tried.Got.Error + " (--server says where this server is reached)")
 	}
 	return errors.Join(err, r.writing)
 }
@@ -87,7 +86,7 @@ func (r *run) firsts() (first, rest []*Comparison) {
 		last[c.Address] = c
 	}
 	for _, c := range r.list {
-		if last[c.Address] == c {
+		if last[c.Address] == c && !c.settled {
 			first = append(first, c)
 		} else {
 			rest = append(rest, c)
@@ -149,6 +148,11 @@ feed:
 // compare makes one comparison. Should the configuration change between asking
 // and connecting, it is made once more.
 func (r *run) compare(ctx context.Context, c *Comparison) error {
+	if c.settled {
+		c.Got = Answer{NotTried: true, Error: c.faults[0].Message}
+		c.judge(c.faults)
+		return nil
+	}
 	want, err := r.ask(ctx, c)
 	if err != nil {
 		return err
@@ -171,7 +175,7 @@ func (r *run) compare(ctx context.Context, c *Comparison) error {
 		c.Against = &answer
 		reasons = slices.Concat(confirmed(reasons, answer, c.Got), c.between(), r.pages(ctx, c))
 	}
-	c.judge(reasons)
+	c.judge(append(slices.Clone(c.faults), reasons...))
 	return nil
 }
 
@@ -242,12 +246,17 @@ func (e *Env) line(value any) error {
 	return enc.Encode(value)
 }
 
-// reached tells whether there was any connection to this server.
-func (r *run) reached() bool {
+// reached tells whether there was any connection to this server, if one was to be made;
+// else the first that was tried.
+func (r *run) reached() (tried *Comparison, ok bool) {
 	for _, c := range r.made {
-		if !c.Got.Unreachable && !c.Got.NotTried {
-			return true
+		switch {
+		case c.settled:
+		case !c.Got.Unreachable && !c.Got.NotTried:
+			return nil, true
+		case tried == nil:
+			tried = c
 		}
 	}
-	return false
+	return tried, tried == nil
 }

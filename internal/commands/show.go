@@ -14,7 +14,7 @@ import (
 // listFilters are the flags of list, and parameters of the API: what they leave.
 var listFilters = [][2]string{
 	{"host", "Sites with a binding for this host"},
-	{"state", "Sites that are started or stopped"},
+	{"state", "Sites that are started or stopped; or held_back, open, refused: not served as they are written"},
 	{"certificate", "Sites whose clients get this certificate"},
 	{"source", "Sites of this source: its name, sites_file or configuration"},
 	{"findings", "Sites with findings: warnings and errors, or of this severity and worse: error, warning, info"},
@@ -25,12 +25,14 @@ var listFilters = [][2]string{
 const sourceConfiguration = "configuration"
 
 func (c *commandLine) listCommand() *cobra.Command {
-	cmd := c.command("list [--host <name>] [--state <started|stopped>] [--certificate <name>] [--findings[=<severity>]] [--source <name>] [--limit <n>] [--after <id>]", "Lists the sites", `
+	cmd := c.command("list [--host <name>] [--state <state>] [--certificate <name>] [--findings[=<severity>]] [--source <name>] [--limit <n>] [--after <id>]", "Lists the sites", `
 Lists the sites with their states, bindings and certificates: all, or those that
-each of the flags leaves. With --limit it lists a page, and says with what --after
+each of the flags leaves. Sites that a source has and that are not served are among
+them. With --limit it lists a page, and says with what --after
 the next one begins.`, `
   $ caddy iis list
   $ caddy iis list --state stopped
+  $ caddy iis list --state held_back
   $ caddy iis list --findings
   $ caddy iis list --source configuration --limit 20
   $ caddy iis list --json`,
@@ -61,7 +63,7 @@ the next one begins.`, `
 	}
 	cmd.Flags().Lookup("findings").NoOptDefVal = adminapi.SeverityWarning
 	cmd.Flags().Int("limit", 0, "List this many at most")
-	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{adminapi.StateStarted, adminapi.StateStopped}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{adminapi.StateStarted, adminapi.StateStopped, adminapi.StateHeldBack, adminapi.StateOpen, adminapi.StateRefused}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

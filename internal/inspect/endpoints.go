@@ -41,13 +41,19 @@ type endpointCounts struct {
 	bindings map[endpointKey]int // to exactly this address
 	names    map[uint16]int      // server names with a record, by port
 	stores   map[uint16]bool     // ports with a central store
+	waiting  map[endpointKey]int // bindings of rows that are not served
 	own      map[endpointKey]bool
 }
 
 func (sn view) countEndpoints() *endpointCounts {
 	c := &endpointCounts{
 		bindings: make(map[endpointKey]int), own: make(map[endpointKey]bool),
-		names: make(map[uint16]int), stores: make(map[uint16]bool),
+		names: make(map[uint16]int), stores: make(map[uint16]bool), waiting: make(map[endpointKey]int),
+	}
+	for _, row := range sn.unserved() {
+		for _, b := range sn.waiting(&row) {
+			c.waiting[endpointKey{b.IP, b.Port, b.Protocol}]++
+		}
 	}
 	for b := range sn.Tables.Bindings() {
 		c.bindings[endpointKey{b.IP, b.Port, b.Protocol}]++
@@ -67,11 +73,14 @@ func (sn view) countEndpoints() *endpointCounts {
 
 // keys lists all endpoints in order.
 func (c *endpointCounts) keys(listen []binding.ListenEndpoint) []endpointKey {
-	keys := make([]endpointKey, 0, len(c.bindings)+len(c.own)+len(listen))
+	keys := make([]endpointKey, 0, len(c.bindings)+len(c.own)+len(c.waiting)+len(listen))
 	for key := range c.bindings {
 		keys = append(keys, key)
 	}
 	for key := range c.own {
+		keys = append(keys, key)
+	}
+	for key := range c.waiting {
 		keys = append(keys, key)
 	}
 	for _, l := range listen {
@@ -104,6 +113,7 @@ func (sn view) showEndpoint(key endpointKey, counts *endpointCounts, sockets []f
 		Address:  key.String(),
 		Protocol: key.protocol.String(),
 		Bindings: counts.bindings[key],
+		Waiting:  counts.waiting[key],
 	}
 	e.Listening, e.Reason = sn.listens(key)
 	if e.Listening {
@@ -155,7 +165,23 @@ func (sn view) listens(key endpointKey) (bool, string) {
 	case b != nil:
 		return false, fmt.Sprintf("%s is stopped, and no started site needs it", config.SiteLabel(b.Site.ID, b.Site.Name))
 	}
+	if why := sn.whoWaitsAt(key); why != "" {
+		return false, "no site that is served needs it: " + why
+	}
 	return false, "no binding of a started site and no certificate has this address and port"
+}
+
+// whoWaitsAt tells of a row that is not served and has a binding for connections to an
+// endpoint, empty if there is none.
+func (sn view) whoWaitsAt(key endpointKey) string {
+	for _, row := range sn.unserved() {
+		for _, b := range sn.waiting(&row) {
+			if b.Port == key.port && b.Protocol == key.protocol && (!b.IP.IsValid() || b.IP == key.ip) {
+				return fmt.Sprintf("%s of %s is not served %s: %s", config.SiteLabel(row.id, sn.nameOf(&row)), row.source.Name, row.asWritten(), row.whyNot())
+			}
+		}
+	}
+	return ""
 }
 
 // hasEndpoint reports whether the configuration gives exactly this address and port a

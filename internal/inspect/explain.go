@@ -104,6 +104,7 @@ func (sn view) explain(p serve.Probe) adminapi.Explanation {
 			Code:    code,
 			Message: fmt.Sprintf("nothing answers %s on %s: %s", p.Protocol, p.Local, e.Reason),
 		}}
+		e.Problems = append(e.Problems, sn.rivals(p, false, 0)...)
 		return e
 	}
 	if secure {
@@ -111,11 +112,13 @@ func (sn view) explain(p serve.Probe) adminapi.Explanation {
 		e.Handshake, problems = sn.explainHandshake(p)
 		e.Problems = append(e.Problems, problems...)
 		if e.Handshake.Outcome == adminapi.OutcomeRefused {
+			e.Problems = append(e.Problems, sn.rivals(p, false, 0)...)
 			return e
 		}
 	}
 	e.Request = sn.explainRequest(p)
 	e.Problems = append(e.Problems, requestProblems(p, e.Request)...)
+	e.Problems = append(e.Problems, sn.rivals(p, e.Request.Outcome != adminapi.OutcomeUnknownHost, e.Request.Site)...)
 	return e
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -38,17 +37,12 @@ func (sn view) sitesView(q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := func(after string) (int, error) {
-		id, err := config.ParseSiteID(after)
-		return sort.Search(len(list), func(i int) bool { return list[i].ID > id }), err
-	}
 	findings := make(map[uint32][]binding.Finding)
 	for _, f := range sn.Findings {
 		findings[f.Site] = append(findings[f.Site], f)
 	}
 	look := newLook(sn)
-	show := func(s *binding.SiteEntry) adminapi.Site { return sn.showSite(s, findings[s.ID], look) }
-	p, err := page(q, list, start, show, func(i int) string { return fmt.Sprint(list[i].ID) })
+	p, err := sn.pageOf(q, list, func(r *siteRow) adminapi.Site { return sn.showRow(r, findings[r.id], look) })
 	return at(p, served), err
 }
 
@@ -77,20 +71,19 @@ func (sn view) siteView(q query) (any, error) {
 	if err != nil {
 		return nil, apiError(http.StatusBadRequest, "%v", err)
 	}
-	var s adminapi.Site
-	if entry := sn.Tables.SiteByID(id); entry != nil {
-		s = sn.showOne(entry)
-	} else if held, ok := sn.heldSite(id); ok {
-		s = *held
-	} else {
+	row, ok := sn.row(id)
+	if !ok {
 		return nil, apiError(http.StatusNotFound, "there is no site %d", id)
 	}
+	s := sn.showOne(&row)
 	return s, sn.addDocument(&s)
 }
 
-func (sn view) showOne(entry *binding.SiteEntry) adminapi.Site {
-	s := sn.showSite(entry, sn.findingsAbout(entry.ID), newLook(sn))
-	s.Serves = sn.Sites.At(entry.Index).Serves()
+func (sn view) showOne(r *siteRow) adminapi.Site {
+	s := sn.showRow(r, sn.findingsAbout(r.id), newLook(sn))
+	if r.entry != nil {
+		s.Serves = sn.Sites.At(r.entry.Index).Serves()
+	}
 	return s
 }
 
@@ -145,8 +138,8 @@ func (sn view) showFindings(entry *binding.SiteEntry, findings []binding.Finding
 var siteFilters = []string{"host", "state", "certificate", "template", "source", "findings", "q"}
 
 // filtered lists the sites that a query asks for, by id.
-func (sn view) filtered(q query) ([]*binding.SiteEntry, error) {
-	list := sn.Tables.Sites()
+func (sn view) filtered(q query) ([]siteRow, error) {
+	list := sn.rows()
 	if q.values["source"] == nil && !slices.ContainsFunc(siteFilters, func(name string) bool { return q.get(name) != "" }) {
 		return list, nil
 	}
@@ -154,20 +147,20 @@ func (sn view) filtered(q query) ([]*binding.SiteEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []*binding.SiteEntry
-	for _, entry := range list {
-		if wanted(entry) {
-			found = append(found, entry)
+	var found []siteRow
+	for i := range list {
+		if wanted(&list[i]) {
+			found = append(found, list[i])
 		}
 	}
 	return found, nil
 }
 
 // filter tells whether a query asks for a site.
-func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
+func (sn view) filter(q query) (func(*siteRow) bool, error) {
 	state, host, text := q.get("state"), typedHost(q.get("host")), strings.ToLower(q.get("q"))
-	if state != "" && state != adminapi.StateStarted && state != adminapi.StateStopped {
-		return nil, apiError(http.StatusBadRequest, "state: %q is neither started nor stopped", state)
+	if state != "" && !slices.Contains(rowStates, state) {
+		return nil, apiError(http.StatusBadRequest, "state: unknown word %q: %s%s", state, near.Expected(rowStates), near.Hint(state, rowStates))
 	}
 	if err := sn.knowsSource(q); err != nil {
 		return nil, err
@@ -177,17 +170,17 @@ func (sn view) filter(q query) (func(*binding.SiteEntry) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(entry *binding.SiteEntry) bool {
+	return func(r *siteRow) bool {
 		switch {
-		case state != "" && (state == adminapi.StateStarted) != entry.State.Started:
-		case q.values["source"] != nil && q.get("source") != sn.Sites.At(entry.Index).Source:
-		case host != "" && !hasHost(entry, func(h string) bool { return h == host }):
-		case q.get("template") != "" && q.get("template") != sn.Sites.At(entry.Index).Template():
-		case q.get("certificate") != "" && !sn.hasCertificate(entry, func(name string) bool { return name == q.get("certificate") }):
-		case text != "" && !containsFold(entry.Name, text) && strconv.FormatUint(uint64(entry.ID), 10) != text &&
-			!hasHost(entry, func(h string) bool { return strings.Contains(h, inHosts) }) && !sn.hasCertificate(entry, func(name string) bool { return containsFold(name, text) }):
+		case state != "" && !r.is(state):
+		case q.values["source"] != nil && q.get("source") != sn.sourceOf(r):
+		case host != "" && !sn.hasHost(r, func(h string) bool { return h == host }):
+		case q.get("template") != "" && q.get("template") != sn.templateOf(r):
+		case q.get("certificate") != "" && !sn.hasCertificate(r, func(name string) bool { return name == q.get("certificate") }):
+		case text != "" && !sn.hasName(r, text) && strconv.FormatUint(uint64(r.id), 10) != text &&
+			!sn.hasHost(r, func(h string) bool { return strings.Contains(h, inHosts) }) && !sn.hasCertificate(r, func(name string) bool { return containsFold(name, text) }):
 		default:
-			return remarkable(entry)
+			return remarkable(r)
 		}
 		return false
 	}, nil
@@ -230,12 +223,12 @@ func (sn view) knowsSource(q query) error {
 
 // remarkable tells about which sites there are findings of the severity that a query
 // names, or worse ones.
-func (sn view) remarkable(q query) (func(*binding.SiteEntry) bool, error) {
+func (sn view) remarkable(q query) (func(*siteRow) bool, error) {
 	severities := []string{adminapi.SeverityError, adminapi.SeverityWarning, adminapi.SeverityInfo}
 	least := slices.Index(severities, q.get("findings"))
 	switch {
 	case q.get("findings") == "":
-		return func(*binding.SiteEntry) bool { return true }, nil
+		return func(*siteRow) bool { return true }, nil
 	case least < 0:
 		return nil, apiError(http.StatusBadRequest, "findings: %q is none of error, warning and info", q.get("findings"))
 	}
@@ -244,23 +237,56 @@ func (sn view) remarkable(q query) (func(*binding.SiteEntry) bool, error) {
 		about[f.Site] = append(about[f.Site], f)
 	}
 	look := &redirects{sn: sn}
-	return func(entry *binding.SiteEntry) bool {
-		return slices.ContainsFunc(sn.showFindings(entry, about[entry.ID], look), func(f adminapi.Finding) bool {
+	return func(r *siteRow) bool {
+		findings := showAll(r.findings())
+		if r.entry != nil {
+			findings = append(findings, sn.showFindings(r.entry, about[r.id], look)...)
+		}
+		return slices.ContainsFunc(findings, func(f adminapi.Finding) bool {
 			return slices.Index(severities, f.Severity) <= least
 		})
 	}, nil
 }
 
-func hasHost(entry *binding.SiteEntry, wanted func(string) bool) bool {
-	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool { return wanted(b.Host) })
+// hasHost reports whether a site has a binding for such a host, served or not.
+func (sn view) hasHost(r *siteRow, wanted func(string) bool) bool {
+	if r.entry != nil && slices.ContainsFunc(r.entry.Bindings, func(b binding.BindingEntry) bool { return wanted(b.Host) }) {
+		return true
+	}
+	return sn.wantsBinding(r, func(b *binding.SiteBinding) bool { return wanted(b.Host) })
 }
 
-// hasCertificate reports whether clients of a site get a certificate with such a name.
-func (sn view) hasCertificate(entry *binding.SiteEntry, wanted func(string) bool) bool {
-	return slices.ContainsFunc(entry.Bindings, func(b binding.BindingEntry) bool {
+// wantsBinding reports whether there is such a binding among those that are not served.
+func (sn view) wantsBinding(r *siteRow, wanted func(*binding.SiteBinding) bool) bool {
+	return slices.ContainsFunc(sn.wanted(r), func(site binding.Site) bool {
+		return slices.ContainsFunc(site.Bindings, func(b binding.SiteBinding) bool { return wanted(&b) })
+	})
+}
+
+// hasCertificate reports whether clients of a site get a certificate with such a name, or
+// would if it were served.
+func (sn view) hasCertificate(r *siteRow, wanted func(string) bool) bool {
+	if r.entry != nil && slices.ContainsFunc(r.entry.Bindings, func(b binding.BindingEntry) bool {
 		rec := sn.Tables.ClientRecord(&b)
 		return rec != nil && rec.Certificate != "" && wanted(rec.Certificate)
-	})
+	}) {
+		return true
+	}
+	return sn.wantsBinding(r, func(b *binding.SiteBinding) bool { return b.Certificate != "" && wanted(b.Certificate) })
+}
+
+// hasName reports whether a text in lower case is in the name of a site, served or not.
+func (sn view) hasName(r *siteRow, text string) bool {
+	return r.entry != nil && containsFold(r.entry.Name, text) ||
+		slices.ContainsFunc(sn.wanted(r), func(site binding.Site) bool { return containsFold(site.Name, text) })
+}
+
+// templateOf is the template that serves a site, empty if nothing is served.
+func (sn view) templateOf(r *siteRow) string {
+	if r.entry == nil {
+		return ""
+	}
+	return sn.Sites.At(r.entry.Index).Template()
 }
 
 // containsFold looks for a text in lower case. Names are ASCII mostly, and lists long.

@@ -628,20 +628,3 @@ func (sn view) addDocument(s *adminapi.Site) error {
 	}
 	return nil
 }
-
-// heldSite shows a row that is not served, if there is one.
-func (sn view) heldSite(id uint32) (*adminapi.Site, bool) {
-	if held, source := sn.App.Live.HeldRow(id); source != nil {
-		return &adminapi.Site{ID: id, Name: held.Name, Source: source.Name, State: adminapi.StateHeldBack, Reason: held.Reason}, true
-	}
-	for _, source := range sn.App.Live {
-		if row, ok, err := source.Follower.Row(id); ok && err == nil && row.Open {
-			s := &adminapi.Site{ID: id, Source: source.Name, State: adminapi.StateOpen, Reason: "nobody has judged it yet"}
-			if row.Refusal != nil {
-				s.State, s.Reason = adminapi.StateRefused, row.Refusal.Message
-			}
-			return s, true
-		}
-	}
-	return nil, false
-}

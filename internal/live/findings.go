@@ -18,7 +18,8 @@ import (
 // codeHeldBack is the finding about a row that is not served.
 const codeHeldBack = "site-held-back"
 
-func (h *HeldBack) finding(s *Source, id uint32) binding.Finding {
+// Finding is the finding about it, a row of a source.
+func (h *HeldBack) Finding(s *Source, id uint32) binding.Finding {
 	f := binding.Finding{
 		Severity: binding.Error, Code: codeHeldBack, Site: id,
 		Message: fmt.Sprintf("%s of %s is not served: %s", config.SiteLabel(id, h.Name), s.Name, h.Reason),
@@ -45,7 +46,7 @@ func (h *HeldBack) finding(s *Source, id uint32) binding.Finding {
 // HeldFinding is the finding about a row that is held back, if it is.
 func (s *Source) HeldFinding(id uint32) (binding.Finding, bool) {
 	held, ok := s.HeldRow(id)
-	return held.finding(s, id), ok
+	return held.Finding(s, id), ok
 }
 
 // LogHeldBack writes to the log which rows are not served.
@@ -76,7 +77,7 @@ func (s *Source) Findings() []binding.Finding {
 			})
 		}
 	}
-	s.EachHeld(func(id uint32, held *HeldBack) { findings = append(findings, held.finding(s, id)) })
+	s.EachHeld(func(id uint32, held *HeldBack) { findings = append(findings, held.Finding(s, id)) })
 	return findings
 }
 
@@ -164,24 +165,29 @@ func (s *Source) sharedFindings() (findings []binding.Finding) {
 		if row.Refusal == nil {
 			continue
 		}
-		finding := binding.Finding{
-			Severity: binding.Warning, Code: codeRowRefused, Site: row.ID,
-			Message: fmt.Sprintf("site %d of %s is refused as it was written, and served as it was before: %s", row.ID, s.Name, row.Refusal.Message),
-			Fix:     "change it, or what it contradicts",
-		}
-		switch reason := f.reasonOf(row.ID); {
-		case reason.late:
-			finding.Fix = "it is tried again by itself; if it is never ready, change its routes"
-		case reason.full:
-			finding.Fix = "take the routes of another site away, or raise max_sites: it is accepted by itself as soon as there is room"
-		}
-		if row.Good == nil {
-			finding.Severity = binding.Error
-			finding.Message = fmt.Sprintf("site %d of %s is refused, and not served: %s", row.ID, s.Name, row.Refusal.Message)
-		}
-		if findings = append(findings, finding); len(findings) == many.Max {
+		if findings = append(findings, s.RefusedFinding(&row)); len(findings) == many.Max {
 			break
 		}
 	}
 	return findings
+}
+
+// RefusedFinding is the finding about a row whose document is refused.
+func (s *Source) RefusedFinding(row *sites.Row) binding.Finding {
+	finding := binding.Finding{
+		Severity: binding.Warning, Code: codeRowRefused, Site: row.ID,
+		Message: fmt.Sprintf("site %d of %s is refused as it was written, and served as it was before: %s", row.ID, s.Name, row.Refusal.Message),
+		Fix:     "change it, or what it contradicts",
+	}
+	switch reason := s.Follower.reasonOf(row.ID); {
+	case reason.late:
+		finding.Fix = "it is tried again by itself; if it is never ready, change its routes"
+	case reason.full:
+		finding.Fix = "take the routes of another site away, or raise max_sites: it is accepted by itself as soon as there is room"
+	}
+	if row.Good == nil {
+		finding.Severity = binding.Error
+		finding.Message = fmt.Sprintf("site %d of %s is refused, and not served: %s", row.ID, s.Name, row.Refusal.Message)
+	}
+	return finding
 }

@@ -20,8 +20,7 @@ import (
 // not given it, and is asked again.
 func (a *Instance) heldRow(source *live.Source, c *configured, document []byte, err error) heldRow {
 	if c.cfg == nil {
-		c.cfg = new(config.Site)
-		_ = json.Unmarshal(document, c.cfg) // what cannot be decoded is left out
+		c.cfg = leniently(document)
 	}
 	input := a.heldInput(c)
 	held := live.HeldBack{
@@ -32,6 +31,19 @@ func (a *Instance) heldRow(source *live.Source, c *configured, document []byte, 
 		a.retryLater(source)
 	}
 	return heldRow{held, input}
+}
+
+// leniently reads a document as far as it goes: what cannot be decoded is left out.
+func leniently(document []byte) *config.Site {
+	cfg := new(config.Site)
+	_ = json.Unmarshal(document, cfg)
+	return cfg
+}
+
+// Wanted is what a document of a row asks for, as far as it can be understood, whether it
+// can be served or not.
+func (a *Instance) Wanted(source *live.Source, id uint32, document []byte) binding.Site {
+	return a.heldInput(&configured{id: id, cfg: leniently(document), source: source.Name})
 }
 
 // hold notes that a row is not served, since it cannot be by itself.
