@@ -228,7 +228,7 @@ func TestGuide(t *testing.T) {
 	})
 
 	out, errOut := r.run(guideBlocks(t, "2. Import", "sh")[0])
-	if out != "" || !strings.Contains(errOut, "3 sites, 4 bindings, 1 certificates (0 files missing)") {
+	if out != "" || !strings.Contains(errOut, "3 sites, 4 bindings, 1 certificate (0 files missing)") {
 		t.Errorf("the import wrote %q, %q", out, errOut)
 	}
 	report := r.file("report.txt")

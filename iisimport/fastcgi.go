@@ -59,11 +59,16 @@ func (w *siteWriter) fastProgram(h iisconfig.Handler) *iisconfig.FastCGI {
 // mayRun tells whether the access policy of a place has what a handler requires (403.1 to
 // 403.3 otherwise), and whether the server has one of its modules (500.21).
 func mayRun(n *node, h iisconfig.Handler) bool {
-	if h.Modules != "" && h.Type == "" && !slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return n.settings.HasModule(strings.TrimSpace(m)) }) {
+	if !installed(n, h) {
 		return false
 	}
 	require := cmp.Or(h.RequireAccess, "Script")
 	return strings.EqualFold(require, "None") || n.settings.Handlers != nil && permits(n.settings.Handlers.AccessPolicy, require)
+}
+
+// installed tells whether the server has one of the modules of a handler.
+func installed(n *node, h iisconfig.Handler) bool {
+	return h.Modules == "" || h.Type != "" || slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return n.settings.HasModule(strings.TrimSpace(m)) })
 }
 
 // verbsOf lists the verbs of a handler; nil: all.

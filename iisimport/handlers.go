@@ -247,6 +247,9 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 		return []*Directive{w.noHandler(n)}
 	}
 	guards, may := w.workerMayRun(n)
+	if _, every := w.handlers(n); every != nil && !installed(n, *every) {
+		return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "globalModules or modules do not have its "+every.Modules+", so that it does not run")}
+	}
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
 	}

@@ -1,6 +1,7 @@
 package iisimport_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -52,5 +53,38 @@ func TestTranslatedIsExecuted(t *testing.T) {
 		if text := string(plan.Caddyfile()); !found || !strings.Contains(text, c.wantsCaddyfile) {
 			t.Errorf("%s: named: %v\n%s", c.name, found, text)
 		}
+	}
+}
+
+// TestMissingModule: a handler whose module the server does not have is what the report blames.
+func TestMissingModule(t *testing.T) {
+	_, plan := serveServer(t, http.NotFound, `<globalModules><add name="StaticFileModule" /></globalModules><handlers accessPolicy="Read, Script" />`, core(`processPath="x"`, ``))
+	for _, l := range plan.Report.Lines {
+		if l.Outcome == iisimport.Closed && (!strings.HasPrefix(l.What, "handler aspNetCore") || !strings.Contains(l.Message, "AspNetCoreModuleV2")) {
+			t.Error(l)
+		}
+	}
+	if plan.Report.Summary.Places.Closed != 1 {
+		t.Error(plan.Report.Lines)
+	}
+}
+
+// TestWarmingUp: what answers while an application starts has nothing to do here; the rule closes
+// nothing.
+func TestWarmingUp(t *testing.T) {
+	rules := `<rewrite><rules><rule name="warm"><match url="(.*)" /><conditions><add input="{APP_WARMING_UP}" pattern="1" /></conditions><action type="Rewrite" url="404.htm" /></rule></rules></rewrite>`
+	get, plan := servePages(t, map[string]string{"": `<system.webServer>` + rules + `</system.webServer>`}, iisimport.Options{})
+	if a := get("/rest.htm"); a.Status != 200 || a.Body != "page rest.htm" {
+		t.Error(a)
+	}
+	if l := lineOf(plan, "rewrite rule warm"); l.Outcome != iisimport.Translated {
+		t.Error(plan.Report.Lines)
+	}
+	var text, brief strings.Builder
+	if err := plan.Report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Report.Brief(&brief, "x"); err != nil || !strings.HasPrefix(text.String(), "1 site, 1 binding, 0 certificates; ") || !strings.HasPrefix(brief.String(), "1 site, 1 binding, 0 certificates (0 files missing); ") {
+		t.Error(err, text.String(), brief.String())
 	}
 }

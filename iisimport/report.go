@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/binding"
@@ -264,12 +265,23 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return enc.Encode(r)
 }
 
+// parts says what there is.
+func (s *Summary) parts() string {
+	return counted(s.Sites, "site") + ", " + counted(s.Bindings, "binding") + ", " + counted(s.Certificates, "certificate")
+}
+
+func counted(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return strconv.Itoa(n) + " " + word
+}
+
 // WriteText writes the report for people: what must be decided first.
 func (r *Report) WriteText(w io.Writer) error {
 	var sb strings.Builder
 	s := r.Summary
-	fmt.Fprintf(&sb, "%d sites, %d bindings, %d certificates; %d lines translated, %d dropped, %d to decide\n",
-		s.Sites, s.Bindings, s.Certificates, s.Translated, s.Dropped, s.ToDecide)
+	fmt.Fprintf(&sb, "%s; %s translated, %d dropped, %d to decide\n", s.parts(), counted(s.Translated, "line"), s.Dropped, s.ToDecide)
 	for _, sentence := range s.Places.Sentences() {
 		sb.WriteString(sentence + "\n")
 	}
@@ -319,8 +331,7 @@ func (r *Report) inputs() (lines []string) {
 func (r *Report) Brief(w io.Writer, where string) error {
 	var sb strings.Builder
 	s := r.Summary
-	fmt.Fprintf(&sb, "%d sites, %d bindings, %d certificates (%d files missing); %d lines to decide by hand: %s\n",
-		s.Sites, s.Bindings, s.Certificates, len(s.MissingFiles), s.ToDecide, where)
+	fmt.Fprintf(&sb, "%s (%s missing); %s to decide by hand: %s\n", s.parts(), counted(len(s.MissingFiles), "file"), counted(s.ToDecide, "line"), where)
 	for _, sentence := range s.Places.Sentences() {
 		sb.WriteString(sentence + "\n")
 	}

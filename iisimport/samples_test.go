@@ -321,7 +321,7 @@ func TestSamples(t *testing.T) {
 	}
 	numbers := fmt.Sprintf("of %d rules: %d executed, %d refused by name, %d in files that are no XML", executed+refused+noXML, executed, refused, noXML)
 	t.Log(numbers)
-	if *samplesFlag == ownSamples && numbers != "of 50 rules: 39 executed, 10 refused by name, 1 in files that are no XML" {
+	if *samplesFlag == ownSamples && numbers != "of 50 rules: 40 executed, 9 refused by name, 1 in files that are no XML" {
 		t.Error(numbers)
 	}
 }

@@ -45,7 +45,7 @@ func decoded(get func(c *call) string) value {
 // notClient are variables that the client does not choose.
 var notClient = map[string]bool{
 	"HTTPS": true, "SERVER_PORT": true, "SERVER_PORT_SECURE": true, "LOCAL_ADDR": true, "DOCUMENT_ROOT": true, "APPL_PHYSICAL_PATH": true,
-	"SERVER_SOFTWARE": true, "GATEWAY_INTERFACE": true,
+	"SERVER_SOFTWARE": true, "GATEWAY_INTERFACE": true, "APP_WARMING_UP": true,
 }
 
 // variables are those of IIS that are known when rules run. Those of authentication,
@@ -77,6 +77,7 @@ var variables = map[string]value{
 	"SERVER_PROTOCOL":     raw(func(c *call) string { return c.request.Proto }),
 	"SERVER_SOFTWARE":     raw(func(*call) string { return "Caddy" }),
 	"GATEWAY_INTERFACE":   raw(func(*call) string { return "CGI/1.1" }),
+	"APP_WARMING_UP":      raw(empty), // nothing here answers before it can
 	"AUTH_USER":           raw(empty),
 	"AUTH_TYPE":           raw(empty),
 	"AUTH_PASSWORD":       raw(empty),
