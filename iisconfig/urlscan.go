@@ -18,6 +18,7 @@ type urlScan struct {
 	file     string
 	sections map[string][]Value // their lines, by the name in lower case
 	used     bool
+	unclear  *UnknownPart // the first line that is not understood
 }
 
 // readURLScan reads the lines of the sections. What is behind a semicolon is a comment.
@@ -28,7 +29,10 @@ func readURLScan(file string, text []byte) *urlScan {
 		line, _, _ = strings.Cut(line, ";")
 		switch line = strings.TrimSpace(line); {
 		case line == "":
-		case line[0] == '[' && strings.HasSuffix(line, "]"):
+		case line[0] == '[' && !strings.HasSuffix(line, "]"):
+			section = "" // nobody knows what UrlScan makes of the lines behind
+			u.bad(line, Source{File: file, Line: i + 1})
+		case line[0] == '[':
 			section = strings.ToLower(strings.TrimSpace(line[1 : len(line)-1]))
 		default:
 			u.sections[section] = append(u.sections[section], Value{Value: line, Source: Source{File: file, Line: i + 1}})
@@ -53,10 +57,13 @@ func (u *urlScan) option(section, name string) (value Value, ok bool) {
 // AllowDotInPath, RemoveServerHeader: 1 there, and 0 here) contradict each other, the one that
 // refuses more.
 func (u *urlScan) isSet(section, name string, initial bool) bool {
-	value, _ := u.option(section, name)
+	value, ok := u.option(section, name)
+	if !ok {
+		return initial
+	}
 	n, err := strconv.Atoi(value.Value)
 	if err != nil {
-		return initial
+		u.bad(name+"="+value.Value, value.Source)
 	}
 	return n != 0
 }
@@ -115,20 +122,20 @@ func (u *urlScan) filtering(rep *reporter) (*RequestFiltering, *UnknownPart) {
 		Source: Source{File: u.file, Line: 1},
 	}
 	if f.UnlistedVerbs {
-		for _, v := range u.sections["denyverbs"] { // in any case
+		for _, v := range u.words("denyverbs") { // in any case
 			for _, verb := range []string{v.Value, strings.ToUpper(v.Value), strings.ToLower(v.Value)} {
 				f.DeniedVerbs = addValue(f.DeniedVerbs, Value{Value: verb, Source: v.Source})
 			}
 		}
 	} else {
-		f.AllowedVerbs = u.sections["allowverbs"]
+		f.AllowedVerbs = u.words("allowverbs")
 	}
 	if f.UnlistedExtensions {
-		f.DeniedExtensions = u.sections["denyextensions"]
+		f.DeniedExtensions = u.words("denyextensions")
 	} else {
-		f.AllowedExtensions = u.sections["allowextensions"]
+		f.AllowedExtensions = u.words("allowextensions")
 	}
-	for _, h := range u.sections["denyheaders"] {
+	for _, h := range u.words("denyheaders") {
 		f.HeaderLimits = append(f.HeaderLimits, HeaderLimit{Header: urlScanHeader(h.Value), Source: h.Source})
 	}
 	if raw, ok := u.option("options", "NormalizeUrlBeforeScan"); ok && raw.Value == "0" {
@@ -137,15 +144,17 @@ func (u *urlScan) filtering(rep *reporter) (*RequestFiltering, *UnknownPart) {
 	if name, _ := u.option("options", "AlternateServerName"); name.Value != "" && !f.RemoveServerHeader {
 		rep.warn(CodeUnsupported, name.Source, "write header Server into the site", "AlternateServerName: the header Server is not set to %s", shorten(name.Value))
 	}
-	if bad := u.limits(f); bad != nil {
-		return nil, bad
+	u.limits(f)
+	u.rules(f)
+	if u.unclear != nil {
+		return nil, u.unclear
 	}
 	for _, v := range f.DeniedURLSequences {
 		if v.Value == "%" {
 			rep.warn(CodeUnsupported, v.Source, "take % out of the list in the copy of the file if names of files need escapes, as blanks do", "the sequence %% is searched in URLs as they are sent, too: all with escapes are refused")
 		}
 	}
-	return f, u.rules(f)
+	return f, nil
 }
 
 func addValue(list []Value, v Value) []Value {
@@ -157,18 +166,32 @@ func addValue(list []Value, v Value) []Value {
 	return append(list, v)
 }
 
-// bad is a line that is not understood.
-func (u *urlScan) bad(what string, src Source) *UnknownPart {
-	return &UnknownPart{Section: filteringSection, What: "in urlscan.ini, " + shorten(what), Source: src, Fix: "mend the file and import again"}
+// bad notes a line that is not understood.
+func (u *urlScan) bad(what string, src Source) {
+	if u.unclear == nil {
+		u.unclear = &UnknownPart{Section: filteringSection, What: "in urlscan.ini, " + shorten(what), Source: src, Fix: "mend the file and import again"}
+	}
 }
 
-func (u *urlScan) limits(f *RequestFiltering) *UnknownPart {
+// words are the lines of a section of which each is one word: text behind it, such as a comment
+// without a semicolon, would be a part of a word that nothing fits.
+func (u *urlScan) words(section string) []Value {
+	for _, line := range u.sections[section] {
+		if strings.ContainsAny(line.Value, " \t#,") {
+			u.bad(line.Value, line.Source)
+		}
+	}
+	return u.sections[section]
+}
+
+func (u *urlScan) limits(f *RequestFiltering) {
 	for _, line := range u.sections["requestlimits"] {
 		name, value, _ := strings.Cut(line.Value, "=")
 		name = strings.TrimSpace(name)
 		n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32)
 		if err != nil {
-			return u.bad(line.Value, line.Source)
+			u.bad(line.Value, line.Source)
+			continue
 		}
 		header, isHeader := cutPrefixFold(name, "Max-")
 		switch {
@@ -181,18 +204,17 @@ func (u *urlScan) limits(f *RequestFiltering) *UnknownPart {
 		case strings.EqualFold(name, "MaxQueryString"):
 			f.MaxQueryString = uint32(n)
 		default:
-			return u.bad(line.Value, line.Source)
+			u.bad(line.Value, line.Source)
 		}
 	}
-	return nil
 }
 
 // rules reads those of UrlScan 3, each of which names a section with texts.
-func (u *urlScan) rules(f *RequestFiltering) *UnknownPart {
+func (u *urlScan) rules(f *RequestFiltering) {
 	for _, name := range u.list("options", "RuleList") {
 		data, ok := u.option(name.Value, "DenyDataSection")
 		if _, there := u.sections[strings.ToLower(data.Value)]; !ok || !there {
-			return u.bad("the rule "+name.Value+" without its texts", name.Source)
+			u.bad("the rule "+name.Value+" without its texts", name.Source)
 		}
 		f.Rules = append(f.Rules, FilteringRule{
 			Name:    name.Value,
@@ -202,7 +224,6 @@ func (u *urlScan) rules(f *RequestFiltering) *UnknownPart {
 			Source: name.Source,
 		})
 	}
-	return nil
 }
 
 // urlScanFilter puts what the file of UrlScan says in place of the filter. Without that file,

@@ -92,6 +92,9 @@ func TestURLScan(t *testing.T) {
 		{"the first of two", []string{fmt.Sprintf(urlScanINI, 1, "", ""), "[AllowVerbs]\nGET\n"}, allowed, "a second urlscan.ini"},
 		{"none", nil, strings.TrimSpace(strings.Repeat("403 ", len(asks))), "import urlscan.ini with the other files"},
 		{"a limit that is none", []string{fmt.Sprintf(urlScanINI, 1, "", "[RequestLimits]\nMaxUrl=many")}, strings.TrimSpace(strings.Repeat("403 ", len(asks))), "MaxUrl=many"},
+		{"a switch that is none", []string{strings.Replace(fmt.Sprintf(urlScanINI, 1, "", ""), "UseAllowExtensions=0", "UseAllowExtensions=1 , see below", 1)}, strings.TrimSpace(strings.Repeat("403 ", len(asks))), "UseAllowExtensions=1 , see below"},
+		{"a section with text behind", []string{strings.Replace(fmt.Sprintf(urlScanINI, 1, "", ""), "[DenyUrlSequences]", "[DenyUrlSequences] # text", 1)}, strings.TrimSpace(strings.Repeat("403 ", len(asks))), "[DenyUrlSequences] # text"},
+		{"an extension with text behind", []string{strings.Replace(fmt.Sprintf(urlScanINI, 1, "", ""), ".exe", ".exe # programs", 1)}, strings.TrimSpace(strings.Repeat("403 ", len(asks))), ".exe # programs"},
 		{"a rule without texts", []string{strings.Replace(fmt.Sprintf(urlScanINI, 1, "", ""), "=Injection Texts", "=Others", 1)}, strings.TrimSpace(strings.Repeat("403 ", len(asks))), "the rule Injection without its texts"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
