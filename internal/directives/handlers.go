@@ -27,7 +27,10 @@ func init() {
 		"push":            nothing("push"),
 		"metrics":         nothing("metrics"),
 		"reverse_proxy":   reverseProxy,
-		"iis_proxy":       ownProxy,
+
+		"copy_response":         copyResponse,
+		"copy_response_headers": copyResponseHeaders,
+		"iis_proxy":             ownProxy,
 	}
 }
 
@@ -103,6 +106,16 @@ func redirectPage(body string) string {
 
 func staticError(_ *Writer, h object) []*line {
 	return []*line{caddytext.New(append([]string{"error"}, words(text(h, "error"), text(h, "status_code"))...)...)}
+}
+
+func copyResponse(_ *Writer, h object) []*line {
+	return []*line{caddytext.New(append([]string{"copy_response"}, words(text(h, "status_code"))...)...)}
+}
+
+func copyResponseHeaders(_ *Writer, h object) []*line {
+	return []*line{{Words: []string{"copy_response_headers"}, Block: caddytext.Fields(h, []caddytext.Field{
+		{Word: "include", Path: "include", Kind: caddytext.List}, {Word: "exclude", Path: "exclude", Kind: caddytext.List},
+	})}}
 }
 
 func rewrite(_ *Writer, h object) (lines []*line) {
