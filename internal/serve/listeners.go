@@ -104,31 +104,32 @@ func networkAddress(object map[string]any) (string, bool) {
 }
 
 // loadedConfig is the configuration that is being loaded. Caddy shows it to
-// nobody, so it is read by reflection, in order to find what has to be refused
-// and for nothing else. It is invalid if Caddy keeps it elsewhere one day.
-func loadedConfig(ctx caddy.Context) reflect.Value {
+// nobody, so it is found by reflection, in order to find what has to be refused
+// and for nothing else. It is nil if Caddy keeps it elsewhere one day.
+func loadedConfig(ctx caddy.Context) *caddy.Config {
 	cfg := reflect.ValueOf(ctx).FieldByName("cfg")
-	if !cfg.IsValid() || cfg.Type() != reflect.TypeFor[*caddy.Config]() || cfg.IsNil() {
-		return reflect.Value{}
+	if !cfg.IsValid() || cfg.Type() != reflect.TypeFor[*caddy.Config]() {
+		return nil
 	}
-	return cfg.Elem()
+	return (*caddy.Config)(cfg.UnsafePointer())
 }
 
 // configures reports whether the configuration that is being loaded has an app.
 // If it cannot be seen, known is false.
 func configures(ctx caddy.Context, app string) (there, known bool) {
 	cfg := loadedConfig(ctx)
-	if !cfg.IsValid() {
+	if cfg == nil {
 		return false, false
 	}
-	return cfg.FieldByName("AppsRaw").MapIndex(reflect.ValueOf(app)).IsValid(), true
+	_, there = cfg.AppsRaw[app]
+	return there, true
 }
 
 // adminListeners are the addresses of Caddy's admin endpoints. If the
 // configuration cannot be seen, known is false.
 func adminListeners(ctx caddy.Context) (found []foreignListener, known bool) {
 	cfg := loadedConfig(ctx)
-	if !cfg.IsValid() {
+	if cfg == nil {
 		return nil, false
 	}
 	add := func(who, listen, standard string) {
@@ -141,17 +142,15 @@ func adminListeners(ctx caddy.Context) (found []foreignListener, known bool) {
 		}
 	}
 	const local, remote = "Caddy's admin endpoint", "Caddy's remote admin endpoint"
-	admin := cfg.FieldByName("Admin")
-	if admin.IsNil() {
-		add(local, "", caddy.DefaultAdminListen)
-		return found, true
+	admin := cfg.Admin
+	if admin == nil {
+		admin = new(caddy.AdminConfig)
 	}
-	admin = admin.Elem()
-	if !admin.FieldByName("Disabled").Bool() {
-		add(local, admin.FieldByName("Listen").String(), caddy.DefaultAdminListen)
+	if !admin.Disabled {
+		add(local, admin.Listen, caddy.DefaultAdminListen)
 	}
-	if r := admin.FieldByName("Remote"); !r.IsNil() {
-		add(remote, r.Elem().FieldByName("Listen").String(), caddy.DefaultRemoteAdminListen)
+	if admin.Remote != nil {
+		add(remote, admin.Remote.Listen, caddy.DefaultRemoteAdminListen)
 	}
 	return found, true
 }
@@ -240,7 +239,7 @@ func (a *Instance) lendSockets() {
 // is there to let other apps have the ports that bindings had until now.
 func BeforeLoad(ctx caddy.Context) error {
 	if there, known := configures(ctx, "iis"); !there || !known {
-		if known && loadedConfig(ctx).FieldByName("AppsRaw").Len() > 0 { // else the configuration is still to come
+		if known && len(loadedConfig(ctx).AppsRaw) > 0 { // else the configuration is still to come
 			fronts.NotUsed()
 		}
 		context.AfterFunc(ctx, fronts.Lend(func(uint16) bool { return true }))
