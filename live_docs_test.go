@@ -54,6 +54,33 @@ func (c consoleCommand) prints(got string) bool {
 	return regexp.MustCompile("(?s)^" + pattern + "$").MatchString(strings.Join(strings.Fields(got), " "))
 }
 
+// quickstart leaves what the README's first steps leave: a site of its own in the default
+// place of such sites.
+func (r *road) quickstart(here *strings.Replacer) {
+	raw, err := os.ReadFile("examples/quickstart/Caddyfile")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	config := strings.ReplaceAll(here.Replace(string(raw)), "8444", fmt.Sprint(ts.FreePort(r.t)))
+	r.write(r.dir, map[string][]byte{"quickstart": []byte(config)})
+	stop := r.start("caddy run --config quickstart --adapter caddyfile", "http://"+r.admin+"/iis/ready")
+	defer stop()
+	site := fmt.Sprintf(`{"name":"Five","server_bindings":[":%d:five.example.org"]}`, r.http)
+	req, err := http.NewRequest(http.MethodPut, "http://"+r.admin+"/iis/sites/5", strings.NewReader(site))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		r.t.Fatal(resp.Status)
+	}
+}
+
 // TestLiveSitesPage runs the commands of docs/live-sites.md as they are written, one
 // after the other, with the Caddy and the configuration that the page begins with.
 // Only ports and folders are others.
@@ -72,6 +99,7 @@ func TestLiveSitesPage(t *testing.T) {
 		"localhost:2019", r.admin, "8080", fmt.Sprint(r.http), "8443", fmt.Sprint(r.https), "/srv/sites", filepath.Join(r.dir, "srv"),
 	)
 	r.write(r.dir, map[string][]byte{"examples/live-sites/Caddyfile": []byte(here.Replace(string(config)))})
+	r.quickstart(here)
 	stop := r.start(regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(string(raw))[1], "http://"+r.admin+"/iis/ready")
 	defer stop()
 
