@@ -96,11 +96,11 @@ func (sn view) readyView(q query) (any, error) {
 	return ready, nil
 }
 
-// lacks says so if this server cannot show all rows of a source, or more than one and more
-// than a tenth of them: another server can, which has accepted them. A single row takes no
-// server out, unless there is no other: it may be wrong by itself, for all of them. Nor do
-// rows that are refused, whose fault is their own, and bindings without certificate, which
-// another row may have given.
+// lacks says so if this server cannot show more than one and more than a tenth of the rows of
+// a source: another server can, which has accepted them. A single row takes no server out
+// that has other sites, of any source: it may be wrong by itself, for all servers. Nor do
+// rows that are refused, whose fault is their own, those that nobody has judged yet, which is
+// so for all servers, and bindings without certificate, which another row may have given.
 func (sn view) lacks(source *live.Source) error {
 	var missing int
 	var reason string
@@ -112,11 +112,8 @@ func (sn view) lacks(source *live.Source) error {
 			reason = fmt.Sprintf("%s: %s", config.SiteLabel(id, held.Name), held.Reason)
 		}
 	})
-	if missing == 0 {
-		return nil
-	}
 	rows := source.Follower.CountAccepted()
-	if missing < rows && (missing == 1 || missing*10 <= rows) {
+	if missing == 0 || missing == 1 && sn.Tables.SiteCount() > 0 || missing > 1 && missing*10 <= rows {
 		return nil
 	}
 	return apiError(http.StatusServiceUnavailable, "%s: %d of its %d sites are held back here, such as %s", source.Name, missing, rows, reason)
