@@ -62,12 +62,13 @@ func TestLiveHeldBackIsShown(t *testing.T) {
 	l.want(201, "PUT", "sites/11", fmt.Sprintf(`{"name":"Alone","template":"second","server_bindings":[":%d:b.test"]}`, alone))
 	l.want(201, "PUT", "sites/12", `{"name":"Empty","template":"second"}`)
 	l.want(201, "PUT", "sites/13", l.site("Serves", "c.test"))
+	l.want(201, "PUT", "sites/14", l.site("Last", "d.test", `"template":"second"`))
 	if err := l.Restart(strings.Replace(second, "template second", "template third", 1)); err != nil {
 		t.Fatal(err)
 	}
-	held := []string{"10 held_back", "11 held_back", "12 held_back"}
+	held := []string{"10 held_back", "11 held_back", "12 held_back", "14 held_back"}
 	l.lists(map[string][]string{
-		"":                               {"1 started", held[0], held[1], held[2], "13 started"},
+		"":                               {"1 started", held[0], held[1], held[2], "13 started", held[3]},
 		"&state=held_back":               held,
 		"&state=held_back&source=bolt":   held,
 		"&state=started":                 {"1 started", "13 started"},
@@ -96,6 +97,9 @@ func TestLiveHeldBackIsShown(t *testing.T) {
 	l.prints(0, []string{"explain", fmt.Sprintf("127.0.0.1:%d", l.plain), "--host", "a.test", "--scheme", "http"}, `site 10 "Held" has the request`)
 	const broken = `{"class":"broken","cause":"a site is not served: it is held back","message":"site `
 	l.prints(2, []string{"verify", "--json"}, broken+`10 \"Held\" is held back: template \"second\"`, broken+`11 \"Alone\" is held`, broken+`12 \"Empty\" is held`, `"not_tried":true`)
+	l.prints(0, []string{"add", "site", "New", "--http", fmt.Sprintf(":%d:new.test", l.plain), "--proxy", "127.0.0.1:1"})
+	l.lists(map[string][]string{"&host=new.test": {"15 started"}}) // no id of a site that waits
+	l.run(0, "delete", "/w3svc/15")
 	if err := l.Load(second); err != nil {
 		t.Fatal(err)
 	}

@@ -421,7 +421,7 @@ func (c *Client) freeID(ctx context.Context) (uint32, error) {
 	if len(ids) > 0 {
 		last = ids[len(ids)-1]
 	}
-	// Sites of a sites file have ids too.
+	// Sites of sources have ids too, also those that do not serve.
 	for site, err := range c.Sites(ctx) {
 		if IsNotFound(err) {
 			break // no app is configured, and nothing serves
