@@ -25,7 +25,7 @@ func init() {
 
 // Authorization decides who may have what is asked for, as the sections
 // anonymousAuthentication and authorization of IIS do. Who the user is, a
-// handler in front has found out, such as basic_auth or forward_auth: the
+// handler in front has found out, such as basic_auth, or forward_auth and a map: the
 // placeholder {http.auth.user.id}. Without one the request is anonymous.
 //
 // Rules that deny are tried before rules that allow, those of places above

@@ -374,3 +374,32 @@ func TestDirectiveOrder(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestForwardAuthUser: the user that forward_auth has found out stands in a header, which a
+// map makes the name that the rules go by, and not one that the client sends.
+func TestForwardAuthUser(t *testing.T) {
+	auth := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if user := r.Header.Get("Cookie"); user != "" {
+			w.Header().Set("Remote-User", user)
+		}
+	})
+	s := newSite(t, `
+	forward_auth `+strings.TrimPrefix(auth, "http://")+` {
+		uri /
+		copy_headers Remote-User
+	}
+	map {header.Remote-User} {http.auth.user.id} {
+		~.+ ${0}
+	}
+	iis_authorization {
+		anonymous off
+		deny users carl
+		allow users *
+	}
+	respond "user {http.auth.user.id}"`+errorPage)
+	for cookie, want := range map[string]string{"ann": "user ann", "carl": "401: 401.2", "": "401: 401.2"} {
+		if _, body := s.ask("/", "Cookie", cookie, "Remote-User", "root"); body != want {
+			t.Errorf("%q: %q, want %q", cookie, body, want)
+		}
+	}
+}
