@@ -402,6 +402,17 @@ func TestSearch(t *testing.T) {
 	m.get(m.secured, "sites?state=nonsense").want(t, http.StatusBadRequest, "state: unknown word")
 }
 
+// TestHeldBackPage: a site that waits is in the list, by its state and with words.
+func TestHeldBackPage(t *testing.T) {
+	m := startManager(t, "template second {\nrespond second\n}")
+	m.add(1001, fmt.Sprintf(`{"name": "Waits", "template": "second", "server_bindings": [":%d:waits.test"]}`, m.plain))
+	if err := m.Restart(strings.Replace(m.config, "template second", "template third", 1)); err != nil {
+		t.Fatal(err)
+	}
+	m.get(m.secured, "sites?state=held_back").want(t, http.StatusOK, "1 site</p>", "Waits", `state bad">held back<`, `value="held_back" selected`)
+	m.get(m.secured, "sites/1001").want(t, http.StatusOK, "Waits", "held back")
+}
+
 // TestPages: each page is there at each place, by links that lead to it.
 func TestPages(t *testing.T) {
 	m := startManager(t, fmt.Sprintf(`
