@@ -137,20 +137,6 @@ func (n *farmNode) hasSite(id int) {
 	}
 }
 
-// scalar reads one value by SQL.
-func (n *farmNode) scalar(query string) (value string) {
-	n.t.Helper()
-	conn, err := pgx.Connect(n.t.Context(), n.connection)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	if err := conn.QueryRow(n.t.Context(), query).Scan(&value); err != nil {
-		n.t.Fatal(query, err)
-	}
-	return value
-}
-
 // A node is killed, and its transaction is taken back: others write at once, and whoever
 // repeats the request succeeds.
 func nodeDiesBeforeCommit(t *testing.T, engine *testpg.Server) {

@@ -4,6 +4,7 @@ package caddyiis_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/jackc/pgx/v5"
 
 	caddyiis "github.com/caddy-iis/caddy-iis"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
@@ -74,6 +76,20 @@ func newFarmNode(t *testing.T, engine *testpg.Server, database, settings string)
 		`, n.connection, settings, n.plain, n.secure, extra))
 	}
 	return n
+}
+
+// scalar reads one value by SQL.
+func (n *farmNode) scalar(query string) (value string) {
+	n.t.Helper()
+	conn, err := pgx.Connect(n.t.Context(), n.connection)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if err := conn.QueryRow(n.t.Context(), query).Scan(&value); err != nil {
+		n.t.Fatal(query, err)
+	}
+	return value
 }
 
 // sql writes as a panel does.
