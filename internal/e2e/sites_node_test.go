@@ -205,7 +205,9 @@ func (n *siteNode) shown() map[uint32]string {
 			n.t.Fatal(status, err)
 		}
 		for _, site := range page.Items {
-			shown[site.ID] = site.Name
+			if site.State == adminapi.StateStarted {
+				shown[site.ID] = site.Name
+			}
 		}
 		if after = page.Next; after == "" {
 			return shown
