@@ -280,6 +280,33 @@ func TestPostgresConditions(t *testing.T) {
 	}
 }
 
+// TestPostgresSizes: a document is measured as the database does, whatever is in it: what is too
+// large is refused before anything is written, and what a dry run takes is written.
+func TestPostgresSizes(t *testing.T) {
+	n := startFarmNode(t, "")
+	document := func(size int) string {
+		const odd = `,: \" \\ é 😀 & < \t \u0001`
+		site := fmt.Sprintf(`{"name":"%s","server_bindings":[":%d:large.test"]}`, odd, n.plain)
+		return strings.Replace(site, odd, odd+strings.Repeat("x", size-3-len(site)), 1) // 3 spaces are printed
+	}
+	n.want(200, "PUT", "sites/10?dry_run=1", document(65_536))
+	n.want(201, "PUT", "sites/10", document(65_536))
+	if size := n.scalar("select octet_length(doc::text)::text from iis.site"); size != "65536" {
+		t.Errorf("the largest document has %s bytes", size)
+	}
+	for _, query := range []string{"?dry_run=1", ""} {
+		n.refused(413, "PUT", "sites/11"+query, document(65_537), "it has 65537 bytes with a space behind each comma and colon, and 65536 are allowed")
+		n.refused(413, "POST", "sites"+query, document(65_537), "65536 are allowed")
+		n.refused(413, "POST", "changes"+query, fmt.Sprintf(`[{"op":"put","id":11,"site":%s}]`, document(65_537)), "65536 are allowed")
+		n.refused(413, "PATCH", "sites/10"+query, `{"template":"page"}`, "65536 are allowed")
+		n.refused(422, "PUT", "sites/11"+query, `{"a":0.`+strings.Repeat("0", 20_000)+`1}`, "a number has 20003 characters")
+	}
+	if s := n.source(); s.Sites != 1 || s.Revision != 1 {
+		t.Errorf("%+v", s)
+	}
+	n.plainly("large.test", "default 10")
+}
+
 // TestPostgresAway: the engine dies, and everything serves; changes are refused in time,
 // and work again when it is back.
 func TestPostgresAway(t *testing.T) {

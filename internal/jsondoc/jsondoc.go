@@ -21,21 +21,40 @@ import (
 	"github.com/caddy-iis/caddy-iis/sites"
 )
 
-// MaxDocument bounds a row.
+// MaxDocument bounds a row, and what is sent for one.
 const MaxDocument = 64 << 10
 
 // TooLargeError is the error of a document that no row takes.
-type TooLargeError struct{ size int }
+type TooLargeError struct {
+	size   int
+	spaced bool // as PostgreSQL prints it
+}
 
 // Error implements error.
 func (e TooLargeError) Error() string {
-	return fmt.Sprintf("it has %d bytes, and %d are allowed", e.size, MaxDocument)
+	how := ""
+	if e.spaced {
+		how = " with a space behind each comma and colon"
+	}
+	return fmt.Sprintf("it has %d bytes%s, and %d are allowed", e.size, how, MaxDocument)
 }
 
-// CheckSize refuses a document that no row takes.
-func CheckSize(document []byte) error {
-	if len(document) > MaxDocument {
-		return TooLargeError{len(document)}
+// CheckSize refuses a canonical document that no row takes. Whatever keeps it, it is measured
+// as PostgreSQL does, which prints it with spaces.
+func CheckSize(canonical []byte) error {
+	size, quoted := len(canonical), false
+	for i := 0; i < len(canonical); i++ {
+		switch c := canonical[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == ',' || c == ':'):
+			size++
+		}
+	}
+	if size > MaxDocument {
+		return TooLargeError{size, true}
 	}
 	return nil
 }
@@ -53,8 +72,8 @@ func Canonical(raw []byte) (json.RawMessage, error) {
 
 // canonicalPatch does that with a patch, in which null removes.
 func canonicalPatch(raw []byte) (json.RawMessage, error) {
-	if err := CheckSize(raw); err != nil {
-		return nil, err
+	if len(raw) > MaxDocument {
+		return nil, TooLargeError{len(raw), false}
 	}
 	decoder := newOnceDecoder(raw, maxDepth)
 	decoder.isRow = true
@@ -83,6 +102,10 @@ const (
 	maxAnyDepth = 10000
 )
 
+// maxNumber is how many characters a number of a row may have. PostgreSQL takes 16,383
+// digits behind a point.
+const maxNumber = 1000
+
 // anyNamesBelow are the fields of a document in which names may be any: those of headers
 // and placeholders. What stands there is compared with the fields that are known, letter by
 // letter.
@@ -92,7 +115,7 @@ var anyNamesBelow = []string{"routes", "errors"}
 type onceDecoder struct {
 	*json.Decoder
 	maxDepth int
-	isRow    bool // texts are such as every source can keep: PostgreSQL has none with U+0000
+	isRow    bool // texts and numbers are such as every source can keep: PostgreSQL has no text with U+0000
 }
 
 func newOnceDecoder(raw []byte, maxDepth int) onceDecoder {
@@ -161,8 +184,11 @@ func (d onceDecoder) value(depth int, anyNames bool) (any, error) {
 	return token, d.keeps(token)
 }
 
-// keeps refuses a text, or the name of a field, that a row cannot have.
+// keeps refuses a text, the name of a field, or a number that a row cannot have.
 func (d onceDecoder) keeps(token json.Token) error {
+	if number, _ := token.(json.Number); d.isRow && len(number) > maxNumber {
+		return fmt.Errorf("a number has %d characters, and %d are allowed", len(number), maxNumber)
+	}
 	if text, _ := token.(string); d.isRow && strings.ContainsRune(text, 0) {
 		return fmt.Errorf("%q has the character U+0000, which no text of a site may have", text)
 	}
@@ -193,7 +219,7 @@ func Merge(document, patch []byte) ([]byte, error) {
 	if err := unmarshalNumbers(canonical, &changes); err != nil {
 		return nil, err
 	}
-	return json.Marshal(merged(target, changes))
+	return sites.CanonicalObject(merged(target, changes)) // also as long as that: json.Marshal writes & as \u0026
 }
 
 func merged(target, changes map[string]any) map[string]any {

@@ -32,6 +32,10 @@ func TestMergePatchExamples(t *testing.T) {
 			t.Errorf("%s with %s: got %s, %v, want %s", c.document, c.patch, got, err, c.want)
 		}
 	}
+	large := `{"a":"` + strings.Repeat("&", 60_000) + `"}` // json.Marshal would write six bytes for each
+	if merged, err := jsondoc.Merge([]byte(large), []byte(`{"b":1}`)); err != nil || len(merged) > jsondoc.MaxDocument {
+		t.Errorf("%d bytes, %v", len(merged), err)
+	}
 	for _, patch := range []string{`["c"]`, `null`, `"bar"`, `1`, ``, `{"a":1}{}`, `{"a":1,"a":2}`, `{"id":7}`} {
 		if got, err := jsondoc.Merge([]byte(`{"a":"foo"}`), []byte(patch)); err == nil {
 			t.Errorf("the patch %s: got %s", patch, got)
@@ -44,10 +48,16 @@ func TestCanonicalDocumentLimits(t *testing.T) {
 	deep := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
 	for text, ok := range map[string]bool{
 		deep(99): true, deep(100): false, deep(30_000): false,
-		`{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`:    true,
-		`{"a":"` + strings.Repeat("x", 64<<10-7) + `"}`:    false,
-		`{"a":"` + strings.Repeat("\u2028", 20_000) + `"}`: false, // written it is longer
+		`{"a":"` + strings.Repeat("x", 64<<10-9) + `"}`:          true,
+		`{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`:          false, // with a space behind the colon, as PostgreSQL prints it
+		`{"a":"` + strings.Repeat(`,:\"`, 16<<10-3) + `"}`:       true,  // with those that are in texts
+		`{"a":"` + strings.Repeat("x", 64<<10-19) + `\\","b":1}`: true,
+		`{"a":"` + strings.Repeat("x", 64<<10-18) + `\\","b":1}`: false,
+		`{"a":[` + strings.Repeat("1,", 21_840) + `1]}`:          true,
+		`{"a":[` + strings.Repeat("1,", 21_845) + `1]}`:          false,
+		`{"a":"` + strings.Repeat("\u2028", 20_000) + `"}`:       false, // written it is longer
 		`{"a":1e400}`: true, `{"a":[1e401]}`: false, `{"a":1e-2000000000}`: false,
+		`{"a":0.` + strings.Repeat("0", 997) + `1}`: true, `{"a":[0.` + strings.Repeat("0", 998) + `1]}`: false,
 		`{"A":1}`: false, `{"a":{"ſ":1}}`: false, `{"":1}`: false,
 		`{"a":"x\u0000"}`: false, `{"a":["\u0000"]}`: false, `{"routes":[{"\u0000":1}]}`: false, `{"a":"x\\u0000\u0001"}`: true,
 	} {
