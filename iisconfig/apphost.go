@@ -88,6 +88,9 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 // element's name.
 func (r *configReader) section(prefix string, el *element) error {
 	name := prefix + el.name
+	if r.web != nil && r.web.dotNET && (groups[name] || name == "configSections") {
+		return r.x.skip()
+	}
 	if r.web != nil && (serverOnly[name] || name == filtersSection) {
 		return r.refuse(name, el)
 	}

@@ -106,8 +106,8 @@ type VirtualDirectory struct {
 	PhysicalPath string `json:"physical_path"`
 	// UserName is the account with which IIS reads the folder, if it has one.
 	UserName string `json:"user_name,omitempty"`
-	// NoSubConfig says that web.config files below the folder do not count
-	// (allowSubDirConfig="false").
+	// NoSubConfig says that IIS does not read web.config files of folders below that one
+	// (allowSubDirConfig="false"). What .NET reads of them by itself counts.
 	NoSubConfig bool   `json:"no_sub_config,omitempty"`
 	Source      Source `json:"source"`
 }

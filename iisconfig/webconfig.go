@@ -14,6 +14,9 @@ type webPlace struct {
 	path string
 	// nobody says that the file is in no folder of a site.
 	nobody bool
+	// dotNET says that IIS does not read the file (allowSubDirConfig="false"): what .NET reads
+	// of it counts, as it does for requests that .NET sees.
+	dotNET bool
 }
 
 func (w *webPlace) scope() string { return joinScope(w.site.Name, w.path) }
@@ -47,6 +50,10 @@ func (b *builder) webConfig(it *item, text []byte) {
 				b.malformed(src, err, places[i:])
 				return
 			}
+		}
+		if places[i].dotNET {
+			b.rep.info(CodeIgnored, Source{File: name, Scope: places[i].scope()},
+				`IIS does not read it: its virtual directory has allowSubDirConfig="false"; only what .NET reads of it counts, such as system.web`)
 		}
 		before := len(b.placed)
 		r := &configReader{b: b, x: b.reader(name, text), file: name, kind: WebConfig, web: &places[i]}
@@ -239,10 +246,7 @@ func (b *builder) placesOn(on []string) (out []webPlace) {
 // another virtual directory has the path, IIS looks into that one.
 func (b *builder) addPlaces(out []webPlace, folders []folder, rest string) []webPlace {
 	for _, f := range folders {
-		if f.noSubConfig && rest != "" {
-			continue
-		}
-		place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest)}
+		place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest), dotNET: f.noSubConfig && rest != ""}
 		if !slices.Contains(out, place) && b.owner(place) == f.physical {
 			out = append(out, place)
 		}

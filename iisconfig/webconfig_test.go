@@ -1,7 +1,9 @@
 package iisconfig
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -76,8 +78,42 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s belongs to %q, want %q", test.file, got, test.want)
 		}
 		noSite := slices.ContainsFunc(s.Findings, func(f Finding) bool { return f.Code == CodeNoSite })
-		if noSite != (test.want == nil) {
+		if noSite != (test.want == nil && !strings.HasPrefix(test.file, "web/shop/")) {
 			t.Errorf("%s: findings %v", test.file, s.Findings)
+		}
+	}
+}
+
+// TestNoSubConfig: where IIS does not read the web.config files below a folder, they set
+// nothing but what .NET reads of them by itself.
+func TestNoSubConfig(t *testing.T) {
+	const (
+		ofIIS  = `<system.webServer><directoryBrowse enabled="true"/><odd /></system.webServer>`
+		ofNET  = `<system.web><authorization><deny users="?" /></authorization></system.web>`
+		inside = `<location path="in">` + ofIIS + ofNET + `</location>`
+	)
+	for file, want := range map[string]string{
+		"web/shop/web.config":     "/shop true false, /shop/in true true",
+		"web/shop/sub/web.config": "/shop/sub/in false true",
+	} {
+		s, err := Read([]File{{Name: "sites.config", Data: []byte(twoSites)}, {Name: file, Data: []byte("<configuration>" + ofIIS + inside + "</configuration>")}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range s.Sites[0].Configured {
+			at := s.Sites[0].At(c.Path)
+			got = append(got, fmt.Sprintf("%s %t %t", c.Path, at.DirectoryBrowse != nil, at.Managed != nil))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+		told := slices.ContainsFunc(s.Findings, func(f Finding) bool {
+			return f.Code == CodeIgnored && f.Source.File == file && f.Source.Scope == "A/shop/sub" && strings.Contains(f.Message, "allowSubDirConfig")
+		})
+		odd := slices.ContainsFunc(s.Findings, func(f Finding) bool { return strings.Contains(f.Message, "odd") })
+		if told != (file == "web/shop/sub/web.config") || odd == told {
+			t.Errorf("%s: findings %v", file, s.Findings)
 		}
 	}
 }

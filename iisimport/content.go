@@ -87,6 +87,10 @@ func (w *siteWriter) collect() {
 		for _, dir := range app.VirtualDirectories {
 			n := add(path.Join("/", app.Path, dir.Path))
 			n.physical, n.source = dir.PhysicalPath, dir.Source
+			if dir.NoSubConfig {
+				w.report().translated(dir.Source, `virtualDirectory allowSubDirConfig="false"`,
+					"as in IIS, web.config files of folders below %s do not count, but for what .NET reads of them by itself", dir.PhysicalPath)
+			}
 			if dir.UserName != "" {
 				w.report().decide(dir.Source, "account "+dir.UserName, "give the user that Caddy runs as access to the folder",
 					"Caddy reads %s with its own account", dir.PhysicalPath)
