@@ -59,13 +59,16 @@ func readOutboundRules(c *context, el *element) func(*Settings) {
 				tags = append(tags, value(c, "name")(tag))
 			}
 			if tags != nil {
-				c.rep.info(CodeUnsupported, c.src(kid), "outboundRules: custom tags are listed by name only")
+				c.rep.info(CodeUnsupported, c.src(kid), "outboundRules: custom tags are for rules that change bodies of answers, which are not executed")
 			}
 		default:
 			rules.kids = append(rules.kids, kid)
 		}
 	}
 	before, isSet := c.boolean(el, "rewriteBeforeCache", false), el.has("rewriteBeforeCache")
+	if before {
+		c.rep.info(CodeIgnored, c.src(el), "outboundRules: rewriteBeforeCache is about the output cache of IIS")
+	}
 	l := collection(c, &rules, "rule", byAttr("name"), func(el *element) RewriteRule { return c.rewriteRule(el, true) })
 	c.attributes(el)
 	return rewriting(c.src(el), func(s *Settings, r *Rewrite) {

@@ -132,6 +132,9 @@ func (w *siteWriter) errorPage(p iisconfig.ErrorPage) []*Directive {
 		return nil
 	}
 	kids, why := w.errorHandler(p)
+	if why != "" && p.Source.Scope != "" && reWindowsRoot.MatchString(p.Path) && !w.root.settings.HTTPErrors.AbsolutePaths {
+		why += "; IIS answers 500.19 for such a path in a web.config unless the server has allowAbsolutePathsWhenDelegated"
+	}
 	if why != "" {
 		w.report().decide(p.Source, what, "write it into handle_errors", "%s", why)
 		return nil

@@ -47,6 +47,9 @@ func (w *siteWriter) barred(n *node) *bar {
 		f := n.settings.Faults[0]
 		return &bar{500, f.Source, f.Section, "mend the file and import again", "IIS answers 500.19 here: " + f.Message}
 	case runtime != nil && !runtime.Enabled:
+		// Microsoft's page on serverRuntime says that IIS does not serve content for such a URL, and
+		// neither it nor the list of status codes (KB 943891) says which status a client gets: 503
+		// is chosen here, as for an application that was stopped.
 		return &bar{503, runtime.Source, "serverRuntime enabled=false", "switch it on if the place is to be served, and import again", "IIS serves nothing here"}
 	case n.settings.Unknown != nil:
 		u := n.settings.Unknown[0]

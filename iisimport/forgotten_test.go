@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -143,5 +144,56 @@ func TestRedirectHeaders(t *testing.T) {
 	slices.Sort(told)
 	if got := strings.Join(told, "; "); got != "httpProtocol allowKeepAlive=false: dropped; redirectHeaders X-Moved: translated" {
 		t.Errorf("the report tells %q", got)
+	}
+}
+
+// TestNamed: what a section says beside what is executed is in the report, and not where it
+// says nothing.
+func TestNamed(t *testing.T) {
+	rule := func(attribute string) string {
+		return `<rewrite><rules><rule name="r"><match url="^a$" /><action type="Rewrite" url="/b" ` + attribute + ` /></rule></rules></rewrite>`
+	}
+	outbound := func(list, match string) string {
+		return `<rewrite><outboundRules ` + list + `><rule name="o"><match ` + match + ` pattern="x" /><action type="Rewrite" value="y" /></rule></outboundRules></rewrite>`
+	}
+	auth := func(inside string) string {
+		return `<security><authentication><anonymousAuthentication enabled="false" />` + inside + `</authentication></security>`
+	}
+	page := func(path string) string {
+		return `<httpErrors><remove statusCode="404" /><error statusCode="404" path="` + path + `" responseMode="File" /></httpErrors>`
+	}
+	for name, c := range map[string]struct{ with, without, want string }{
+		"showFlags":          {`<directoryBrowse enabled="true" showFlags="Time, Extension" />`, `<directoryBrowse enabled="false" showFlags="Time, Extension" />`, "dropped: directoryBrowse showFlags Time, Extension: "},
+		"logRewrittenUrl":    {rule(`logRewrittenUrl="true"`), rule(""), "dropped: rewrite rule r logRewrittenUrl: "},
+		"rewriteBeforeCache": {outbound(`rewriteBeforeCache="true"`, `serverVariable="RESPONSE_X"`), outbound(`rewriteBeforeCache="false"`, `serverVariable="RESPONSE_X"`), "rewriteBeforeCache is about the output cache"},
+		"occurrences":        {outbound("", `serverVariable="RESPONSE_X" occurrences="3"`), outbound("", `serverVariable="RESPONSE_X"`), "dropped: outbound rule o occurrences 3: "},
+		"in bodies":          {outbound("", `filterByTags="A, CustomTags" customTags="t" occurrences="3"`), outbound("", `serverVariable="RESPONSE_X"`), "it changes bodies of answers, filterByTags A, CustomTags, customTags t, occurrences 3"},
+		"realm":              {auth(`<basicAuthentication enabled="true" realm="Shop" />`), auth(`<basicAuthentication enabled="false" realm="Shop" />`), "dropped: basic realm Shop: "},
+		"enableReverseDns":   {`<security><ipSecurity enableReverseDns="true" /></security>`, `<security><ipSecurity enableReverseDns="false" /></security>`, "dropped: ipSecurity enableReverseDns: "},
+		"static compression": {`<urlCompression doStaticCompression="false" doDynamicCompression="true" />`, `<urlCompression doStaticCompression="true" doDynamicCompression="true" />`, "also for files"},
+		"an absolute page":   {page(`C:\x\e.htm`), page(`x\e.htm`), "allowAbsolutePathsWhenDelegated"},
+		"allowPathInfo": {
+			`<handlers><add name="h" path="*.h" verb="*" modules="IsapiModule" scriptProcessor="C:\h.dll" allowPathInfo="true" /></handlers>`,
+			`<handlers><add name="h" path="*.h" verb="*" modules="IsapiModule" scriptProcessor="C:\h.dll" /></handlers>`, "(Unspecified, Script, allowPathInfo)",
+		},
+	} {
+		for section, want := range map[string]bool{c.with: true, c.without: false} {
+			_, plan := coreSites(t, iisimport.Options{}, section)
+			told := slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool { return strings.Contains(l.String(), c.want) })
+			if told != want {
+				t.Errorf("%s: told %t, want %t: %v", name, told, want, plan.Report.Lines)
+			}
+		}
+	}
+	for providers, want := range map[string]string{`<providers><clear /><add value="Negotiate" /><add value="NTLM" /></providers>`: "windows providers Negotiate NTLM", "": "windows"} {
+		host := hostOf("", "", "", "<system.webServer>"+auth(`<windowsAuthentication enabled="true">`+providers+`</windowsAuthentication>`)+"</system.webServer>")
+		server, err := iisconfig.Read([]iisconfig.File{{Name: "applicationHost.config", Data: []byte(host)}}, iisconfig.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := iisimport.Import(server, iisimport.Options{})
+		if !slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool { return l.What == want }) {
+			t.Errorf("no %q in %v", want, plan.Report.Lines)
+		}
 	}
 }

@@ -121,7 +121,13 @@ func denyAction(text string) ([]*Directive, bool) {
 // addressList is ipSecurity.
 func (w *siteWriter) addressList(n *node) []*Directive {
 	sec := n.settings.IPSecurity
-	if sec == nil || len(sec.Entries) == 0 && !sec.DenyUnlisted {
+	if sec == nil {
+		return nil
+	}
+	if sec.ReverseDNS && !slices.ContainsFunc(sec.Entries, func(e iisconfig.IPEntry) bool { return e.Domain != "" }) {
+		w.report().dropped(sec.Source, "ipSecurity enableReverseDns", "no entry has a domain name")
+	}
+	if len(sec.Entries) == 0 && !sec.DenyUnlisted {
 		return nil
 	}
 	var kids []*Directive
@@ -202,7 +208,7 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 			kids, src = append(kids, directive("anonymous", "off")), a.Source
 		}
 		if a.Enabled && !strings.HasPrefix(strings.ToLower(a.Method), "anonymous") {
-			w.report().dropped(a.Source, a.Method, "there are no accounts of Windows here: nobody is asked for one in this way, and who needs one gets 401")
+			w.report().dropped(a.Source, asked(a), "there are no accounts of Windows here: nobody is asked for one in this way, and who needs one gets 401")
 		}
 	}
 	if kids == nil && !n.settings.HasModule("AnonymousAuthenticationModule") {
@@ -220,6 +226,22 @@ func (w *siteWriter) accounts(n *node) []*Directive {
 		"there are no Windows accounts here: who needs one gets 401")
 	d := block(kids, "iis_authorization").because("Nobody has an account here yet: put basic_auth or forward_auth in front of this.")
 	return []*Directive{w.acceptedOr(d, 401, src)}
+}
+
+// asked names a way to ask for an account.
+func asked(a iisconfig.Authentication) string {
+	text := a.Method
+	if a.Realm != "" {
+		text += " realm " + a.Realm
+	}
+	var providers strings.Builder
+	for _, p := range a.Providers {
+		providers.WriteString(" " + p.Value)
+	}
+	if providers.Len() > 0 {
+		text += " providers" + providers.String()
+	}
+	return text
 }
 
 // authorization writes the rules of system.webServer/security/authorization, and

@@ -191,6 +191,9 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 	for _, h := range n.settings.Handlers.Entries {
 		what := fmt.Sprintf("handler %s: %s %s by %s", h.Name, cmp.Or(h.Verb, "*"), h.Path, cmp.Or(h.ScriptProcessor, h.Type, h.Modules))
 		conditions := strings.Join([]string{cmp.Or(h.ResourceType, "Unspecified"), cmp.Or(h.RequireAccess, "Script")}, ", ")
+		if h.AllowPathInfo {
+			conditions += ", allowPathInfo"
+		}
 		instead := "files, default documents and listings are sent as its order says"
 		switch {
 		case h.Source.Scope == "":

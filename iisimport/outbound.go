@@ -22,9 +22,12 @@ func (t *ruleWriter) outboundRules() []*Directive {
 		what := "outbound rule " + r.Name
 		if r.Match.ServerVariable == "" {
 			if r.Action.Type != "None" {
-				t.w.report().decide(r.Source, what, "change links in the application, or see replace_response of others' plugins", "it is not executed: it changes bodies of answers")
+				t.w.report().decide(r.Source, what, "change links in the application, or see replace_response of others' plugins", "it is not executed: it changes bodies of answers%s", inBodies(r.Match))
 			}
 			continue
+		}
+		if r.Match.Occurrences > 0 {
+			t.w.report().dropped(r.Source, fmt.Sprintf("%s occurrences %d", what, r.Match.Occurrences), "a header is matched as a whole, once")
 		}
 		kids, conditions, err := t.outbound(r)
 		if err != nil {
@@ -38,6 +41,20 @@ func (t *ruleWriter) outboundRules() []*Directive {
 		}
 	}
 	return append(pre, rules...)
+}
+
+// inBodies says where in a body a rule looks, and how often.
+func inBodies(m iisconfig.RewriteMatch) (text string) {
+	if m.FilterByTags != "" {
+		text += ", filterByTags " + m.FilterByTags
+	}
+	if m.CustomTags != "" {
+		text += ", customTags " + m.CustomTags
+	}
+	if m.Occurrences > 0 {
+		text += fmt.Sprintf(", occurrences %d", m.Occurrences)
+	}
+	return text
 }
 
 var errFilters = errors.New("it changes headers and looks into bodies")

@@ -114,6 +114,9 @@ func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
 	answers := blocks(r) || r.Action.Type == "Redirect" || t.leadsOut(r) || r.Action.Type == "Rewrite" && reOrigin.MatchString(strings.TrimSpace(r.Action.URL))
 	t.w.report().translated(r.Source, "rewrite rule "+r.Name, "rule in iis_rewrite")
 	t.w.report().last().answers = answers
+	if r.Action.Type == "Rewrite" && r.Action.LogRewrittenURL {
+		t.w.report().dropped(r.Source, "rewrite rule "+r.Name+" logRewrittenUrl", "logs have the URL that the client has asked for")
+	}
 	t.passes = t.passes || !t.shut && !answers && r.StopProcessing && t.mayFit(r)
 	return block(kids, "rule", name).because(r.Source.String())
 }

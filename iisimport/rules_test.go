@@ -55,7 +55,7 @@ func TestRulesImport(t *testing.T) {
 			}
 		}
 		if got := strings.Join(decide, "\n"); got != strings.Join([]string{
-			"outbound rule links: it is not executed: it changes bodies of answers",
+			"outbound rule links: it is not executed: it changes bodies of answers, filterByTags A",
 			`outbound rule length: it is not executed: rule "length": "RESPONSE_CONTENT_LENGTH": it changes no header of responses that may be changed: expected a variable such as RESPONSE_LOCATION`,
 			"outbound rule lost: it is not executed: there is no preCondition gone",
 			"outbound rule both: it is not executed: it changes headers and looks into bodies",

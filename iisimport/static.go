@@ -276,6 +276,9 @@ func (w *siteWriter) fileServer(n *node, s scripts) *Directive {
 	case s.listing:
 		d.Words = append(d.Words, "browse")
 		w.report().translated(n.settings.DirectoryBrowse.Source, "directoryBrowse", "file_server browse")
+		if flags := n.settings.DirectoryBrowse.ShowFlags; flags != "" {
+			w.report().dropped(n.settings.DirectoryBrowse.Source, "directoryBrowse showFlags "+flags, "listings have the name, size and time of each file")
+		}
 	default:
 		w.report().dropped(n.settings.DirectoryBrowse.Source, "directoryBrowse", "no handler with the DirectoryListingModule answers for folders")
 	}
@@ -378,7 +381,14 @@ func (w *siteWriter) headers(n *node) []*Directive {
 		}
 	}
 	if c := n.settings.URLCompression; c != nil && (c.Static || c.Dynamic) {
-		w.report().translated(c.Source, "urlCompression", "encode gzip")
+		but := ""
+		switch {
+		case !c.Static:
+			but = ", also for files, which IIS sends as they are (doStaticCompression)"
+		case !c.Dynamic:
+			but = ", also for what applications answer, which IIS sends as it is (doDynamicCompression)"
+		}
+		w.report().translated(c.Source, "urlCompression", "encode gzip%s", but)
 		out = append(out, directive("encode", "gzip"))
 	}
 	return out
