@@ -137,7 +137,7 @@ func (r *road) export() map[string][]byte {
 		"certificates/client-ca.pem":            pair.cert,
 		"inetpub/main/web.config": []byte(`<configuration><system.webServer><defaultDocument><files><clear /><add value="start.html" /></files></defaultDocument>
 <security><requestFiltering><hiddenSegments><add segment="private" /></hiddenSegments></requestFiltering></security></system.webServer></configuration>`),
-		"inetpub/app/web.config":  []byte(`<configuration><system.webServer><aspNetCore processPath="dotnet" arguments=".\app.dll" /></system.webServer></configuration>`),
+		"inetpub/app/web.config":  []byte(`<configuration><system.webServer><handlers><add name="aspNetCore" path="*" verb="*" modules="AspNetCoreModuleV2" resourceType="Unspecified" /></handlers><aspNetCore processPath="dotnet" arguments=".\app.dll" /></system.webServer></configuration>`),
 		"inetpub/shop/web.config": []byte("\xEF\xBB\xBF" + `<configuration><system.webServer><httpRedirect enabled="true" destination="https://www.example.com/shop" exactDestination="true" httpResponseStatus="Permanent" /></system.webServer></configuration>`),
 		"sites/third/web.config":  []byte(`<configuration><system.webServer><directoryBrowse enabled="true" /></system.webServer></configuration>`),
 	}

@@ -24,7 +24,7 @@ func readHandlers(c *context, el *element) func(*Settings) {
 		replace(&s.Handlers, Handlers{}, func(h *Handlers) {
 			setNonEmpty(&h.AccessPolicy, policy)
 			out := slices.ContainsFunc(h.Entries, sendsAll) || slices.Contains(entries.removes(), "staticfile") // which nobody may know
-			h.Entries = entries.apply(s, h.Entries, func(h Handler) string { return h.Name })
+			h.Entries, h.Gone = entries.apply(s, h.Entries, func(h Handler) string { return h.Name }), entries.gone(h.Gone)
 			h.Cleared = h.Cleared || entries.clears() || out && !slices.ContainsFunc(h.Entries, sendsAll)
 			h.Source = src
 		})

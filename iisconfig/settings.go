@@ -220,6 +220,7 @@ type Handlers struct {
 	// Cleared says that a level has dropped the inherited entries, or the one that sends
 	// files: what no entry fits is 404.4.
 	Cleared bool   `json:"cleared,omitempty"`
+	Gone    Gone   `json:"gone,omitzero"` // of Entries, by name
 	Source  Source `json:"source"`
 }
 

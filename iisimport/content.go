@@ -18,6 +18,7 @@ type node struct {
 	physical string // of the virtual directory; empty if a node above has the folder
 	pool     string // of the application that the path is in
 	worker   string // why a worker process answers
+	core     bool   // the program of aspNetCore is it
 	settings *iisconfig.Settings
 	source   iisconfig.Source
 
@@ -108,6 +109,7 @@ func (w *siteWriter) collect() {
 	}
 	for key, n := range byPath {
 		n.pool = w.poolOf(n.path)
+		n.core = w.allToCore(n)
 		n.worker = w.needsWorker(n)
 		if key != "/" {
 			w.nodes = append(w.nodes, n)

@@ -71,7 +71,8 @@ func installed(n *node, h iisconfig.Handler) bool {
 	return h.Modules == "" || h.Type != "" || slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return n.settings.HasModule(strings.TrimSpace(m)) })
 }
 
-// verbsOf lists the verbs of a handler; nil: all.
+// verbsOf lists the verbs of a handler; nil: all. IIS compares them with regard to case, and the
+// matcher method does not: those in small letters, which no client sends, are none.
 func verbsOf(list string) []string {
 	if strings.TrimSpace(list) == "" {
 		return nil
@@ -81,9 +82,10 @@ func verbsOf(list string) []string {
 		switch verb = strings.TrimSpace(verb); verb {
 		case "*":
 			return nil
-		case "":
 		default:
-			verbs = append(verbs, verb)
+			if verb != "" && verb == strings.ToUpper(verb) {
+				verbs = append(verbs, verb)
+			}
 		}
 	}
 	return verbs

@@ -22,21 +22,45 @@ func (w *siteWriter) needsWorker(n *node) string {
 	if every != nil && every.Refuses() > 0 {
 		return "" // whatever else is there
 	}
-	if set.AspNetCore != nil {
+	if n.core {
 		return "ASP.NET Core (" + cmp.Or(programName(set.AspNetCore), "process path not known") + ")"
 	}
 	if every != nil && every.NeedsWorker() {
 		return "the handler " + every.Name
 	}
 	for _, sec := range set.Managed {
-		if sec.Source.Scope != "" {
-			if strings.HasPrefix(sec.Name, "the module ") {
-				return sec.Name
-			}
+		switch {
+		case sec.Source.Scope == "":
+		case strings.HasPrefix(sec.Name, "the module "):
+			return sec.Name
+		case set.AspNetCore == nil || set.SeesAll() != nil: // else they may be settings of its program
 			return "the section " + sec.Name
 		}
 	}
 	return ""
+}
+
+// ofCore tells whether a handler gives requests to the program of aspNetCore or httpPlatform.
+func ofCore(h iisconfig.Handler) bool {
+	return hasModule(h, "AspNetCoreModuleV2", "AspNetCoreModule", "httpPlatformHandler")
+}
+
+// allToCore tells whether the program of aspNetCore has all requests at a node: a handler for all
+// paths gives them to it, or may, where nobody knows the handlers: those of the server, or of the
+// web.config of an application whose program applicationHost.config says.
+func (w *siteWriter) allToCore(n *node) bool {
+	core, h := n.settings.AspNetCore, n.settings.Handlers
+	if core == nil {
+		return false
+	}
+	_, every := w.handlers(n)
+	switch {
+	case every != nil && ofCore(*every), h == nil, !isWebConfig(core.Source) && !w.configured(n, w.appOf(n)):
+		return true
+	case every != nil || w.b.serverSource("handlers").File != "":
+		return false
+	}
+	return !h.Gone.Has("aspNetCore") && !h.Gone.Has("httpPlatformHandler") && !slices.ContainsFunc(h.Entries, ofCore)
 }
 
 // programName names a program. Its arguments may have secrets, all but the assembly that
@@ -170,12 +194,20 @@ func getVerb(verbs string) bool {
 
 // ownConfig tells whether a web.config of the path or of one above it is among the
 // files. Without it nobody knows what protects a worker there.
-func (w *siteWriter) ownConfig(n *node) bool {
+func (w *siteWriter) ownConfig(n *node) bool { return w.configured(n, "/") }
+
+// configured tells whether a web.config of a node, or of a path above it and not above top, is
+// among the files.
+func (w *siteWriter) configured(n *node, top string) bool {
 	return slices.ContainsFunc(w.site.source.Configured, func(c iisconfig.ConfiguredPath) bool {
-		return within(n.path, c.Path) && slices.ContainsFunc(c.Sections, func(s iisconfig.Section) bool {
-			return strings.EqualFold(path.Base(strings.ReplaceAll(s.Source.File, `\`, "/")), "web.config")
-		})
+		return within(n.path, c.Path) && within(c.Path, top) &&
+			slices.ContainsFunc(c.Sections, func(s iisconfig.Section) bool { return isWebConfig(s.Source) })
 	})
+}
+
+// isWebConfig tells whether a web.config says something.
+func isWebConfig(src iisconfig.Source) bool {
+	return strings.EqualFold(path.Base(strings.ReplaceAll(src.File, `\`, "/")), "web.config")
 }
 
 // tellHandlers names the handlers that a site adds, and what stands in for them where a
@@ -233,14 +265,14 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if all := slices.IndexFunc(refusals, func(d *Directive) bool { return d.Words[0] == "error" && d.Words[1] == "*" }); all >= 0 {
 		return refusals[:all+1]
 	}
+	w.tellCore(n)
 	if n.worker == "" {
 		return w.static(n, refusals)
 	}
-	if core := n.settings.AspNetCore; core != nil && !w.b.plan.opts.Services {
-		w.report().dropped(core.Source, "aspNetCore", "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled, stdoutLogFile: "+
-			"how the program is started says whoever starts it; --services writes units of systemd")
+	var timeout []*Directive
+	if n.core {
+		timeout = w.answerTimeout(n)
 	}
-	timeout := w.answerTimeout(n)
 	what := "worker process at " + n.path
 	if !w.ownConfig(n) {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",
@@ -249,6 +281,10 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if before, _ := w.handlers(n); len(before) == 0 && w.unserved(n) {
 		return []*Directive{w.noHandler(n)}
 	}
+	if _, every := w.handlers(n); every != nil && every.NeedsWorker() && !surely(*every) {
+		return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "write a matcher file and root in front of reverse_proxy",
+			"what it answers depends on the files there (resourceType "+every.ResourceType+")")}
+	}
 	guards, may := w.workerMayRun(n)
 	if _, every := w.handlers(n); every != nil && !installed(n, *every) {
 		return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "globalModules or modules do not have its "+every.Modules+", so that it does not run")}
@@ -256,7 +292,49 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if h := n.settings.Handlers; h != nil && !may {
 		return []*Directive{w.closed(403, h.Source, "handlers accessPolicy "+h.AccessPolicy, "", "it lets the handler that answers there not run: 403.1")}
 	}
-	return slices.Concat(refusals, guards, w.toWorker(n, n.source, what, n.worker, timeout...))
+	return slices.Concat(refusals, guards, w.otherVerbs(n), w.toWorker(n, n.core, n.source, what, n.worker, timeout...))
+}
+
+// tellCore says of aspNetCore what is not executed: how its program is started, or all of it,
+// where no handler has anything for the program.
+func (w *siteWriter) tellCore(n *node) {
+	core := n.settings.AspNetCore
+	if core == nil {
+		return
+	}
+	what := "aspNetCore"
+	if core.Platform {
+		what = "httpPlatform"
+	}
+	reached, _ := w.handlers(n)
+	switch {
+	case !n.core && !slices.ContainsFunc(reached, ofCore):
+		w.report().dropped(core.Source, what, "the section %s counts for nothing here: no handler gives a request to its program", what)
+	case !w.b.plan.opts.Services:
+		w.report().dropped(core.Source, what, "hostingModel, environmentVariables, startupTimeLimit, shutdownTimeLimit, rapidFailsPerMinute, stdoutLogEnabled, stdoutLogFile: "+
+			"how the program is started says whoever starts it; --services writes units of systemd")
+	}
+}
+
+// otherVerbs refuses the verbs that no worker has at a node whose first handler of all paths is
+// not one of all verbs: other handlers have them.
+func (w *siteWriter) otherVerbs(n *node) []*Directive {
+	_, every := w.handlers(n)
+	if every == nil || !every.NeedsWorker() {
+		return nil
+	}
+	var v verbs
+	for _, h := range n.settings.Handlers.Entries {
+		if h.Path == "*" && w.inPool(n, h) && !foldersOnly(n, h) {
+			v.take(h.Verb, ofCore(h) == ofCore(*every) && runsThere(n, h))
+		}
+	}
+	return v.guards("@verbs", nil)
+}
+
+// runsThere tells whether a worker process has what a handler has: it stands in for none of WebDAV.
+func runsThere(n *node, h iisconfig.Handler) bool {
+	return h.NeedsWorker() && h.Refuses() == 0 && surely(h) && mayRun(n, h) && !hasModule(h, "WebDAVModule")
 }
 
 // noHandler closes a place where no handler is left.
@@ -289,14 +367,18 @@ func (w *siteWriter) workerMayRun(n *node) (guards []*Directive, may bool) {
 
 // toWorker sends requests to what stands in for the worker process of a node: a service, the
 // address for its pool, or that for all, with settings of the proxy. Applications get the host of the client also by
-// https, for which reverse_proxy has another way.
-func (w *siteWriter) toWorker(n *node, src iisconfig.Source, what, why string, settings ...*Directive) []*Directive {
+// https, for which reverse_proxy has another way. core says that it is the program of aspNetCore.
+func (w *siteWriter) toWorker(n *node, core bool, src iisconfig.Source, what, why string, settings ...*Directive) []*Directive {
 	proxy := block([]*Directive{directive("header_up", "Host", "{hostport}")}, "reverse_proxy").because("A worker process of IIS answered here: " + why + ".")
 	proxy.Block = slices.Concat(proxy.Block, settings, w.replaced(n))
+	var service *Service
+	if core {
+		service = w.service(n)
+	}
 	out := connectionAuth()
 	address := w.b.plan.opts.PoolUpstreams[n.pool]
-	if s := w.service(n); s != nil {
-		address = s.Address
+	if service != nil {
+		address = service.Address
 	} else if address != "" {
 		w.report().upstream(src, what, "run the application there", "requests go to %s, the address for the application pool %s", address, n.pool)
 	}

@@ -33,7 +33,7 @@ type answering struct{ name, web, path, answer string }
 
 var answerings = []answering{
 	{"files", ``, "/deny/a.txt", "200 deny/a.txt"},
-	{"worker", `<aspNetCore processPath="a.exe" />`, "/deny/a.txt", "200 worker /deny/a.txt"},
+	{"worker", `<handlers><add name="core" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers><aspNetCore processPath="a.exe" />`, "/deny/a.txt", "200 worker /deny/a.txt"},
 	{"proxy", `<rule name="p"><match url="^deny/(.*)" /><action type="Rewrite" url="http://UPSTREAM/proxied/{R:1}" /></rule>`, "/deny/a.txt", "200 worker /proxied/a.txt"},
 	{"fastcgi", `<directoryBrowse enabled="false" />`, "/deny/a.php", "200 /deny/a.php"},
 }

@@ -53,7 +53,12 @@ func fits(h iisconfig.Handler) (out []*Directive) {
 // surely tells whether nothing is opened if a handler has all requests that fit it: which of them
 // are for files that are there, a matcher does not know, but who sends files does.
 func surely(h iisconfig.Handler) bool {
-	return (!h.NeedsWorker() || h.ResourceType == "" || strings.EqualFold(h.ResourceType, "Unspecified")) && (h.Path == "*" || hasForm(strings.ToLower(h.Path)))
+	return (!h.NeedsWorker() || anyResource(h)) && (h.Path == "*" || hasForm(strings.ToLower(h.Path)))
+}
+
+// anyResource tells whether a handler has its paths also where there is no file or folder.
+func anyResource(h iisconfig.Handler) bool {
+	return h.ResourceType == "" || strings.EqualFold(h.ResourceType, "Unspecified")
 }
 
 // meet tells whether a request may fit both of two paths of handlers.

@@ -1,11 +1,14 @@
 package iisimport
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/iishttp"
 )
 
 // scripts are the patterns of paths that a worker process runs.
@@ -23,6 +26,8 @@ type scripts struct {
 	files   []string            // patterns that an entry gives to files
 	workers []string            // patterns that are sent, and not to FastCGI
 	verbs   map[string][]string // of other handlers, by pattern
+	runs    map[string]*verbs   // of workers, by pattern
+	core    map[string]bool     // whether it is the program of aspNetCore, by pattern that is sent to a worker
 }
 
 // close closes a pattern that is not sent.
@@ -36,7 +41,7 @@ func (s *scripts) close(pattern string) {
 // goes to the stand-in of worker processes and what is closed. As in IIS, the first entry
 // that fits a request decides: what it may not run, nobody runs.
 func (w *siteWriter) scripts(n *node) scripts {
-	s := scripts{kinds: make(map[string]bool), settled: make(map[string]bool), verbs: make(map[string][]string)}
+	s := scripts{kinds: make(map[string]bool), settled: make(map[string]bool), verbs: make(map[string][]string), runs: make(map[string]*verbs), core: make(map[string]bool)}
 	own := w.ownConfig(n)
 	for _, ext := range scriptExtensions {
 		s.close("*" + ext)
@@ -89,13 +94,15 @@ func pathsPattern(patterns []string) string {
 // script takes the next entry.
 func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) {
 	p := strings.ToLower(e.Path)
+	worker := own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e) && s.takes(p, e)
+	s.noteVerbs(p, e, worker && p != "*" && e.Refuses() == 0)
 	fast := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == p })
 	switch {
 	case p == "":
 	case p == "*.":
 		if !s.settled[p] && getVerb(e.Verb) && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
-			s.settled[p], s.kinds[p] = true, own && mayRun(n, e) && e.Refuses() == 0
-			s.source = e.Source
+			s.settled[p], s.kinds[p] = true, worker && e.Refuses() == 0
+			s.source, s.core[p] = e.Source, ofCore(e)
 		}
 	case p == "*": // for other verbs than GET
 		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
@@ -113,13 +120,13 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 		if s.settled[p] = getVerb(e.Verb); s.settled[p] {
 			s.close(p)
 		}
-	case own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e):
-		s.settled[p], s.source = getVerb(e.Verb), e.Source
+	case worker:
+		s.settled[p], s.source, s.core[p] = getVerb(e.Verb), e.Source, ofCore(e)
 		if !s.settled[p] { // FastCGI may have GET
 			s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
 		}
 		s.workers = append(s.workers, p)
-		s.send(p, s.files)
+		s.send(p, slices.Concat(s.files, slices.DeleteFunc(slices.Clone(s.workers), func(other string) bool { return s.core[other] == ofCore(e) })))
 	case !getVerb(e.Verb):
 		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
 	case e.NeedsWorker():
@@ -171,4 +178,64 @@ func overlap(earlier, later string) string {
 		return later
 	}
 	return ""
+}
+
+// takes tells whether a worker may have what a handler has of a pattern: one worker has all of it.
+// A program of aspNetCore answers also for files that are not there, which the import cannot tell.
+func (s *scripts) takes(pattern string, h iisconfig.Handler) bool {
+	core, known := s.core[pattern]
+	return (!known || core == ofCore(h)) && (!ofCore(h) || anyResource(h))
+}
+
+// noteVerbs notes whether workers have the verbs of the next handler of a pattern, behind those of
+// handlers for all paths.
+func (s *scripts) noteVerbs(pattern string, h iisconfig.Handler, runs bool) {
+	if s.runs[pattern] == nil {
+		s.runs[pattern] = new(verbs)
+		if all := s.runs["*"]; all != nil {
+			*s.runs[pattern] = verbs{run: slices.Clone(all.run), other: slices.Clone(all.other), rest: all.rest, settled: all.settled}
+		}
+	}
+	s.runs[pattern].take(h.Verb, runs)
+}
+
+// toWorkers sends what FastCGI does not run to worker processes: to the program of aspNetCore what
+// its handlers have, to that of the site the rest.
+func (w *siteWriter) toWorkers(n *node, s scripts) (out []*Directive) {
+	var patterns [2][]string // of the site, and of aspNetCore
+	for _, p := range s.sent {
+		if slices.ContainsFunc(s.fast, func(f fastScripts) bool { return f.pattern == p }) {
+			continue
+		}
+		i := 0
+		if s.core[p] {
+			i = 1
+		}
+		patterns[i] = append(patterns[i], p)
+	}
+	for i, list := range patterns {
+		if list == nil {
+			continue
+		}
+		name, what, why := "@scripts", fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID), "handlers of the site"
+		var settings []*Directive
+		if i == 1 {
+			name, why, settings = "@program", "handlers of ASP.NET Core", w.answerTimeout(n)
+		}
+		is := directive(name, "vars", iishttp.ScriptVar, "true")
+		if patterns[1-i] != nil {
+			is = block([]*Directive{directive(is.Words[1:]...), directive("path_regexp", pathsPattern(list))}, name)
+		}
+		kids := append(s.verbGuards(name, list), w.toWorker(n, i == 1, s.source, what, why, settings...)...)
+		out = append(out, is, block([]*Directive{block(kids, "route")}, "handle", name))
+	}
+	return out
+}
+
+// verbGuards refuse the verbs that no worker has of patterns that are sent to one.
+func (s *scripts) verbGuards(name string, patterns []string) (out []*Directive) {
+	for i, p := range patterns {
+		out = append(out, s.runs[p].guards(name+"_verbs"+strconv.Itoa(i+1), []*Directive{directive("path_regexp", pathsPattern([]string{p}))})...)
+	}
+	return out
 }

@@ -56,12 +56,7 @@ func (w *siteWriter) static(n *node, refusals []*Directive) []*Directive {
 	out := slices.Concat(refusals, w.documentGuards(n), []*Directive{root, types})
 	if s.sent != nil {
 		out = append(out, w.toFastCGI(n, from, s)...)
-		if len(s.fast) < len(s.sent) {
-			what := fmt.Sprintf("handlers at %s of site %d", n.path, w.site.ID)
-			out = append(out,
-				directive("@scripts", "vars", iishttp.ScriptVar, "true"),
-				block([]*Directive{block(w.toWorker(n, s.source, what, "handlers of the site"), "route")}, "handle", "@scripts"))
-		}
+		out = append(out, w.toWorkers(n, s)...)
 	}
 	return append(out, w.fileServer(n, s))
 }
