@@ -39,3 +39,41 @@ func BenchmarkLiveScrape(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLiveHeldPages lists 100,000 rows that are held back: a page of the list, a page of
+// those of a state, and all pages.
+func BenchmarkLiveHeldPages(b *testing.B) {
+	port, file := ts.FreePort(b), filepath.Join(b.TempDir(), "sites.db")
+	rows := make([]sites.Change, 100_000)
+	for i := range rows {
+		rows[i] = sites.Change{ID: uint32(i + 1), Document: fmt.Appendf(nil, `{"template":"gone","server_bindings":[":%d:h%d.test"]}`, port, i)}
+	}
+	writeRows(b, file, rows)
+	server := ts.Start(b, fmt.Sprintf("{\niis {\nsites_from bolt %q {\nallow {\nports %d\n}\n}\n}\n}\n", file, port))
+	for name, query := range map[string]string{"page": "", "page of a state": "&state=held_back"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if status, _ := server.Admin("GET", "/iis/sites?limit=1000&after=50000"+query, ""); status != 200 {
+					b.Fatal(status)
+				}
+			}
+		})
+	}
+	b.Run("all pages", func(b *testing.B) {
+		client, err := adminapi.New(server.AdminAddr())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			n := 0
+			for _, err := range client.Sites(b.Context()) {
+				if n++; err != nil {
+					b.Fatal(err)
+				}
+			}
+			if n != len(rows) {
+				b.Fatal(n)
+			}
+		}
+	})
+}

@@ -265,3 +265,37 @@ func TestLiveHeldBackAuto(t *testing.T) {
 	}
 	l.gets("a.test", 503, "Service Unavailable", "other.test", 10)
 }
+
+// TestLiveHeldBackCertificate: a row that names a certificate which the configuration has no
+// more is held back for it, its other bindings too; it serves when the certificate is back.
+func TestLiveHeldBackCertificate(t *testing.T) {
+	l := startLive(t, "", "")
+	with := l.config(certificates(t, "gone.test"))
+	if err := l.Load(with); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", fmt.Sprintf(`{"name":"A","server_bindings":[":%d:a.test"],"bindings":[{"protocol":"https","binding":"*:%d:a.test","flags":1,"certificate":"gone.test"}]}`, l.plain, l.secure))
+	l.want(201, "PUT", "sites/11", fmt.Sprintf(`{"name":"B","certificate":"gone.test","server_bindings":[":%d:b.test"],"bindings":[{"protocol":"https","binding":"*:%d:b.test","flags":1}]}`, l.plain, l.secure))
+	for host, id := range map[string]uint32{"a.test": 10, "b.test": 11} {
+		l.gets(host, 200, fmt.Sprint("default ", id), "gone.test", id)
+	}
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	const reason = `certificate "gone.test" is not configured: expected one of ["other.test" "wild.test"]`
+	l.lists(map[string][]string{"&state=held_back": {"10 held_back", "11 held_back"}, "&certificate=gone.test": {"10 held_back", "11 held_back"}})
+	for host, id := range map[string]uint32{"a.test": 10, "b.test": 11} {
+		var site adminapi.Site
+		if l.ask("GET", fmt.Sprint("sites/", id), "", &site); !strings.Contains(site.Reason, reason) {
+			t.Errorf("site %d: %+v", id, site)
+		}
+		l.gets(host, 503, "", "wild.test", id) // that of the address and port
+	}
+	l.prints(0, []string{"show", "A"}, "held back", reason, "change the site, or what it names")
+	if err := l.Load(with); err != nil {
+		t.Fatal(err)
+	}
+	for host, id := range map[string]uint32{"a.test": 10, "b.test": 11} {
+		l.gets(host, 200, fmt.Sprint("default ", id), "gone.test", id)
+	}
+}

@@ -17,13 +17,14 @@ func TestPostgresRefusedIsShown(t *testing.T) {
 	n.sql("%s", insert(20, n.site("B", "new.test", `"template":"nowhere"`))+insert(30, n.site("C", "c.test", `"template":"nowhere"`))+insert(31, `{"server_bindings":5}`))
 	eventually(t, "all is judged", 20*time.Second, func() bool { s := n.source(); return s.Open == 0 && s.Refused == 3 })
 	n.lists(map[string][]string{
-		"":                {"1 started", "10 started", "20 started", "30 refused", "31 refused"},
-		"&state=refused":  {"20 started", "30 refused", "31 refused"},
-		"&state=open":     nil,
-		"&findings=error": {"30 refused", "31 refused"},
-		"&host=c.test":    {"30 refused"},
-		"&host=new.test":  {"20 started"},
-		"&host=b.test":    {"20 started"},
+		"":                  {"1 started", "10 started", "20 started", "30 refused", "31 refused"},
+		"&state=refused":    {"20 started", "30 refused", "31 refused"},
+		"&state=open":       nil,
+		"&findings=error":   {"30 refused", "31 refused"},
+		"&host=c.test":      {"30 refused"},
+		"&host=new.test":    {"20 started"},
+		"&host=b.test":      {"20 started"},
+		"&template=nowhere": {"20 started", "30 refused"},
 	})
 	n.prints(0, []string{"list", "--state", "refused"}, "B started (as before: refused)", "C refused")
 	n.prints(0, []string{"list", "--findings"}, "20 B", "30 C")

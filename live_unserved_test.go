@@ -79,6 +79,8 @@ func TestLiveHeldBackIsShown(t *testing.T) {
 		"&q=alone":                       held[1:2],
 		"&source=":                       {"1 started"},
 		"&certificate=other.test&q=held": nil,
+		"&template=second":               held,
+		"&template=third":                nil,
 	})
 	var sources adminapi.Page[adminapi.Source]
 	if l.ask("GET", "sources", "", &sources); sources.Items[0].HeldBack != len(held) {
@@ -88,6 +90,7 @@ func TestLiveHeldBackIsShown(t *testing.T) {
 	l.prints(0, []string{"list", "--state", "held_back"}, "Held", "Alone", "Empty")
 	l.prints(0, []string{"list", "--findings"}, "Held", "Alone")
 	l.prints(0, []string{"list", "--host", "a.test"}, "Held")
+	l.prints(0, []string{"list", "--template", "second"}, "Held", "Alone", "Empty", "Last")
 	for _, name := range []string{"10", "Held"} {
 		l.prints(0, []string{"show", name}, "held back", `template "second"`, "It would have these bindings", fmt.Sprintf("*:%d:a.test", l.plain), "change the site, or what it names")
 	}

@@ -16,6 +16,7 @@ var listFilters = [][2]string{
 	{"host", "Sites with a binding for this host"},
 	{"state", "Sites that are started or stopped; or held_back, open, refused: not served as they are written"},
 	{"certificate", "Sites whose clients get this certificate"},
+	{"template", "Sites that this template serves, or would if they were served"},
 	{"source", "Sites of this source: its name, sites_file or configuration"},
 	{"findings", "Sites with findings: warnings and errors, or of this severity and worse: error, warning, info"},
 	{"after", "Begin behind the site with this id"},
@@ -25,7 +26,7 @@ var listFilters = [][2]string{
 const sourceConfiguration = "configuration"
 
 func (c *commandLine) listCommand() *cobra.Command {
-	cmd := c.command("list [--host <name>] [--state <state>] [--certificate <name>] [--findings[=<severity>]] [--source <name>] [--limit <n>] [--after <id>]", "Lists the sites", `
+	cmd := c.command("list [--host <name>] [--state <state>] [--certificate <name>] [--template <name>] [--findings[=<severity>]] [--source <name>] [--limit <n>] [--after <id>]", "Lists the sites", `
 Lists the sites with their states, bindings and certificates: all, or those that
 each of the flags leaves. Sites that a source has and that are not served are among
 them. With --limit it lists a page, and says with what --after

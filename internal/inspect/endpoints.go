@@ -50,8 +50,8 @@ func (sn view) countEndpoints() *endpointCounts {
 		bindings: make(map[endpointKey]int), own: make(map[endpointKey]bool),
 		names: make(map[uint16]int), stores: make(map[uint16]bool), waiting: make(map[endpointKey]int),
 	}
-	for _, row := range sn.unserved() {
-		for _, b := range sn.waiting(&row) {
+	for row := range sn.unserved() {
+		for _, b := range sn.waiting(row) {
 			c.waiting[endpointKey{b.IP, b.Port, b.Protocol}]++
 		}
 	}
@@ -174,10 +174,10 @@ func (sn view) listens(key endpointKey) (bool, string) {
 // whoWaitsAt tells of a row that is not served and has a binding for connections to an
 // endpoint, empty if there is none.
 func (sn view) whoWaitsAt(key endpointKey) string {
-	for _, row := range sn.unserved() {
-		for _, b := range sn.waiting(&row) {
+	for row := range sn.unserved() {
+		for _, b := range sn.waiting(row) {
 			if b.Port == key.port && b.Protocol == key.protocol && (!b.IP.IsValid() || b.IP == key.ip) {
-				return fmt.Sprintf("%s of %s is not served %s: %s", config.SiteLabel(row.id, sn.nameOf(&row)), row.source.Name, row.asWritten(), row.whyNot())
+				return fmt.Sprintf("%s of %s is not served %s: %s", config.SiteLabel(row.id, sn.nameOf(row)), row.source.Name, row.asWritten(), row.whyNot())
 			}
 		}
 	}

@@ -20,9 +20,9 @@ func (sn view) refusedView(q query, served sites.Head) (any, error) {
 		return nil, err
 	}
 	var list []siteRow
-	for _, row := range sn.unserved() {
-		if row.is(adminapi.StateRefused) && (wanted(&row) || sn.asked(&row, q)) {
-			list = append(list, row)
+	for row := range sn.unserved() {
+		if row.is(adminapi.StateRefused) && (wanted(row) || sn.asked(row, q)) {
+			list = append(list, *row)
 		}
 	}
 	p, err := sn.pageOf(q, list, sn.showRefused)

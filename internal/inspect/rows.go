@@ -2,7 +2,9 @@ package inspect
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 	"strconv"
@@ -22,14 +24,17 @@ type siteRow struct {
 	id     uint32
 	entry  *binding.SiteEntry // what is served; nil: nothing is
 	source *live.Source       // whose row is not served as it is written; nil: it is
-	held   *live.HeldBack     // why this server does not serve it
-	open   *sites.Row         // it is not accepted
+
+	// What know has found.
+	held *live.HeldBack // why this server does not serve it
+	open *sites.Row     // it is not accepted
 }
 
 // rows lists all sites by id. Of several with one id the one that is served comes first,
-// and then the others in the order of their sources.
+// and then the others in the order of their sources. Why rows are not served is not known
+// yet: there may be very many of them, and lists show a page.
 func (sn view) rows() []siteRow {
-	entries, unserved := sn.Tables.Sites(), sn.unserved()
+	entries, unserved := sn.Tables.Sites(), sn.unservedIDs()
 	rows := make([]siteRow, 0, len(entries)+len(unserved))
 	for _, entry := range entries {
 		for len(unserved) > 0 && unserved[0].id < entry.ID {
@@ -44,19 +49,14 @@ func (sn view) rows() []siteRow {
 	return append(rows, unserved...)
 }
 
-// unserved lists the rows that are not served, or not as they are written, in the order of
-// rows.
-func (sn view) unserved() (rows []siteRow) {
+// unservedIDs lists the rows that are not served, or not as they are written, in the order
+// of rows.
+func (sn view) unservedIDs() (rows []siteRow) {
 	for _, source := range sn.App.Live {
-		ids := source.HeldIDs(func(*live.HeldBack) bool { return true })
-		for _, row := range source.Follower.OpenRows() {
-			ids = append(ids, row.ID)
-		}
+		ids := slices.Concat(source.AllHeldIDs(), source.Follower.OpenIDs())
 		slices.Sort(ids)
 		for _, id := range slices.Compact(ids) {
-			if row, ok := sn.rowOf(source, id); ok {
-				rows = append(rows, row)
-			}
+			rows = append(rows, sn.rowOf(source, id))
 		}
 	}
 	slices.SortStableFunc(rows, func(x, y siteRow) int {
@@ -70,21 +70,46 @@ func (sn view) unserved() (rows []siteRow) {
 	return rows
 }
 
-// rowOf returns a row of a source that is not served, or not as it is written, if it is
-// one.
-func (sn view) rowOf(source *live.Source, id uint32) (siteRow, bool) {
+// unserved goes through them, and knows why they are not served.
+func (sn view) unserved() iter.Seq[*siteRow] {
+	return func(yield func(*siteRow) bool) {
+		for _, row := range sn.unservedIDs() {
+			if row.know(); row.source != nil && !yield(&row) {
+				return
+			}
+		}
+	}
+}
+
+// rowOf is a row of a source, with what is served of it.
+func (sn view) rowOf(source *live.Source, id uint32) siteRow {
 	row := siteRow{id: id, source: source}
 	if entry := sn.Tables.SiteByID(id); entry != nil && sn.Sites.At(entry.Index).Source == source.Name {
 		row.entry = entry
 	}
-	if held, ok := source.HeldRow(id); ok {
-		row.held = &held
-	}
-	if written, ok, err := source.Follower.Row(id); ok && err == nil && written.Open {
-		row.open = &written
-	}
-	return row, row.held != nil || row.open != nil
+	return row
 }
+
+// know looks up why a row is not served as it is written. One that is by now has no source
+// anymore, and one that is gone nothing at all.
+func (r *siteRow) know() {
+	if r.source == nil {
+		return
+	}
+	r.held, r.open = nil, nil
+	if held, ok := r.source.HeldRow(r.id); ok {
+		r.held = &held
+	}
+	if open, ok := r.source.Follower.OpenRow(r.id); ok {
+		r.open = &open
+	}
+	if r.held == nil && r.open == nil {
+		r.source = nil
+	}
+}
+
+// gone reports whether there is nothing of a row anymore.
+func (r *siteRow) gone() bool { return r.entry == nil && r.source == nil }
 
 // row returns the first of rows with an id.
 func (sn view) row(id uint32) (siteRow, bool) {
@@ -93,7 +118,8 @@ func (sn view) row(id uint32) (siteRow, bool) {
 		if entry != nil && sn.Sites.At(entry.Index).Source != source.Name {
 			continue
 		}
-		if row, ok := sn.rowOf(source, id); ok {
+		row := sn.rowOf(source, id)
+		if row.know(); row.source != nil {
 			return row, true
 		}
 	}
@@ -140,6 +166,17 @@ func (sn view) wanted(r *siteRow) (inputs []binding.Site) {
 		inputs = append(inputs, sn.App.Wanted(r.source, r.id, r.open.Document))
 	}
 	return inputs
+}
+
+// documents are those that are not served.
+func (r *siteRow) documents() (list []json.RawMessage) {
+	if r.held != nil {
+		list = r.source.ServedDocuments([]uint32{r.id})
+	}
+	if r.open != nil {
+		list = append(list, r.open.Document)
+	}
+	return list
 }
 
 // whyNot says why a row is not served as it is written.
@@ -252,7 +289,14 @@ func (sn view) pageOf(q query, rows []siteRow, show func(*siteRow) adminapi.Site
 		}
 		return id
 	}
-	return page(q, rows, start, func(r siteRow) adminapi.Site { return show(&r) }, name)
+	p, err := page(q, rows, start, func(r siteRow) (s adminapi.Site) {
+		if r.know(); !r.gone() {
+			s = show(&r)
+		}
+		return s
+	}, name)
+	p.Items = slices.DeleteFunc(p.Items, func(s adminapi.Site) bool { return s.ID == 0 }) // gone since the list was made
+	return p, err
 }
 
 // rivals finds the rows that are not served as they are written and that have a binding for
@@ -263,14 +307,14 @@ func (sn view) rivals(p serve.Probe, answered bool, owner uint32) (problems []ad
 	if !valid {
 		return nil
 	}
-	for _, row := range sn.unserved() {
-		for _, input := range sn.wanted(&row) {
+	for row := range sn.unserved() {
+		for _, input := range sn.wanted(row) {
 			match := matchAlone(&input, p, host, sn.App.Options.WildcardAnyDepth)
 			if match.Site == nil || row.id == owner || answered && (host.String() == "" || match.Binding.Host != host.String()) {
 				continue
 			}
 			problems = append(problems, adminapi.Problem{Code: adminapi.ProblemNotServed, Message: fmt.Sprintf("%s of %s would answer, by its binding %s, and is not served %s: %s",
-				config.SiteLabel(row.id, sn.nameOf(&row)), row.source.Name, match.Binding.Binding, row.asWritten(), row.whyNot())})
+				config.SiteLabel(row.id, sn.nameOf(row)), row.source.Name, match.Binding.Binding, row.asWritten(), row.whyNot())})
 			break
 		}
 	}

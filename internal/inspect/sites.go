@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -149,7 +150,7 @@ func (sn view) filtered(q query) ([]siteRow, error) {
 	}
 	var found []siteRow
 	for i := range list {
-		if wanted(&list[i]) {
+		if list[i].know(); !list[i].gone() && wanted(&list[i]) {
 			found = append(found, list[i])
 		}
 	}
@@ -175,7 +176,7 @@ func (sn view) filter(q query) (func(*siteRow) bool, error) {
 		case state != "" && !r.is(state):
 		case q.values["source"] != nil && q.get("source") != sn.sourceOf(r):
 		case host != "" && !sn.hasHost(r, func(h string) bool { return h == host }):
-		case q.get("template") != "" && q.get("template") != sn.templateOf(r):
+		case q.get("template") != "" && !sn.hasTemplate(r, q.get("template")):
 		case q.get("certificate") != "" && !sn.hasCertificate(r, func(name string) bool { return name == q.get("certificate") }):
 		case text != "" && !sn.hasName(r, text) && strconv.FormatUint(uint64(r.id), 10) != text &&
 			!sn.hasHost(r, func(h string) bool { return strings.Contains(h, inHosts) }) && !sn.hasCertificate(r, func(name string) bool { return containsFold(name, text) }):
@@ -281,12 +282,13 @@ func (sn view) hasName(r *siteRow, text string) bool {
 		slices.ContainsFunc(sn.wanted(r), func(site binding.Site) bool { return containsFold(site.Name, text) })
 }
 
-// templateOf is the template that serves a site, empty if nothing is served.
-func (sn view) templateOf(r *siteRow) string {
-	if r.entry == nil {
-		return ""
+// hasTemplate reports whether a template serves a site, or would if it were served as it is
+// written.
+func (sn view) hasTemplate(r *siteRow, name string) bool {
+	if r.entry != nil && sn.Sites.At(r.entry.Index).Template() == name {
+		return true
 	}
-	return sn.Sites.At(r.entry.Index).Template()
+	return slices.ContainsFunc(r.documents(), func(document json.RawMessage) bool { return serve.WantedTemplate(document) == name })
 }
 
 // containsFold looks for a text in lower case. Names are ASCII mostly, and lists long.

@@ -39,6 +39,9 @@ func (s *Source) Hold(id uint32, held HeldBack, input binding.Site) {
 	}
 	s.holds++
 	held.nth = s.holds
+	if _, known := s.held[id]; !known {
+		s.order = nil
+	}
 	s.held[id] = held
 }
 
@@ -49,14 +52,32 @@ func (s *Source) Holds() uint64 {
 	return s.holds
 }
 
-// EachHeld calls a function with each row that is held back, by id, under a lock.
+// EachHeld calls a function with each row that is held back, by id, under a lock. What it is
+// given is its own until it returns.
 func (s *Source) EachHeld(each func(id uint32, held *HeldBack)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(s.held)) {
-		held := s.held[id]
+	var held HeldBack
+	for _, id := range s.heldOrder() {
+		held = s.held[id]
 		each(id, &held)
 	}
+}
+
+// heldOrder returns the ids of the rows that are held back, in order: of lists that are read
+// page by page each page asks for them. The caller holds s.mu, and changes nothing of them.
+func (s *Source) heldOrder() []uint32 {
+	if s.order == nil {
+		s.order = slices.Sorted(maps.Keys(s.held))
+	}
+	return s.order
+}
+
+// AllHeldIDs returns the rows that are held back, by id.
+func (s *Source) AllHeldIDs() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.heldOrder())
 }
 
 // CountHeld counts the rows that are held back, and those of a list, sorted, that are not.
@@ -72,7 +93,7 @@ func (s *Source) CountHeld(others []uint32) int {
 	return held
 }
 
-// HeldIDs returns rows that are held back, by id.
+// HeldIDs returns the rows that are held back and wanted, by id.
 func (s *Source) HeldIDs(wanted func(*HeldBack) bool) (ids []uint32) {
 	s.EachHeld(func(id uint32, held *HeldBack) {
 		if wanted(held) {
@@ -125,7 +146,10 @@ func (l Sources) HeldRow(id uint32) (HeldBack, *Source) {
 func (s *Source) LetGo(ids ...uint32) {
 	s.mu.Lock()
 	for _, id := range ids {
-		delete(s.held, id)
+		if _, held := s.held[id]; held {
+			delete(s.held, id)
+			s.order = nil
+		}
 	}
 	s.mu.Unlock()
 	s.Follower.TellNews() // who waits for them looked too early when they were served

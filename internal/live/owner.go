@@ -69,7 +69,7 @@ func (s *Source) Reachable() error {
 func (s *Source) Reset() error {
 	s.from = s.Follower.step
 	s.mu.Lock()
-	s.held = make(map[uint32]HeldBack)
+	s.held, s.order = make(map[uint32]HeldBack), nil
 	s.mu.Unlock()
 	return s.readCertificates()
 }
@@ -96,7 +96,7 @@ func (s *Source) Moved(shown map[uint32]bool) (changed, gone []uint32) {
 			changed = append(changed, id)
 		}
 	}
-	held := s.HeldIDs(func(*HeldBack) bool { return true })
+	held := s.AllHeldIDs()
 	for _, id := range slices.Concat(slices.Collect(maps.Keys(shown)), held) {
 		if _, there := f.revision[id]; !there {
 			gone = append(gone, id)

@@ -119,6 +119,13 @@ func TestHeld(t *testing.T) {
 		s.Hold(id, HeldBack{Reason: "why", Waits: id != 3}, site)
 	}
 	waits := func(h *HeldBack) bool { return h.Waits }
+	all := func(want ...uint32) {
+		t.Helper()
+		if ids := s.AllHeldIDs(); !slices.Equal(ids, want) {
+			t.Errorf("all that are held: %v, want %v", ids, want)
+		}
+	}
+	all(2, 3, 4, 9)
 	if ids := s.HeldIDs(waits); !slices.Equal(ids, []uint32{2, 4, 9}) {
 		t.Errorf("held: %v", ids)
 	}
@@ -143,6 +150,7 @@ func TestHeld(t *testing.T) {
 	}
 	news := s.Follower.News()
 	s.LetGo(2)
+	all(3, 4, 9)
 	select {
 	case <-news:
 	default:

@@ -230,14 +230,30 @@ func strangeText(lost int) string {
 	return fmt.Sprintf("the database is another one than before, or has lost what it had: %d sites would go, and are served as they were; nothing is written", lost)
 }
 
+// OpenIDs returns the ids of the rows that are not accepted, in order.
+func (f *Follower) OpenIDs() []uint32 {
+	f.known.Lock()
+	defer f.known.Unlock()
+	return slices.Sorted(maps.Keys(f.open))
+}
+
+// OpenRow returns a row that is not accepted, if it is one.
+func (f *Follower) OpenRow(id uint32) (row sites.Row, open bool) {
+	f.known.Lock()
+	open = f.open[id]
+	f.known.Unlock()
+	if open { // else nobody need ask the table
+		row, _, _ = f.Row(id)
+	}
+	return row, row.Open
+}
+
 // OpenRows returns the rows that are not accepted, by id.
 func (f *Follower) OpenRows() []sites.Row {
-	f.known.Lock()
-	ids := slices.Sorted(maps.Keys(f.open))
-	f.known.Unlock()
+	ids := f.OpenIDs()
 	rows := make([]sites.Row, 0, len(ids))
 	for _, id := range ids {
-		if row, ok, err := f.Row(id); ok && err == nil && row.Open {
+		if row, open := f.OpenRow(id); open {
 			rows = append(rows, row)
 		}
 	}

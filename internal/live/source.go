@@ -59,8 +59,9 @@ type Source struct {
 	// The rows that are not served, and why.
 	mu    sync.Mutex
 	held  map[uint32]HeldBack
-	holds uint64 // counts what was held back
-	tried uint32 // the last one that was tried again
+	order []uint32 // their ids, sorted, for whoever reads on; nil: see heldOrder
+	holds uint64   // counts what was held back
+	tried uint32   // the last one that was tried again
 
 	retry   *time.Timer // of the next attempt, nil if none is to come: see RetryLater
 	retried int         // attempts since a row began to wait for one

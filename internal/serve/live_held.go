@@ -46,6 +46,10 @@ func (a *Instance) Wanted(source *live.Source, id uint32, document []byte) bindi
 	return a.heldInput(&configured{id: id, cfg: leniently(document), source: source.Name})
 }
 
+// WantedTemplate is the template that the document of a row names, as far as it can be
+// understood.
+func WantedTemplate(document []byte) string { return leniently(document).Template }
+
 // hold notes that a row is not served, since it cannot be by itself.
 func (a *Instance) hold(source *live.Source, c *configured, document []byte, err error) {
 	held := a.heldRow(source, c, document, err)
