@@ -320,6 +320,11 @@ func TestLiveConditions(t *testing.T) {
 			t.Errorf("%s: got %+v", query, list)
 		}
 	}
+	l.want(201, "PUT", "sites/4294967295", l.site("M", "m.test"), "If-None-Match", "*")
+	l.want(201, "PUT", "sites/4", l.site("N", "n.test"), "If-None-Match", "*")
+	if lowest := l.want(201, "POST", "sites", l.site("O", "o.test")); lowest.ID != 3 {
+		t.Errorf("beside sites 1, 2, 4 and the last one: %+v", lowest)
+	}
 }
 
 // TestLiveRevisions: the log tells what was written, and a revision is taken back.

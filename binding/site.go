@@ -22,6 +22,16 @@ type Site struct {
 	Bindings []SiteBinding
 }
 
+// FreeID returns the id for another site: the one after the highest, or the lowest free
+// one where none is after it.
+func FreeID(highest uint32, taken func(id uint32) bool) uint32 {
+	id := highest + 1
+	for id == 0 || taken(id) {
+		id++
+	}
+	return id
+}
+
 // SiteBinding is a binding of a site with what IIS keeps beside it.
 type SiteBinding struct {
 	Binding

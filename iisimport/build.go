@@ -207,7 +207,7 @@ func (b *builder) sites() {
 			b.plan.Report.decide(s.Source, fmt.Sprintf("site %q", s.Name), "", "its name has no form in a Caddyfile: it is %q here", site.Name)
 		}
 		if s.ID == 0 || taken[s.ID] {
-			site.ID = freeID(taken, highest+1)
+			site.ID = binding.FreeID(highest, func(id uint32) bool { return taken[id] })
 			highest = max(highest, site.ID)
 			b.plan.Report.decide(s.Source, fmt.Sprintf("site %q", s.Name), "", "it has no id of its own; it is site %d here", site.ID)
 		}
@@ -218,13 +218,6 @@ func (b *builder) sites() {
 	for _, s := range b.plan.Sites {
 		b.site(s)
 	}
-}
-
-func freeID(taken map[uint32]bool, from uint32) uint32 {
-	for from == 0 || taken[from] {
-		from++
-	}
-	return from
 }
 
 func (b *builder) site(s *Site) {

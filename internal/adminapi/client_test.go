@@ -197,6 +197,34 @@ func TestAddAndRemoveSite(t *testing.T) {
 	}
 }
 
+// TestFreeID: a site of the configuration gets the id after the highest, or the lowest free one,
+// also beside sites of sources.
+func TestFreeID(t *testing.T) {
+	for configured, ids := range map[string]map[string]uint32{
+		`{}`:                              {``: 1, `{"id":7}`: 8, `{"id":4294967295}`: 1, `{"id":1},{"id":4294967295}`: 2},
+		`{"2":{}}`:                        {``: 3, `{"id":7}`: 8, `{"id":1},{"id":4294967295}`: 3},
+		`{"1":{},"3":{},"4294967295":{}}`: {``: 2, `{"id":2}`: 4},
+	} {
+		for rows, want := range ids {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/iis/sites" {
+					_, _ = io.WriteString(w, `{"items":[`+rows+`]}`)
+					return
+				}
+				_, _ = io.WriteString(w, configured)
+			}))
+			c, err := New(strings.TrimPrefix(srv.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id, err := c.freeID(t.Context()); err != nil || id != want {
+				t.Errorf("%s and %s: got %d, %v, want %d", configured, rows, id, err, want)
+			}
+			srv.Close()
+		}
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()

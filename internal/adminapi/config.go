@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-iis/caddy-iis/binding"
 )
 
 // App returns the configuration of the iis app as JSON.
@@ -372,7 +374,7 @@ func (c *Client) RemoveSite(ctx context.Context, id uint32) error {
 }
 
 // AddSite adds a site under an id that must be free. With id 0, it gets the
-// one after the highest. It goes to the first source of sites that can be written;
+// one after the highest, or the lowest free one. It goes to the first source of sites that can be written;
 // without one, or with routes, to Caddy's configuration. The id is returned.
 func (c *Client) AddSite(ctx context.Context, id uint32, site SiteConfig) (uint32, error) {
 	body, err := json.Marshal(site)
@@ -413,13 +415,14 @@ func (c *Client) AddSite(ctx context.Context, id uint32, site SiteConfig) (uint3
 }
 
 func (c *Client) freeID(ctx context.Context) (uint32, error) {
-	var last uint32
 	ids, err := c.SiteIDs(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if len(ids) > 0 {
-		last = ids[len(ids)-1]
+	highest, taken := uint32(0), make(map[uint32]bool, len(ids))
+	note := func(id uint32) { highest, taken[id] = max(highest, id), true }
+	for _, id := range ids {
+		note(id)
 	}
 	// Sites of sources have ids too, also those that do not serve.
 	for site, err := range c.Sites(ctx) {
@@ -429,12 +432,9 @@ func (c *Client) freeID(ctx context.Context) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
-		last = max(last, site.ID)
+		note(site.ID)
 	}
-	if last == 1<<32-1 {
-		return 0, errors.New("no id is left after the highest one: name a free id")
-	}
-	return last + 1, nil
+	return binding.FreeID(highest, func(id uint32) bool { return taken[id] }), nil
 }
 
 var errAgain = errors.New("somebody else was faster")

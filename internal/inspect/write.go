@@ -224,9 +224,7 @@ func (q *writeRequest) try() (answer adminapi.Written, err error) {
 	if q.certificate != nil {
 		return q.doCertificate()
 	}
-	if err := q.complete(); err != nil {
-		return answer, err
-	}
+	q.complete()
 	head, plan, err := q.app.WriteSites(q.source, writer, q.write, q.answer)
 	if isGone(err) || err == nil && len(plan.Rows) == 0 { // as who repeats a request wants to hear
 		if err := q.confirm(writer); err != nil {
@@ -448,11 +446,10 @@ func (q *writeRequest) understandRevert(rest string) error {
 }
 
 // complete gives out a free id, if that is asked for. The lock of the source is held.
-func (q *writeRequest) complete() (err error) {
+func (q *writeRequest) complete() {
 	if q.giveID {
-		q.write.Changes[0].ID, err = q.app.Live.FreeID(q.source, q.app.Now().Tables.LastID())
+		q.write.Changes[0].ID = q.app.Live.FreeID(q.source, q.app.Now().Tables)
 	}
-	return err
 }
 
 // repeated returns the answer to a request that was made before, and whether it was.

@@ -2,7 +2,9 @@ package live
 
 import (
 	"net/http"
+	"slices"
 
+	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
@@ -67,19 +69,22 @@ func (l Sources) ForCertificate(named, name string) (*Source, error) {
 	return l.For(named, nil)
 }
 
-// FreeID returns an id that no site has, neither one of the sources nor one of which the
-// last one is given. The caller holds the lock of the source that it is for.
-func (l Sources) FreeID(source *Source, last uint32) (uint32, error) {
+// FreeID returns an id that no site has, neither one of the sources nor one that is served.
+// The caller holds the lock of the source that it is for.
+func (l Sources) FreeID(source *Source, tables *binding.Tables) uint32 {
+	highest := tables.LastID()
 	for _, other := range l {
 		if other != source { // whose lock is not ours to wait for
-			last = max(last, other.Follower.highest.Load())
+			highest = max(highest, other.Follower.highest.Load())
 		}
 	}
 	for id := range source.Follower.revision {
-		last = max(last, id)
+		highest = max(highest, id)
 	}
-	if last == 1<<32-1 {
-		return 0, RefuseWrite(http.StatusConflict, CodeConflict, nil, "no id is left after the highest one: name a free one")
-	}
-	return last + 1, nil
+	return binding.FreeID(highest, func(id uint32) bool {
+		return tables.SiteByID(id) != nil || slices.ContainsFunc(l, func(s *Source) bool {
+			_, has := s.Follower.RevisionOf(id)
+			return has
+		})
+	})
 }

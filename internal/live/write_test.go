@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-iis/caddy-iis/binding"
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/sites"
 )
@@ -199,14 +200,57 @@ func TestFor(t *testing.T) {
 		t.Errorf("none can be written: %v", err)
 	}
 
-	if id, err := list.FreeID(list[0], 7); err != nil || id != 81 {
-		t.Errorf("after row 80 comes %d: %v", id, err)
-	}
-	if id, err := list.FreeID(list[0], 100); err != nil || id != 101 {
-		t.Errorf("after site 100 comes %d: %v", id, err)
-	}
-	if _, err := list.FreeID(list[0], 1<<32-1); err == nil {
-		t.Error("an id after the last one")
+}
+
+// TestFreeID: a new site comes after all others, whoever has them. Where one has the highest id,
+// or had it in another source, it gets the lowest that nobody has.
+func TestFreeID(t *testing.T) {
+	const most = 1<<32 - 1
+	for _, c := range []struct {
+		served      []uint32 // of the configuration
+		mine, other uint32   // a row of the source that it is for, and of the other one
+		gone        bool     // the other one is deleted
+		want        uint32
+	}{
+		{want: 1},
+		{served: []uint32{7}, mine: 5, want: 8},
+		{served: []uint32{7}, mine: 80, want: 81},
+		{served: []uint32{1}, mine: most, want: 2},
+		{served: []uint32{1, 3, most}, mine: 2, want: 4},
+		{served: []uint32{1}, mine: 3, other: 90, want: 91},
+		{served: []uint32{1, 4}, mine: 3, other: 90, gone: true, want: 91},
+		{served: []uint32{1, 3}, mine: 2, other: most, want: 4},
+		{served: []uint32{1, 3}, mine: 2, other: most, gone: true, want: 4},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			var list Sources
+			for i, id := range []uint32{c.mine, c.other} {
+				m := newMemory()
+				module := &given{CommonSettings: sites.CommonSettings{Name: fmt.Sprint("s", i)}, address: t.Name() + fmt.Sprint(i), table: m}
+				_, s := openSource(t, module, newNode(t))
+				serve(s)
+				list = append(list, s)
+				if id > 0 {
+					m.write(map[uint32]string{id: "{}"})
+					receive(s, m)
+				}
+				if i == 1 && c.gone {
+					m.write(map[uint32]string{id: ""})
+					receive(s, m)
+				}
+			}
+			var served []binding.Site
+			for _, id := range c.served {
+				served = append(served, binding.Site{ID: id})
+			}
+			tables, _, err := binding.Compile(served, nil, binding.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := list.FreeID(list[0], tables); id != c.want {
+				t.Errorf("got %d", id)
+			}
+		})
 	}
 }
 
