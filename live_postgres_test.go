@@ -542,6 +542,60 @@ func TestPostgresEvents(t *testing.T) {
 	}
 }
 
+// TestPostgresVerdictsTold: a verdict about what somebody has written with SQL is told as one, by
+// the log, by the command and to readers of events.
+func TestPostgresVerdictsTold(t *testing.T) {
+	n := startFarmNode(t, "")
+	next := n.events("")
+	if got := next(); got != ": from 0" {
+		t.Fatalf("got %q", got)
+	}
+	told := func() string {
+		t.Helper()
+		for {
+			if got := next(); !strings.HasPrefix(got, ": alive") {
+				return got
+			}
+		}
+	}
+	var want []string
+	wait := func(kinds ...string) {
+		t.Helper()
+		for _, kind := range kinds {
+			if got := told(); !strings.Contains(got, fmt.Sprintf(`"changes":[{"id":10,"kind":%q}]`, kind)) {
+				t.Errorf("got %q, want %s", got, kind)
+			}
+			want = append([]string{kind + " 10"}, want...)
+		}
+	}
+	n.sql("%s", insert(10, n.site("A", "a.test")))
+	wait("added", "accepted")
+	n.sql("%s", insert(10, `{"template":"nowhere"}`))
+	wait("changed", "refused")
+	n.want(200, "PUT", "sites/10", n.site("B", "b.test"))
+	wait("changed")
+	n.sql("delete from iis.site")
+	wait("removed")
+	n.sql("%s", insert(10, `{"template":"nowhere"}`))
+	wait("added", "refused")
+	n.want(204, "DELETE", "sites/10", "") // of which nothing was ever accepted
+	wait("removed")
+	out, _ := n.run(0, "sites", "log")
+	lines := strings.Split(strings.TrimSpace(out), "\n")[1:]
+	if len(lines) != len(want) {
+		t.Fatalf("got %q", out)
+	}
+	for i, line := range lines {
+		if !strings.HasSuffix(strings.TrimSpace(line), want[i]) {
+			t.Errorf("got %q, want %s", line, want[i])
+		}
+	}
+	var page adminapi.Page[adminapi.Revision]
+	if n.ask("GET", "revisions", "", &page); page.Items[len(want)-2].Changes[0].Verdict != adminapi.EventAccepted || page.Items[len(want)-1].Changes[0].Verdict != "" {
+		t.Errorf("got %+v", page.Items)
+	}
+}
+
 // TestPostgresInit: the command makes the schema, or prints it.
 func TestPostgresInit(t *testing.T) {
 	engine := testpg.Start(t)

@@ -2,6 +2,8 @@ package iismanager
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -12,6 +14,29 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 )
+
+// TestDescribe: what the page says of each kind of a change.
+func TestDescribe(t *testing.T) {
+	a, b := json.RawMessage(`{"name":"a"}`), json.RawMessage(`{"name":"b"}`)
+	shown := describe(adminapi.Revision{Changes: []adminapi.Logged{
+		{ID: 1, After: a}, {ID: 2, Before: a, After: b}, {ID: 3, Before: a}, {ID: 4},
+		{ID: 5, After: a, Verdict: "accepted"}, {ID: 6, Before: a, After: b, Verdict: "refused"}, {Certificate: "c", After: a},
+	}}, 7)
+	got := ""
+	for _, c := range shown.What {
+		got += fmt.Sprintf("%d%s %s %s\n", c.ID, c.Certificate, c.Verb, c.Fields)
+	}
+	if want := `1 added [{name  "a"}]
+2 changed [{name "a" "b"}]
+3 removed [{name "a" }]
+4 removed []
+5 accepted [{name  "a"}]
+6 refused [{name "a" "b"}]
+0c added [{name  "a"}]
+`; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
 
 // TestChangePanics: a change that panics ends its request and not the process, and a
 // change goes on when the browser is gone.

@@ -94,14 +94,7 @@ func (v *visit) showChanges(failure error) error {
 func describe(r adminapi.Revision, all int) revision {
 	shown := revision{Revision: r, More: all - min(len(r.Changes), changesInList)}
 	for _, c := range r.Changes[:min(len(r.Changes), changesInList)] {
-		what := changed{ID: c.ID, Certificate: c.Certificate, Verb: adminapi.EventChanged, Fields: differences(c.Before, c.After)}
-		switch {
-		case c.Before == nil:
-			what.Verb = adminapi.EventAdded
-		case c.After == nil:
-			what.Verb = adminapi.EventRemoved
-		}
-		shown.What = append(shown.What, what)
+		shown.What = append(shown.What, changed{c.ID, c.Certificate, c.Kind(), differences(c.Before, c.After)})
 	}
 	return shown
 }

@@ -149,8 +149,12 @@ type Revision struct {
 type Logged struct {
 	ID          uint32          `json:"id,omitempty"`
 	Certificate string          `json:"certificate,omitempty"` // its name
-	Before      json.RawMessage `json:"before,omitempty"`      // missing: it is new
+	Before      json.RawMessage `json:"before,omitempty"`      // what was accepted; missing: nothing was
 	After       json.RawMessage `json:"after,omitempty"`       // missing: it was deleted
+
+	// Verdict is "accepted" or "refused" if After was written before, by others, and the
+	// revision decides about it.
+	Verdict string `json:"verdict,omitempty"`
 }
 
 var (

@@ -125,20 +125,37 @@ type Revision struct {
 	Changes  []Logged  `json:"changes"`
 }
 
-// Logged is a change of a revision. Before is missing for a new site, After for one
-// that was removed.
+// Logged is a change of a revision. Before is what was accepted, and is missing where nothing
+// was; After is missing for a site that was removed. Verdict is EventAccepted or EventRefused
+// where After was written before, and was judged now.
 type Logged struct {
 	ID          uint32          `json:"id,omitempty"`
 	Certificate string          `json:"certificate,omitempty"`
 	Before      json.RawMessage `json:"before,omitempty"`
 	After       json.RawMessage `json:"after,omitempty"`
+	Verdict     string          `json:"verdict,omitempty"`
+}
+
+// Kind is what happened.
+func (c *Logged) Kind() string {
+	switch {
+	case c.Verdict != "":
+		return c.Verdict
+	case c.After == nil: // also what was never accepted
+		return EventRemoved
+	case c.Before == nil:
+		return EventAdded
+	}
+	return EventChanged
 }
 
 // The kinds of an EventChange.
 const (
-	EventAdded   = "added"
-	EventChanged = "changed"
-	EventRemoved = "removed"
+	EventAdded    = "added"
+	EventChanged  = "changed"
+	EventRemoved  = "removed"
+	EventAccepted = "accepted"
+	EventRefused  = "refused"
 )
 
 // Event tells of a revision of a source.

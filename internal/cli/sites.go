@@ -245,13 +245,6 @@ func whatChanged(changes []adminapi.Logged) string {
 		if i == most {
 			return list + fmt.Sprintf(" and %d more", len(changes)-most)
 		}
-		verb := "changed"
-		switch {
-		case c.Before == nil:
-			verb = "added"
-		case c.After == nil:
-			verb = "removed"
-		}
 		if list != "" {
 			list += ", "
 		}
@@ -259,7 +252,7 @@ func whatChanged(changes []adminapi.Logged) string {
 		if c.Certificate != "" {
 			what = "certificate " + c.Certificate
 		}
-		list += verb + " " + what
+		list += c.Kind() + " " + what
 	}
 	return list
 }

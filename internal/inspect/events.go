@@ -94,14 +94,8 @@ func (s *eventStream) write(text string) {
 func (s *eventStream) revision(rev sites.Revision) {
 	event := adminapi.Event{Revision: rev.Revision, Mark: rev.Mark, By: rev.By}
 	for _, c := range rev.Changes {
-		kind := adminapi.EventChanged
-		switch {
-		case c.Before == nil:
-			kind = adminapi.EventAdded
-		case c.After == nil:
-			kind = adminapi.EventRemoved
-		}
-		event.Changes = append(event.Changes, adminapi.EventChange{ID: c.ID, Certificate: c.Certificate, Kind: kind})
+		change := adminapi.Logged(c)
+		event.Changes = append(event.Changes, adminapi.EventChange{ID: c.ID, Certificate: c.Certificate, Kind: change.Kind()})
 	}
 	raw, err := json.Marshal(event)
 	if err != nil {

@@ -198,7 +198,8 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 	if err != nil || len(list) == 0 {
 		return list, err
 	}
-	changes, err := t.pool.Query(ctx, `select rev, id, case when was_ok then before else good end::text, after::text from iis.change
+	changes, err := t.pool.Query(ctx, `select rev, id, case when was_ok then before else good end::text, after::text,
+		case when before = after and not was_ok then verdict end from iis.change
 		where rev between $1 and $2 order by rev, id`, int64(list[len(list)-1].Revision), int64(list[0].Revision))
 	if err != nil {
 		return nil, err
@@ -207,11 +208,11 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 	for changes.Next() {
 		var rev uint64
 		var logged sites.Logged
-		var before, after *string
-		if err := changes.Scan(&rev, &logged.ID, &before, &after); err != nil {
+		var before, after, verdict *string
+		if err := changes.Scan(&rev, &logged.ID, &before, &after, &verdict); err != nil {
 			return nil, err
 		}
-		logged.Before, logged.After = document(before), document(after)
+		logged.Before, logged.After, logged.Verdict = document(before), document(after), text(verdict)
 		if at := list[0].Revision - rev; at < uint64(len(list)) {
 			list[at].Changes = append(list[at].Changes, logged)
 		}

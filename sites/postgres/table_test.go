@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,6 +323,57 @@ func TestForgedRevision(t *testing.T) {
 		}
 		if err != nil || logged != 2 {
 			t.Errorf("%q: %+v, %v", forged, list, err)
+		}
+	}
+}
+
+// TestLoggedVerdicts: a verdict is told as one where that is all that a revision has of a row,
+// and not where it came with the document.
+func TestLoggedVerdicts(t *testing.T) {
+	server, connection := database(t)
+	tab := openTable(t, connection)
+	sql := func(statement string) {
+		t.Helper()
+		server.Exec(connection, statement)
+		catchUp(t, tab)
+	}
+	write := func(todo sites.Transaction) {
+		t.Helper()
+		if _, err := tab.Write(todo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(sites.Transaction{Changes: []sites.Change{change(1, `{"name":"a"}`)}})
+	sql(`insert into iis.site (id, doc) values (2, '{"name": "b"}'), (3, '{"name": "c"}'), (4, '{"name": "d"}')`)
+	write(sites.Transaction{Verdicts: []sites.Verdict{{ID: 2}, {ID: 3, Refusal: &sites.Refusal{Code: "invalid"}}}})
+	sql(`update iis.site set doc = '{"name": "bb"}' where id = 2`)
+	write(sites.Transaction{Verdicts: []sites.Verdict{{ID: 2, Refusal: &sites.Refusal{Code: "invalid"}}}})
+	sql(`update iis.site set doc = '{"name": "b"}' where id = 2`) // what serves already
+	write(sites.Transaction{Changes: []sites.Change{change(4, `{"name":"d"}`)}})
+	sql(`begin; delete from iis.site where id in (1, 3); insert into iis.site (id, doc) values (1, '{"name": "a"}'); commit`)
+	write(sites.Transaction{Changes: []sites.Change{change(1, `{"name":"aa"}`)}})
+	want := []string{
+		`1: -> {"name":"a"}`,
+		`2: -> {"name":"b"}, 3: -> {"name":"c"}, 4: -> {"name":"d"}`,
+		`2: -> {"name":"b"} accepted, 3: -> {"name":"c"} refused`,
+		`2:{"name":"b"} -> {"name":"bb"}`,
+		`2:{"name":"b"} -> {"name":"bb"} refused`,
+		`2:{"name":"b"} -> {"name":"b"}`,
+		`4: -> {"name":"d"} accepted`,
+		`1:{"name":"a"} -> {"name":"a"}, 3: -> `,
+		`1:{"name":"a"} -> {"name":"aa"}`,
+	}
+	list, err := tab.Log(0, 100)
+	if err != nil || len(list) != len(want) {
+		t.Fatal(len(list), err)
+	}
+	for i, revision := range slices.Backward(list) {
+		var changes []string
+		for _, c := range revision.Changes {
+			changes = append(changes, strings.TrimSuffix(fmt.Sprintf("%d:%s -> %s %s", c.ID, c.Before, c.After, c.Verdict), " "))
+		}
+		if got := strings.Join(changes, ", "); got != want[len(list)-1-i] {
+			t.Errorf("revision %d: got  %s\nwant %s", revision.Revision, got, want[len(list)-1-i])
 		}
 	}
 }
