@@ -19,8 +19,13 @@ import (
 func TestDescribe(t *testing.T) {
 	a, b := json.RawMessage(`{"name":"a"}`), json.RawMessage(`{"name":"b"}`)
 	shown := describe(adminapi.Revision{Changes: []adminapi.Logged{
-		{ID: 1, After: a}, {ID: 2, Before: a, After: b}, {ID: 3, Before: a}, {ID: 4},
-		{ID: 5, After: a, Verdict: "accepted"}, {ID: 6, Before: a, After: b, Verdict: "refused"}, {Certificate: "c", After: a},
+		{ID: 1, After: a},
+		{ID: 2, Before: a, After: b},
+		{ID: 3, Before: a},
+		{ID: 4},
+		{ID: 5, After: a, Verdict: "accepted"},
+		{ID: 6, Before: a, After: b, Verdict: "refused"},
+		{Certificate: "c", After: a},
 	}}, 7)
 	got := ""
 	for _, c := range shown.What {

@@ -199,7 +199,6 @@ func TestFor(t *testing.T) {
 	if got, err := list.For("", nil); err != nil || got != list[0] {
 		t.Errorf("none can be written: %v", err)
 	}
-
 }
 
 // TestFreeID: a new site comes after all others, whoever has them. Where one has the highest id,
