@@ -73,16 +73,29 @@ func TestServerHeader(t *testing.T) {
 // behind Caddy, but from Node.js in IIS, for which the switch is off.
 func TestWebSocketOff(t *testing.T) {
 	const node = `<handlers><add name="node" path="app.js" verb="*" modules="iisnode" /></handlers>`
-	for name, c := range map[string]struct{ section, want string }{
-		"nothing said": {"", "101"},
-		"on":           {`<webSocket enabled="true" />`, "101"},
-		"off":          {`<webSocket enabled="false" />`, "400"},
-		"off, Node.js": {`<webSocket enabled="false" />` + node, "101"},
+	const (
+		installed = `<globalModules><add name="StaticFileModule" /><add name="IsapiModule" /><add name="AnonymousAuthenticationModule" />%[1]s</globalModules>` +
+			`<modules><add name="StaticFileModule" /><add name="IsapiModule" /><add name="AnonymousAuthenticationModule" />%[1]s</modules>`
+		without = `<modules><remove name="WebSocketModule" /></modules>`
+	)
+	has, hasNot := fmt.Sprintf(installed, `<add name="WebSocketModule" />`), fmt.Sprintf(installed, "")
+	for name, c := range map[string]struct{ server, section, want string }{
+		"nothing said":           {"", "", "101"},
+		"on":                     {"", `<webSocket enabled="true" />`, "101"},
+		"off":                    {"", `<webSocket enabled="false" />`, "400"},
+		"off, Node.js":           {"", `<webSocket enabled="false" />` + node, "101"},
+		"not installed":          {hasNot, "", "400"},
+		"on, not installed":      {hasNot, `<webSocket enabled="true" />`, "400"},
+		"not installed, Node.js": {hasNot, node, "101"},
+		"installed":              {has, "", "101"},
+		"taken out":              {has, without, "400"},
+		"taken out, not known":   {"", without, "400"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			web := `<system.webServer>` + c.section + `<handlers><add name="run" path="*.run" verb="*" modules="IsapiModule" scriptProcessor="C:\r.dll" /></handlers></system.webServer>`
 			web = strings.Replace(web, "</handlers><handlers>", "", 1)
-			addr, plan := startHost(t, hostOf("", "", "", ""), web, iisimport.Options{Upstream: workerOf(t)})
+			host := hostOf("", "", "", `<system.webServer>`+c.server+`<handlers accessPolicy="Read, Script"><add name="StaticFile" path="*" verb="*" modules="StaticFileModule" requireAccess="Read" /></handlers></system.webServer>`)
+			addr, plan := startHost(t, host, web, iisimport.Options{Upstream: workerOf(t)})
 			for upgrade, want := range map[string]string{"websocket": c.want, "WebSocket": c.want} {
 				if got := upgraded(t, addr, upgrade); got != want {
 					t.Errorf("%s: got %s, want %s\n%s", upgrade, got, want, plan.Caddyfile())
@@ -93,9 +106,9 @@ func TestWebSocketOff(t *testing.T) {
 			}
 			told := false
 			for _, l := range plan.Report.Lines {
-				told = told || strings.HasPrefix(l.What, "webSocket")
+				told = told || strings.HasPrefix(strings.ToLower(l.What), "websocket")
 			}
-			if strings.Contains(c.section, "false") != told {
+			if (strings.Contains(c.section, "false") || c.want == "400") != told {
 				t.Errorf("the report: %v", plan.Report.Lines)
 			}
 		})

@@ -1,6 +1,7 @@
 package iisimport
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -52,22 +53,37 @@ func (w *siteWriter) notMapped(a *iisconfig.Access) {
 	w.report().decide(a.Source, "access sslFlags "+a.SSLFlags.String(), "", "client certificates are not mapped to accounts: there are none")
 }
 
-// upgrades refuses WebSockets where IIS has them switched off: whatever answers there gets no
-// connection of its own. Node.js in IIS has its own way to them, for which the switch is off.
+// upgrades refuses WebSockets where IIS has them switched off, or no module for them: whatever
+// answers there gets no connection of its own. Node.js in IIS has its own way to them, for which
+// the switch is off.
 func (w *siteWriter) upgrades(n *node) []*Directive {
 	s := n.settings.WebSocket
-	if s == nil || s.Enabled {
+	off := s != nil && !s.Enabled
+	if !off && (n.settings.HasModule("WebSocketModule") || !w.passesOn(n)) {
 		return nil
 	}
 	if h := n.settings.Handlers; h != nil && slices.ContainsFunc(h.Entries, func(h iisconfig.Handler) bool { return hasModule(h, "iisnode") }) {
-		w.report().dropped(s.Source, "webSocket enabled=false", "iisnode answers WebSockets itself: they are passed on")
+		if off {
+			w.report().dropped(s.Source, "webSocket enabled=false", "iisnode answers WebSockets itself: they are passed on")
+		}
 		return nil
 	}
-	w.report().translated(s.Source, "webSocket enabled=false", "WebSockets get 400")
+	if off {
+		w.report().translated(s.Source, "webSocket enabled=false", "WebSockets get 400")
+	} else {
+		w.report().translated(cmp.Or(w.sectionSource(n, "system.webServer/modules"), w.b.serverSource("globalModules")), "WebSocketModule", "globalModules or modules do not have it: WebSockets get 400")
+	}
 	return []*Directive{
 		directive("@websocket", "header_regexp", "Upgrade", `(?i)\bwebsocket\b`), directive("error", "@websocket", "400"),
 		directive("@connect", "method", "CONNECT"), directive("error", "@connect", "400").because("By HTTP/2 and HTTP/3, WebSockets begin so."),
 	}
+}
+
+// passesOn tells whether another server, or a worker process, answers something at a node.
+func (w *siteWriter) passesOn(n *node) bool {
+	h := n.settings.Handlers
+	return n.worker != "" || len(w.origins) > 0 ||
+		h != nil && slices.ContainsFunc(h.Entries, func(h iisconfig.Handler) bool { return h.NeedsWorker() && h.Source.Scope != "" })
 }
 
 // addresses is who may come: ipSecurity, the entries in their order, then what is not
