@@ -27,6 +27,8 @@ var mbProperties = map[string]mbReader{
 	"authflags":         mbAuth,
 	"accessssl":         mbSSLBit("AccessSSL"),
 	"accessssl128":      mbSSLBit("AccessSSL128"),
+
+	"websvcextrestrictionlist": mbRestriction,
 }
 
 // mbSiteProperties are read with the site or the folder itself.
@@ -40,7 +42,7 @@ var mbSiteProperties = map[string]bool{
 // accounts of the old server, or the tools of IIS.
 var mbNoEffect = []string{
 	"adminacl", "adminserver", "allowkeepalive", "allowpathinfo", "anonymous", "app", "asp", "authchange",
-	"authexpired", "authnotify", "authpersist", "cacheisapi", "passwordchange", "wamuser", "websvcext",
+	"authexpired", "authnotify", "authpersist", "cacheisapi", "passwordchange", "wamuser",
 	"cachecontrol", "cachi", "canonicalize", "centralbinary", "certcheck", "cgi", "connectiontimeout",
 	"contentindexed", "cpu", "createcgi", "createprocess", "custom", "defaultlogondomain", "demandstart",
 	"description", "dirbrowse", "disablesocketpooling", "disallow", "dontlog", "downlevel", "etagchangenumber",
@@ -142,10 +144,11 @@ func mbRedirect(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
 }
 
 var (
-	reErrorItem  = regexp.MustCompile(`^\d{3},`)
-	reMIMEItem   = regexp.MustCompile(`^[.*][^,]*,`)
-	reScriptItem = regexp.MustCompile(`^(?:\.[^,]*|\*),`)
-	reHeaderItem = regexp.MustCompile(`^[A-Za-z0-9_-]+:`)
+	reErrorItem   = regexp.MustCompile(`^\d{3},`)
+	reMIMEItem    = regexp.MustCompile(`^[.*][^,]*,`)
+	reScriptItem  = regexp.MustCompile(`^(?:\.[^,]*|\*),`)
+	reProgramItem = regexp.MustCompile(`^\d,`)
+	reHeaderItem  = regexp.MustCompile(`^[A-Za-z0-9_-]+:`)
 )
 
 // mbErrors reads items "404,*,URL,/missing.htm".
@@ -232,6 +235,31 @@ func mbScripts(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	return webServer + "handlers", func(s *Settings) {
 		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.Entries, h.Source = entries, src })
 	}
+}
+
+// mbRestriction reads items "1,C:\WINDOWS\system32\inetsrv\asp.dll,0,ASP,Active Server Pages", and
+// "0,*.dll" and "0,*.exe" for programs that are not listed.
+func mbRestriction(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
+	r := &Restriction{Source: src}
+	for _, item := range p.list(reProgramItem.MatchString) {
+		parts := strings.Split(item.value, ",")
+		at := Source{File: src.File, Line: item.line, Scope: src.Scope}
+		if len(parts) < 2 || parts[0] != "0" && parts[0] != "1" {
+			rep.warn(CodeUnknown, at, "", "WebSvcExtRestrictionList: %q is not understood, and allows nothing", shorten(item.value))
+		}
+		if len(parts) < 2 {
+			continue
+		}
+		switch allowed := parts[0] == "1"; strings.ToLower(parts[1]) {
+		case "*.dll":
+			r.OtherISAPI = allowed
+		case "*.exe":
+			r.OtherCGI = allowed
+		default:
+			r.Programs = append(r.Programs, Program{Path: parts[1], Allowed: allowed, Source: at})
+		}
+	}
+	return restrictionSection, func(s *Settings) { s.Restriction = r }
 }
 
 func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {

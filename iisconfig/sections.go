@@ -40,6 +40,7 @@ var sectionReaders = map[string]func(*context, *element) func(*Settings){
 	"system.webServer/security/ipSecurity":        readIPSecurity,
 	"system.webServer/security/requestFiltering":  readRequestFiltering,
 	"system.webServer/security/dynamicIpSecurity": readDynamicIPSecurity,
+	restrictionSection:                            readRestriction,
 
 	"system.webServer/rewrite/rules":                  readRules,
 	"system.webServer/rewrite/globalRules":            readGlobalRules,
@@ -92,7 +93,6 @@ var leftOut = map[string]left{
 	"system.webServer/webdav":                    {why: "it is about WebDAV, which authoringRules turn on"},
 
 	"system.webServer/security/applicationDependencies": {why: "it is about the IIS Manager"},
-	"system.webServer/security/isapiCgiRestriction":     {why: "it says which ISAPI and CGI programs may run"},
 }
 
 // managedSections are the sections of .NET. In a web.config, every section outside

@@ -23,6 +23,7 @@ type Settings struct {
 	// DynamicIPSecurity limits clients by how many requests they make.
 	DynamicIPSecurity *DynamicIPSecurity `json:"dynamic_ip_security,omitempty"`
 	Handlers          *Handlers          `json:"handlers,omitempty"`
+	Restriction       *Restriction       `json:"restriction,omitempty"`
 	AspNetCore        *AspNetCore        `json:"asp_net_core,omitempty"`
 	WebSocket         *Toggle            `json:"web_socket,omitempty"`
 	ServerRuntime     *ServerRuntime     `json:"server_runtime,omitempty"`
@@ -250,6 +251,9 @@ var nativeModules = map[string]bool{
 // NeedsWorker reports whether the handler runs code: .NET, ISAPI, CGI, FastCGI,
 // ASP.NET Core and the like, as opposed to serving files.
 func (h Handler) NeedsWorker() bool {
+	if h.FilesOfNET() {
+		return false
+	}
 	if h.Type != "" || h.ScriptProcessor != "" {
 		return true
 	}
@@ -261,6 +265,18 @@ func (h Handler) NeedsWorker() bool {
 	return false
 }
 
+// FilesOfNET reports whether the handler is one of System.Web that sends files.
+func (h Handler) FilesOfNET() bool {
+	kind := h.kind()
+	return h.ScriptProcessor == "" && (kind == "system.web.staticfilehandler" || kind == "system.web.defaulthttphandler")
+}
+
+// kind is the name of the type of a handler of .NET, in lower case.
+func (h Handler) kind() string {
+	name, _, _ := strings.Cut(h.Type, ",")
+	return strings.ToLower(strings.TrimSpace(name))
+}
+
 // refusers are types of System.Web that do nothing but refuse.
 var refusers = map[string]int{
 	"system.web.httpforbiddenhandler": 403, "system.web.httpnotfoundhandler": 404,
@@ -269,10 +285,7 @@ var refusers = map[string]int{
 
 // Refuses returns the status that all requests get which the handler has; 0 if it does
 // anything else.
-func (h Handler) Refuses() int {
-	kind, _, _ := strings.Cut(h.Type, ",")
-	return refusers[strings.ToLower(strings.TrimSpace(kind))]
-}
+func (h Handler) Refuses() int { return refusers[h.kind()] }
 
 // AspNetCore is system.webServer/aspNetCore, or httpPlatform, its predecessor.
 type AspNetCore struct {

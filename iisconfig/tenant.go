@@ -17,6 +17,7 @@ import (
 var serverOnly = map[string]bool{
 	"system.applicationHost": true, "sites": true, "site": true, "applicationPools": true, "webFarms": true,
 	"configurationRedirection": true, "system.webServer/globalModules": true, "system.webServer/rewrite/globalRules": true,
+	restrictionSection: true,
 }
 
 // tenants reports whether an item that was found has the form of a file of the server,

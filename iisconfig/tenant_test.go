@@ -22,6 +22,7 @@ var tenants = map[string]struct{ text, finding string }{
 	"farms":                    {`<configuration><webFarms><webFarm name="evil" enabled="true"><server address="evil.example"/></webFarm></webFarms></configuration>`, "webFarms"},
 	"redirection":              {`<configuration><configurationRedirection enabled="true" path="\\evil\share"/></configuration>`, "configurationRedirection"},
 	"globalRules":              {inWeb(`<rewrite><globalRules><rule name="e"><match url=".*"/><action type="Redirect" url="http://evil.example/"/></rule></globalRules></rewrite>`), "globalRules"},
+	"isapiCgiRestriction":      {inWeb(`<security><isapiCgiRestriction notListedIsapisAllowed="true"/></security>`), "isapiCgiRestriction"},
 	"location /":               {`<configuration><location path="/"><system.webServer><httpRedirect enabled="true" destination="http://evil.example"/></system.webServer></location></configuration>`, `"/"`},
 	"location ..":              {`<configuration><location path="../B"><system.webServer><httpRedirect enabled="true" destination="http://evil.example"/></system.webServer></location></configuration>`, `"../B"`},
 	"location .. inside":       {`<configuration><location path="x\.. \..\B"><system.webServer><httpRedirect enabled="true" destination="http://evil.example"/></system.webServer></location></configuration>`, "leads out"},

@@ -19,6 +19,7 @@ type node struct {
 	pool     string // of the application that the path is in
 	worker   string // why a worker process answers
 	core     bool   // the program of aspNetCore is it
+	engine   string // the folder of .NET for the pool
 	settings *iisconfig.Settings
 	source   iisconfig.Source
 
@@ -109,6 +110,7 @@ func (w *siteWriter) collect() {
 	}
 	for key, n := range byPath {
 		n.pool = w.poolOf(n.path)
+		n.engine = w.engineOf(n)
 		n.core = w.allToCore(n)
 		n.worker = w.needsWorker(n)
 		if key != "/" {

@@ -34,7 +34,7 @@ func (w *siteWriter) fastCGI(n *node, h iisconfig.Handler) bool {
 		return false
 	}
 	app := w.fastProgram(h)
-	if app == nil || !mayRun(n, h) {
+	if app == nil || !mayRun(n, h) || n.refuses(h) > 0 {
 		return false
 	}
 	if w.b.fastProgram == nil {

@@ -20,7 +20,7 @@ var unusedFields = func() map[string]string {
 		"the report lists what was read beside its lines":              "Server.Inputs Input.Name Input.Kind Input.Encoding",
 		"a record chooses the certificate, which is known by its hash": "CertificateRecord.Kind CertificateRecord.ApplicationID CertificateRecord.StoreName Binding.StoreName Binding.CertificateHash CentralStore.Ports",
 		"HTTP.sys alone has it":                                        "CertificateRecord.RevocationFreshness CertificateRecord.URLRetrievalTimeout CertificateRecord.EnableTokenBinding CertificateRecord.VerifyCachedOnly CertificateRecord.UsageCheck CertificateRecord.LogExtendedEvents CertificateRecord.EnableSessionTicket CertificateRecord.ExtendedPropertyValues",
-		"it is of worker processes, which there are none of":           "ApplicationPool.RuntimeVersion ApplicationPool.Unmanaged ApplicationPool.Identity",
+		"it is of worker processes, which there are none of":           "ApplicationPool.Unmanaged ApplicationPool.Identity",
 	} {
 		for field := range strings.FieldsSeq(fields) {
 			why[field] = reason
@@ -133,7 +133,7 @@ func (f *fieldFinder) walk(v reflect.Value, visit func(owner reflect.Type, name 
 // what it reports, or is one of those that are known to have no effect. A field that somebody
 // adds and nobody uses is found.
 func TestEachFieldCounts(t *testing.T) {
-	f := &fieldFinder{used: make(map[string]bool), seen: make(map[string]bool), words: map[string][]string{"Mode": {"Detailed"}, "DefaultResponseMode": {"Redirect"}, "PreCondition": {"classicMode"}, "CacheMode": {"UseExpires"}, "PipelineMode": {"Classic"}, "HostingModel": {"InProcess"}}}
+	f := &fieldFinder{used: make(map[string]bool), seen: make(map[string]bool), words: map[string][]string{"Mode": {"Detailed"}, "DefaultResponseMode": {"Redirect"}, "PreCondition": {"classicMode"}, "CacheMode": {"UseExpires"}, "PipelineMode": {"Classic"}, "RuntimeVersion": {"v2.0"}, "HostingModel": {"InProcess"}}}
 	var servers []*iisconfig.Server
 	for _, text := range fieldSamples {
 		server := fieldServer(t, text)
@@ -192,7 +192,7 @@ const (
 <httpProtocol allowKeepAlive="false"><customHeaders><add name="X-A" value="1" /></customHeaders><redirectHeaders><add name="X-B" value="2" /></redirectHeaders></httpProtocol>
 <urlCompression doStaticCompression="false" doDynamicCompression="true" /><webSocket enabled="false" /><serverRuntime maxRequestEntityAllowed="9" appConcurrentRequestLimit="9" />
 <proxy enabled="true" preserveHostHeader="true" xForwardedForHeaderName="X-F" xForwardedByHeaderName="X-G" timeout="00:01:00" httpVersion="Http11" />
-<security><access sslFlags="SslNegotiateCert" /><authentication><anonymousAuthentication enabled="false" /><basicAuthentication enabled="true" realm="r" /><windowsAuthentication enabled="true"><providers><add value="NTLM" /></providers></windowsAuthentication></authentication>
+<security><isapiCgiRestriction notListedIsapisAllowed="true" notListedCgisAllowed="true"><add path="C:\i.dll" allowed="true" /><add path="%windir%\Microsoft.NET\Framework64\v4.0.30319\webengine4.dll" allowed="false" /></isapiCgiRestriction><access sslFlags="SslNegotiateCert" /><authentication><anonymousAuthentication enabled="false" /><basicAuthentication enabled="true" realm="r" /><windowsAuthentication enabled="true"><providers><add value="NTLM" /></providers></windowsAuthentication></authentication>
 <authorization><clear /><add accessType="Allow" users="a" roles="b" verbs="GET" /><add accessType="Deny" users="?" /></authorization>
 <ipSecurity allowUnlisted="false" denyAction="NotFound" enableProxyMode="true" enableReverseDns="true"><add ipAddress="10.0.0.0" subnetMask="255.0.0.0" allowed="true" /></ipSecurity>
 <dynamicIpSecurity denyAction="NotFound" enableProxyMode="true"><denyByConcurrentRequests enabled="true" /><denyByRequestRate enabled="true" /></dynamicIpSecurity>
@@ -205,6 +205,7 @@ const (
 <rule name="s"><match url="^s$" /><action type="Rewrite" url="https://farm/{R:0}" /></rule><rule name="c"><match url="^c$" /><action type="CustomResponse" statusCode="403" subStatusCode="3" statusReason="why" statusDescription="because" /></rule><rule name="t"><match url="^t$" /><action type="Redirect" url="/x" redirectType="Found" /></rule></rules>
 <outboundRules><rule name="o" preCondition="p"><match serverVariable="RESPONSE_X" pattern="(.*)" /><action type="Rewrite" value="b" /></rule><rule name="body"><match filterByTags="A, CustomTags" customTags="tags" pattern="x" /><action type="Rewrite" value="y" /></rule><preConditions><preCondition name="p"><add input="{RESPONSE_Y}" pattern="z" /></preCondition></preConditions></outboundRules></rewrite>`
 	fieldHandlers = `<handlers accessPolicy="Read, Script"><add name="php" path="*.php" verb="GET" modules="FastCgiModule" scriptProcessor="C:\php.exe|-x" resourceType="File" requireAccess="Script" />
+<add name="isapi" path="*.isapi" verb="*" modules="IsapiModule" scriptProcessor="C:\i.dll" /><add name="other" path="*.other" verb="*" modules="IsapiModule" scriptProcessor="C:\o.dll" /><add name="cgi" path="*.cgix" verb="*" modules="CgiModule" scriptProcessor="C:\c.exe" />
 <add name="net" path="*.net" verb="*" type="T" modules="IsapiModule" preCondition="integratedMode" /><add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule,DirectoryListingModule" resourceType="Either" requireAccess="Read" /></handlers>`
 	fieldCore = `<handlers><add name="core" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers>
 <aspNetCore processPath="dotnet" arguments=".\a.dll" hostingModel="OutOfProcess" stdoutLogEnabled="true" stdoutLogFile="l" requestTimeout="00:03:00" startupTimeLimit="30" shutdownTimeLimit="20" rapidFailsPerMinute="3"><environmentVariables><environmentVariable name="E" value="1" /></environmentVariables></aspNetCore>`

@@ -19,7 +19,7 @@ import (
 func (w *siteWriter) needsWorker(n *node) string {
 	set := n.settings
 	_, every := w.handlers(n)
-	if every != nil && every.Refuses() > 0 {
+	if every != nil && n.refuses(*every) > 0 {
 		return "" // whatever else is there
 	}
 	if n.core {
@@ -33,11 +33,16 @@ func (w *siteWriter) needsWorker(n *node) string {
 		case sec.Source.Scope == "":
 		case strings.HasPrefix(sec.Name, "the module "):
 			return sec.Name
-		case set.AspNetCore == nil || set.SeesAll() != nil: // else they may be settings of its program
+		case set.AspNetCore == nil || set.SeesAll() != nil || filesOfNET(set): // else they may be settings of its program
 			return "the section " + sec.Name
 		}
 	}
 	return ""
+}
+
+// filesOfNET tells whether .NET sends files, which what it says of who may guards.
+func filesOfNET(set *iisconfig.Settings) bool {
+	return set.Handlers != nil && slices.ContainsFunc(set.Handlers.Entries, iisconfig.Handler.FilesOfNET)
 }
 
 // ofCore tells whether a handler gives requests to the program of aspNetCore or httpPlatform.
@@ -106,7 +111,7 @@ func hasModule(h iisconfig.Handler, names ...string) bool {
 
 // sendsFiles tells whether a handler that needs no worker sends files at a node.
 func sendsFiles(n *node, h iisconfig.Handler) bool {
-	return runs(n, h, "StaticFileModule") && mayRun(n, h)
+	return (h.FilesOfNET() || runs(n, h, "StaticFileModule")) && mayRun(n, h)
 }
 
 // runs tells whether a handler has a module, and the server, too.
@@ -236,8 +241,11 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 		case !slices.Contains(reached, h):
 			w.report().dropped(h.Source, what, "no request reaches it: an earlier one answers, or its application pool has it not (%s)", conditions)
 			continue
-		case h.Refuses() > 0:
-			instead = fmt.Sprintf("requests that it has get %d", h.Refuses())
+		case n.refuses(h) > 0:
+			instead = fmt.Sprintf("requests that it has get %d", n.refuses(h))
+			if h.Refuses() == 0 {
+				instead += ": isapiCgiRestriction denies its program"
+			}
 		case n.worker != "":
 			instead = "all requests there go to the worker process"
 		case h.NeedsWorker():
@@ -260,7 +268,7 @@ func (w *siteWriter) answer(n *node) []*Directive {
 func (w *siteWriter) answerer(n *node) []*Directive {
 	refusals, unclear := w.refusals(n)
 	if unclear != nil {
-		return []*Directive{w.closed(unclear.Refuses(), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
+		return []*Directive{w.closed(n.refuses(*unclear), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
 	}
 	if all := slices.IndexFunc(refusals, func(d *Directive) bool { return d.Words[0] == "error" && d.Words[1] == "*" }); all >= 0 {
 		return refusals[:all+1]
@@ -334,7 +342,7 @@ func (w *siteWriter) otherVerbs(n *node) []*Directive {
 
 // runsThere tells whether a worker process has what a handler has: it stands in for none of WebDAV.
 func runsThere(n *node, h iisconfig.Handler) bool {
-	return h.NeedsWorker() && h.Refuses() == 0 && surely(h) && mayRun(n, h) && !hasModule(h, "WebDAVModule")
+	return h.NeedsWorker() && n.refuses(h) == 0 && surely(h) && mayRun(n, h) && !hasModule(h, "WebDAVModule")
 }
 
 // noHandler closes a place where no handler is left.

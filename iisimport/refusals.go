@@ -6,9 +6,36 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/iishttp"
 )
 
-// refusals refuse what handlers have that do nothing else, with their status; all that a node
+// denied is the status with which IIS answers for a program that may not run.
+const denied = "404.2"
+
+// refuses returns the status that all requests get which a handler has at a node: one that does
+// nothing else, or whose program isapiCgiRestriction denies. 0 if it does anything else.
+func (n *node) refuses(h iisconfig.Handler) int {
+	if n.settings.Restriction.Denies(h, n.engine) {
+		return 404
+	}
+	return h.Refuses()
+}
+
+// engineOf is the folder of .NET for the application pool of a node.
+func (w *siteWriter) engineOf(n *node) string {
+	bits, version := "Framework64", "v4.0.30319"
+	if pool := w.b.pool(n.pool); pool != nil {
+		if pool.Enable32Bit {
+			bits = "Framework"
+		}
+		if strings.HasPrefix(strings.ToLower(pool.RuntimeVersion), "v2") {
+			version = "v2.0.50727"
+		}
+	}
+	return `%windir%\Microsoft.NET\` + bits + `\` + version
+}
+
+// refusals refuse what handlers have that refuse it, with their status; all that a node
 // has, if the last one is for every request. unclear is one whose path has no form. Those of the
 // whole server matter for workers only: what is theirs is never sent as a file.
 func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Handler) {
@@ -17,7 +44,7 @@ func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Han
 		list = append(slices.Clone(list), *every)
 	}
 	for i, h := range list {
-		if h.Refuses() == 0 || h.Source.Scope == "" && n.worker == "" {
+		if n.refuses(h) == 0 || h.Source.Scope == "" && n.worker == "" {
 			continue
 		}
 		if h.Path != "*" && h.Path != "*." && !hasForm(strings.ToLower(h.Path)) {
@@ -25,7 +52,7 @@ func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Han
 		}
 		is := fits(h)
 		for _, earlier := range list[:i] {
-			if earlier.Refuses() == 0 && surely(earlier) && meet(earlier.Path, h.Path) {
+			if n.refuses(earlier) == 0 && surely(earlier) && meet(earlier.Path, h.Path) {
 				is = append(is, block(fits(earlier), "not"))
 			}
 		}
@@ -34,7 +61,10 @@ func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Han
 			m = "@refused" + strconv.Itoa(i+1)
 			out = append(out, block(is, m))
 		}
-		out = append(out, directive("error", m, strconv.Itoa(h.Refuses())).because("The handler "+h.Name+" of IIS refuses these."))
+		if h.Refuses() == 0 {
+			out = append(out, directive("vars", m, iishttp.SubStatusVar, denied))
+		}
+		out = append(out, directive("error", m, strconv.Itoa(n.refuses(h))).because("The handler "+h.Name+" of IIS refuses these."))
 	}
 	return out, nil
 }

@@ -95,13 +95,13 @@ func pathsPattern(patterns []string) string {
 func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) {
 	p := strings.ToLower(e.Path)
 	worker := own && e.NeedsWorker() && e.Source.Scope != "" && mayRun(n, e) && s.takes(p, e)
-	s.noteVerbs(p, e, worker && p != "*" && e.Refuses() == 0)
+	s.noteVerbs(p, e, worker && p != "*" && n.refuses(e) == 0)
 	fast := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == p })
 	switch {
 	case p == "":
 	case p == "*.":
 		if !s.settled[p] && getVerb(e.Verb) && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
-			s.settled[p], s.kinds[p] = true, worker && e.Refuses() == 0
+			s.settled[p], s.kinds[p] = true, worker && n.refuses(e) == 0
 			s.source, s.core[p] = e.Source, ofCore(e)
 		}
 	case p == "*": // for other verbs than GET
@@ -116,7 +116,7 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	case fast >= 0:
 		s.fast[fast].other(e)
 		s.settled[p] = getVerb(e.Verb)
-	case e.Refuses() > 0:
+	case n.refuses(e) > 0:
 		if s.settled[p] = getVerb(e.Verb); s.settled[p] {
 			s.close(p)
 		}

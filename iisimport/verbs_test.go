@@ -100,3 +100,32 @@ func TestProgramWithoutHandler(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesOfNET: the handlers of System.Web for files send them, and need no worker; where .NET
+// says who may, it guards them.
+func TestFilesOfNET(t *testing.T) {
+	const guard = `<system.web><authorization><deny users="?" /></authorization></system.web>`
+	for _, kind := range []string{"System.Web.StaticFileHandler", "System.Web.DefaultHttpHandler, System.Web, Version=4.0.0.0"} {
+		handler := func(path string) string {
+			return `<handlers><clear /><add name="files" path="` + path + `" verb="GET,HEAD" type="` + kind + `" preCondition="integratedMode" /></handlers>`
+		}
+		for name, c := range map[string]struct {
+			web  string
+			want map[string]string
+		}{
+			"all":           {`<system.webServer>` + handler("*") + `</system.webServer>`, map[string]string{"GET /app/page.htm": "200 page app/page.htm", "GET /app/x": "404 ", "GET /app/": "403 ", "POST /app/page.htm": "405 "}},
+			"some":          {`<system.webServer>` + handler("*.htm") + `</system.webServer>`, map[string]string{"GET /app/page.htm": "200 page app/page.htm", "GET /app/x": "404 "}},
+			"guarded":       {guard + `<system.webServer>` + handler("*.htm") + `</system.webServer>`, map[string]string{"GET /app/page.htm": "200 worker"}},
+			"guarded, Core": {guard + `<system.webServer>` + strings.Replace(handler("*.htm"), "<clear />", `<clear /><add name="core" path="api/*" verb="*" modules="AspNetCoreModuleV2" />`, 1) + `<aspNetCore processPath="x" /></system.webServer>`, map[string]string{"GET /app/page.htm": "200 worker", "GET /app/api/x": "200 worker"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				get, plan := servePages(t, map[string]string{"/app": c.web}, iisimport.Options{})
+				for request, want := range c.want {
+					if a := get(request); fmt.Sprint(a.Status, " ", a.Body) != want {
+						t.Errorf("%s: %v %s, want %s\n%s", request, a.Status, a.Body, want, plan.Caddyfile())
+					}
+				}
+			})
+		}
+	}
+}
