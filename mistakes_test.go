@@ -17,7 +17,7 @@ import (
 )
 
 // waysOut are the words by which a message says what to do.
-var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|is a closing brace missing|remove it|remove one of them|give one of them|has no place here: |they are swapped|global option log|add certificate |add template |give one |: expected |, expected `)
+var waysOut = regexp.MustCompile(`way out: |did you mean |accepted: |expected: |put a blank|, such as "|: add "id"|is a closing brace missing|remove it|remove one of them|give one of them|has no place here: |they are swapped|global option log|add certificate |add template |give one |: expected |, expected `)
 
 // TestMistakes: each likely mistake is answered by a sentence that says what is wrong and
 // what to do; a message without a way out does not pass. With UPDATE_GOLDEN=1 in the environment, testdata/mistakes.txt is written
@@ -52,7 +52,15 @@ func TestMistakes(t *testing.T) {
 			}
 		}
 		file := filepath.Join(dir, fmt.Sprint(i)+ending)
-		if err := os.WriteFile(file, encode(names.Replace(input)), 0o600); err != nil {
+		list := filepath.Join(dir, "sites.jsonl")
+		config := encode(names.Replace(input))
+		if lines, ok := strings.CutPrefix(input, "(sites file)\n"); ok {
+			config = encode("sites_file " + list)
+			if err := os.WriteFile(list, []byte(lines+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(file, config, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		var out, errOut bytes.Buffer

@@ -49,7 +49,7 @@ func (p *caddyfileParser) newEndpoint(address string) error {
 	}
 	parsed := netip.AddrPortFrom(ip, port)
 	if other, ok := p.endpoints[parsed]; ok {
-		return fmt.Errorf("%s is configured twice, first as %s", address, other)
+		return fmt.Errorf("%s is configured twice, first as %s: remove one of them", address, other)
 	}
 	p.endpoints[parsed] = address
 	if p.app.Endpoints == nil {

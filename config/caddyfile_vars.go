@@ -16,7 +16,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //	}
 func parseSiteVars(d *caddyfile.Dispenser, content *Content) error {
 	if d.NextArg() {
-		return d.Errf("site_vars takes a block with a variable on each line, not %q", d.Val())
+		return d.Errf("site_vars takes a block with a variable on each line, not %q; expected: site_vars { <name> [<default>] }", d.Val())
 	}
 	if content.SiteVars == nil {
 		content.SiteVars = make(map[string]*SiteVar)

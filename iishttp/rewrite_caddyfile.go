@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iishttp/ecma"
 	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
 func init() {
@@ -85,6 +86,8 @@ func (m *Rewrite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+var rewriteWords = []string{"rule", "outbound_rule", "pre_condition", "map", "folder", "proxy", "allow_variables", "constant", "global", "keep_original_url_encoding"}
+
 func (m *Rewrite) unmarshalWord(d *caddyfile.Dispenser, word string, args []string) error {
 	switch {
 	case word == "global" && len(args) == 0:
@@ -107,7 +110,7 @@ func (m *Rewrite) unmarshalWord(d *caddyfile.Dispenser, word string, args []stri
 	case word == "keep_original_url_encoding" && len(args) == 1 && args[0] == "off":
 		m.KeepEscapes = true
 	default:
-		return d.Errf("%s %s: not a word of iis_rewrite, or with wrong arguments", word, strings.Join(args, " "))
+		return d.Errf("%s %s: not a word of iis_rewrite, or with wrong arguments: %s%s", word, strings.Join(args, " "), near.Expected(rewriteWords), near.Hint(word, rewriteWords))
 	}
 	return nil
 }
@@ -144,13 +147,16 @@ func (m *Rewrite) unmarshalMap(d *caddyfile.Dispenser) error {
 
 func (m *Rewrite) unmarshalRule(d *caddyfile.Dispenser) error {
 	var r rewrite.Rule
-	name, err := unmarshalWords(d, "rule", func(word string, args []string) bool { return ruleWord(&r, word, args) })
+	name, err := unmarshalWords(d, "rule", ruleWords, func(word string, args []string) bool { return ruleWord(&r, word, args) })
 	r.Name = name
 	m.Rules = append(m.Rules, r)
 	return err
 }
 
 var syntaxes = map[string]ecma.Syntax{"ecmascript": ecma.ECMAScript, "wildcard": ecma.Wildcard, "exact_match": ecma.ExactMatch}
+
+// ruleWords are those that a rule knows, the first ones those that most rules have.
+var ruleWords = []string{"match", "condition", "action", "set", "stop", "append_query_string", "file_condition", "any_condition", "syntax", "base", "track_all_captures"}
 
 // ruleWord reads a line of a rule, and tells whether it is one.
 func ruleWord(r *rewrite.Rule, word string, args []string) bool {

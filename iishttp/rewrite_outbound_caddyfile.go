@@ -1,31 +1,40 @@
 package iishttp
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-iis/caddy-iis/iishttp/rewrite"
+	"github.com/caddy-iis/caddy-iis/internal/near"
 )
 
-// unmarshalWords reads a block with a name, whose lines are read by a function.
-func unmarshalWords(d *caddyfile.Dispenser, what string, read func(word string, args []string) bool) (name string, err error) {
+// unmarshalWords reads a block with a name, whose lines are read by a function that knows
+// some words.
+func unmarshalWords(d *caddyfile.Dispenser, what string, words []string, read func(word string, args []string) bool) (name string, err error) {
 	if !d.Args(&name) || d.NextArg() {
 		return "", d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word, args := d.Val(), d.RemainingArgs()
 		if !read(word, args) {
-			return "", d.Errf("%s %s: %s %s: not a word of a rule, or with wrong arguments", what, name, word, strings.Join(args, " "))
+			return "", d.Errf("%s %s: %s %s: not a word of a rule, or with wrong arguments: %s%s", what, name, word, strings.Join(args, " "), near.Expected(words), near.Hint(word, words))
 		}
 	}
 	return name, nil
 }
 
+// The words of pre_condition and outbound_rule.
+var (
+	preConditionWords = []string{"condition", "any_condition", "syntax"}
+	outboundWords     = []string{"match", "condition", "action", "pre_condition", "stop", "syntax", "any_condition", "track_all_captures", "file_condition"}
+)
+
 func (m *Rewrite) unmarshalPreCondition(d *caddyfile.Dispenser) error {
 	var r rewrite.Rule
-	name, err := unmarshalWords(d, "pre_condition", func(word string, args []string) bool {
-		return (word == "syntax" || word == "any_condition" || word == "condition") && ruleWord(&r, word, args)
+	name, err := unmarshalWords(d, "pre_condition", preConditionWords, func(word string, args []string) bool {
+		return slices.Contains(preConditionWords, word) && ruleWord(&r, word, args)
 	})
 	m.PreConditions = append(m.PreConditions, rewrite.PreCondition{Name: name, Syntax: r.Syntax, AnyCondition: r.AnyCondition, Conditions: r.Conditions})
 	return err
@@ -34,7 +43,7 @@ func (m *Rewrite) unmarshalPreCondition(d *caddyfile.Dispenser) error {
 func (m *Rewrite) unmarshalOutboundRule(d *caddyfile.Dispenser) error {
 	var out rewrite.OutboundRule
 	var r rewrite.Rule // what the two kinds have in common
-	name, err := unmarshalWords(d, "outbound_rule", func(word string, args []string) bool {
+	name, err := unmarshalWords(d, "outbound_rule", outboundWords, func(word string, args []string) bool {
 		switch word {
 		case "pre_condition":
 			if len(args) == 1 {

@@ -329,7 +329,7 @@ func checkFields(value any, t reflect.Type, path string) error {
 }
 
 func unknownFieldError(path, name string, known []string) error {
-	err := fmt.Errorf("unknown field %q%s", name, near.Hint(name, known))
+	err := fmt.Errorf("unknown field %q%s", name, meant(name, known))
 	if path != "" {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
@@ -366,6 +366,10 @@ func Plain(err error) error {
 		return fmt.Errorf("a text is not in base64: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the JSON object does not end on this line")
+	case strings.HasSuffix(err.Error(), "in string escape code"):
+		return fmt.Errorf(`%w: expected \\ for each backslash of a path`, err)
+	case strings.HasSuffix(err.Error(), "looking for beginning of value"):
+		return fmt.Errorf(`%w: expected a JSON value, such as {"name": "Shop"}`, err)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
@@ -377,7 +381,25 @@ func PlainFor(err error, value any) error {
 	if unknown == nil {
 		return Plain(err)
 	}
-	return fmt.Errorf("unknown field %q%s", unknown[1], near.Hint(unknown[1], fieldsOf(reflect.TypeOf(value), make(map[reflect.Type]bool))))
+	return fmt.Errorf("unknown field %q%s", unknown[1], meant(unknown[1], fieldsOf(reflect.TypeOf(value), make(map[reflect.Type]bool))))
+}
+
+// meant asks which field was meant by an unknown name, or lists what there is.
+func meant(name string, known []string) string {
+	if ours := namesOfIIS[name]; slices.Contains(known, ours) {
+		return fmt.Sprintf(" (did you mean %q?)", ours)
+	}
+	if hint := near.Hint(name, known); hint != "" {
+		return hint
+	}
+	return ": " + near.Expected(known)
+}
+
+// namesOfIIS are the fields by what IIS calls them in its configuration, as far as their
+// names are not near.
+var namesOfIIS = map[string]string{
+	"bindingInformation": "binding", "sslFlags": "flags", "certificateHash": "certificate",
+	"serverAutoStart": "autostart", "ServerComment": "name",
 }
 
 var unknownField = regexp.MustCompile(`^json: unknown field "([^"]*)"`)
