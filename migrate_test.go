@@ -48,13 +48,19 @@ func powershell(text string) []byte {
 // without their indentation.
 func guideBlocks(t *testing.T, heading, language string) []string {
 	t.Helper()
-	guide, err := os.ReadFile("docs/migrate.md")
+	return pageBlocks(t, "docs/migrate.md", heading, language)
+}
+
+// pageBlocks are those of another page.
+func pageBlocks(t *testing.T, page, heading, language string) []string {
+	t.Helper()
+	guide, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, text, ok := strings.Cut(string(guide), "\n## "+heading+"\n")
 	if !ok {
-		t.Fatalf("the guide has no heading %q", heading)
+		t.Fatalf("%s has no heading %q", page, heading)
 	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	var blocks []string
@@ -62,7 +68,7 @@ func guideBlocks(t *testing.T, heading, language string) []string {
 		blocks = append(blocks, regexp.MustCompile("(?m)^"+m[1]).ReplaceAllString(m[2], ""))
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("the guide has no block of %s under %q", language, heading)
+		t.Fatalf("%s has no block of %s under %q", page, language, heading)
 	}
 	return blocks
 }
