@@ -33,6 +33,28 @@ func occupy(t *testing.T, address string) net.Listener {
 	return busy
 }
 
+// TestLiveUDPSocket: an https binding whose UDP port somebody else has is refused, as Caddy starts
+// no server then, unless HTTP/3 is not asked for.
+func TestLiveUDPSocket(t *testing.T) {
+	l := startLive(t, "", "")
+	port := ts.FreePort(t)
+	busy, err := net.ListenPacket("udp", at("127.0.0.1", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	config := l.withPort("127.0.0.1", port, "")
+	if err := l.Load(config); err != nil {
+		t.Fatal(err)
+	}
+	site := fmt.Sprintf(`{"bindings":[{"protocol":"https","binding":"*:%d:u.test","certificate":"wild.test"}]}`, port)
+	l.refused(503, "PUT", "sites/10", site, "udp")
+	if err := l.Load(strings.Replace(config, "iis {\n", "iis {\nservers {\nprotocols h1 h2\n}\n", 1)); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", site)
+}
+
 // TestLiveSocketWaits: a socket that cannot be opened holds back the bindings that need it
 // and nothing else. They are nobody else's, and serve when it can be opened.
 func TestLiveSocketWaits(t *testing.T) {
