@@ -56,6 +56,8 @@ var findingWorlds = map[string]string{
 	"no-certificate":                "testdata/mistakes.txt",
 	"no-default":                    "testdata/commands/check.txt",
 	"no-redirect-to-https":          "command_check_test.go TestCheckWorlds",
+	"no-upstream":                   "command_check_test.go TestCheckWorlds",
+	"variable-not-set":              "command_check_test.go TestCheckWorlds",
 	"not-all-looked-at":             "command_check_test.go TestCheckDNS",
 	"not-in-central-store":          "central_files_test.go TestCentralStoreMisnamed",
 	"not-listening":                 "binding/compile_test.go TestLint",

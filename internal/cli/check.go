@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -70,8 +72,44 @@ func (e *Env) runningFindings(ctx context.Context, s Surroundings) ([]adminapi.F
 			Message: "folders, upstreams and DNS were not looked at: Caddy runs on another machine", Fix: "run caddy iis check there",
 		}), nil
 	}
-	around, err := s.Findings(ctx, raw, &hosts, false)
+	parts, err := world.Find(raw)
+	if err != nil {
+		return nil, err
+	}
+	if s.Probe {
+		findings = append(findings, e.findRows(ctx, raw, parts)...)
+	}
+	around, err := s.Findings(ctx, parts.Parts(), &hosts, false)
 	return slices.Concat(findings, around, decide), err
+}
+
+// findRows finds what rows of the running configuration need: those of its sources, and those
+// of a sites file whose path means the same here. It tells which could not be read.
+func (e *Env) findRows(ctx context.Context, raw []byte, parts *world.Finder) (findings []adminapi.Finding) {
+	if path := world.SitesFile(raw); filepath.IsAbs(path) {
+		parts.File(path)
+	}
+	notLooked := func(what string, err error) {
+		findings = append(findings, adminapi.Finding{
+			Severity: adminapi.SeverityInfo, Code: world.CodeNotLooked, Message: fmt.Sprintf("folders and upstreams of %s were not looked at: %v", what, err),
+		})
+	}
+	sources, err := e.Client.Sources(ctx)
+	if err != nil {
+		notLooked("rows of sources", err)
+	}
+	for _, source := range sources {
+		if source.Name == adminapi.SourceSitesFile {
+			continue // there is no export of it
+		}
+		reader, writer := io.Pipe()
+		go func() { _ = writer.CloseWithError(e.Client.Export(ctx, source.Name, writer)) }()
+		if err := parts.Rows(reader); err != nil {
+			notLooked("rows of "+source.Name, err)
+		}
+		_ = reader.Close()
+	}
+	return findings
 }
 
 // onThisMachine tells whether a host of an admin endpoint is this machine: its folders
@@ -90,13 +128,9 @@ func onThisMachine(host string) bool {
 
 // Findings are those about what the configuration needs of this machine. relative tells
 // that relative paths begin at the working folder.
-func (s Surroundings) Findings(ctx context.Context, raw []byte, hosts *world.Hosts, relative bool) ([]adminapi.Finding, error) {
+func (s Surroundings) Findings(ctx context.Context, parts world.Parts, hosts *world.Hosts, relative bool) ([]adminapi.Finding, error) {
 	var findings []adminapi.Finding
 	if s.Probe {
-		parts, err := world.In(raw)
-		if err != nil {
-			return nil, err
-		}
 		findings = world.Look(ctx, parts, world.Options{Relative: relative})
 	}
 	if !s.DNS {

@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/internal/world"
+	"github.com/caddy-iis/caddy-iis/sites"
 )
 
 // CheckFile looks at a configuration file.
@@ -67,7 +68,14 @@ func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (comm
 	}
 	appRaw := cfg.AppsRaw["iis"] // loading takes it away
 	var hosts world.Hosts
-	found, decide, err := loadedFindings(cfg, &hosts)
+	parts, err := world.Find(appRaw)
+	if err != nil {
+		parts = new(world.Finder) // loading says what is wrong, in plain words
+	}
+	if path := world.SitesFile(appRaw); path != "" {
+		parts.File(path)
+	}
+	found, decide, err := loadedFindings(cfg, &hosts, parts)
 	if err != nil {
 		return commands.Checked{}, err
 	}
@@ -78,14 +86,15 @@ func checkConfig(ctx context.Context, raw []byte, around cli.Surroundings) (comm
 			Fix:     "take admin off out; by default the admin endpoint is at localhost:2019, where no other machine reaches it",
 		})
 	}
-	surroundings, err := around.Findings(ctx, appRaw, &hosts, true)
+	surroundings, err := around.Findings(ctx, parts.Parts(), &hosts, true)
 	found.Findings = slices.Concat(found.Findings, surroundings, decide)
 	return found, err
 }
 
 // loadedFindings loads a configuration and looks at it. The hosts of its bindings are
-// added to the list. What is left to people comes by itself.
-func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Checked, decide []adminapi.Finding, err error) {
+// added to the list, and to the parts those of rows of its sources. What is left to people
+// comes by itself.
+func loadedFindings(cfg *caddy.Config, hosts *world.Hosts, parts *world.Finder) (found commands.Checked, decide []adminapi.Finding, err error) {
 	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
 		return commands.Checked{Findings: findings}, nil, nil
 	}
@@ -120,6 +129,10 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts) (found commands.Check
 	look := newLook(now)
 	for _, entry := range now.Tables.Sites() {
 		found.Sites = append(found.Sites, now.showSite(entry, nil, look))
+	}
+	for _, source := range app.Live {
+		// That rows cannot be read is among the findings.
+		_ = source.Follower.Rows(func(row sites.Row) error { parts.Site(row.ID, row.Document); return nil })
 	}
 	for b := range now.Tables.Bindings() {
 		if b.Site.State.Started {

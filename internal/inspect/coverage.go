@@ -74,6 +74,7 @@ func (sn view) remarksAt(at time.Time) []remark {
 	sn.addRedirects(all)
 	all.findings(sn.plainFindings())
 	all.findings(sn.unboundFindings())
+	all.findings(sn.contentFindings())
 	all.findings(sn.storeFindings(at))
 	all.findings(sn.legacyFindings())
 	if sn.App.Serves() { // else this may be another machine than the one that it is for

@@ -222,10 +222,13 @@ func (h *httpServers) compile(c *content, of *config.Content) error {
 type deeds struct {
 	requests  bool // make requests of their server
 	Redirects bool // redirect to https
+
+	Unset      []string // variables of the environment that they name and that have no value
+	NoUpstream bool     // pass requests on to nobody
 }
 
 func deedsOf(of *config.Content) deeds {
-	return deeds{requests: makesRequests(of), Redirects: namesHTTPS(of)}
+	return deeds{requests: makesRequests(of), Redirects: namesHTTPS(of), Unset: unsetVariables(of), NoUpstream: passesToNobody(of)}
 }
 
 // mayDo looks at content that sites share before it is provisioned for the first time, which takes away

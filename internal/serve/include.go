@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 
@@ -112,15 +111,9 @@ func (in includeErrors) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 // makesRequests reports whether content has handlers that may make requests of
 // their server. Those of Caddy itself do not, but for templates.
 func makesRequests(c *config.Content) bool {
-	lists := []caddyhttp.RouteList{c.Routes}
-	if c.Errors != nil {
-		lists = append(lists, c.Errors.Routes)
-	}
-	for _, list := range lists {
-		for _, route := range list {
-			if slices.ContainsFunc(route.HandlersRaw, mayMakeRequests) {
-				return true
-			}
+	for raw := range rawHandlers(c) {
+		if mayMakeRequests(raw) {
+			return true
 		}
 	}
 	return false

@@ -7,14 +7,16 @@ package world
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
-	"github.com/caddy-iis/caddy-iis/internal/places"
 )
 
 // The codes of findings.
@@ -48,67 +50,169 @@ func (p Part) owners() string {
 	return fmt.Sprintf("%s and %d more", p.Owner, p.More)
 }
 
-// In finds the parts in the JSON of an iis app. What is only known when a request
-// comes, such as a root with a placeholder, is left out.
-func In(raw []byte) (Parts, error) {
+// Finder finds the parts of a configuration and of rows of its sources. What is only known
+// when a request comes, such as a root with a placeholder, is left out; variables of sites
+// are known.
+type Finder struct {
+	roots, upstreams collection
+	templates        map[string]shared
+	defaults         shared
+}
+
+// shared is what serves many sites, and what those have that give a variable no value.
+type shared struct {
+	walker
+	defaults map[string]string
+}
+
+func sharedOf(raw []byte) shared {
+	var content struct {
+		SiteVars map[string]*struct {
+			Default string `json:"default"`
+		} `json:"site_vars"`
+	}
+	_ = json.Unmarshal(raw, &content)
+	s := shared{walker: walked(raw), defaults: make(map[string]string)}
+	for name, v := range content.SiteVars {
+		if v != nil {
+			s.defaults[name] = v.Default
+		}
+	}
+	return s
+}
+
+// site is what counts here of a site, in the configuration or in a row.
+type site struct {
+	ID       uint32            `json:"id"`
+	Name     string            `json:"name"`
+	Template string            `json:"template"`
+	Vars     map[string]string `json:"vars"`
+	Routes   json.RawMessage   `json:"routes"`
+	Errors   json.RawMessage   `json:"errors"`
+}
+
+// Find finds the parts in the JSON of an iis app.
+func Find(raw []byte) (*Finder, error) {
 	var app struct {
 		Sites     map[string]json.RawMessage `json:"sites"`
 		Templates map[string]json.RawMessage `json:"templates"`
 		Defaults  json.RawMessage            `json:"defaults"`
 	}
 	if err := json.Unmarshal(raw, &app); err != nil {
-		return Parts{}, fmt.Errorf("reading the configuration: %w", err)
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	var roots, upstreams collection
-	add := func(site uint32, owner string, content []byte) {
-		var root any
-		if json.Unmarshal(content, &root) != nil {
-			return
-		}
-		w := walker{markers: make(map[string]bool)}
-		w.walk(root)
-		for _, value := range w.roots {
-			roots.add(Part{Value: value, Site: site, Owner: owner})
-		}
-		for _, value := range w.dials {
-			if !w.markers[value] { // that it must be set is said elsewhere
-				upstreams.add(Part{Value: value, Site: site, Owner: owner})
-			}
-		}
+	f := &Finder{templates: make(map[string]shared), defaults: sharedOf(app.Defaults)}
+	for name, content := range app.Templates {
+		f.templates[name] = sharedOf(content)
 	}
 	number := func(key string) uint64 { id, _ := strconv.ParseUint(key, 10, 32); return id }
 	keys := slices.SortedFunc(maps.Keys(app.Sites), func(a, b string) int { return cmp.Compare(number(a), number(b)) })
 	for _, key := range keys {
-		var site struct {
-			Name string `json:"name"`
-		}
-		_ = json.Unmarshal(app.Sites[key], &site)
-		owner := "site " + key
-		if site.Name != "" {
-			owner += fmt.Sprintf(" %q", site.Name)
-		}
-		add(uint32(number(key)), owner, app.Sites[key])
+		f.Site(uint32(number(key)), app.Sites[key])
 	}
-	for _, name := range slices.Sorted(maps.Keys(app.Templates)) {
-		add(0, fmt.Sprintf("template %q", name), app.Templates[name])
+	for _, name := range slices.Sorted(maps.Keys(f.templates)) {
+		f.add(0, fmt.Sprintf("template %q", name), f.templates[name].walker, nil)
 	}
-	add(0, "defaults", app.Defaults)
-	return Parts{roots.parts, upstreams.parts}, nil
+	f.add(0, "defaults", f.defaults.walker, nil)
+	return f, nil
 }
+
+// Site finds the parts of one site more, by what the configuration or a row says of it.
+func (f *Finder) Site(id uint32, raw []byte) {
+	var s site
+	_ = json.Unmarshal(raw, &s)
+	owner := "site " + strconv.FormatUint(uint64(id), 10)
+	if s.Name != "" {
+		owner += fmt.Sprintf(" %q", s.Name)
+	}
+	by := f.defaults
+	if s.Template != "" {
+		by = f.templates[s.Template]
+	}
+	vars := make(map[string]string, len(by.defaults)+len(s.Vars))
+	maps.Copy(vars, by.defaults)
+	maps.Copy(vars, s.Vars)
+	values := []string{"{iis.site.id}", strconv.FormatUint(uint64(id), 10), "{iis.site.name}", s.Name}
+	for name, value := range vars {
+		values = append(values, "{iis.vars."+name+"}", value)
+	}
+	replacer := strings.NewReplacer(values...)
+	f.add(id, owner, walked(s.Routes), replacer)
+	f.add(id, owner, walked(s.Errors), replacer)
+	if s.Template != "" || s.Routes == nil && s.Errors == nil {
+		f.add(id, owner, by.varying(), replacer)
+	}
+}
+
+// Rows finds the parts of sites that are in lines, as a sites file and an export of a source
+// have them.
+func (f *Finder) Rows(lines io.Reader) error {
+	for decoder := json.NewDecoder(lines); ; {
+		var raw json.RawMessage
+		if err := decoder.Decode(&raw); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading sites: %w", err)
+		}
+		var s site
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("reading sites: %w", err)
+		}
+		f.Site(s.ID, raw)
+	}
+}
+
+// SitesFile is the path of the sites file in the JSON of an iis app, empty if it has none.
+func SitesFile(raw []byte) string {
+	var app struct {
+		SitesFile string `json:"sites_file"`
+	}
+	_ = json.Unmarshal(raw, &app)
+	return app.SitesFile
+}
+
+// File finds the parts of the sites of a sites file. That it cannot be read is said elsewhere.
+func (f *Finder) File(path string) {
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_ = f.Rows(file)
+}
+
+// add adds what was found in content, with what its owner has in the place of placeholders.
+func (f *Finder) add(id uint32, owner string, w walker, values *strings.Replacer) {
+	for _, list := range []struct {
+		of     *collection
+		values []string
+	}{{&f.roots, w.roots}, {&f.upstreams, w.dials}} {
+		for _, value := range list.values {
+			if values != nil {
+				value = values.Replace(value)
+			}
+			if value != "" && !strings.Contains(value, "{") {
+				list.of.add(Part{Value: value, Site: id, Owner: owner})
+			}
+		}
+	}
+}
+
+// Parts are those that were found.
+func (f *Finder) Parts() Parts { return Parts{f.roots.parts, f.upstreams.parts} }
 
 // Of finds the parts in the JSON of routes, or of whatever has some.
 func Of(raw []byte) (roots, upstreams []string) {
-	w := walker{markers: make(map[string]bool)}
-	var root any
-	if json.Unmarshal(raw, &root) == nil {
-		w.walk(root)
-	}
+	w := walked(raw)
 	distinct := func(list []string) []string {
+		list = slices.DeleteFunc(list, hasPlaceholder)
 		slices.Sort(list)
 		return slices.Compact(list)
 	}
 	return distinct(w.roots), distinct(w.dials)
 }
+
+func hasPlaceholder(text string) bool { return strings.Contains(text, "{") }
 
 // collection keeps each value once.
 type collection struct {
@@ -133,9 +237,20 @@ func (c *collection) add(p Part) {
 }
 
 // walker visits every part of a site's JSON.
-type walker struct {
-	roots, dials []string
-	markers      map[string]bool
+type walker struct{ roots, dials []string }
+
+func walked(raw []byte) (w walker) {
+	var root any
+	if json.Unmarshal(raw, &root) == nil {
+		w.walk(root)
+	}
+	return w
+}
+
+// varying is what depends on the site.
+func (w walker) varying() walker {
+	fixed := func(text string) bool { return !hasPlaceholder(text) }
+	return walker{slices.DeleteFunc(slices.Clone(w.roots), fixed), slices.DeleteFunc(slices.Clone(w.dials), fixed)}
 }
 
 func (w *walker) walk(node any) {
@@ -150,9 +265,7 @@ func (w *walker) walk(node any) {
 			switch {
 			case !isText:
 				w.walk(v[key])
-			case key == places.Marker:
-				w.markers[text] = true
-			case strings.Contains(text, "{") || text == "":
+			case text == "":
 			case key == "root":
 				w.roots = append(w.roots, text)
 			case key == "dial":

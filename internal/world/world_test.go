@@ -59,15 +59,16 @@ func TestLook(t *testing.T) {
 		"templates": {"php": {"routes": [{"handle": [{"handler": "vars", "root": "C:\\\\inetpub"}]}]}},
 		"defaults": {"routes": [{"handle": [{"handler": "file_server", "root": "relative"}]}]}
 	}`, missing, up, down, "unix/"+unix, dir, file)
-	parts, err := In([]byte(raw))
+	found, err := Find([]byte(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
+	parts := found.Parts()
 	want := []string{
 		CodeRootMissing + ": root " + missing + ` (site 2 and 1 more) does not exist: what is asked for there is not found`,
 		CodeRootMissing + ": root " + file + ` (site 4) is no folder`,
 		CodeRootForeign + `: root C:\\inetpub (template "php") is a path of Windows, and this is ` + runtime.GOOS,
-		CodeUpstreamRefuses + ": upstream " + down + " (site 2) takes no connections: connection refused: visitors get status 502",
+		CodeUpstreamRefuses + ": upstream " + down + " (site 2 and 1 more) takes no connections: connection refused: visitors get status 502",
 	}
 	got := Look(t.Context(), parts, Options{})
 	if runtime.GOOS != "windows" && !slices.Equal(codes(got), want) {
@@ -81,7 +82,7 @@ func TestLook(t *testing.T) {
 	if list := codes(Look(t.Context(), parts, Options{Relative: true})); !slices.Contains(list, CodeRootMissing+": root relative (defaults) does not exist: what is asked for there is not found") {
 		t.Errorf("relative: %q", list)
 	}
-	if _, err := In([]byte("[]")); err == nil {
+	if _, err := Find([]byte("[]")); err == nil {
 		t.Error("a list is taken for an app")
 	}
 }
@@ -154,13 +155,57 @@ func TestDNS(t *testing.T) {
 	}
 }
 
+// TestVariables: what sites and rows have in the place of variables counts for each of them,
+// and what depends on a request for nobody.
+func TestVariables(t *testing.T) {
+	found, err := Find([]byte(`{
+		"sites": {
+			"1": {"name": "One", "template": "files", "vars": {"root": "/one", "upstream": "127.0.0.1:1"}},
+			"2": {"template": "files", "vars": {"root": "/two"}},
+			"3": {"vars": {"root": "/three"}},
+			"4": {"template": "gone"},
+			"5": {},
+			"6": {"routes": [{}]}
+		},
+		"templates": {"files": {"routes": [{"handle": [{"handler": "vars", "root": "{iis.vars.root}/{iis.site.id}"}, {"handler": "file_server", "root": "/all"},
+			{"handler": "reverse_proxy", "upstreams": [{"dial": "{iis.vars.upstream}"}, {"dial": "{http.request.host}:80"}]}]}]}},
+		"defaults": {"site_vars": {"root": {"default": "/default"}, "odd": null}, "routes": [{"handle": [{"handler": "vars", "root": "{iis.vars.root}"}]}]}
+	}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := `{"id": 7, "name": "Row", "template": "files", "vars": {"root": "/row", "upstream": "127.0.0.1:1"}}
+{"id": 8, "routes": [{"handle": [{"handler": "file_server", "root": "/own/{iis.site.name}"}]}], "name": "eight"}`
+	if err := found.Rows(strings.NewReader(rows)); err != nil {
+		t.Fatal(err)
+	}
+	if err := found.Rows(strings.NewReader(`[1]`)); err == nil {
+		t.Error("a list is taken for a site")
+	}
+	var got []string
+	for _, p := range slices.Concat(found.Parts().Roots, found.Parts().Upstreams) {
+		got = append(got, p.Value+" of "+p.owners())
+	}
+	want := []string{
+		`/one/1 of site 1 "One"`, "/two/2 of site 2", "/three of site 3", "/default of site 5", `/all of template "files"`, `/row/7 of site 7 "Row"`, `/own/eight of site 8 "eight"`,
+		`127.0.0.1:1 of site 1 "One" and 1 more`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 func FuzzIn(f *testing.F) {
 	f.Add(`{"sites":{"1":{"routes":[{"handle":[{"handler":"vars","root":"/x"},{"handler":"reverse_proxy","upstreams":[{"dial":"a:1"}]}]}]}}}`)
 	f.Add(`{"sites":{"x":null},"defaults":7,"templates":{"":[]}}`)
 	f.Fuzz(func(t *testing.T, raw string) {
-		parts, err := In([]byte(raw))
+		found, err := Find([]byte(raw))
+		if err != nil {
+			return
+		}
+		parts := found.Parts()
 		for _, p := range slices.Concat(parts.Roots, parts.Upstreams) {
-			if err != nil || p.Value == "" || p.Owner == "" || p.More < 0 {
+			if p.Value == "" || p.Owner == "" || p.More < 0 {
 				t.Errorf("%q: %+v, %v", raw, p, err)
 			}
 		}
