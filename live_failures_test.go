@@ -252,7 +252,7 @@ func nodeDiesInJudgement(t *testing.T, engine *testpg.Server) {
 func nodeDiesInSnapshot(t *testing.T, engine *testpg.Server) {
 	n, o := twoNodes(t, engine)
 	n.sql(`insert into iis.site (id, doc) select 100 + g, replace('%s', 'HOST', 'h' || g || '.test')::jsonb from generate_series(1, 20000) g`, n.simple("HOST"))
-	eventually(t, "there is a copy", time.Minute, func() bool { s := o.source(); return s.Revision == 2 && s.SnapshotRevision == 2 })
+	eventually(t, "there is a copy", 3*time.Minute, func() bool { s := o.source(); return s.Revision == 2 && s.SnapshotRevision == 2 })
 	for try := 0; ; try++ {
 		o.kill()
 		o.start() // what was written a moment ago keeps no copy from being made now

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -100,6 +101,45 @@ func TestLiveHeldBackOfAnotherSource(t *testing.T) {
 	l.gets("a.test", 200, "default 20", "wild.test", 20)
 	l.want(204, "DELETE", "sites/20", "")
 	l.gets("a.test", 503, "Service Unavailable", "wild.test", 10)
+}
+
+// TestLiveDeletedWhereTwice: an id that two sources have can be deleted in either, and what
+// the other one has is served as before.
+func TestLiveDeletedWhereTwice(t *testing.T) {
+	l := startLive(t, "", "")
+	both := l.withSource(t.TempDir()+"/second.db", "")
+	if err := l.Load(both); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10?source=second", l.site("A", "a.test"))
+	l.want(201, "PUT", "sites/11?source=second", l.site("B", "b.test"))
+	l.want(201, "PUT", "sites/12?source=second", l.site("C", "c.test"))
+	if err := l.Restart(l.config("")); err != nil {
+		t.Fatal(err)
+	}
+	l.want(201, "PUT", "sites/10", l.site("A", "a1.test"))
+	l.want(201, "PUT", "sites/11", l.site("B", "b1.test"))
+	withOwn := strings.Replace(both, "iis {", fmt.Sprintf("iis {\nsite 12 Own {\nserver_bindings :%d:own.test\nrespond own\n}", l.plain), 1)
+	if err := l.Restart(withOwn); err != nil {
+		t.Fatal(err)
+	}
+	l.serves("a.test", "default 10")
+	l.serves("a1.test", "")
+	l.want(409, "PATCH", "sites/10?source=bolt", `{"name":"X"}`)
+	l.want(409, "PUT", "sites/12?source=second", l.site("C", "c2.test"))
+	l.want(204, "DELETE", "sites/10?source=bolt", "") // who does not serve it
+	l.serves("a.test", "default 10")
+	l.want(200, "POST", "changes?source=second", `[{"op":"delete","id":11}]`) // who serves it
+	l.serves("b.test", "")
+	eventually(t, "the other one is served", 20*time.Second, func() bool {
+		answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "b1.test", Plain: true})
+		return err == nil && answer.Body == "default 11"
+	})
+	l.want(204, "DELETE", "sites/12?source=second", "") // of the configuration as well
+	if answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", l.plain), Host: "own.test", Plain: true}); err != nil || answer.Body != "own" {
+		t.Errorf("the site of the configuration: %v, %v", answer, err)
+	}
+	l.want(409, "DELETE", "sites/12", "")
 }
 
 // TestLiveHeldBackOutside: what a source's rows may not claim any more is nobody's, and an

@@ -87,6 +87,7 @@ func TestLiveBindingLeftOut(t *testing.T) {
 	if l.ask("GET", "sources", "", &sources); sources.Items[0].HeldBack != 1 {
 		t.Errorf("got %+v", sources.Items)
 	}
+	l.prints(2, []string{"verify", "--json"}, `site 10 \"A\" is not served as its source has it: https binding *:`, "has no certificate")
 	// What the API writes must be served as a whole, and what is left out is no reason to
 	// refuse a change that is about something else, nor a load that takes nothing more away.
 	l.refused(422, "PUT", "sites/12", l.site("C", "c.test"), "no certificate")

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
@@ -39,7 +38,7 @@ func (o Output) Check() error {
 
 // Write has write make the file as a whole: if that fails, what was there before stays. A
 // new one is for its owner alone: passwords may stand in it. One that is replaced keeps its
-// owner, its mode, and the link that leads to it.
+// owner, its mode, and the link that leads to it, if nobody but root can have made that for root.
 func (o Output) Write(e *Env, write func(io.Writer) error) error {
 	if o.File == "" {
 		return write(e.Out)
@@ -47,10 +46,8 @@ func (o Output) Write(e *Env, write func(io.Writer) error) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	file := o.File
-	if there, err := filepath.EvalSymlinks(file); err == nil {
-		file = there
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	file, err := wholefile.Follow(o.File)
+	if err != nil {
 		return err
 	}
 	return wholefile.Replace(file, write)

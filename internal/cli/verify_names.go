@@ -93,8 +93,8 @@ func faultOf(site adminapi.Site) *Reason {
 			why = site.Refusal.Message
 		}
 		for _, f := range site.Findings {
-			if f.Code == "site-held-back" {
-				why = f.Message
+			if f.Severity == adminapi.SeverityError {
+				why = strings.TrimPrefix(f.Message, label+": ")
 			}
 		}
 		class := ClassBroken

@@ -324,7 +324,7 @@ func writeReport(e *cli.Env, report *iisimport.Report, name string) error {
 		_, err := e.Err.Write(buf.Bytes())
 		return err
 	}
-	if err := os.WriteFile(name, buf.Bytes(), 0o600); err != nil {
+	if err := (cli.Output{File: name, Force: true}).WriteBytes(e, buf.Bytes()); err != nil {
 		return err
 	}
 	return report.Brief(e.Err, name+" has them")

@@ -59,6 +59,10 @@ type level struct {
 	names        int // of those around it
 }
 
+// fewNames is how many names of an object are compared with each other as they come. Those of
+// an object with more are compared in order when it ends: nobody can make that take long.
+const fewNames = 32
+
 // CheckNames refuses in JSON that has been decoded what encoding/json has read in its own way:
 // names in another case, fields that are there twice or null. Below the fields anyBelow of
 // outermost objects names may be any, and values null. It decodes nothing: there may be very
@@ -79,6 +83,9 @@ func CheckNames(raw []byte, anyBelow ...string) error {
 		case '}', ']':
 			if len(open) == 0 {
 				return nil // no JSON
+			}
+			if twice := twiceAmong(names[top.names:]); twice != nil {
+				return twiceError(string(twice))
 			}
 			names, isName = names[:top.names], false
 			open, top = open[:len(open)-1], open[len(open)-1]
@@ -104,13 +111,27 @@ func CheckNames(raw []byte, anyBelow ...string) error {
 				}
 				name = []byte(plain)
 			}
-			if slices.ContainsFunc(names[top.names:], func(other []byte) bool { return bytes.Equal(name, other) }) {
+			if len(names)-top.names < fewNames && slices.ContainsFunc(names[top.names:], func(other []byte) bool { return bytes.Equal(name, other) }) {
 				return twiceError(string(name))
 			}
 			if !top.free && !isFieldName(name) {
 				return noFieldError(string(name))
 			}
 			names = append(names, name)
+		}
+	}
+	return nil
+}
+
+// twiceAmong finds a name that is there twice among more than fewNames, which it sorts.
+func twiceAmong(names [][]byte) []byte {
+	if len(names) <= fewNames {
+		return nil
+	}
+	slices.SortFunc(names, bytes.Compare)
+	for i, name := range names[1:] {
+		if bytes.Equal(name, names[i]) {
+			return name
 		}
 	}
 	return nil

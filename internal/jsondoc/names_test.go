@@ -31,6 +31,27 @@ func TestCheckNames(t *testing.T) {
 	}
 }
 
+// TestCheckManyNames: names of an object are compared, however many they are, and it does not
+// take the square of their number: that would be many minutes here.
+func TestCheckManyNames(t *testing.T) {
+	for _, n := range []int{fewNames - 1, fewNames, fewNames + 1, 300_000} {
+		var text strings.Builder
+		text.WriteString(`{"a":{`)
+		for i := range n {
+			fmt.Fprintf(&text, `"n%d":{"n":1},`, i)
+		}
+		for last, want := range map[string]string{
+			`"n":1}}`:          "<nil>",
+			`"n0":1}}`:         `"n0" is there twice: remove one of them`,
+			`"n":1},"a":null}`: `"a" is there twice: remove one of them`,
+		} {
+			if got := fmt.Sprint(CheckNames([]byte(text.String() + last))); got != want {
+				t.Errorf("%d names and %s: %s, want %s", n, last, got, want)
+			}
+		}
+	}
+}
+
 // FuzzCheckNames: of objects it refuses what the decoder of documents refuses, and it ends
 // with whatever is no JSON.
 func FuzzCheckNames(f *testing.F) {

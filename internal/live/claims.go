@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -22,6 +23,13 @@ type claimed struct {
 	certificates []string // nil: all
 	wildcards    bool
 	catchAll     bool
+	everywhere   map[hostAt]string // the sites of the configuration that have a host at all addresses
+}
+
+// hostAt is a host on a port of all addresses.
+type hostAt struct {
+	host string
+	port uint16
 }
 
 // standardPorts are open to rows where nothing else is said.
@@ -30,7 +38,7 @@ var standardPorts = []uint16{80, 443}
 // CompileClaims makes what the rows of the sources may claim, given the sites, the endpoints
 // and the addresses of the configuration.
 func (l Sources) CompileClaims(inputs []binding.Site, endpoints []binding.Endpoint, listen []netip.Addr) {
-	own := claimed{ports: make(map[uint16]bool), addresses: make(map[netip.Addr]bool)}
+	own := claimed{ports: make(map[uint16]bool), addresses: make(map[netip.Addr]bool), everywhere: make(map[hostAt]string)}
 	name := func(ip netip.Addr, port uint16) {
 		own.ports[port] = true
 		if ip.IsValid() {
@@ -40,6 +48,9 @@ func (l Sources) CompileClaims(inputs []binding.Site, endpoints []binding.Endpoi
 	for _, site := range inputs {
 		for _, b := range site.Bindings {
 			name(b.IP, b.Port)
+			if !b.IP.IsValid() {
+				own.everywhere[hostAt{b.Host, b.Port}] = cmp.Or(site.Name, fmt.Sprint(site.ID))
+			}
 		}
 	}
 	for _, endpoint := range endpoints {
@@ -109,6 +120,10 @@ func (c *claimed) checkBinding(b *binding.SiteBinding) error {
 		return fmt.Errorf("port %d is not one that sites of this source may use (allow ports)", b.Port)
 	case b.IP.IsValid() && !c.addresses[b.IP]:
 		return fmt.Errorf("address %s is not one that sites of this source may use (allow addresses)", b.IP)
+	case b.IP.IsValid() && c.everywhere[hostAt{b.Host, b.Port}] != "":
+		// The binding with an address comes first: the other site would get nothing there.
+		return fmt.Errorf("it would take this host at %s from site %q of the configuration, which has it at all addresses of port %d: leave it to that site",
+			b.IP, c.everywhere[hostAt{b.Host, b.Port}], b.Port)
 	case b.Host == "" && !c.catchAll:
 		return fmt.Errorf("it has no host name, and so would take what no other site has: sites of this source may not (allow catch_all)")
 	case strings.Contains(b.Host, "*") && !c.wildcards:

@@ -15,7 +15,7 @@ import (
 // TestClaims: rows may have what the configuration and the standard ports have, without wildcard
 // and without catch-all, unless allow says something else.
 func TestClaims(t *testing.T) {
-	own := []binding.Site{inputOf(t, 1, "192.0.2.1:8080:own.test")}
+	own := []binding.Site{inputOf(t, 1, "192.0.2.1:8080:own.test"), inputOf(t, 2, "*:80:all.test", "*:80:*.all.test", "*:8080:")}
 	endpoints := []binding.Endpoint{{IP: netip.MustParseAddr("192.0.2.2"), Port: 8443}}
 	listen := []netip.Addr{netip.MustParseAddr("192.0.2.3")}
 	binds := func(infos ...string) *binding.Site {
@@ -46,6 +46,12 @@ func TestClaims(t *testing.T) {
 		{"an address of a site", nil, nil, binds("192.0.2.1:80:a.test"), ""},
 		{"an address of an endpoint", nil, nil, binds("192.0.2.2:80:a.test"), ""},
 		{"an address of listen", nil, nil, binds("192.0.2.3:80:a.test"), ""},
+		{"a host that the configuration has at all addresses", nil, nil, binds("192.0.2.3:80:all.test"), `it would take this host at 192.0.2.3 from site "2"`},
+		{"the same on another port", nil, nil, binds("192.0.2.3:443:all.test"), ""},
+		{"one below a wildcard of the configuration", nil, nil, binds("192.0.2.3:80:www.all.test"), ""},
+		{"the wildcard", &sites.Allow{Wildcards: true}, nil, binds("192.0.2.3:80:*.all.test"), "it would take this host"},
+		{"what no site has", &sites.Allow{CatchAll: true}, nil, binds("192.0.2.3:8080:"), "it would take this host"},
+		{"at an address that is allowed", &sites.Allow{Addresses: []string{"192.0.2.9"}}, nil, binds("192.0.2.9:80:all.test"), "it would take this host"},
 		{"another address", nil, nil, binds("192.0.2.4:80:a.test"), "address 192.0.2.4"},
 		{"no host", nil, nil, binds("*:80:"), "allow catch_all"},
 		{"a wildcard host", nil, nil, binds("*:80:*.a.test"), "allow wildcards"},

@@ -82,10 +82,8 @@ func (a *Instance) publishWrite(source *live.Source, plan *WritePlan, before *Sn
 	if !plan.simple {
 		before.forgetPortsBut(next)
 	}
-	for _, row := range plan.Rows {
-		if row.Document == nil {
-			before.forgetSite(row.ID)
-		}
+	for _, id := range plan.removed {
+		before.forgetSite(id)
 	}
 	for _, row := range plan.Rows {
 		source.LetGo(row.ID)
@@ -159,6 +157,11 @@ func (a *Instance) planChanges(source *live.Source, plan *WritePlan, changes []l
 	for i := range changes {
 		c := &changes[i]
 		err := a.ownedBy(source, c)
+		_, has := source.Follower.RevisionOf(c.ID)
+		twice := err != nil && has && c.Op == adminapi.OpDelete
+		if twice {
+			err = nil // what the other one has of that id stays
+		}
 		var document json.RawMessage
 		var same bool
 		if err == nil {
@@ -171,6 +174,8 @@ func (a *Instance) planChanges(source *live.Source, plan *WritePlan, changes []l
 			plan.limit.Stays(c.ID)
 		case document != nil:
 			documents[i], order = document, append(order, i)
+		case twice:
+			plan.removed = append(plan.removed, a.Now().shownOf(source, []uint32{c.ID})...)
 		default:
 			if tables := a.Now().Tables; tables.SiteByID(c.ID) != nil || tables.IsHeldBack(c.ID) { // ownedBy knows whose
 				plan.removed = append(plan.removed, c.ID)
@@ -213,7 +218,7 @@ func nameOf(cfg *config.Site) string {
 	return cfg.Name
 }
 
-// ownedBy refuses to change a site that is not the source's.
+// ownedBy refuses to change a site that is not the source's, or not its alone.
 func (a *Instance) ownedBy(source *live.Source, c *live.SiteChange) error {
 	for _, other := range a.Live {
 		if _, has := other.Follower.RevisionOf(c.ID); has && other != source {

@@ -11,3 +11,5 @@ import (
 func handNew(*os.File, string) error { return nil }
 
 func give(*os.File, fs.FileInfo, fs.FileMode) error { return nil }
+
+func trusts(string, fs.FileInfo) (bool, error) { return true, nil }

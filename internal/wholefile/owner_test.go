@@ -202,3 +202,43 @@ func TestReplaceKeepsOwnerAndMode(t *testing.T) {
 		t.Error("what is no file is replaced")
 	}
 }
+
+// TestFollow: root writes where a link leads only if nobody else can have made the link, or
+// one on its way.
+func TestFollow(t *testing.T) {
+	needs.Root(t)
+	rooted, theirs, shared := folder(t, 0, group, 0o750), folder(t, service, group, 0o755), folder(t, 0, group, 0o770)
+	target := filepath.Join(rooted, "target")
+	if err := os.WriteFile(target, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := func(uid int, to string, at ...string) string {
+		name := filepath.Join(at...)
+		needs.Symlink(t, to, name)
+		if err := os.Lchown(name, uid, -1); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	ours := link(0, target, rooted, "ours")
+	planted := link(service, target, theirs, "planted")
+	given := link(service, target, rooted, "given")
+	for _, c := range []struct{ name, path, want string }{
+		{"no link", target, target},
+		{"nothing", filepath.Join(rooted, "new"), filepath.Join(rooted, "new")},
+		{"root's link", ours, target},
+		{"one that leads to another", link(0, "ours", rooted, "relative"), target},
+		{"one to what is not there", link(0, "../new", rooted, "dangling"), filepath.Join(filepath.Dir(rooted), "new")},
+		{"one that a service has planted", planted, planted},
+		{"root's link to that", link(0, planted, rooted, "chain"), planted},
+		{"another's link in root's folder", given, given},
+		{"root's link where a group may write", link(0, target, shared, "link"), filepath.Join(shared, "link")},
+	} {
+		if got, err := Follow(c.path); err != nil || got != c.want {
+			t.Errorf("%s: %s, %v, want %s", c.name, got, err, c.want)
+		}
+	}
+	if got, err := Follow(link(0, "circle", rooted, "circle")); err == nil {
+		t.Errorf("a link to itself: %s", got)
+	}
+}

@@ -43,6 +43,45 @@ func Replace(path string, write func(io.Writer) error) (err error) {
 	return nil
 }
 
+// maxLinks is how many links lead on from one to the next, as on Linux.
+const maxLinks = 40
+
+// Follow tells which file is meant by a name that may be that of a symbolic link. Root follows
+// a link only if it is root's and in a folder that nobody else may write to: a service could
+// have root write wherever it likes. Replace takes the place of any other link.
+func Follow(path string) (string, error) {
+	for range maxLinks {
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() != fs.ModeSymlink {
+			return path, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		trusted, err := trusts(path, info)
+		if err != nil {
+			return "", err
+		}
+		if !trusted {
+			return path, nil
+		}
+		next, err := os.Readlink(path)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(next) {
+			// The folder may be a link too, and ".." is where that leads.
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			next = filepath.Join(folder, next)
+		}
+		path = next
+	}
+	return "", fmt.Errorf("%s is a link that leads to itself", path)
+}
+
 // Create makes an empty file that is not there yet, for its owner alone. If root makes
 // it, that is whoever has the folder: a service, whose commands root runs. In a folder of
 // root's that is a group's to read and nobody else's, as that of a service's configuration
