@@ -110,6 +110,7 @@ func (r *configReader) section(prefix string, el *element) error {
 		return r.isapiFilters(name, el)
 	case "system.webServer/fastCgi":
 		if r.web == nil {
+			r.notesLocks(name, el)
 			return r.x.each(r.fastCGI)
 		}
 	case "webFarms":
@@ -133,6 +134,7 @@ func (r *configReader) section(prefix string, el *element) error {
 			c.section = name // what is encrypted in it is not understood
 		}
 		apply := read(c, el)
+		r.notesLocks(name, el)
 		if el.missing {
 			if closesUnread[name] {
 				c.section = name
@@ -176,30 +178,24 @@ func (r *configReader) sectionContext(name string) *context {
 // emit adds what a section sets to the current location, with what is odd in it.
 func (r *configReader) emit(name string, el *element, c *context, apply func(*Settings)) {
 	src := r.ctx.src(el)
-	r.lock(name)
-	if r.web == nil && !r.second {
-		r.b.lockParts(name, r.ctx.scope, el)
-	} else if part := r.b.lockedPart(name, r.ctx.scope, el); r.web != nil && part != "" {
-		r.b.rep.warn(CodeLocked, src, "check whether the web.config belongs to this server",
-			"the section %s: %s is locked for web.config files; IIS answers 500.19 here", name, part)
-		apply, c.unknowns = nil, nil
-		c.faults = append(c.faults, Fault{Code: CodeLocked, Section: name, Message: part + " is locked for web.config files", Source: src})
+	added := change{section: Section{Name: name, Source: src}, apply: apply, faults: c.faults, unknown: c.unknowns}
+	if r.web != nil {
+		added.el = el
 	}
-	r.current.changes = append(r.current.changes, change{
-		section: Section{Name: name, Source: src}, apply: apply, faults: c.faults, unknown: c.unknowns,
-	})
+	r.current.changes = append(r.current.changes, added)
 }
 
-// lock notes the overrideMode of the current location for a section that it has. A
-// web.config may forbid a section to those below it, but allow nothing.
-func (r *configReader) lock(name string) {
-	switch {
-	case r.allow == nil, r.second:
-	case r.web == nil:
-		r.b.setLock(name, r.ctx.scope, 0, *r.allow)
-	case !*r.allow:
-		r.b.setLock(name, r.ctx.scope, r.web.rank(), false)
+// notesLocks notes what a section forbids to the files below: itself by the overrideMode of
+// the current location, or parts of it. A web.config may forbid a section to those below it,
+// but allow nothing.
+func (r *configReader) notesLocks(name string, el *element) {
+	if r.second {
+		return
 	}
+	if r.allow != nil && (r.web == nil || !*r.allow) {
+		r.b.setLock(name, r.ctx.scope, r.current.rank, *r.allow)
+	}
+	r.b.lockParts(name, r.ctx.scope, r.current.rank, el)
 }
 
 // unknownPart marks the current location if a part that is not understood may protect
@@ -222,10 +218,10 @@ func (r *configReader) leaveOut(name string, el *element) error {
 	}
 	empty := len(el.attrs) == 0 && r.x.elements == before
 	left, known := leftOut[name]
-	r.lock(name)
+	r.notesLocks(name, el)
 	if r.web != nil && strings.Contains(name, "/") {
 		// IIS answers 500.19 if the server has locked it.
-		r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}})
+		r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}, el: el})
 	}
 	switch {
 	case known && empty:

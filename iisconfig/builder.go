@@ -25,11 +25,11 @@ type builder struct {
 	// locks say whether files below may have a section: by section, then by path in lower
 	// case.
 	locks      map[string]map[string][]lock
-	itemLocks  map[string][]itemLock
-	declares   bool            // some section of system.webServer is declared
-	toldOf     map[string]bool // sections that are not
-	hostOnly   map[string]bool // sections that no web.config may have at all
-	total      int64           // bytes that were read
+	itemLocks  map[string]map[string][]itemLock // likewise
+	declares   bool                             // some section of system.webServer is declared
+	toldOf     map[string]bool                  // sections that are not
+	hostOnly   map[string]bool                  // sections that no web.config may have at all
+	total      int64                            // bytes that were read
 	serverRoot scope
 	placed     []placement
 	iis6       *metabase // nodes of all adsutil outputs
@@ -56,7 +56,7 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string][]itemLock),
+		hostOnly: make(map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string]map[string][]itemLock),
 		iis6: newMetabase(),
 	}
 }

@@ -20,6 +20,9 @@ type element struct {
 	missing bool
 	// outside says that this file is not in the folder of a web.config or below it.
 	outside bool
+	// entry says that it is one of a collection, and key what it or a remove is known by there.
+	entry bool
+	key   string
 	// ignored are the names of attributes that it has and that have no meaning here.
 	ignored []string
 }

@@ -1,17 +1,18 @@
 package iisconfig
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
 
-// Besides whole sections, applicationHost.config can lock parts of one: an attribute, an
-// element, an entry of a collection (IIS: lockAttributes, lockElements, lockItem).
+// Besides whole sections, a configuration file can lock parts of one to those below it: an
+// attribute, an element, an entry of a collection (IIS: lockAttributes, lockElements, lockItem).
 
-// itemLock is a section of applicationHost.config that has such locks.
+// itemLock is a section of a configuration file that has such locks.
 type itemLock struct {
-	scope string // in lower case
-	el    *element
+	rank int // of the layer, as that of a lock
+	el   *element
 }
 
 var itemLockAttributes = []string{"lockItem", "lockAttributes", "lockElements", "lockAllAttributesExcept", "lockAllElementsExcept"}
@@ -20,28 +21,37 @@ func (el *element) locksParts() bool {
 	return slices.ContainsFunc(itemLockAttributes, el.has) || slices.ContainsFunc(el.kids, (*element).locksParts)
 }
 
-// lockParts notes the locks in a section of applicationHost.config.
-func (b *builder) lockParts(section, scope string, el *element) {
-	if el.locksParts() {
-		b.itemLocks[section] = append(b.itemLocks[section], itemLock{strings.ToLower(scope), el})
+// lockParts notes the locks in a section of IIS, which alone heeds them, at a configuration path.
+func (b *builder) lockParts(section, configPath string, rank int, el *element) {
+	if !strings.HasPrefix(section, webServer) || !el.locksParts() {
+		return
 	}
+	if b.itemLocks[section] == nil {
+		b.itemLocks[section] = make(map[string][]itemLock)
+	}
+	key := strings.ToLower(configPath)
+	b.itemLocks[section][key] = append(b.itemLocks[section][key], itemLock{rank, el})
 }
 
-// lockedPart names what a section of a web.config says that a level above has locked.
-func (b *builder) lockedPart(section, scope string, el *element) string {
-	scope = strings.ToLower(scope)
-	for _, l := range b.itemLocks[section] {
-		if l.scope != "" && !under(scope, l.scope) {
-			continue
-		}
-		if l.el.isLocked() {
-			return "the section"
-		}
-		if part := l.el.forbids(el); part != "" {
-			return part
+// lockedPart names what a section of the web.config of a rank says that a level above has
+// locked.
+func (b *builder) lockedPart(section, configPath string, rank int, el *element) (part string) {
+	locks := b.itemLocks[section]
+	if len(locks) == 0 || el == nil {
+		return ""
+	}
+	for p := range upwards(configPath) {
+		for _, l := range locks[p] {
+			switch {
+			case l.rank >= rank: // its own, or one below
+			case l.el.isLocked():
+				return "the section"
+			default:
+				part = cmp.Or(part, l.el.forbids(el))
+			}
 		}
 	}
-	return ""
+	return part
 }
 
 func (el *element) isLocked() bool { return strings.EqualFold(el.str("lockItem"), "true") }
@@ -69,33 +79,24 @@ func (el *element) forbids(lower *element) string {
 }
 
 // forbidsBeside compares an element with one in the same place of a level below. An
-// entry that is locked can neither be removed nor cleared away.
+// entry that is locked can neither be removed nor cleared away. Which one a remove is about
+// its collection tells by their keys; where none has read them, it may be about any.
 func (el *element) forbidsBeside(lower *element) string {
 	switch lower.name {
 	case "clear", "remove":
-		if el.isLocked() && (lower.name == "clear" || lower.names(el)) {
+		if el.isLocked() && (lower.name == "clear" || lower.key == el.key) {
 			return "an entry " + el.name
 		}
 	case el.name:
-		if el.name == "add" || el.name == "rule" {
-			return "" // an entry of its own
-		}
-		if el.isLocked() {
+		switch {
+		case el.entry:
+			return "" // an entry of its own: the merge tells one that is there already
+		case el.isLocked():
 			return "the element " + el.name
 		}
 		return el.forbids(lower)
 	}
 	return ""
-}
-
-// names reports whether a remove is about an entry: all that it says, the entry says.
-func (el *element) names(entry *element) bool {
-	for _, a := range el.attrs {
-		if v, ok := entry.lookup(a.name); !ok || !strings.EqualFold(v, a.value) {
-			return false
-		}
-	}
-	return true
 }
 
 // locksName looks a name up in a list of what is locked, and in one of all that is not.

@@ -42,10 +42,12 @@ func exactCollection[T any](c *context, el *element, add string, exact bool, key
 	for _, kid := range el.kids {
 		switch kid.name {
 		case add:
-			l.ops = append(l.ops, listOp[T]{op: opAdd, key: l.fold(key(kid)), item: item(kid), source: c.src(kid)})
+			kid.entry, kid.key = true, l.fold(key(kid))
+			l.ops = append(l.ops, listOp[T]{op: opAdd, key: kid.key, item: item(kid), source: c.src(kid)})
 			c.attributes(kid)
 		case "remove":
-			l.ops = append(l.ops, listOp[T]{op: opRemove, key: l.fold(key(kid))})
+			kid.key = l.fold(key(kid))
+			l.ops = append(l.ops, listOp[T]{op: opRemove, key: kid.key})
 			c.attributes(kid)
 		case "clear":
 			l.ops = append(l.ops, listOp[T]{op: opClear})

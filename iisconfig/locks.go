@@ -1,6 +1,9 @@
 package iisconfig
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // lock is what one level says about a section at a path: whether levels below may
 // have it.
@@ -50,7 +53,7 @@ func (b *builder) locked(section, configPath string, rank int) bool {
 	}
 	locks := b.locks[section]
 	allow, decided := !defaultLocks[section], false
-	for p := strings.ToLower(configPath); len(locks) > 0; {
+	for p := range upwards(configPath) {
 		for _, l := range locks[p] {
 			switch {
 			case l.rank >= rank: // its own, or one below
@@ -60,18 +63,25 @@ func (b *builder) locked(section, configPath string, rank int) bool {
 				allow, decided = l.allow, true
 			}
 		}
-		if p == "" {
-			break
-		}
-		p = p[:max(strings.LastIndexByte(p, '/'), 0)]
 	}
 	return !allow
+}
+
+// upwards yields a configuration path and those above it, up to the server's, in lower case.
+func upwards(configPath string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for p := strings.ToLower(configPath); yield(p) && p != ""; {
+			p = p[:max(strings.LastIndexByte(p, '/'), 0)]
+		}
+	}
 }
 
 // applyLocks takes out of a layer of a web.config what the server does not let it say.
 func (b *builder) applyLocks(l *layer, scope string) {
 	kept := l.changes[:0]
 	for _, c := range l.changes {
+		part := b.lockedPart(c.section.Name, scope, l.rank, c.el)
+		c.el = nil
 		switch {
 		case b.locked(c.section.Name, scope, l.rank):
 			b.rep.warn(CodeLocked, c.section.Source, "check whether the web.config belongs to this server",
@@ -80,6 +90,13 @@ func (b *builder) applyLocks(l *layer, scope string) {
 				Code: CodeLocked, Section: c.section.Name, Source: c.section.Source,
 				Message: "the section is locked for web.config files",
 			}}}
+		case part != "":
+			b.rep.warn(CodeLocked, c.section.Source, "check whether the web.config belongs to this server",
+				"the section %s: %s is locked for web.config files; IIS answers 500.19 here", c.section.Name, part)
+			c.apply, c.unknown = nil, nil
+			c.faults = append(c.faults, Fault{
+				Code: CodeLocked, Section: c.section.Name, Message: part + " is locked for web.config files", Source: c.section.Source,
+			})
 		case c.apply == nil && c.faults == nil && c.unknown == nil:
 			continue // it was only there to be asked about
 		default:

@@ -18,6 +18,8 @@ type change struct {
 	apply   func(*Settings) // may be nil
 	faults  []Fault
 	unknown []UnknownPart
+	// el is what a web.config says, until it is known whether it may.
+	el *element
 }
 
 func (c *change) to(s *Settings) {

@@ -108,6 +108,7 @@ func (r *configReader) isapiFilters(name string, el *element) error {
 	if err := r.x.tree(el); err != nil {
 		return err
 	}
+	r.notesLocks(name, el)
 	if el.missing || el.outside {
 		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, section: filtersSection}
 		c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))

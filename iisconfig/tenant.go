@@ -43,6 +43,7 @@ func (r *configReader) refuseBecause(name string, el *element, why string) error
 	if name != "system.webServer/isapiFilters" {
 		c.faults = []Fault{{Code: CodeRefused, Section: name, Message: why, Source: src}}
 	}
+	r.notesLocks(name, el)
 	r.emit(name, el, c, nil)
 	return r.x.skip()
 }
