@@ -226,7 +226,7 @@ func (c *converter) settings(n *mbNode, site *Site, path string) {
 	if site != nil {
 		src.Scope = joinScope(site.Name, path)
 	}
-	for _, key := range slices.Sorted(maps.Keys(n.props)) {
+	for _, key := range mbKeys(n) {
 		prop := n.props[key]
 		at := Source{File: src.File, Line: cmp.Or(prop.line, src.Line), Scope: src.Scope}
 		if read := mbProperties[key]; read != nil {
@@ -243,8 +243,15 @@ func (c *converter) settings(n *mbNode, site *Site, path string) {
 			}
 			continue
 		}
-		if !mbIgnored(key) {
-			c.unknown[prop.name] = append(c.unknown[prop.name], at)
+		if mbIgnored(key) {
+			continue
+		}
+		c.unknown[prop.name] = append(c.unknown[prop.name], at)
+		if section := mbProtects(key); section != "" {
+			c.close(site, path, UnknownPart{
+				Section: section, What: "the property " + shorten(prop.name), Source: at,
+				Fix: "look it up in the IIS Manager, and write what it does in its place; if it protects nothing, take it out of the copy of the file, and import again",
+			})
 		}
 	}
 	if len(l.changes) > 0 {

@@ -1,6 +1,8 @@
 package iisconfig
 
 import (
+	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,8 +13,9 @@ import (
 // it does to inherited settings. Lists of IIS 6 replace inherited ones.
 type mbReader func(rep *reporter, src Source, p mbProp) (section string, apply func(*Settings))
 
-// mbProperties are the properties that the model holds, by name in lower case.
-var mbProperties = map[string]mbReader{
+// mbProperties are the properties that the model holds, by name in lower case. adsutil shows
+// bits of the flags as properties of their own.
+var mbProperties = withBits(map[string]mbReader{
 	"defaultdoc":        mbDefaultDoc,
 	"enabledefaultdoc":  mbToggleDoc,
 	"enabledirbrowsing": mbToggleBrowse,
@@ -25,10 +28,46 @@ var mbProperties = map[string]mbReader{
 	"accessflags":       mbAccess,
 	"accesssslflags":    mbSSL,
 	"authflags":         mbAuth,
-	"accessssl":         mbSSLBit("AccessSSL"),
-	"accessssl128":      mbSSLBit("AccessSSL128"),
 
 	"websvcextrestrictionlist": mbRestriction,
+})
+
+func withBits(readers map[string]mbReader) map[string]mbReader {
+	for _, w := range mbAccessWords {
+		readers["access"+strings.ToLower(w.word)] = mbAccessBit(w.word)
+	}
+	for _, n := range accessNames {
+		readers["access"+strings.ToLower(n.name)] = mbSSLBit(n.flag)
+	}
+	for _, m := range mbAuthMethods {
+		readers[m.flag] = mbAuthBit(m.method)
+	}
+	return readers
+}
+
+// mbKeys returns the properties of a node in the order in which they count: a bit says more
+// than the flags that it is one of, which may be of before it was set.
+func mbKeys(n *mbNode) []string {
+	last := func(key string) int {
+		if strings.HasSuffix(key, "flags") {
+			return 0
+		}
+		return 1
+	}
+	return slices.SortedFunc(maps.Keys(n.props), func(a, b string) int {
+		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(a, b))
+	})
+}
+
+// mbProtects names what a property protects that is not understood, by its name: its section.
+func mbProtects(key string) string {
+	switch {
+	case strings.HasPrefix(key, "auth"):
+		return securityGroup + "/authentication"
+	case strings.HasPrefix(key, "access"):
+		return securityGroup + "/access"
+	}
+	return ""
 }
 
 // mbSiteProperties are read with the site or the folder itself.
@@ -41,8 +80,8 @@ var mbSiteProperties = map[string]bool{
 // mbNoEffect are beginnings of names that are about logs, caches, worker processes,
 // accounts of the old server, or the tools of IIS.
 var mbNoEffect = []string{
-	"adminacl", "adminserver", "allowkeepalive", "allowpathinfo", "anonymous", "app", "asp", "authchange",
-	"authexpired", "authnotify", "authpersist", "cacheisapi", "passwordchange", "wamuser",
+	"accessnophysicaldir", "adminacl", "adminserver", "allowkeepalive", "allowpathinfo", "anonymous", "app", "asp", "authadvnotify",
+	"authchange", "authexpired", "authnotify", "authpersist", "cacheisapi", "passwordchange", "wamuser",
 	"cachecontrol", "cachi", "canonicalize", "centralbinary", "certcheck", "cgi", "connectiontimeout",
 	"contentindexed", "cpu", "createcgi", "createprocess", "custom", "defaultlogondomain", "demandstart",
 	"description", "dirbrowse", "disablesocketpooling", "disallow", "dontlog", "downlevel", "etagchangenumber",
@@ -262,32 +301,54 @@ func mbRestriction(rep *reporter, src Source, p mbProp) (string, func(*Settings)
 	return restrictionSection, func(s *Settings) { s.Restriction = r }
 }
 
+// mbAccessWords are the words of AccessFlags, without "Access".
+var mbAccessWords = []struct {
+	word string
+	bit  uint64
+}{
+	{"Read", 1},
+	{"Write", 2},
+	{"Execute", 4},
+	{"Source", 16},
+	{"Script", 512},
+	{"NoRemoteWrite", 0x400},
+	{"NoRemoteRead", 0x1000},
+	{"NoRemoteExecute", 0x2000},
+	{"NoRemoteScript", 0x4000},
+}
+
 func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	var words []string
-	for _, w := range []struct {
-		flag, word string
-		bit        uint64
-	}{
-		{"accessread", "Read", 1},
-		{"accesswrite", "Write", 2},
-		{"accessexecute", "Execute", 4},
-		{"accesssource", "Source", 16},
-		{"accessscript", "Script", 512},
-		{"accessnoremotewrite", "NoRemoteWrite", 0x400},
-		{"accessnoremoteread", "NoRemoteRead", 0x1000},
-		{"accessnoremoteexecute", "NoRemoteExecute", 0x2000},
-		{"accessnoremotescript", "NoRemoteScript", 0x4000},
-	} {
-		if mbBit(p.value, w.flag, w.bit) {
+	for _, w := range mbAccessWords {
+		if mbBit(p.value, "access"+strings.ToLower(w.word), w.bit) {
 			words = append(words, w.word)
 		}
 	}
-	policy := strings.Join(words, ", ")
-	if policy == "" {
-		policy = "None"
-	}
+	policy := accessPolicy(words)
 	return webServer + "handlers", func(s *Settings) {
 		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.AccessPolicy, h.Source = policy, src })
+	}
+}
+
+func accessPolicy(words []string) string { return cmp.Or(strings.Join(words, ", "), "None") }
+
+// mbAccessBit reads a bit of AccessFlags.
+func mbAccessBit(word string) mbReader {
+	return func(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+		on := mbTrue(p)
+		if strings.HasPrefix(word, "No") {
+			on = !isFalse(p.value)
+		}
+		return webServer + "handlers", func(s *Settings) {
+			replace(&s.Handlers, Handlers{}, func(h *Handlers) {
+				words := strings.Split(cmp.Or(h.AccessPolicy, "Read, Script"), ", ")
+				words = slices.DeleteFunc(words, func(have string) bool { return have == word || have == "None" })
+				if on {
+					words = append(words, word)
+				}
+				h.AccessPolicy, h.Source = accessPolicy(words), src
+			})
+		}
 	}
 }
 
@@ -305,14 +366,13 @@ func mbSSL(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	}
 }
 
-// mbSSLBit reads a bit of AccessSSLFlags that adsutil shows as a property of its own.
-func mbSSLBit(word string) mbReader {
-	bit, _ := parseAccessFlags(word, "|", "Access")
+// mbSSLBit reads a bit of AccessSSLFlags: what is not false asks for it.
+func mbSSLBit(bit AccessFlags) mbReader {
 	return func(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 		return webServer + "security/access", func(s *Settings) {
 			replace(&s.Access, Access{}, func(a *Access) {
 				a.SSLFlags &^= bit
-				if mbTrue(p) {
+				if !isFalse(p.value) {
 					a.SSLFlags |= bit
 				}
 				a.Source = src
@@ -321,13 +381,24 @@ func mbSSLBit(word string) mbReader {
 	}
 }
 
+// mbAuthMethods are the bits of AuthFlags.
+var mbAuthMethods = []struct {
+	flag, method string
+	bit          uint64
+}{{"authanonymous", "anonymous", 1}, {"authbasic", "basic", 2}, {"authntlm", "windows", 4}, {"authmd5", "digest", 16}, {"authpassport", "passport", 64}}
+
 func mbAuth(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	var auths []Authentication
-	for _, m := range []struct {
-		flag, method string
-		bit          uint64
-	}{{"authanonymous", "anonymous", 1}, {"authbasic", "basic", 2}, {"authntlm", "windows", 4}, {"authmd5", "digest", 16}, {"authpassport", "passport", 64}} {
+	for _, m := range mbAuthMethods {
 		auths = append(auths, Authentication{Method: m.method, Enabled: mbBit(p.value, m.flag, m.bit), Explicit: true, Source: src})
 	}
 	return webServer + "security/authentication", func(s *Settings) { s.Authentication = auths }
+}
+
+// mbAuthBit reads a bit of AuthFlags.
+func mbAuthBit(method string) mbReader {
+	return func(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
+		auth := Authentication{Method: method, Enabled: mbTrue(p), Explicit: true, Source: src}
+		return webServer + "security/authentication", func(s *Settings) { s.setAuthentication(auth, list[Value]{}) }
+	}
 }

@@ -136,8 +136,8 @@ func TestLocksOfWebConfigs(t *testing.T) {
 		{`<isapiFilters lockItem="true"/>`, `<isapiFilters><filter name="x" path="x.dll"/></isapiFilters>`},
 	} {
 		for name, s := range map[string]*Server{
-			"server":   hosted(t, "", "<system.webServer>"+c.above+"</system.webServer>", map[string]string{"a/sub/deep": inWeb(c.below)}),
-			"above":    hosted(t, "", "", map[string]string{"a/sub": inWeb(c.above), "a/sub/deep": inWeb(c.below)}),
+			"server": hosted(t, "", "<system.webServer>"+c.above+"</system.webServer>", map[string]string{"a/sub/deep": inWeb(c.below)}),
+			"above":  hosted(t, "", "", map[string]string{"a/sub": inWeb(c.above), "a/sub/deep": inWeb(c.below)}),
 			"location": hosted(t, "", "", map[string]string{
 				"a": `<configuration><location path="Sub"><system.webServer>` + c.above + `</system.webServer></location></configuration>`, "a/sub/deep": inWeb(c.below),
 			}),

@@ -76,8 +76,8 @@ func (m *metabase) up(n *mbNode, name string) string {
 // only.
 var metabaseIDs = map[string]string{
 	"1015": "ServerComment", "1017": "ServerAutoStart", "1023": "ServerBindings", "2021": "SecureBindings",
-	"3001": "Path", "5506": "SSLCertHash", "5511": "SSLStoreName", "6005": "DirBrowseFlags", "6006": "DefaultDoc",
-	"6011": "HttpRedirect", "6030": "AccessSSLFlags",
+	"3001": "Path", "5506": "SSLCertHash", "5511": "SSLStoreName", "6000": "AuthFlags", "6005": "DirBrowseFlags", "6006": "DefaultDoc",
+	"6011": "HttpRedirect", "6016": "AccessFlags", "6019": "IPSecurity", "6030": "AccessSSLFlags",
 }
 
 // metabase reads MetaBase.xml of IIS 6.
