@@ -66,9 +66,11 @@ func protects(section string) bool {
 	return section == runtimeSection || strings.HasPrefix(section, securityGroup+"/") || strings.HasPrefix(section, rewriteGroup+"/")
 }
 
-// closesUnread are sections that may close a place, besides those that protect: their files
-// have to be there.
-var closesUnread = map[string]bool{handlersSection: true, modulesSection: true, globalModulesSection: true, filtersSection: true}
+// closesUnread are sections that may close a place, besides those that protect, or lead all of
+// it elsewhere: their files have to be there.
+var closesUnread = map[string]bool{
+	handlersSection: true, modulesSection: true, globalModulesSection: true, filtersSection: true, redirectSection: true,
+}
 
 // mark keeps what is not understood.
 func (c *context) mark(src Source, format string, args ...any) {

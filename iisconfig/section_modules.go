@@ -145,6 +145,7 @@ func (s *Settings) SeesAll() *Section {
 
 const (
 	handlersSection      = "system.webServer/handlers"
+	redirectSection      = "system.webServer/httpRedirect"
 	modulesSection       = "system.webServer/modules"
 	globalModulesSection = "system.webServer/globalModules"
 	filtersSection       = "system.webServer/isapiFilters"

@@ -22,7 +22,7 @@ var groups = map[string]bool{
 var sectionReaders = map[string]func(*context, *element) func(*Settings){
 	"system.webServer/defaultDocument":            readDefaultDocument,
 	"system.webServer/directoryBrowse":            readDirectoryBrowse,
-	"system.webServer/httpRedirect":               readHTTPRedirect,
+	redirectSection:                               readHTTPRedirect,
 	"system.webServer/httpErrors":                 readHTTPErrors,
 	"system.webServer/staticContent":              readStaticContent,
 	"system.webServer/httpProtocol":               readHTTPProtocol,

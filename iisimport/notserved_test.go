@@ -88,6 +88,8 @@ func TestNotServed(t *testing.T) {
 		"an access that says nothing":       {more: at("S", `<security><access sslFlags="Ssl" /></security>`) + at("S/dir", `<security><access /></security>`), want: "403 403 403 403", to: "403", report: "closed: access sslFlags Ssl"},
 		"encrypted modules":                 {more: at("S/dir", `<modules configProtectionProvider="P"><EncryptedData /></modules>`), want: "200 403 200 200", to: "200", report: "the element EncryptedData in modules"},
 		"encrypted handlers":                {more: at("S/dir", `<handlers configProtectionProvider="P"><EncryptedData /></handlers>`), want: "200 403 200 200", to: "200", report: "the element EncryptedData in handlers"},
+		"an encrypted redirect":             {more: at("S/dir", `<httpRedirect configProtectionProvider="P"><EncryptedData /></httpRedirect>`), want: "200 403 200 200", to: "200", report: "the element EncryptedData in httpRedirect"},
+		"a redirect in another file":        {more: at("S/dir", `<httpRedirect configSource="gone.config" />`), want: "200 403 200 200", to: "200", report: "the file gone.config"},
 		"encrypted filters":                 {more: `<system.webServer><isapiFilters configProtectionProvider="P"><EncryptedData /></isapiFilters></system.webServer>`, want: "403 403 403 403", to: "403", report: "the element EncryptedData in isapiFilters"},
 		"a list of filters that is cleared": {more: `<system.webServer><isapiFilters><clear /><remove name="f" /></isapiFilters></system.webServer>`, want: "200 200 200 200", to: "200"},
 		"a pool that IIS does not start":    {pools: `<add name="Q" autoStart="false" />`, sub: `applicationPool="q"`, want: "200 200 503 503", to: "403", report: "closed: application pool Q"},
