@@ -33,7 +33,7 @@ func readHandlers(c *context, el *element) func(*Settings) {
 
 // sendsAll tells whether a handler is the one that sends files of every path.
 func sendsAll(h Handler) bool {
-	return h.Path == "*" && strings.Contains(strings.ToLower(h.Modules), "staticfilemodule")
+	return h.Path == "*" && h.AnswersGET() && strings.Contains(strings.ToLower(h.Modules), "staticfilemodule")
 }
 
 // readAspNetCore reads how a program that answers by HTTP is started: aspNetCore, or

@@ -1,6 +1,9 @@
 package iisconfig
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Settings are the sections of system.webServer that are in force at one path. A
 // section that no input has is nil: IIS then uses its schema's defaults. The
@@ -286,6 +289,31 @@ var refusers = map[string]int{
 // Refuses returns the status that all requests get which the handler has; 0 if it does
 // anything else.
 func (h Handler) Refuses() int { return refusers[h.kind()] }
+
+// Verbs lists the verbs of a handler; nil: all. IIS compares them with regard to case, and who
+// reads the list may not: those in small letters, which no client sends, are none.
+func (h Handler) Verbs() []string {
+	if strings.TrimSpace(h.Verb) == "" {
+		return nil
+	}
+	verbs := []string{}
+	for verb := range strings.SplitSeq(h.Verb, ",") {
+		switch verb = strings.TrimSpace(verb); {
+		case verb == "*":
+			return nil
+		case verb != "" && verb == strings.ToUpper(verb):
+			verbs = append(verbs, verb)
+		}
+	}
+	return verbs
+}
+
+// AnswersGET tells whether GET is among a handler's verbs: those for OPTIONS, TRACE, PROPFIND and
+// the like say nothing about who serves contents.
+func (h Handler) AnswersGET() bool {
+	verbs := h.Verbs()
+	return verbs == nil || slices.Contains(verbs, "GET")
+}
 
 // AspNetCore is system.webServer/aspNetCore, or httpPlatform, its predecessor.
 type AspNetCore struct {

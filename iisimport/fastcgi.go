@@ -71,29 +71,9 @@ func installed(n *node, h iisconfig.Handler) bool {
 	return h.Modules == "" || h.Type != "" || slices.ContainsFunc(strings.Split(h.Modules, ","), func(m string) bool { return n.settings.HasModule(strings.TrimSpace(m)) })
 }
 
-// verbsOf lists the verbs of a handler; nil: all. IIS compares them with regard to case, and the
-// matcher method does not: those in small letters, which no client sends, are none.
-func verbsOf(list string) []string {
-	if strings.TrimSpace(list) == "" {
-		return nil
-	}
-	verbs := []string{}
-	for verb := range strings.SplitSeq(list, ",") {
-		switch verb = strings.TrimSpace(verb); verb {
-		case "*":
-			return nil
-		default:
-			if verb != "" && verb == strings.ToUpper(verb) {
-				verbs = append(verbs, verb)
-			}
-		}
-	}
-	return verbs
-}
-
 // addFast notes a handler for scripts of FastCGI. Several may share the verbs of a pattern.
 func (s *scripts) addFast(h iisconfig.Handler, pattern string) {
-	verbs := verbsOf(h.Verb)
+	verbs := h.Verbs()
 	i := slices.IndexFunc(s.fast, func(f fastScripts) bool { return f.pattern == pattern })
 	switch {
 	case i < 0:
@@ -107,7 +87,7 @@ func (s *scripts) addFast(h iisconfig.Handler, pattern string) {
 
 // other notes the verbs of a handler behind those of FastCGI: what these have is theirs.
 func (f *fastScripts) other(h iisconfig.Handler) {
-	verbs := verbsOf(h.Verb)
+	verbs := h.Verbs()
 	f.rest = f.rest || verbs == nil
 	for _, verb := range verbs {
 		if f.verbs != nil && !slices.Contains(f.verbs, verb) {

@@ -85,10 +85,10 @@ func (w *siteWriter) handlers(n *node) (before []iisconfig.Handler, every *iisco
 		return nil, nil
 	}
 	list := slices.DeleteFunc(slices.Clone(n.settings.Handlers.Entries), func(h iisconfig.Handler) bool {
-		verbs := verbsOf(h.Verb)
+		verbs := h.Verbs()
 		return verbs != nil && len(verbs) == 0 || !w.inPool(n, h) || foldersOnly(n, h)
 	})
-	i := slices.IndexFunc(list, func(h iisconfig.Handler) bool { return h.Path == "*" && getVerb(h.Verb) })
+	i := slices.IndexFunc(list, func(h iisconfig.Handler) bool { return h.Path == "*" && h.AnswersGET() })
 	if i < 0 {
 		return list, nil
 	}
@@ -125,7 +125,7 @@ func (w *siteWriter) inFolders(n *node) (documents, listing bool) {
 	fits := iisconfig.Handler{Modules: "DefaultDocumentModule,DirectoryListingModule", RequireAccess: "None"}
 	if n.settings.Handlers != nil {
 		i := slices.IndexFunc(n.settings.Handlers.Entries, func(h iisconfig.Handler) bool {
-			return h.Path == "*" && getVerb(h.Verb) && w.inPool(n, h) && !strings.EqualFold(h.ResourceType, "File")
+			return h.Path == "*" && h.AnswersGET() && w.inPool(n, h) && !strings.EqualFold(h.ResourceType, "File")
 		})
 		if _, every := w.handlers(n); i < 0 && (every != nil || w.unserved(n)) {
 			return false, false
@@ -145,7 +145,7 @@ func (w *siteWriter) unserved(n *node) bool {
 		return false
 	}
 	_, every := w.handlers(n)
-	return every == nil && (h.Cleared || slices.ContainsFunc(h.Entries, func(e iisconfig.Handler) bool { return e.Path == "*" && getVerb(e.Verb) && !e.NeedsWorker() }))
+	return every == nil && (h.Cleared || slices.ContainsFunc(h.Entries, func(e iisconfig.Handler) bool { return e.Path == "*" && e.AnswersGET() && !e.NeedsWorker() }))
 }
 
 // inPool tells whether a handler's preCondition lets it exist in the application pool of a
@@ -188,13 +188,6 @@ func permits(policy, word string) bool {
 		return slices.ContainsFunc(words, func(have string) bool { return strings.EqualFold(strings.TrimPrefix(have, "Access"), word) })
 	}
 	return has(word) && !has("NoRemote"+word)
-}
-
-// getVerb tells whether a handler answers GET: those for OPTIONS, TRACE, PROPFIND and
-// the like say nothing about who serves contents.
-func getVerb(verbs string) bool {
-	list := verbsOf(verbs)
-	return list == nil || slices.Contains(list, "GET")
 }
 
 // ownConfig tells whether a web.config of the path or of one above it is among the
@@ -246,6 +239,12 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 			if h.Refuses() == 0 {
 				instead += ": isapiCgiRestriction denies its program"
 			}
+		case n.keepsFromWorker(h):
+			w.report().closed(h.Source, what, "write handle with file_server for them in front of reverse_proxy", "IIS itself has these, and no worker process gets them; they answer 403 (%s)", conditions)
+			continue
+		case n.worker != "" && !h.NeedsWorker() && h.Path != "*":
+			w.report().decide(h.Source, what, "write handle with a matcher file and file_server for them in front of reverse_proxy", "the worker process gets these, also where there is a file, which IIS sends itself (%s)", conditions)
+			continue
 		case n.worker != "":
 			instead = "all requests there go to the worker process"
 		case h.NeedsWorker():
@@ -268,7 +267,7 @@ func (w *siteWriter) answer(n *node) []*Directive {
 func (w *siteWriter) answerer(n *node) []*Directive {
 	refusals, unclear := w.refusals(n)
 	if unclear != nil {
-		return []*Directive{w.closed(n.refuses(*unclear), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
+		return []*Directive{w.closed(cmp.Or(n.refuses(*unclear), 403), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
 	}
 	if all := slices.IndexFunc(refusals, func(d *Directive) bool { return d.Words[0] == "error" && d.Words[1] == "*" }); all >= 0 {
 		return refusals[:all+1]
@@ -334,7 +333,7 @@ func (w *siteWriter) otherVerbs(n *node) []*Directive {
 	var v verbs
 	for _, h := range n.settings.Handlers.Entries {
 		if h.Path == "*" && w.inPool(n, h) && !foldersOnly(n, h) {
-			v.take(h.Verb, ofCore(h) == ofCore(*every) && runsThere(n, h))
+			v.take(h.Verbs(), ofCore(h) == ofCore(*every) && runsThere(n, h))
 		}
 	}
 	return v.guards("@verbs", nil)

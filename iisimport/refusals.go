@@ -35,8 +35,8 @@ func (w *siteWriter) engineOf(n *node) string {
 	return `%windir%\Microsoft.NET\` + bits + `\` + version
 }
 
-// refusals refuse what handlers have that refuse it, with their status; all that a node
-// has, if the last one is for every request. unclear is one whose path has no form. Those of the
+// refusals refuse what handlers have that refuse it, with their status, or that keep it from the
+// worker process of a node; all that a node has, if the last one is for every request. unclear is one whose path has no form. Those of the
 // whole server matter for workers only: what is theirs is never sent as a file.
 func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Handler) {
 	list, every := w.handlers(n)
@@ -44,7 +44,11 @@ func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Han
 		list = append(slices.Clone(list), *every)
 	}
 	for i, h := range list {
-		if n.refuses(h) == 0 || h.Source.Scope == "" && n.worker == "" {
+		status := n.refuses(h)
+		if n.keepsFromWorker(h) {
+			status = 403
+		}
+		if status == 0 || h.Source.Scope == "" && n.worker == "" {
 			continue
 		}
 		if h.Path != "*" && h.Path != "*." && !hasForm(strings.ToLower(h.Path)) {
@@ -61,12 +65,23 @@ func (w *siteWriter) refusals(n *node) (out []*Directive, unclear *iisconfig.Han
 			m = "@refused" + strconv.Itoa(i+1)
 			out = append(out, block(is, m))
 		}
-		if h.Refuses() == 0 {
+		why := "The handler " + h.Name + " of IIS refuses these."
+		switch {
+		case n.keepsFromWorker(h):
+			why = "The handler " + h.Name + " of IIS has these, and no worker process gets them."
+		case h.Refuses() == 0:
 			out = append(out, directive("vars", m, iishttp.SubStatusVar, denied))
 		}
-		out = append(out, directive("error", m, strconv.Itoa(n.refuses(h))).because("The handler "+h.Name+" of IIS refuses these."))
+		out = append(out, directive("error", m, strconv.Itoa(status)).because(why))
 	}
 	return out, nil
+}
+
+// keepsFromWorker tells whether a handler of IIS itself, such as that of files, has some paths at
+// a node with a worker process, which gets no request that a handler before its own has. Where
+// .NET guards files, it has them there.
+func (n *node) keepsFromWorker(h iisconfig.Handler) bool {
+	return n.worker != "" && n.refuses(h) == 0 && h.Path != "*" && !h.NeedsWorker() && !h.FilesOfNET() && anyResource(h)
 }
 
 // fits matches the requests that a handler has; nil if it has all.
@@ -74,7 +89,7 @@ func fits(h iisconfig.Handler) (out []*Directive) {
 	if h.Path != "*" {
 		out = append(out, directive("path_regexp", pathsPattern([]string{h.Path})))
 	}
-	if verbs := verbsOf(h.Verb); verbs != nil {
+	if verbs := h.Verbs(); verbs != nil {
 		out = append(out, directive(append([]string{"method"}, verbs...)...))
 	}
 	return out

@@ -100,35 +100,35 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 	switch {
 	case p == "":
 	case p == "*.":
-		if !s.settled[p] && getVerb(e.Verb) && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
+		if !s.settled[p] && e.AnswersGET() && e.NeedsWorker() && e.Source.Scope != "" && !ofASPNET(e) {
 			s.settled[p], s.kinds[p] = true, worker && n.refuses(e) == 0
 			s.source, s.core[p] = e.Source, ofCore(e)
 		}
 	case p == "*": // for other verbs than GET
-		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+		s.verbs[p] = append(s.verbs[p], e.Verbs()...)
 	case !handlerPath.MatchString(p):
 		s.unclear = &e
 	case s.settled[p]:
 	case own && w.fastCGI(n, e):
 		s.addFast(e, p)
-		s.settled[p] = verbsOf(e.Verb) == nil
+		s.settled[p] = e.Verbs() == nil
 		s.send(p, slices.Concat(s.files, s.workers))
 	case fast >= 0:
 		s.fast[fast].other(e)
-		s.settled[p] = getVerb(e.Verb)
+		s.settled[p] = e.AnswersGET()
 	case n.refuses(e) > 0:
-		if s.settled[p] = getVerb(e.Verb); s.settled[p] {
+		if s.settled[p] = e.AnswersGET(); s.settled[p] {
 			s.close(p)
 		}
 	case worker:
-		s.settled[p], s.source, s.core[p] = getVerb(e.Verb), e.Source, ofCore(e)
+		s.settled[p], s.source, s.core[p] = e.AnswersGET(), e.Source, ofCore(e)
 		if !s.settled[p] { // FastCGI may have GET
-			s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+			s.verbs[p] = append(s.verbs[p], e.Verbs()...)
 		}
 		s.workers = append(s.workers, p)
 		s.send(p, slices.Concat(s.files, slices.DeleteFunc(slices.Clone(s.workers), func(other string) bool { return s.core[other] == ofCore(e) })))
-	case !getVerb(e.Verb):
-		s.verbs[p] = append(s.verbs[p], verbsOf(e.Verb)...)
+	case !e.AnswersGET():
+		s.verbs[p] = append(s.verbs[p], e.Verbs()...)
 	case e.NeedsWorker():
 		s.settled[p] = true
 		s.close(p)
@@ -196,7 +196,7 @@ func (s *scripts) noteVerbs(pattern string, h iisconfig.Handler, runs bool) {
 			*s.runs[pattern] = verbs{run: slices.Clone(all.run), other: slices.Clone(all.other), rest: all.rest, settled: all.settled}
 		}
 	}
-	s.runs[pattern].take(h.Verb, runs)
+	s.runs[pattern].take(h.Verbs(), runs)
 }
 
 // toWorkers sends what FastCGI does not run to worker processes: to the program of aspNetCore what

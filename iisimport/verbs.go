@@ -10,12 +10,11 @@ type verbs struct {
 	settled    bool     // nothing is left for handlers behind
 }
 
-// take takes the next handler.
-func (v *verbs) take(list string, runs bool) {
+// take takes the next handler, that of own verbs; nil: of all.
+func (v *verbs) take(own []string, runs bool) {
 	if v.settled {
 		return
 	}
-	own := verbsOf(list)
 	if own == nil {
 		v.settled, v.rest = true, runs
 		return
