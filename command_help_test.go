@@ -23,6 +23,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/commands"
+	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -221,25 +222,24 @@ func TestCommandLinesInShells(t *testing.T) {
 		t.Fatalf("only %d lines", len(lines))
 	}
 	for _, shell := range [][]string{{"bash", "-O", "failglob", "-c"}, {"zsh", "-c"}} {
-		program, err := exec.LookPath(shell[0])
-		if err != nil {
-			continue // the other one is there
-		}
-		dir := t.TempDir()
-		for line, where := range lines {
-			if strings.HasSuffix(line, `\`) {
-				continue // it goes on
+		t.Run(shell[0], func(t *testing.T) {
+			program := needs.UserShell(t, shell[0])
+			dir := t.TempDir()
+			for line, where := range lines {
+				if strings.HasSuffix(line, `\`) {
+					continue // it goes on
+				}
+				given := filepath.Join(dir, "given")
+				_ = os.Remove(given)
+				cmd := exec.Command(program, append(shell[1:], "caddy() { printf '%s\\n' \"$@\" >> "+given+"; }; psql() { :; }; "+line)...)
+				cmd.Dir = dir
+				said, _ := cmd.CombinedOutput()
+				words, err := os.ReadFile(given)
+				if err != nil || strings.Count(string(words), `\`) != strings.Count(line, `\`) || strings.Count(string(words), "*") < strings.Count(line, "*") {
+					t.Errorf("%s: %s is given %q: %s", where, line, words, said)
+				}
 			}
-			given := filepath.Join(dir, "given")
-			_ = os.Remove(given)
-			cmd := exec.Command(program, append(shell[1:], "caddy() { printf '%s\\n' \"$@\" >> "+given+"; }; psql() { :; }; "+line)...)
-			cmd.Dir = dir
-			said, _ := cmd.CombinedOutput()
-			words, err := os.ReadFile(given)
-			if err != nil || strings.Count(string(words), `\`) != strings.Count(line, `\`) || strings.Count(string(words), "*") < strings.Count(line, "*") {
-				t.Errorf("%s: %s: %s is given %q: %s", where, shell[0], line, words, said)
-			}
-		}
+		})
 	}
 }
 

@@ -166,6 +166,19 @@ func Shell(t testing.TB) {
 	}
 }
 
+// UserShell finds a shell that users type commands into, by its name, or skips a test on a
+// machine without it. CI installs bash and zsh, and fails without them.
+func UserShell(t testing.TB, name string) string {
+	t.Helper()
+	Shell(t)
+	program(t, name)
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Signals skips a test where a process cannot send itself a signal, which is Windows.
 func Signals(t testing.TB) {
 	t.Helper()
