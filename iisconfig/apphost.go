@@ -24,6 +24,8 @@ type configReader struct {
 	allow *bool
 	// inLocation says that an element location is open.
 	inLocation bool
+	// own are the names that configSections of a web.config declares outside of all groups.
+	own map[string]bool
 }
 
 func (b *builder) applicationHost(name string, kind Kind, text []byte) error {
@@ -62,7 +64,10 @@ func (r *configReader) read() error {
 func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func() error) error {
 	outer := *r
 	defer func() { r.current, r.ctx, r.allow = outer.current, outer.ctx, outer.allow }()
-	r.ctx = &context{rep: r.b.rep, scope: configPath}
+	r.ctx = &context{rep: r.b.rep, scope: configPath, name: "applicationHost.config"}
+	if r.web != nil {
+		r.ctx.name = "web.config"
+	}
 	r.current = &layer{appOnly: appOnly}
 	r.allow = allow
 	src := Source{File: r.file, Line: r.x.line, Scope: configPath}
@@ -71,6 +76,9 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 	}
 	if err := fn(); err != nil {
 		return err
+	}
+	if r.ctx.faults != nil {
+		r.current.changes = append(r.current.changes, change{section: Section{Name: r.ctx.name, Source: src}, faults: r.ctx.faults})
 	}
 	if len(r.current.changes) > 0 && !r.second {
 		p := placement{layer: r.current, source: src}
@@ -89,6 +97,12 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 func (r *configReader) section(prefix string, el *element) error {
 	name := prefix + el.name
 	if r.web != nil && r.web.dotNET && (groups[name] || name == "configSections") {
+		return r.x.skip()
+	}
+	if meant := r.meant(name); meant != "" {
+		c := r.sectionContext(meant)
+		c.otherCase(r.ctx.src(el), "the element "+shorten(el.name), meant)
+		r.emit(meant, el, c, nil)
 		return r.x.skip()
 	}
 	if r.web != nil && (serverOnly[name] || name == filtersSection) {
@@ -119,10 +133,10 @@ func (r *configReader) section(prefix string, el *element) error {
 		return r.redirection(el)
 	}
 	if groups[name] {
-		r.ctx.attributes(el)
 		if source, ok := el.lookup("configSource"); ok {
 			r.unknownPart(name+"/*", el, "the file "+shorten(source))
 		}
+		r.ctx.attributes(el)
 		return r.x.each(func(kid *element) error { return r.section(name+"/", kid) })
 	}
 	if read := sectionReaders[name]; read != nil {
@@ -152,6 +166,16 @@ func (r *configReader) section(prefix string, el *element) error {
 	return r.leaveOut(name, el)
 }
 
+// meant returns the name of IIS that an element has in another case. What a web.config declares
+// itself is the application's.
+func (r *configReader) meant(name string) string {
+	meant := namesOfIIS[strings.ToLower(name)]
+	if meant == name || r.web != nil && r.web.dotNET || r.own[name] && !groups[meant] {
+		return ""
+	}
+	return meant
+}
+
 // whole notes that the file is a whole applicationHost.config, which declares all
 // sections. A server has one; of others, such as old copies, only sites count.
 func (r *configReader) whole(el *element) {
@@ -168,7 +192,7 @@ func (r *configReader) whole(el *element) {
 
 // sectionContext is the context that a section is read in.
 func (r *configReader) sectionContext(name string) *context {
-	c := &context{rep: r.ctx.rep, scope: r.ctx.scope}
+	c := &context{rep: r.ctx.rep, scope: r.ctx.scope, name: name}
 	if protects(name) {
 		c.section = name
 	}
@@ -247,16 +271,26 @@ func (r *configReader) leaveOut(name string, el *element) error {
 // declaration reads configSections for the sections that files below may not have.
 func (r *configReader) declaration(prefix string, el *element) error {
 	name := prefix + el.str("name")
-	switch el.name {
-	case "sectionGroup":
+	if r.web != nil && !strings.Contains(name, "/") && (el.name == "section" || el.name == "sectionGroup") {
+		if r.own == nil {
+			r.own = make(map[string]bool)
+		}
+		r.own[name] = true
+	}
+	switch {
+	case el.is("sectionGroup"):
+		r.ctx.cases(el)
 		return r.x.each(func(kid *element) error { return r.declaration(name+"/", kid) })
-	case "section":
+	case el.is("section"):
 		switch {
 		case r.web != nil:
 			r.redeclared(name, el)
 		case !r.second:
 			r.b.declare(name, el)
 		}
+		r.ctx.cases(el)
+	case el.meant != "":
+		r.ctx.unknown(el, "in configSections")
 	}
 	return r.x.skip()
 }

@@ -1,6 +1,7 @@
 package iisconfig
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,6 +24,8 @@ type element struct {
 	// entry says that it is one of a collection, and key what it or a remove is known by there.
 	entry bool
 	key   string
+	// meant is the name that it has in another case.
+	meant string
 	// ignored are the names of attributes that it has and that have no meaning here.
 	ignored []string
 }
@@ -32,16 +35,39 @@ type attribute struct {
 	name, value string
 	line        int
 	read        bool
+	meant       string // the name that somebody looked for, in another case
 }
 
-func (el *element) lookup(name string) (string, bool) {
+// lookup returns an attribute, and notes those that have its name in another case.
+func (el *element) lookup(name string) (value string, ok bool) {
 	for i := range el.attrs {
-		if el.attrs[i].name == name {
-			el.attrs[i].read = true
-			return el.attrs[i].value, true
+		switch a := &el.attrs[i]; {
+		case a.name == name && !ok:
+			a.read = true
+			value, ok = a.value, true
+		case inOtherCase(a.name, name):
+			a.meant = name
 		}
 	}
-	return "", false
+	return value, ok
+}
+
+// is tells whether an element has one of these names, and notes one that it has in another case.
+func (el *element) is(names ...string) bool {
+	for _, name := range names {
+		if el.name == name {
+			return true
+		}
+		if inOtherCase(el.name, name) {
+			el.meant = name
+		}
+	}
+	return false
+}
+
+// inOtherCase tells whether a word is a name but for its case: to IIS it is none.
+func inOtherCase(word, name string) bool {
+	return len(word) == len(name) && word != name && strings.EqualFold(word, name)
 }
 
 func (el *element) str(name string) string {
@@ -53,6 +79,7 @@ func (el *element) str(name string) string {
 type context struct {
 	rep   *reporter
 	scope string
+	name  string // of the section, or of the kind of file around sections
 	// section is the name of the section that is read, if it protects something: what is
 	// odd in it is kept, so that nobody opens what it closes.
 	section  string
@@ -84,6 +111,13 @@ func (c *context) fault(code string, src Source, format string, args ...any) {
 	if c.section != "" {
 		c.faults = append(c.faults, Fault{Code: code, Section: c.section, Message: fmt.Sprintf(format, args...), Source: src})
 	}
+}
+
+// otherCase is for what has a name of IIS in another case: IIS answers 500.19, in any section.
+func (c *context) otherCase(src Source, what, meant string) {
+	why := what + ", which IIS knows as " + meant + " only"
+	c.rep.warn(CodeUnknown, src, "write it as IIS does, or take it out", "%s; IIS answers 500.19 here", why)
+	c.faults = append(c.faults, Fault{Code: CodeUnknown, Section: cmp.Or(c.section, c.name), Message: why, Source: src})
 }
 
 func (c *context) src(el *element) Source {
@@ -160,6 +194,7 @@ func (c *context) attributes(el *element) {
 		c.rep.info(CodeIgnored, c.src(el), "%s: %s has no meaning here", el.name, strings.Join(el.ignored, ", "))
 		el.ignored = nil
 	}
+	c.cases(el)
 	for i := range el.attrs {
 		a := &el.attrs[i]
 		if a.read || slices.Contains(lockAttributes, a.name) {
@@ -179,6 +214,28 @@ func (c *context) attributes(el *element) {
 	}
 }
 
+// cases reports the attributes that have a name of IIS in another case.
+func (c *context) cases(el *element) {
+	for i := range el.attrs {
+		a := &el.attrs[i]
+		if a.read {
+			continue
+		}
+		for _, name := range lockAttributes {
+			if inOtherCase(a.name, name) {
+				a.meant = name
+			}
+		}
+		if a.meant == "" {
+			continue
+		}
+		a.read = true
+		src := c.src(el)
+		src.Line = a.line
+		c.otherCase(src, "the attribute "+shorten(a.name)+" of "+el.name, a.meant)
+	}
+}
+
 // ignore marks attributes as read that change nothing of what is served. They are told in
 // one finding.
 func (el *element) ignore(names ...string) {
@@ -190,6 +247,10 @@ func (el *element) ignore(names ...string) {
 }
 
 func (c *context) unknown(el *element, where string) {
+	if el.meant != "" {
+		c.otherCase(c.src(el), "the element "+shorten(el.name)+" "+where, el.meant)
+		return
+	}
 	c.rep.add(Finding{
 		Severity: binding.Warning, Code: CodeUnknown, Source: c.src(el),
 		Message: "the element " + el.name + " " + where + " is not understood",

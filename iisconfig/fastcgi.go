@@ -6,7 +6,7 @@ func (r *configReader) fastCGI(el *element) error {
 		return err
 	}
 	c := r.ctx
-	if el.name != "application" {
+	if !el.is("application") {
 		c.unknown(el, "in fastCgi")
 		return nil
 	}
@@ -21,7 +21,7 @@ func (r *configReader) fastCGI(el *element) error {
 	el.ignore("monitorChangesTo", "stderrMode", "signalBeforeTerminateSeconds", "idleTimeout", "queueLength",
 		"rapidFailsPerMinute", "flushNamedPipe", "protocol")
 	for _, kid := range el.kids {
-		if kid.name != "environmentVariables" {
+		if !kid.is("environmentVariables") {
 			c.unknown(kid, "in the application of fastCgi")
 			continue
 		}

@@ -40,16 +40,16 @@ func collection[T any](c *context, el *element, add string, key func(*element) s
 func exactCollection[T any](c *context, el *element, add string, exact bool, key func(*element) string, item func(*element) T) list[T] {
 	l := list[T]{name: el.name, exact: exact}
 	for _, kid := range el.kids {
-		switch kid.name {
-		case add:
+		switch {
+		case kid.is(add):
 			kid.entry, kid.key = true, l.fold(key(kid))
 			l.ops = append(l.ops, listOp[T]{op: opAdd, key: kid.key, item: item(kid), source: c.src(kid)})
 			c.attributes(kid)
-		case "remove":
+		case kid.is("remove"):
 			kid.key = l.fold(key(kid))
 			l.ops = append(l.ops, listOp[T]{op: opRemove, key: kid.key})
 			c.attributes(kid)
-		case "clear":
+		case kid.is("clear"):
 			l.ops = append(l.ops, listOp[T]{op: opClear})
 			c.attributes(kid)
 		default:

@@ -12,12 +12,12 @@ func (r *configReader) pools(el *element) error {
 		if err := r.x.tree(kid); err != nil {
 			return err
 		}
-		switch kid.name {
-		case "add":
+		switch {
+		case kid.is("add"):
 			adds = append(adds, kid)
-		case "applicationPoolDefaults":
+		case kid.is("applicationPoolDefaults"):
 			defaults = kid
-		case "clear", "remove":
+		case kid.is("clear", "remove"):
 		default:
 			r.ctx.unknown(kid, "in applicationPools")
 		}
@@ -63,8 +63,8 @@ func (r *configReader) poolDone(el *element) {
 		"queueLength", "startMode", "CLRConfigFile", "managedRuntimeLoader", "passAnonymousToken", "enableConfigurationOverride")
 	r.ctx.attributes(el)
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "processModel", "recycling", "failure", "cpu", "environmentVariables":
+		switch {
+		case kid.is("processModel", "recycling", "failure", "cpu", "environmentVariables"):
 			if len(kid.attrs)+len(kid.kids) > 0 {
 				r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "%s of an application pool concerns the worker process", kid.name)
 			}
@@ -89,8 +89,8 @@ func (r *configReader) webFarm(el *element) error {
 		return err
 	}
 	c := r.ctx
-	if el.name != "webFarm" {
-		if el.name != "applicationRequestRouting" {
+	if !el.is("webFarm") {
+		if !el.is("applicationRequestRouting") {
 			c.unknown(el, "in webFarms")
 			return nil
 		}
@@ -100,10 +100,10 @@ func (r *configReader) webFarm(el *element) error {
 	farm := &WebFarm{Name: el.str("name"), Enabled: c.boolean(el, "enabled", true), Source: c.src(el)}
 	el.ignore("adminUserName", "adminPassword", "primaryServer")
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "server":
+		switch {
+		case kid.is("server"):
 			farm.Servers = append(farm.Servers, c.farmServer(kid))
-		case "applicationRequestRouting":
+		case kid.is("applicationRequestRouting"):
 			c.farmRouting(farm, kid)
 		default:
 			c.unknown(kid, "in webFarm")
@@ -117,18 +117,18 @@ func (r *configReader) webFarm(el *element) error {
 // farmRouting reads how a web farm chooses its servers and looks after them.
 func (c *context) farmRouting(farm *WebFarm, el *element) {
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "loadBalancing":
+		switch {
+		case kid.is("loadBalancing"):
 			farm.Algorithm = kid.str("algorithm")
 			kid.ignore("hashServerVariable", "queryStringNames")
-		case "affinity":
+		case kid.is("affinity"):
 			if c.boolean(kid, "useCookie", false) {
 				farm.Cookie = "ARRAffinity"
 			}
 			if name := kid.str("cookieName"); name != "" && farm.Cookie != "" {
 				farm.Cookie = name
 			}
-		case "healthCheck":
+		case kid.is("healthCheck"):
 			farm.Health = &HealthCheck{
 				URL: kid.str("url"), Interval: kid.str("interval"), Timeout: kid.str("timeout"),
 				Status: kid.str("statusCodeMatch"), Text: kid.str("responseMatch"), Source: c.src(kid),
@@ -149,7 +149,7 @@ func (c *context) farmServer(el *element) WebFarmServer {
 		HTTPPort: 80, HTTPSPort: 443, Weight: 100, Source: c.src(el),
 	}
 	for _, kid := range el.kids {
-		if kid.name != "applicationRequestRouting" {
+		if !kid.is("applicationRequestRouting") {
 			c.unknown(kid, "in server")
 			continue
 		}

@@ -27,7 +27,7 @@ func readDefaultDocument(c *context, el *element) func(*Settings) {
 	src, enabled, isSet := c.src(el), c.boolean(el, "enabled", true), el.has("enabled")
 	var files list[Value]
 	for _, kid := range el.kids {
-		if kid.name != "files" {
+		if !kid.is("files") {
 			c.unknown(kid, "in "+el.name)
 			continue
 		}
@@ -164,7 +164,7 @@ func readStaticContent(c *context, el *element) func(*Settings) {
 	maps.kids = nil
 	var cache []func(*StaticContent)
 	for _, kid := range el.kids {
-		if kid.name != "clientCache" {
+		if !kid.is("clientCache") {
 			maps.kids = append(maps.kids, kid)
 			continue
 		}
@@ -202,10 +202,10 @@ func readHTTPProtocol(c *context, el *element) func(*Settings) {
 	}
 	var custom, redirect list[Header]
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "customHeaders":
+		switch {
+		case kid.is("customHeaders"):
 			custom = collection(c, kid, "add", byAttr("name"), header)
-		case "redirectHeaders":
+		case kid.is("redirectHeaders"):
 			redirect = collection(c, kid, "add", byAttr("name"), header)
 		default:
 			c.unknown(kid, "in "+el.name)

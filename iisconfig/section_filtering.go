@@ -19,27 +19,27 @@ func readRequestFiltering(c *context, el *element) func(*Settings) {
 			l := collection(c, kid, "add", byAttr(attr), value(c, attr))
 			add(func(s *Settings, f *RequestFiltering) { *field(f) = l.apply(s, *field(f), valueKey) })
 		}
-		switch kid.name {
-		case "hiddenSegments":
+		switch {
+		case kid.is("hiddenSegments"):
 			segments := collection(c, kid, "add", byAttr("segment"), value(c, "segment"))
 			add(func(s *Settings, f *RequestFiltering) {
 				f.HiddenSegments, f.SegmentsGone = segments.apply(s, f.HiddenSegments, valueKey), segments.gone(f.SegmentsGone)
 			})
-		case "denyUrlSequences":
+		case kid.is("denyUrlSequences"):
 			values("sequence", func(f *RequestFiltering) *[]Value { return &f.DeniedURLSequences })
-		case "alwaysAllowedUrls":
+		case kid.is("alwaysAllowedUrls"):
 			values("url", func(f *RequestFiltering) *[]Value { return &f.AlwaysAllowedURLs })
-		case "denyQueryStringSequences":
+		case kid.is("denyQueryStringSequences"):
 			values("sequence", func(f *RequestFiltering) *[]Value { return &f.DeniedQuerySequences })
-		case "alwaysAllowedQueryStrings":
+		case kid.is("alwaysAllowedQueryStrings"):
 			values("queryString", func(f *RequestFiltering) *[]Value { return &f.AlwaysAllowedQueries })
-		case "fileExtensions":
+		case kid.is("fileExtensions"):
 			add(readExtensions(c, kid))
-		case "verbs":
+		case kid.is("verbs"):
 			add(readVerbs(c, kid))
-		case "requestLimits":
+		case kid.is("requestLimits"):
 			add(readLimits(c, kid))
-		case "filteringRules":
+		case kid.is("filteringRules"):
 			rules := collection(c, kid, "filteringRule", byAttr("name"), c.filteringRule)
 			add(func(s *Settings, f *RequestFiltering) {
 				f.Rules = rules.apply(s, f.Rules, func(r FilteringRule) string { return r.Name })
@@ -135,7 +135,7 @@ func readLimits(c *context, el *element) func(*Settings, *RequestFiltering) {
 	query := uint32(c.number(el, "maxQueryString", defaultMaxQuery, 0, math.MaxUint32))
 	var headers list[HeaderLimit]
 	for _, kid := range el.kids {
-		if kid.name != "headerLimits" {
+		if !kid.is("headerLimits") {
 			c.unknown(kid, "in "+el.name)
 			continue
 		}
@@ -165,12 +165,12 @@ func (c *context) filteringRule(el *element) FilteringRule {
 		DenyUnescapedPercent: c.boolean(el, "denyUnescapedPercent", true), Source: c.src(el),
 	}
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "scanHeaders":
+		switch {
+		case kid.is("scanHeaders"):
 			r.ScanHeaders = entries(c, kid, value(c, "requestHeader"))
-		case "appliesTo":
+		case kid.is("appliesTo"):
 			r.AppliesTo = entries(c, kid, value(c, "fileExtension"))
-		case "denyStrings":
+		case kid.is("denyStrings"):
 			r.DenyStrings = entries(c, kid, value(c, "string"))
 		default:
 			c.unknown(kid, "in a filtering rule")

@@ -54,13 +54,13 @@ func readAspNetCore(c *context, el *element) func(*Settings) {
 	c.attributes(el)
 	variables := list[Pair]{name: "environmentVariables"}
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "environmentVariables":
+		switch {
+		case kid.is("environmentVariables"):
 			variables = collection(c, kid, "environmentVariable", byAttr("name"), func(el *element) Pair {
 				return Pair{el.str("name"), el.str("value")}
 			})
 			c.attributes(kid)
-		case "handlerSettings", "recycleOnFileChange":
+		case kid.is("handlerSettings", "recycleOnFileChange"):
 			c.rep.info(CodeIgnored, c.src(kid), "%s: %s concern the program itself", el.name, kid.name)
 		default:
 			c.unknown(kid, "in "+el.name)
@@ -125,8 +125,8 @@ func (r *configReader) isapiFilters(name string, el *element) error {
 func (r *configReader) isapiFilter(el *element) {
 	dll, src := el.str("path"), r.ctx.src(el)
 	switch {
-	case el.name == "clear" || el.name == "remove":
-	case el.name != "filter":
+	case el.is("clear", "remove"):
+	case !el.is("filter"):
 		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, section: filtersSection}
 		c.unknown(el, "in isapiFilters")
 		r.emit(filtersSection, el, c, nil)

@@ -50,11 +50,11 @@ func readOutboundRules(c *context, el *element) func(*Settings) {
 	var conditions list[PreCondition]
 	var tags []Value
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "preConditions":
+		switch {
+		case kid.is("preConditions"):
 			conditions = collection(c, kid, "preCondition", byAttr("name"), c.preCondition)
 			c.attributes(kid)
-		case "customTags":
+		case kid.is("customTags"):
 			for _, tag := range kid.kids {
 				tags = append(tags, value(c, "name")(tag))
 			}
@@ -135,17 +135,17 @@ func (c *context) rewriteRule(el *element, outbound bool) RewriteRule {
 	el.ignore("responseCacheDirective") // there is no such cache
 	matches := 0
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "match":
+		switch {
+		case kid.is("match"):
 			matches++
 			rule.Match = c.rewriteMatch(kid)
-		case "conditions":
+		case kid.is("conditions"):
 			rule.AnyCondition = c.word(kid, "logicalGrouping", "MatchAll", "MatchAny") == "MatchAny"
 			rule.TrackAllCaptures = c.boolean(kid, "trackAllCaptures", outbound)
 			rule.Conditions = entries(c, kid, c.rewriteCondition)
-		case "serverVariables":
+		case kid.is("serverVariables"):
 			rule.ServerVariables = entries(c, kid, c.rewriteVariable)
-		case "action":
+		case kid.is("action"):
 			rule.Action = c.rewriteAction(kid)
 		default:
 			c.unknown(kid, "in a rule")
@@ -173,10 +173,10 @@ func (c *context) rewriteMatch(el *element) RewriteMatch {
 func entries[T any](c *context, el *element, item func(*element) T) []T {
 	var out []T
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "add", "set":
+		switch {
+		case kid.is("add", "set"):
 			out = append(out, item(kid))
-		case "clear":
+		case kid.is("clear"):
 			out = nil
 		default:
 			c.unknown(kid, "in "+el.name)

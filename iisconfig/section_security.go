@@ -69,16 +69,16 @@ func authentication(method string, enabled bool) func(*context, *element) func(*
 			"oneToOneCertificateMappingsEnabled", "manyToOneCertificateMappingsEnabled")
 		c.attributes(el)
 		for _, kid := range el.kids {
-			switch kid.name {
-			case "providers":
+			switch {
+			case kid.is("providers"):
 				providers = collection(c, kid, "add", byAttr("value"), value(c, "value"))
 				c.attributes(kid)
 				c.rep.info(CodeIgnored, c.src(kid), "%s: the element providers is about accounts of Windows", method)
-			case "extendedProtection":
+			case kid.is("extendedProtection"):
 				if len(kid.attrs) > 0 {
 					c.rep.info(CodeIgnored, c.src(kid), "%s: the element extendedProtection is about accounts of Windows", method)
 				}
-			case "oneToOneMappings", "manyToOneMappings":
+			case kid.is("oneToOneMappings", "manyToOneMappings"):
 				if len(kid.kids) > 0 {
 					c.rep.warn(CodeUnsupported, c.src(kid), "map the certificates in the application",
 						"client certificates are mapped to Windows accounts, which is not translated")
@@ -207,11 +207,11 @@ func readDynamicIPSecurity(c *context, el *element) func(*Settings) {
 	flag("enableLoggingOnlyMode", func(d *DynamicIPSecurity) *bool { return &d.LoggingOnly })
 	flag("enableProxyMode", func(d *DynamicIPSecurity) *bool { return &d.ProxyMode })
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "denyByConcurrentRequests":
+		switch {
+		case kid.is("denyByConcurrentRequests"):
 			read := c.dynamicLimit(kid, "maxConcurrentRequests", "")
 			set = append(set, func(d *DynamicIPSecurity) { read(&d.concurrent) })
-		case "denyByRequestRate":
+		case kid.is("denyByRequestRate"):
 			read := c.dynamicLimit(kid, "maxRequests", "requestIntervalInMilliseconds")
 			set = append(set, func(d *DynamicIPSecurity) { read(&d.rate) })
 		default:

@@ -1,5 +1,12 @@
 package iisconfig
 
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+)
+
 // The groups whose sections protect something.
 const (
 	securityGroup = "system.webServer/security"
@@ -102,3 +109,18 @@ var managedSections = map[string]bool{
 	"system.data": true, "system.diagnostics": true, "system.identityModel": true, "system.net": true,
 	"system.serviceModel": true, "system.transactions": true, "system.web": true, "system.xml.serialization": true,
 }
+
+// namesOfIIS are the names of all of these, and of what is around them, by the same in lower
+// case: IIS tells them apart.
+var namesOfIIS = func() map[string]string {
+	names := make(map[string]string)
+	for _, some := range []iter.Seq[string]{
+		maps.Keys(groups), maps.Keys(sectionReaders), maps.Keys(leftOut), maps.Keys(serverOnly), maps.Keys(managedSections),
+		slices.Values([]string{"location", "configSections", filtersSection, "system.applicationHost/sites", "system.applicationHost/applicationPools"}),
+	} {
+		for name := range some {
+			names[strings.ToLower(name)] = name
+		}
+	}
+	return names
+}()

@@ -55,7 +55,7 @@ type Settings struct {
 
 // Fault is a reason for IIS to answer 500.19 at a path and below it.
 type Fault struct {
-	// Code is CodeLocked, CodeRefused, CodeMalformed, CodeDuplicate or CodeBadValue.
+	// Code is CodeLocked, CodeRefused, CodeMalformed, CodeDuplicate, CodeBadValue or CodeUnknown.
 	Code string `json:"code"`
 	// Section is such as "system.webServer/handlers", or "web.config" for the whole file.
 	Section string `json:"section"`

@@ -43,15 +43,15 @@ func (r *configReader) sites(el *element) error {
 		if err := r.x.tree(kid); err != nil {
 			return err
 		}
-		switch kid.name {
-		case "site":
+		switch {
+		case kid.is("site"):
 			drafts = append(drafts, r.draft(kid))
-		case "siteDefaults":
+		case kid.is("siteDefaults"):
 			defaults.site = kid
 			r.siteChildren(kid, &siteDraft{site: &Site{Name: "siteDefaults"}, el: kid})
-		case "applicationDefaults":
+		case kid.is("applicationDefaults"):
 			defaults.app = kid
-		case "virtualDirectoryDefaults":
+		case kid.is("virtualDirectoryDefaults"):
 			defaults.dir = kid
 		default:
 			r.ctx.unknown(kid, "in sites")
@@ -111,25 +111,25 @@ func (r *configReader) draft(el *element) siteDraft {
 // attribute.
 func (r *configReader) siteChildren(el *element, d *siteDraft) {
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "bindings":
+		switch {
+		case kid.is("bindings"):
 			d.bound = true
 			r.bindings(kid, d.site)
-		case "application":
+		case kid.is("application"):
 			r.application(kid, d)
-		case "applicationDefaults":
+		case kid.is("applicationDefaults"):
 			d.app = kid
-		case "virtualDirectoryDefaults":
+		case kid.is("virtualDirectoryDefaults"):
 			d.dir = kid
-		case "hsts":
+		case kid.is("hsts"):
 			d.hsts = kid
-		case "limits":
+		case kid.is("limits"):
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "limits of a site have no counterpart")
-		case "logFile":
+		case kid.is("logFile"):
 			d.logFile = kid
-		case "traceFailedRequestsLogging":
+		case kid.is("traceFailedRequestsLogging"):
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "%s is about log files", kid.name)
-		case "ftpServer":
+		case kid.is("ftpServer"):
 			r.ctx.rep.info(CodeIgnored, r.ctx.src(kid), "FTP is another service")
 		default:
 			r.ctx.unknown(kid, "in "+el.name)
@@ -139,16 +139,16 @@ func (r *configReader) siteChildren(el *element, d *siteDraft) {
 
 func (r *configReader) bindings(el *element, s *Site) {
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "binding":
+		switch {
+		case kid.is("binding"):
 			b := r.b.newBinding(kid.str("protocol"), kid.str("bindingInformation"), r.ctx.src(kid))
 			b.SSLFlags = r.sslFlags(kid)
 			r.b.setHash(b, kid.str("certificateHash"), kid.str("certificateStoreName"), b.Source)
 			r.ctx.done(kid)
 			r.b.addBinding(s, b)
-		case "clear":
+		case kid.is("clear"):
 			s.Bindings = nil
-		case "remove":
+		case kid.is("remove"):
 			r.ctx.rep.info(CodeUnknown, r.ctx.src(kid), "a binding that is not there is removed")
 		default:
 			r.ctx.unknown(kid, "in bindings")
@@ -173,10 +173,10 @@ func (r *configReader) application(el *element, d *siteDraft) {
 	}
 	a := appDraft{el: el, app: &Application{Path: cleanPath(el.str("path")), Source: c.src(el)}}
 	for _, kid := range el.kids {
-		switch kid.name {
-		case "virtualDirectory":
+		switch {
+		case kid.is("virtualDirectory"):
 			a.dirs = append(a.dirs, kid)
-		case "virtualDirectoryDefaults":
+		case kid.is("virtualDirectoryDefaults"):
 			a.dir = kid
 		default:
 			c.unknown(kid, "in application")

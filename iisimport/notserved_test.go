@@ -13,14 +13,21 @@ import (
 )
 
 // startHost serves a server with one site, which has an application /sub, and returns its
-// address: files are in the root, in /sub and in its folder dir.
+// address: files are in the root, in /sub and in its folder dir, and beside each web.config
+// that is among more.
 func startHost(t *testing.T, host, web string, opts iisimport.Options, more ...iisconfig.File) (addr string, plan *iisimport.Plan) {
 	t.Helper()
 	dir := ts.Folder(t)
-	for _, name := range []string{
+	names := []string{
 		"w/x.txt", "w/dir/x.txt", "s/x.txt", "s/dir/x.txt",
 		"w/bin/x.txt", "w/App_Data/x.txt", "w/x.mdb", "w/x.json", "w/x.webp", "w/docs/index.html", "w/docs/own.txt", "w/bare/index.html",
-	} {
+	}
+	for _, f := range more {
+		if folder, ok := strings.CutSuffix(f.Name, "web.config"); ok {
+			names = append(names, strings.TrimPrefix(folder, "export/")+"x.txt")
+		}
+	}
+	for _, name := range names {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
