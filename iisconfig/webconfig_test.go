@@ -118,6 +118,19 @@ func TestNoSubConfig(t *testing.T) {
 	}
 }
 
+// TestNoSubConfigInAnotherCase: in such a file IIS does not even see names in another case.
+func TestNoSubConfigInAnotherCase(t *testing.T) {
+	for file, want := range map[string]bool{"web/shop/web.config": true, "web/shop/sub/web.config": false} {
+		s, err := Read([]File{{Name: "sites.config", Data: []byte(twoSites)}, {Name: file, Data: []byte(`<configuration><System.webServer /></configuration>`)}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if faults := s.Sites[0].At("/shop/sub").Faults; (faults != nil) != want {
+			t.Errorf("%s: %v", file, faults)
+		}
+	}
+}
+
 func TestOtherConfigFiles(t *testing.T) {
 	const content = `<configuration><system.webServer><directoryBrowse enabled="true"/></system.webServer></configuration>`
 	fsys := mapFS(map[string]string{
