@@ -179,6 +179,23 @@ func UserShell(t testing.TB, name string) string {
 	return path
 }
 
+// BashCompletion finds the script of the package bash-completion, which the completions of
+// commands in bash are for, or skips a test on a machine without it. CI installs it on Linux,
+// and fails without it there.
+func BashCompletion(t testing.TB) string {
+	t.Helper()
+	const script = "/usr/share/bash-completion/bash_completion"
+	_, err := os.Stat(script)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "" && runtime.GOOS == "linux":
+		t.Fatal(err)
+	default:
+		t.Skip("bash-completion is not installed: ", err)
+	}
+	return script
+}
+
 // Signals skips a test where a process cannot send itself a signal, which is Windows.
 func Signals(t testing.TB) {
 	t.Helper()
