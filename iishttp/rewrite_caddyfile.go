@@ -88,6 +88,16 @@ func (m *Rewrite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 var rewriteWords = []string{"rule", "outbound_rule", "pre_condition", "map", "folder", "proxy", "allow_variables", "constant", "global", "keep_original_url_encoding"}
 
+// rewriteForms are how the words without a block are written.
+var rewriteForms = map[string]string{
+	"folder":                     "folder <path> <folder here> [<folder of IIS>]",
+	"proxy":                      "proxy <origin>..., such as proxy http://10.0.0.1:8080",
+	"allow_variables":            "allow_variables <name>...",
+	"constant":                   "constant <name> <value>",
+	"global":                     "global alone",
+	"keep_original_url_encoding": "keep_original_url_encoding off, or no such line",
+}
+
 func (m *Rewrite) unmarshalWord(d *caddyfile.Dispenser, word string, args []string) error {
 	switch {
 	case word == "global" && len(args) == 0:
@@ -110,7 +120,10 @@ func (m *Rewrite) unmarshalWord(d *caddyfile.Dispenser, word string, args []stri
 	case word == "keep_original_url_encoding" && len(args) == 1 && args[0] == "off":
 		m.KeepEscapes = true
 	default:
-		return d.Errf("%s %s: not a word of iis_rewrite, or with wrong arguments: %s%s", word, strings.Join(args, " "), near.Expected(rewriteWords), near.Hint(word, rewriteWords))
+		if form := rewriteForms[word]; form != "" {
+			return d.Errf("%s: wrong arguments: expected %s", strings.Join(append([]string{word}, args...), " "), form)
+		}
+		return d.Errf("%s %s: not a word of iis_rewrite: %s%s", word, strings.Join(args, " "), near.Expected(rewriteWords), near.Hint(word, rewriteWords))
 	}
 	return nil
 }
@@ -147,7 +160,7 @@ func (m *Rewrite) unmarshalMap(d *caddyfile.Dispenser) error {
 
 func (m *Rewrite) unmarshalRule(d *caddyfile.Dispenser) error {
 	var r rewrite.Rule
-	name, err := unmarshalWords(d, "rule", ruleWords, func(word string, args []string) bool { return ruleWord(&r, word, args) })
+	name, err := unmarshalWords(d, "rule", ruleWords, nil, func(word string, args []string) bool { return ruleWord(&r, word, args) })
 	r.Name = name
 	m.Rules = append(m.Rules, r)
 	return err
@@ -157,6 +170,22 @@ var syntaxes = map[string]ecma.Syntax{"ecmascript": ecma.ECMAScript, "wildcard":
 
 // ruleWords are those that a rule knows, the first ones those that most rules have.
 var ruleWords = []string{"match", "condition", "action", "set", "stop", "append_query_string", "file_condition", "any_condition", "syntax", "base", "track_all_captures"}
+
+// ruleForms are how the lines of a rule are written.
+var ruleForms = map[string]string{
+	"match":     "match [not] [case_sensitive] <pattern>, in quotes if it has blanks",
+	"condition": "condition <input> [not] [case_sensitive] <pattern>, in quotes if they have blanks",
+	"action": "action rewrite <url>, action redirect <url> [permanent|found|see_other|temporary], " +
+		"action respond <status>[.<sub-status>] [<reason> [<description>]] with numbers such as 403.4, action abort or action none",
+	"set":                 "set <name> <value> [keep]",
+	"stop":                "stop alone",
+	"append_query_string": "append_query_string off, or no such line",
+	"file_condition":      "file_condition <input> [not] file|directory",
+	"any_condition":       "any_condition alone",
+	"syntax":              "syntax ecmascript|wildcard|exact_match",
+	"base":                "base <path>",
+	"track_all_captures":  "track_all_captures alone",
+}
 
 // ruleWord reads a line of a rule, and tells whether it is one.
 func ruleWord(r *rewrite.Rule, word string, args []string) bool {

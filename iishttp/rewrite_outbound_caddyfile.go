@@ -1,6 +1,7 @@
 package iishttp
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -11,15 +12,18 @@ import (
 )
 
 // unmarshalWords reads a block with a name, whose lines are read by a function that knows
-// some words.
-func unmarshalWords(d *caddyfile.Dispenser, what string, words []string, read func(word string, args []string) bool) (name string, err error) {
+// some words. Forms are those of words that have another one than in ruleForms.
+func unmarshalWords(d *caddyfile.Dispenser, what string, words []string, forms map[string]string, read func(word string, args []string) bool) (name string, err error) {
 	if !d.Args(&name) || d.NextArg() {
 		return "", d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word, args := d.Val(), d.RemainingArgs()
 		if !read(word, args) {
-			return "", d.Errf("%s %s: %s %s: not a word of a rule, or with wrong arguments: %s%s", what, name, word, strings.Join(args, " "), near.Expected(words), near.Hint(word, words))
+			if !slices.Contains(words, word) {
+				return "", d.Errf("%s %s: %s %s: not a word of a rule: %s%s", what, name, word, strings.Join(args, " "), near.Expected(words), near.Hint(word, words))
+			}
+			return "", d.Errf("%s %s: %s: wrong arguments: expected %s", what, name, strings.Join(append([]string{word}, args...), " "), cmp.Or(forms[word], ruleForms[word]))
 		}
 	}
 	return name, nil
@@ -31,9 +35,16 @@ var (
 	outboundWords     = []string{"match", "condition", "action", "pre_condition", "stop", "syntax", "any_condition", "track_all_captures", "file_condition"}
 )
 
+// outboundForms are those of the words of outbound_rule that a rule has otherwise or not.
+var outboundForms = map[string]string{
+	"pre_condition": "pre_condition <name>",
+	"match":         "match <RESPONSE_NAME> [not] [case_sensitive] <pattern>",
+	"action":        "action rewrite <value> [keep] or action none",
+}
+
 func (m *Rewrite) unmarshalPreCondition(d *caddyfile.Dispenser) error {
 	var r rewrite.Rule
-	name, err := unmarshalWords(d, "pre_condition", preConditionWords, func(word string, args []string) bool {
+	name, err := unmarshalWords(d, "pre_condition", preConditionWords, nil, func(word string, args []string) bool {
 		return slices.Contains(preConditionWords, word) && ruleWord(&r, word, args)
 	})
 	m.PreConditions = append(m.PreConditions, rewrite.PreCondition{Name: name, Syntax: r.Syntax, AnyCondition: r.AnyCondition, Conditions: r.Conditions})
@@ -43,7 +54,7 @@ func (m *Rewrite) unmarshalPreCondition(d *caddyfile.Dispenser) error {
 func (m *Rewrite) unmarshalOutboundRule(d *caddyfile.Dispenser) error {
 	var out rewrite.OutboundRule
 	var r rewrite.Rule // what the two kinds have in common
-	name, err := unmarshalWords(d, "outbound_rule", outboundWords, func(word string, args []string) bool {
+	name, err := unmarshalWords(d, "outbound_rule", outboundWords, outboundForms, func(word string, args []string) bool {
 		switch word {
 		case "pre_condition":
 			if len(args) == 1 {

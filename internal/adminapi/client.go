@@ -232,7 +232,9 @@ func refusal(status int, content []byte) error {
 // through its adapter and its modules.
 var chain = regexp.MustCompile(`adapting config using caddyfile: |parsing caddyfile tokens for '[^']*': |` +
 	`loading new config: |loading iis app module: |provision iis: |iis app module: |` +
-	`loading module '[^']*': |provision iis\.certificates\.[a-z_]+: `)
+	`loading module '[^']*': |provision iis\.certificates\.[a-z_]+: |` +
+	`(?:setting up subroutes: )?route \d+: loading handler modules: position \d+: |` +
+	`provision http\.handlers\.(?:subroute: |iis_rewrite: )?`)
 
 // WithoutChain cuts that off.
 func WithoutChain(message string) string { return chain.ReplaceAllString(message, "") }

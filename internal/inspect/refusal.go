@@ -59,6 +59,12 @@ func wayOut(err error) string {
 		return "name the upstream as host:port, and put a path in front with rewrite * /path{uri}"
 	case says("private key does not match", "private keys matches"):
 		return "name the key that was made for this certificate, or get a certificate for this key"
+	case says("ECMAScript does not have"):
+		return "write it with the groups that IIS has with this syntax: (...), (?:...), (?=...) and (?!...)"
+	case says("is neither a function nor the name of a map"):
+		return "add the map to iis_rewrite, as in map <name> { <key> <value> }, or name a map of it, ToLower, UrlEncode or UrlDecode"
+	case says("sites_file: ") && says("a JSON object is expected, not a list", "the JSON object does not end on this line"):
+		return `write a line for each site, such as {"id": 1, "name": "Shop", ...}, without the brackets and commas of a list`
 	}
 	return ""
 }
