@@ -271,7 +271,9 @@ func TestRestartRefusesNobody(t *testing.T) {
 		clients.Go(func() { ask(ts.Request{Addr: at("127.0.0.1", laterPort), Plain: true, Host: "two.test"}, "two") })
 		clients.Go(func() { ask(ts.Request{Addr: at("127.0.0.1", unitPort), SNI: "one.test"}, "one") })
 	}
-	clients.Go(func() { ask(ts.Request{Addr: at("127.0.0.1", unitPort), SNI: "one.test", Proto: "h3"}, "one") })
+	clients.Go(func() {
+		ask(ts.Request{Addr: at("127.0.0.1", unitPort), SNI: "one.test", Proto: "h3", Patient: true}, "one")
+	})
 	for i := 0; (i < *handoverRestarts || asked.Load() < *handoverConnections) && refused.Load() == 0; i++ {
 		slow := make(chan error, 1)
 		go func() {

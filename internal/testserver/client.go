@@ -34,6 +34,10 @@ type Request struct {
 	Header http.Header
 	Prefix string // sent before all else on a TCP connection
 	TLS    *tls.Config
+
+	// Patient tells that a handshake of QUIC may be as long without an answer as everything else,
+	// in place of 5 s: a socket may have nobody who reads it while a process restarts.
+	Patient bool
 }
 
 // Answer is what a client got.
@@ -168,6 +172,10 @@ func (c *Client) quicTransport(r Request) *http3.Transport {
 			c.dials.Add(1)
 			cfg = cfg.Clone()
 			cfg.ServerName = quicConfig(r).ServerName
+			if r.Patient {
+				quicCfg = quicCfg.Clone()
+				quicCfg.HandshakeIdleTimeout = patience
+			}
 			conn, err := quic.DialAddrEarly(ctx, r.Addr, cfg, quicCfg)
 			if err == nil {
 				context.AfterFunc(conn.Context(), func() { c.quicEnded(context.Cause(conn.Context())) })
