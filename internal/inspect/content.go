@@ -54,6 +54,9 @@ func (sn view) contentFindings() []binding.Finding {
 
 // contentFindingsOf are those about what serves one site.
 func contentFindingsOf(entry *binding.SiteEntry, unset []string, noUpstream bool) (findings []binding.Finding) {
+	if len(unset) == 0 && !noUpstream {
+		return nil // of most sites, and the label is not for nothing
+	}
 	label := config.SiteLabel(entry.ID, entry.Name)
 	if len(unset) > 0 {
 		findings = append(findings, binding.Finding{
