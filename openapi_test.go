@@ -116,7 +116,8 @@ func TestOpenAPIRoutes(t *testing.T) {
 // TestOpenAPIAnswers: each documented method answers, with a status that the file has.
 func TestOpenAPIAnswers(t *testing.T) {
 	api, _ := readOpenAPI(t)
-	l := startLive(t, "plain_keys", "")
+	_, word := keyFile(t)
+	l := startLive(t, word, "")
 	l.want(201, "PUT", "sites/10", l.site("A", "a.test"))
 	l.want(201, "PUT", "sites/11", l.site("B", "b.test"))
 	bodies := map[string]string{

@@ -36,21 +36,22 @@ type serviceRoad struct {
 
 // newServiceRoad installs the service. Its site "one" has a certificate of its own; the
 // source has none yet.
-func newServiceRoad(t *testing.T, source string) *serviceRoad {
+func newServiceRoad(t *testing.T, source, settings string) *serviceRoad {
 	t.Helper()
 	needs.Root(t)
 	r := &serviceRoad{road: newRoad(t)}
 	program := programForAll(t, r.dir)
 	r.here = strings.NewReplacer("/etc/caddy/", r.dir+"/etc/caddy/", "/var/", r.dir+"/var/", "-C /", "-C "+r.dir+"/", "/usr/bin/caddy", "caddy")
-	config := fmt.Sprintf("{\nskip_install_trust\niis {\ncertificate auto {\nfor_bindings\nissuer internal\n}\nsites_from %s {\nallow {\nports %d\n}\n}\ndefaults {\nrespond {iis.site.name}\n}\n"+
-		"site 1 one {\nbinding https *:%d:one.test {\nsni\ncertificate auto\n}\n}\n}\n}\n", source, r.http, r.https)
+	config := fmt.Sprintf("{\nskip_install_trust\niis {\ncertificate auto {\nfor_bindings\nissuer internal\n}\nsites_from %s {\n%s\nallow {\nports %d %d\n}\n}\ndefaults {\nrespond {iis.site.name}\n}\n"+
+		"site 1 one {\nbinding https *:%d:one.test {\nsni\ncertificate auto\n}\n}\n}\n}\n", source, r.here.Replace(settings), r.http, r.https, r.https)
 	r.write(r.dir, map[string][]byte{
 		"bin/caddy":     []byte("#!/bin/sh\n" + caddyProgram + "=1 exec '" + program + "' \"$@\"\n"),
 		"bin/systemctl": []byte("#!/bin/sh\n"), etcCaddyfile: []byte(config), etcEnvironment: nil,
+		"etc/caddy/key": []byte(strings.Repeat("5e", 32)),
 	})
 	state := filepath.Join(r.dir, "var", "lib", "caddy")
 	r.data, r.saved = filepath.Join(state, ".local", "share", "caddy"), filepath.Join(state, ".config", "caddy", "autosave.json")
-	r.run(fmt.Sprintf("chmod 755 bin bin/* && chmod 644 etc/caddy/Caddyfile && mkdir -p var/lib && mkdir -m 700 var/lib/caddy && chown %d:%[1]d var/lib/caddy", serviceUser))
+	r.run(fmt.Sprintf("chmod 755 bin bin/* && chmod 644 etc/caddy/Caddyfile etc/caddy/key && mkdir -p var/lib && mkdir -m 700 var/lib/caddy && chown %d:%[1]d var/lib/caddy", serviceUser))
 	r.env = []string{"PATH=" + filepath.Join(r.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + state, "CADDY_ADMIN=" + r.admin}
 	r.start = r.here.Replace(unitValue(t, unitLines(t, "caddy.service"), "ExecStart"))
 	return r
@@ -69,8 +70,13 @@ func (r *serviceRoad) service() (stop func()) {
 // add gives the source the site "two".
 func (r *serviceRoad) add() {
 	r.t.Helper()
-	site := fmt.Sprintf(`{"name":"two","server_bindings":[":%d:two.test"]}`, r.http)
-	req, err := http.NewRequest(http.MethodPut, "http://"+r.admin+"/iis/sites/2", strings.NewReader(site))
+	r.put("sites/2", fmt.Sprintf(`{"name":"two","server_bindings":[":%d:two.test"]}`, r.http))
+}
+
+// put gives the source something that is new.
+func (r *serviceRoad) put(path, body string) {
+	r.t.Helper()
+	req, err := http.NewRequest(http.MethodPut, "http://"+r.admin+"/iis/"+path, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -149,9 +155,12 @@ func leaveOut(block, word string) string {
 // the service serves, damage to all that it has, and the way back, after which the service
 // serves as before, as its user.
 func TestServiceBackup(t *testing.T) {
-	r := newServiceRoad(t, "bolt")
+	r := newServiceRoad(t, "bolt", "certificate_key {file./etc/caddy/key}")
 	stop := r.service()
 	r.add()
+	kept := issue(t, 60, nil, "three.test")
+	r.put("certificates/kept", certificateJSON(kept))
+	r.put("sites/3", fmt.Sprintf(`{"name":"three","bindings":[{"protocol":"https","binding":"*:%d:three.test","flags":1,"certificate":"kept"}]}`, r.https))
 	before := r.serves()
 	r.backup("")
 	stop()
@@ -161,11 +170,15 @@ func TestServiceBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.restore("")
-	r.servesAs(before)
+	r.servesAs(before, func() {
+		if leaf, err := ts.Handshake(at("127.0.0.1", r.https), "three.test"); err != nil || !leaf.Equal(kept.leaf) {
+			t.Errorf("the certificate of the source: %v, %v", leaf, err)
+		}
+	})
 }
 
 // servesAs starts the service, which has to serve with the certificate that it had.
-func (r *serviceRoad) servesAs(before string) {
+func (r *serviceRoad) servesAs(before string, also ...func()) {
 	r.t.Helper()
 	defer r.service()()
 	if after := r.serves(); after != before {
@@ -174,6 +187,9 @@ func (r *serviceRoad) servesAs(before string) {
 	if r.file(strings.TrimPrefix(r.saved, r.dir+"/")) == junk {
 		r.t.Error("the saved configuration is not restored")
 	}
+	for _, check := range also {
+		check()
+	}
 }
 
 // TestServiceBackupOfDatabase walks the same road for a service whose sites are in PostgreSQL,
@@ -181,7 +197,7 @@ func (r *serviceRoad) servesAs(before string) {
 // the way back. The copy of the sites that the service has is lost as well, so that what is
 // served then is of the database.
 func TestServiceBackupOfDatabase(t *testing.T) {
-	r := newServiceRoad(t, "postgres {env.DATABASE}")
+	r := newServiceRoad(t, "postgres {env.DATABASE}", "")
 	bin, engine := needs.Postgres(t), testpg.Start(t)
 	database := func(role string) string { return engine.Connection(role, "sites") }
 	r.env = append(r.env, "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", engine.Port()), "PGUSER=admin")
@@ -197,7 +213,7 @@ func TestServiceBackupOfDatabase(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("the page has %q", blocks)
 	}
-	r.backup("sites export")
+	r.backup("sites backup")
 	r.run(blocks[0])
 	stop()
 
@@ -210,7 +226,7 @@ func TestServiceBackupOfDatabase(t *testing.T) {
 		engine.Exec(engine.Connection("admin", "postgres"), "drop role "+role)
 	}
 	r.run(blocks[1])
-	r.restore(`sites\.(db|jsonl)`)
+	r.restore(`sites\.db`)
 	if err := os.RemoveAll(filepath.Join(r.data, "iis")); err != nil {
 		t.Fatal(err)
 	}

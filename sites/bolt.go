@@ -108,46 +108,56 @@ func (b *Bolt) Open(ctx context.Context) (Table, error) {
 // OpenBolt opens a file as the source bolt does. It waits for another process that
 // has it open; then the error is ErrInUse.
 func OpenBolt(path string, timeout time.Duration) (Table, error) {
-	t := new(boltTable)
-	err := t.open(path, timeout)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return OpenBoltFile(file, timeout)
+}
+
+// OpenBoltFile is OpenBolt for a file that is open to be read and written: nobody can put
+// another one in its place. It is closed with the table, and if there is an error.
+func OpenBoltFile(file *os.File, timeout time.Duration) (Table, error) {
+	t, err := openBolt(file, timeout)
 	if errors.Is(err, berrors.ErrTimeout) {
 		err = ErrInUse
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return t, nil
 }
 
-func (t *boltTable) open(path string, timeout time.Duration) error {
-	options := bbolt.Options{
-		Timeout: timeout, FreelistType: bbolt.FreelistMapType,
-		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			file, err := os.OpenFile(name, flag, mode)
-			t.file = file
-			return file, err
-		},
-	}
+func openBolt(file *os.File, timeout time.Duration) (*boltTable, error) {
+	t := &boltTable{file: file}
 	opened := false
 	err := guarded(func() (err error) {
-		t.db, err = bbolt.Open(path, 0o600, &options)
+		t.db, err = bbolt.Open(file.Name(), 0o600, boltOptions(file, timeout))
 		opened = true
 		return err
 	})
 	if !opened {
-		_ = t.file.Close() // bbolt has panicked, and left it open and locked
+		_ = file.Close() // bbolt has panicked, and left it open and locked
 	}
 	if isNoDatabase(err) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := t.prepare(); err != nil {
 		_ = t.Close()
-		return err
+		return nil, err
 	}
-	return nil
+	return t, nil
+}
+
+// boltOptions have bbolt take a file that is open.
+func boltOptions(file *os.File, timeout time.Duration) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout: timeout, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return file, nil },
+	}
 }
 
 // isNoDatabase reports whether bbolt opens a file and finds that it is none of its own.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/caddy-iis/caddy-iis/internal/wholefile"
 )
 
 // copyTries bounds how often a copy is made of a file that is written meanwhile.
@@ -19,24 +21,19 @@ const copyTries = 20
 // gone when the table is closed. Nothing is written.
 func ReadBolt(path string) (CertificateTable, error) {
 	for range copyTries {
-		folder, err := os.MkdirTemp(filepath.Dir(path), ".sites-")
+		beside, err := wholefile.NewTemporary(filepath.Dir(path))
 		if err != nil {
 			return nil, err
 		}
-		name := filepath.Join(folder, "copy.db")
-		whole, err := copyBolt(path, name)
+		whole, err := copyBolt(path, beside.File)
 		if err == nil && whole {
-			var table Table
-			if table, err = OpenBolt(name, time.Second); err == nil {
-				// It has keys, and nobody closes it if the process is killed. Systems that do not
-				// take the names of open files away wait for Close.
-				_ = os.RemoveAll(folder)
-				return &copiedTable{table.(CertificateTable), folder}, nil
+			var table *boltTable
+			if table, err = openBolt(beside.File, time.Second); err == nil {
+				return &copiedTable{table, beside}, nil
 			}
 			err = fmt.Errorf("%s: %w", path, err)
 		}
-		err = errors.Join(err, os.RemoveAll(folder))
-		if err != nil {
+		if err = errors.Join(err, beside.Drop()); err != nil {
 			return nil, err
 		}
 	}
@@ -45,20 +42,18 @@ func ReadBolt(path string) (CertificateTable, error) {
 
 // copiedTable is a table that is a copy of its own.
 type copiedTable struct {
-	CertificateTable
-	folder string
+	*boltTable
+	beside *wholefile.Temporary
 }
 
 // Close implements Table.
-func (t *copiedTable) Close() error {
-	return errors.Join(t.CertificateTable.Close(), os.RemoveAll(t.folder))
-}
+func (t *copiedTable) Close() error { return errors.Join(t.boltTable.Close(), t.beside.Drop()) }
 
 // copyBolt copies a file, and reports whether the copy is of one moment. A transaction
 // writes to pages that nothing refers to, and then one of the two pages at the
 // beginning, the one that refers to them: as long as these are the same, so is all that
 // can be reached from them.
-func copyBolt(from, to string) (whole bool, err error) {
+func copyBolt(from string, to io.Writer) (whole bool, err error) {
 	source, err := os.Open(from)
 	if err != nil {
 		return false, err
@@ -68,12 +63,7 @@ func copyBolt(from, to string) (whole bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return false, err
-	}
-	_, err = io.Copy(target, source)
-	if err = errors.Join(err, target.Close()); err != nil {
+	if _, err = io.Copy(to, source); err != nil {
 		return false, err
 	}
 	after, err := metaPages(source)

@@ -37,6 +37,9 @@ var (
 	keyMark     = []byte("mark")
 )
 
+// changeKey is how long the key of a change of a site is. A certificate's name is behind it.
+const changeKey = 8 + 4
+
 // boltFormat is the version of this layout.
 const boltFormat = "1"
 
@@ -188,13 +191,16 @@ func (t *boltTable) prepare() error {
 				return fmt.Errorf("%w: the bucket %s is missing", ErrDamaged, name)
 			}
 		}
-		revision, err := number64(head.Get(keyRevision))
-		if err != nil {
-			return err
-		}
-		t.head.Store(&Head{Source: string(head.Get(keySource)), Revision: revision, Mark: string(head.Get(keyMark))})
-		return nil
+		now, err := headOf(tx)
+		t.head.Store(&now)
+		return err
 	})
+}
+
+func headOf(tx *bbolt.Tx) (Head, error) {
+	head := tx.Bucket(bucketHead)
+	revision, err := number64(head.Get(keyRevision))
+	return Head{Source: string(head.Get(keySource)), Revision: revision, Mark: string(head.Get(keyMark))}, err
 }
 
 func makeBuckets(tx *bbolt.Tx) error {
@@ -410,14 +416,14 @@ func logged(tx *bbolt.Tx, key, value []byte) (Revision, error) {
 	rev := Revision{Revision: revision, Mark: stored.Mark, At: stored.At, By: stored.By, Changes: []Logged{}}
 	cursor := tx.Bucket(bucketChange).Cursor()
 	for k, v := cursor.Seek(key); k != nil && bytes.HasPrefix(k, key); k, v = cursor.Next() {
-		if len(k) < 12 {
+		if len(k) < changeKey {
 			return rev, fmt.Errorf("%w: a change has a key of %d bytes", ErrDamaged, len(k))
 		}
 		var change boltChange
 		if err := json.Unmarshal(v, &change); err != nil {
 			return rev, err
 		}
-		rev.Changes = append(rev.Changes, Logged{ID: binary.BigEndian.Uint32(k[8:]), Certificate: string(k[12:]), Before: change.Before, After: change.After})
+		rev.Changes = append(rev.Changes, Logged{ID: binary.BigEndian.Uint32(k[8:]), Certificate: string(k[changeKey:]), Before: change.Before, After: change.After})
 	}
 	return rev, nil
 }

@@ -140,6 +140,18 @@ func (c *Client) Export(ctx context.Context, source string, to io.Writer) error 
 	})
 }
 
+// Backup copies the file of a source as it is at one moment.
+func (c *Client) Backup(ctx context.Context, source string, to io.Writer) error {
+	path := Base + "backup"
+	if source != "" {
+		path += "?source=" + url.QueryEscape(source)
+	}
+	return c.lines(ctx, path, func(body io.Reader) error {
+		_, err := io.Copy(to, body)
+		return err
+	})
+}
+
 // SiteETags returns the ETag of each site of a source, for Change.IfMatch.
 func (c *Client) SiteETags(ctx context.Context, source string) (map[uint32]string, error) {
 	tags := make(map[uint32]string)

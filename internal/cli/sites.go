@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-iis/caddy-iis/internal/adminapi"
+	"github.com/caddy-iis/caddy-iis/sites"
 	"github.com/caddy-iis/caddy-iis/sites/postgres"
 )
 
@@ -27,6 +28,28 @@ func ExportSites(ctx context.Context, e *Env, store SiteStore, source string, to
 		return e.notExported(ctx, client, source)
 	}
 	return nil // nobody else writes a file
+}
+
+// BackupSites copies the file of a source with all that is in it: private keys, so that it is
+// written to a file, which nobody else can read.
+func BackupSites(ctx context.Context, e *Env, store SiteStore, source string, to Output) error {
+	if err := refuseInUse(to.File); err != nil {
+		return err
+	}
+	return to.Write(e, func(w io.Writer) error { return store.Backup(ctx, source, w) })
+}
+
+// refuseInUse refuses to put a copy in the place of a file that a Caddy has open: it would go on
+// with the one before, which nobody sees any more.
+func refuseInUse(name string) error {
+	file, err := OpenSitesFile(name, false)
+	if errors.Is(err, sites.ErrInUse) {
+		return fmt.Errorf("%s: %w: stop Caddy, or name another file", name, sites.ErrInUse)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // there is none, or what is there is replaced
+	}
+	return file.Close()
 }
 
 // notExported names the sites whose newest documents are not accepted, of a source or, if

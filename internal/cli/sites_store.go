@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/user"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 // runs.
 type SiteStore interface {
 	Export(ctx context.Context, source string, to io.Writer) error
+	Backup(ctx context.Context, source string, to io.Writer) error
 	ChangeSites(ctx context.Context, source string, changes []adminapi.Change) (adminapi.Written, error)
 	Revisions(ctx context.Context, source, after string, limit int) (json.RawMessage, error)
 	Revert(ctx context.Context, source string, revision uint64) (adminapi.Written, error)
@@ -47,17 +47,16 @@ func ReadSitesFile(name string) (*SitesFile, error) {
 }
 
 // OpenSitesFile opens a file to change it. Nobody else may have it open. One that is not
-// there is made, if that is wanted.
+// there is made, if that is wanted, for the service also if root does it.
 func OpenSitesFile(name string, create bool) (*SitesFile, error) {
-	if _, err := os.Stat(name); err != nil {
-		if !create || !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err := wholefile.Create(name); err != nil { // for the service, also if root does it
-			return nil, err
-		}
+	file, err := wholefile.Open(name)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		file, err = wholefile.Create(name)
 	}
-	table, err := sites.OpenBolt(name, fileTimeout)
+	if err != nil {
+		return nil, err
+	}
+	table, err := sites.OpenBoltFile(file, fileTimeout)
 	if errors.Is(err, sites.ErrInUse) {
 		return nil, fmt.Errorf("%w: stop Caddy, or leave --file out to ask the one that runs", err)
 	}
@@ -78,6 +77,16 @@ func (f *SitesFile) Export(_ context.Context, _ string, to io.Writer) error {
 		return err
 	})
 	return errors.Join(err, buffered.Flush())
+}
+
+// Backup implements SiteStore. Who can read the file has the private keys that are in it.
+func (f *SitesFile) Backup(_ context.Context, _ string, to io.Writer) error {
+	backup, err := f.table.(sites.Backed).Backup(true)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, backup)
+	return errors.Join(err, backup.Close())
 }
 
 // ChangeSites implements SiteStore. Documents are brought into form, and that is all:

@@ -15,9 +15,9 @@ import (
 
 // addSources adds the commands for sources of sites.
 func (c *commandLine) addSources(iis *cobra.Command) {
-	group := &cobra.Command{Use: "sites", Short: "Exports, imports and reverts the sites of a source, makes its database"}
+	group := &cobra.Command{Use: "sites", Short: "Exports, imports, reverts and backs up the sites of a source, makes its database"}
 	group.RunE = func(cmd *cobra.Command, args []string) error { return c.noCommand(cmd, args) }
-	group.AddCommand(c.exportSitesCommand(), c.importSitesCommand(), c.logSitesCommand(), c.revertSitesCommand(), c.acceptSitesCommand(), c.initSitesCommand())
+	group.AddCommand(c.exportSitesCommand(), c.backupSitesCommand(), c.importSitesCommand(), c.logSitesCommand(), c.revertSitesCommand(), c.acceptSitesCommand(), c.initSitesCommand())
 	iis.AddCommand(group)
 }
 
@@ -75,6 +75,29 @@ something fails, as it was.`, `
 			}
 			source, _ := cmd.Flags().GetString("source")
 			return cli.ExportSites(ctx, e, store, source, to)
+		}))))
+}
+
+func (c *commandLine) backupSitesCommand() *cobra.Command {
+	return outputFlags(storeFlags(c.command("backup [--source <name>|--file <file>] --output <file> [--force]", "Copies the file of a source", `
+Copies the file of a source bolt as it is at this moment, while Caddy serves: the
+sites, the certificates with their private keys, and the log. --output writes a file
+that is whole or, if something fails, as it was, for its owner alone. With --file it
+copies a file itself, also while Caddy has it open; that is the way back as well.
+Private keys that are not encrypted (plain_keys) are given out with --file only.`, `
+  $ caddy iis sites backup --output sites.db
+  $ caddy iis sites backup --file sites.db --force --output /var/lib/caddy/.local/share/caddy/iis/sites.db`,
+		cobra.NoArgs, cli.ExitFailed,
+		onStore(cli.ReadSitesFile, func(ctx context.Context, e *cli.Env, store cli.SiteStore, cmd *cobra.Command, _ []string) error {
+			to, err := output(cmd)
+			if err == nil && to.File == "" {
+				err = &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("--output is missing: there are private keys in a backup, and a file that the shell makes may be for others to read")}
+			}
+			if err != nil {
+				return err
+			}
+			source, _ := cmd.Flags().GetString("source")
+			return cli.BackupSites(ctx, e, store, source, to)
 		}))))
 }
 

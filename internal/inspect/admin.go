@@ -34,6 +34,7 @@ func init() {
 //	GET /iis/sources        the sources of sites
 //	GET /iis/revisions      what was written to a source
 //	GET /iis/export         the sites of a source, one on each line
+//	GET /iis/backup         a copy of the file of a source
 //	GET /iis/events         what is written to a source, as it is served
 //	GET /iis/ready          whether all sites are served that there are
 //
@@ -179,6 +180,7 @@ var resources = func() []resource {
 		{path: "revisions", parameters: []string{"limit", "after", "source"}, answer: view.revisionsView},
 		{path: "revisions/{revision}/revert", writes: []string{http.MethodPost}},
 		{path: "export", stream: serveExport},
+		{path: "backup", stream: serveBackup},
 		{path: "events", stream: serveEvents},
 		{path: "ready", parameters: []string{"fresh"}, answer: view.readyView},
 		{path: "endpoints", parameters: paging, answer: view.endpointsView},

@@ -1,8 +1,8 @@
 package inspect
 
 import (
-	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/caddy-iis/caddy-iis/internal/live"
@@ -33,20 +33,25 @@ func serveExport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return notNow(err) // an empty list must not look like all
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	buffered := bufio.NewWriter(w)
-	write := func(row sites.Row) error {
-		_, err := buffered.Write(row.Line())
+	write := func(to io.Writer, row sites.Row) error {
+		_, err := to.Write(row.Line())
 		return err
 	}
 	if revisions {
-		write = func(row sites.Row) error {
-			_, err := fmt.Fprintf(buffered, "{\"id\":%d,\"revision\":%d,\"etag\":%q}\n", row.ID, row.Revision, live.EtagOf(head, row.Revision, row.Document))
+		write = func(to io.Writer, row sites.Row) error {
+			_, err := fmt.Fprintf(to, "{\"id\":%d,\"revision\":%d,\"etag\":%q}\n", row.ID, row.Revision, live.EtagOf(head, row.Revision, row.Document))
 			return err
 		}
 	}
-	if err := source.Follower.Rows(write); err != nil {
+	var lines spool
+	defer lines.drop()
+	err = source.Follower.Rows(func(row sites.Row) error { return write(&lines, row) })
+	if err != nil {
+		return apiError(http.StatusServiceUnavailable, "%s: its sites cannot be listed: %w", source.Name, err)
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if err := lines.copyTo(w); err != nil {
 		panic(http.ErrAbortHandler) // half of it must not look like all
 	}
-	return buffered.Flush()
+	return nil
 }

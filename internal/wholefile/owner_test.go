@@ -144,9 +144,11 @@ func TestRootWritesForServices(t *testing.T) {
 			if err := Replace(replaced, text); err != nil {
 				t.Fatal(err)
 			}
-			if err := Create(created); err != nil {
+			made, err := Create(created)
+			if err != nil {
 				t.Fatal(err)
 			}
+			made.Close()
 			for _, file := range []string{replaced, created} {
 				is(t, file, c.wantUID, c.wantGID, c.want)
 				if out, err := as(service, group, "cat", file); (err == nil) != c.service {
@@ -240,5 +242,22 @@ func TestFollow(t *testing.T) {
 	}
 	if got, err := Follow(link(0, "circle", rooted, "circle")); err == nil {
 		t.Errorf("a link to itself: %s", got)
+	}
+}
+
+// TestRootOpensNoLink: a service has root open no other file than the one that is named.
+func TestRootOpensNoLink(t *testing.T) {
+	needs.Root(t)
+	mine := filepath.Join(folder(t, 0, 0, 0o700), "mine")
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(folder(t, service, group, 0o755), "link")
+	if err := os.Symlink(mine, link); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := Open(link); err == nil {
+		file.Close()
+		t.Error("root opens what a service's link leads to")
 	}
 }

@@ -82,19 +82,55 @@ func Follow(path string) (string, error) {
 	return "", fmt.Errorf("%s is a link that leads to itself", path)
 }
 
-// Create makes an empty file that is not there yet, for its owner alone. If root makes
-// it, that is whoever has the folder: a service, whose commands root runs. In a folder of
-// root's that is a group's to read and nobody else's, as that of a service's configuration
-// is, the group may read the file as well.
-func Create(path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// Create makes an empty file that is not there yet, for its owner alone, and opens it to be
+// read and written. If root makes it, its owner is whoever has the folder: a service, whose
+// commands root runs. In a folder of root's that is a group's to read and nobody else's, as that
+// of a service's configuration is, the group may read the file as well. Who has the folder can
+// put something else under the name at any time: the file that is open is the one that was made.
+func Create(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := errors.Join(handNew(file, path), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+	if err := handNew(file, path); err != nil {
+		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
-	return nil
+	return file, nil
+}
+
+// Open opens a file that is there, to be read and written. What Follow leads to must be a file,
+// also when it is opened: a link that root does not follow is refused.
+func Open(path string) (*os.File, error) {
+	path, err := Follow(path)
+	if err != nil {
+		return nil, err
+	}
+	there, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !there.Mode().IsRegular() {
+		return nil, notPlain(path, there)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := file.Stat()
+	if err == nil && !os.SameFile(there, opened) {
+		err = fmt.Errorf("%s was replaced while it was opened: see who writes to its folder", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+func notPlain(path string, there fs.FileInfo) error {
+	if there.Mode().Type() == fs.ModeSymlink {
+		return fmt.Errorf("%s is a link that others can have made, which root does not follow: name the file itself", path)
+	}
+	return fmt.Errorf("%s is no regular file", path)
 }
 
 // hand gives a new file the owner and the mode of what it takes the place of.
