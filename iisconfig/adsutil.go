@@ -180,6 +180,17 @@ func (r *adsutilReader) other(line string) {
 	r.b.rep.warn(CodeUnknown, r.src(), "", "the line %q is not understood", shorten(trimmed))
 }
 
+// ofSite reports whether pending properties may be those of a site: those of a folder or a
+// file of it are not for the whole of it.
+func (r *adsutilReader) ofSite() bool {
+	for _, p := range r.pending {
+		if strings.EqualFold(p.name, "KeyType") {
+			return strings.EqualFold(p.value, "IIsWebServer")
+		}
+	}
+	return true
+}
+
 var reNumber = regexp.MustCompile(`\d+`)
 
 // flush gives pending properties to the node that is known now, or to the site whose
@@ -192,9 +203,9 @@ func (r *adsutilReader) flush() {
 	if r.node == nil {
 		src := Source{File: r.name, Line: r.start}
 		numbers := reNumber.FindAllString(path.Base(slashes(r.name)), -1)
-		if numbers == nil {
+		if numbers == nil || !r.ofSite() {
 			r.b.rep.error(CodeNoSite, src, "copy the command line too, such as: cscript adsutil.vbs ENUM W3SVC/1",
-				"the output does not say which site it is of")
+				"the output does not say which node it is of")
 			r.pending = nil
 			return
 		}

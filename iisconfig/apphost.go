@@ -26,6 +26,14 @@ type configReader struct {
 	inLocation bool
 	// own are the names that configSections of a web.config declares outside of all groups.
 	own map[string]bool
+	// seen are the sections of a web.config, by the path of their location in lower case.
+	seen map[sectionAt]bool
+}
+
+// sectionAt is a section in a location, or outside of all.
+type sectionAt struct {
+	section, path string
+	inLocation    bool
 }
 
 func (b *builder) applicationHost(name string, kind Kind, text []byte) error {
@@ -97,7 +105,7 @@ func (r *configReader) at(configPath string, appOnly bool, allow *bool, fn func(
 func (r *configReader) section(prefix string, el *element) error {
 	name := prefix + el.name
 	if r.web != nil && r.web.dotNET && (groups[name] || name == "configSections") {
-		return r.x.skip()
+		return r.notRead(name, el)
 	}
 	if meant := r.meant(name); meant != "" {
 		c := r.sectionContext(meant)
@@ -139,6 +147,9 @@ func (r *configReader) section(prefix string, el *element) error {
 		r.ctx.attributes(el)
 		return r.x.each(func(kid *element) error { return r.section(name+"/", kid) })
 	}
+	if r.twice(name, el) {
+		return r.x.skip()
+	}
 	if read := sectionReaders[name]; read != nil {
 		if err := r.x.tree(el); err != nil {
 			return err
@@ -164,6 +175,51 @@ func (r *configReader) section(prefix string, el *element) error {
 		return nil
 	}
 	return r.leaveOut(name, el)
+}
+
+// twice reports whether a web.config has a section of IIS a second time in one location: IIS
+// answers 500.19 wherever the file is in force.
+func (r *configReader) twice(name string, el *element) bool {
+	if r.web == nil || !strings.HasPrefix(name, webServer) {
+		return false
+	}
+	key := sectionAt{name, strings.ToLower(r.ctx.scope), r.inLocation}
+	if !r.seen[key] {
+		if r.seen == nil {
+			r.seen = make(map[sectionAt]bool)
+		}
+		r.seen[key] = true
+		return false
+	}
+	src := r.ctx.src(el)
+	what := "the section " + name + " is there twice"
+	r.b.rep.warn(CodeDuplicate, src, "make one of them", "%s, for which IIS answers 500.19; the first counts", what)
+	r.b.markWebConfig(*r.web, src, CodeDuplicate, what)
+	return true
+}
+
+// notRead skips what IIS does not read in a web.config. Where it might be an IIS that does,
+// what may protect the place closes it.
+func (r *configReader) notRead(name string, el *element) error {
+	if !groups[name] || r.b.version(r.web.site) != 0 {
+		return r.x.skip()
+	}
+	return r.x.each(func(kid *element) error {
+		kidName := name + "/" + kid.name
+		if groups[kidName] {
+			return r.notRead(kidName, kid)
+		}
+		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, name: kidName}
+		if protects(kidName) || closesUnread[kidName] {
+			c.section = kidName
+		}
+		c.mark(r.ctx.src(kid), "the section, which IIS 6 does not read and later ones do, on a server whose version nobody has told,")
+		if c.unknowns != nil {
+			c.unknowns[0].Fix = "give the output of: cscript adsutil.vbs ENUM W3SVC/INFO"
+			r.emit(kidName, kid, c, nil)
+		}
+		return r.x.skip()
+	})
 }
 
 // meant returns the name of IIS that an element has in another case. What a web.config declares
@@ -218,6 +274,9 @@ func (r *configReader) notesLocks(name string, el *element) {
 	}
 	if r.allow != nil && (r.web == nil || !*r.allow) {
 		r.b.setLock(name, r.ctx.scope, r.current.rank, *r.allow)
+	}
+	if r.web == nil {
+		r.b.guard(name, r.ctx.scope, el)
 	}
 	r.b.lockParts(name, r.ctx.scope, r.current.rank, el)
 }

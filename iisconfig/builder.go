@@ -29,6 +29,7 @@ type builder struct {
 	declares   bool                             // some section of system.webServer is declared
 	toldOf     map[string]bool                  // sections that are not
 	hostOnly   map[string]bool                  // sections that no web.config may have at all
+	guarded    map[string]map[string]bool       // by section, configuration paths that the server protects by it
 	total      int64                            // bytes that were read
 	serverRoot scope
 	placed     []placement
@@ -56,7 +57,7 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string]map[string][]itemLock),
+		hostOnly: make(map[string]bool), guarded: make(map[string]map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string]map[string][]itemLock),
 		iis6: newMetabase(),
 	}
 }

@@ -392,13 +392,13 @@ func mbAuth(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	for _, m := range mbAuthMethods {
 		auths = append(auths, Authentication{Method: m.method, Enabled: mbBit(p.value, m.flag, m.bit), Explicit: true, Source: src})
 	}
-	return webServer + "security/authentication", func(s *Settings) { s.Authentication = auths }
+	return authenticationGroup, func(s *Settings) { s.Authentication = auths }
 }
 
 // mbAuthBit reads a bit of AuthFlags.
 func mbAuthBit(method string) mbReader {
 	return func(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 		auth := Authentication{Method: method, Enabled: mbTrue(p), Explicit: true, Source: src}
-		return webServer + "security/authentication", func(s *Settings) { s.setAuthentication(auth, list[Value]{}) }
+		return authenticationGroup, func(s *Settings) { s.setAuthentication(auth, list[Value]{}) }
 	}
 }

@@ -102,7 +102,7 @@ func TestLockedEntries(t *testing.T) {
 		check := func(what string, locked bool) {
 			t.Helper()
 			for level, s := range map[string]*Server{
-				"the server":   hosted(t, "", `<system.webServer>`+in(c.entry)+`</system.webServer>`, map[string]string{"a/sub": inWeb(in(what))}),
+				"the server":   hosted(t, unlocked, `<system.webServer>`+in(c.entry)+`</system.webServer>`, map[string]string{"a/sub": inWeb(in(what))}),
 				"a web.config": hosted(t, "", "", map[string]string{"a": inWeb(in(c.entry)), "a/sub": inWeb(in(what))}),
 			} {
 				set := s.SiteByName("A").At("/sub/x")

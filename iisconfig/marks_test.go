@@ -86,7 +86,7 @@ func TestUnknownInRules(t *testing.T) {
 // TestFaults reads what IIS answers 500.19 for.
 func TestFaults(t *testing.T) {
 	const deny = `<sectionGroup name="system.webServer"><section name="handlers" overrideModeDefault="Deny"/><sectionGroup name="rewrite">
-<section name="rules" overrideModeDefault="Deny"/></sectionGroup><sectionGroup name="security"><section name="access" overrideModeDefault="Deny"/></sectionGroup></sectionGroup>`
+<section name="rules" overrideModeDefault="Deny"/></sectionGroup><sectionGroup name="security"><section name="access" overrideModeDefault="Deny"/><section name="ipSecurity" overrideModeDefault="Allow"/></sectionGroup></sectionGroup>`
 	const server = `<system.webServer><security><ipSecurity allowUnlisted="false"><add ipAddress="10.0.0.1" allowed="true"/></ipSecurity></security>
 <staticContent><mimeMap fileExtension=".a" mimeType="a/a"/></staticContent></system.webServer>
 <location path="A/free" overrideMode="Allow"><system.webServer><handlers/></system.webServer></location>
@@ -199,7 +199,7 @@ func TestFiltering(t *testing.T) {
 
 // TestSecurityFields reads what ipSecurity, dynamicIpSecurity and authentication have.
 func TestSecurityFields(t *testing.T) {
-	s := hosted(t, "", `<system.webServer><security><authentication><anonymousAuthentication enabled="false"/><windowsAuthentication><providers><add value="Negotiate"/></providers></windowsAuthentication></authentication>
+	s := hosted(t, unlocked, `<system.webServer><security><authentication><anonymousAuthentication enabled="false"/><windowsAuthentication><providers><add value="Negotiate"/></providers></windowsAuthentication></authentication>
 <ipSecurity enableReverseDns="true"><add ipAddress="10.0.0.1" subnetMask="255.255.255.255" allowed="true"/></ipSecurity></security></system.webServer>`,
 		map[string]string{"a": inWeb(`<security><authentication><anonymousAuthentication userName=""/></authentication>
 <ipSecurity enableProxyMode="true" denyAction="notfound"><remove ipAddress="10.0.0.1"/><add ipAddress="10.0.0.2"/><add domainName="*.x"/></ipSecurity>
@@ -301,3 +301,9 @@ func TestLongPath(t *testing.T) {
 		t.Error("the path is open, or one above it is closed")
 	}
 }
+
+// unlocked declares guards that the web.config files of a server may have.
+const unlocked = `<sectionGroup name="system.webServer"><sectionGroup name="security">
+<section name="access" overrideModeDefault="Allow"/><section name="ipSecurity" overrideModeDefault="Allow"/><section name="dynamicIpSecurity" overrideModeDefault="Allow"/>
+<sectionGroup name="authentication"><section name="anonymousAuthentication" overrideModeDefault="Allow"/></sectionGroup></sectionGroup>
+<section name="serverRuntime" overrideModeDefault="Allow"/></sectionGroup>`

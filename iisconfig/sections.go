@@ -12,6 +12,8 @@ const (
 	securityGroup = "system.webServer/security"
 	rewriteGroup  = "system.webServer/rewrite"
 
+	authenticationGroup = securityGroup + "/authentication"
+
 	runtimeSection = "system.webServer/serverRuntime"
 )
 
@@ -21,7 +23,7 @@ var groups = map[string]bool{
 	"system.webServer":       true,
 	securityGroup:            true,
 	rewriteGroup:             true,
-	"system.webServer/security/authentication": true,
+	authenticationGroup:      true,
 }
 
 // sectionReaders read the sections that the model holds. A reader reports what it

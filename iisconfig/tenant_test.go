@@ -214,11 +214,11 @@ func TestLinks(t *testing.T) {
 }
 
 // TestWebConfigsOfOtherSources: sites that appcmd and adsutil tell of have web.config files
-// too.
+// too, if IIS reads them.
 func TestWebConfigsOfOtherSources(t *testing.T) {
 	for name, source := range map[string]string{
 		"appcmd":  "SITE \"A\" (id:1,bindings:http/*:80:,state:Started)\nAPP \"A/\" (applicationPool:P)\nVDIR \"A/\" (physicalPath:C:\\web\\a)\n",
-		"adsutil": "KeyType : (STRING) \"IIsWebServer\"\n[/w3svc/1]\nServerComment : (STRING) \"A\"\n[/w3svc/1/root]\nPath : (STRING) \"C:\\web\\a\"\n",
+		"adsutil": "KeyType : (STRING) \"IIsWebServer\"\n[/w3svc/1]\nServerComment : (STRING) \"A\"\n[/w3svc/1/root]\nPath : (STRING) \"C:\\web\\a\"\n[/w3svc/info]\nMajorIIsVersionNumber : (INTEGER) 7\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := ReadDir(mapFS(map[string]string{"source.txt": source, "web/a/web.config": inWeb(`<directoryBrowse enabled="true"/>`), "web/a/more/other.txt": source}), Options{})

@@ -14,8 +14,8 @@ type webPlace struct {
 	path string
 	// nobody says that the file is in no folder of a site.
 	nobody bool
-	// dotNET says that IIS does not read the file (allowSubDirConfig="false"): what .NET reads
-	// of it counts, as it does for requests that .NET sees.
+	// dotNET says that IIS does not read the file (allowSubDirConfig="false", IIS 6): what .NET
+	// reads of it counts, as it does for requests that .NET sees.
 	dotNET bool
 }
 
@@ -53,14 +53,17 @@ func (b *builder) webConfig(it *item, text []byte) {
 		}
 		if places[i].dotNET {
 			b.rep.info(CodeIgnored, Source{File: name, Scope: places[i].scope()},
-				`IIS does not read it: its virtual directory has allowSubDirConfig="false"; only what .NET reads of it counts, such as system.web`)
+				"IIS does not read it: %s; only what .NET reads of it counts, such as system.web", b.whyNotRead(places[i]))
 		}
 		before := len(b.placed)
 		r := &configReader{b: b, x: b.reader(name, text), file: name, kind: WebConfig, web: &places[i]}
 		r.x.load = r.loadBelow
 		err := r.read()
-		if err != nil || places[i].nobody {
+		switch {
+		case err != nil, places[i].nobody:
 			b.placed = b.placed[:before]
+		case !slices.ContainsFunc(b.placed[before:], func(p placement) bool { return p.source.Scope == places[i].scope() }):
+			b.wasThere(places[i], name)
 		}
 		if err != nil {
 			b.malformed(src, err, places[i:i+1])
@@ -95,6 +98,15 @@ func (b *builder) markWebConfig(p webPlace, src Source, code, message string) {
 	b.placed = append(b.placed, placement{owner: p.site, path: p.path, source: src, layer: &layer{rank: p.rank(), changes: []change{{
 		section: Section{Name: "web.config", Source: src},
 		faults:  []Fault{{Code: code, Section: "web.config", Message: message, Source: src}},
+	}}}})
+}
+
+// wasThere notes of a web.config that says nothing of its own folder to IIS that it was among
+// the files: what it has to say is known.
+func (b *builder) wasThere(p webPlace, name string) {
+	src := Source{File: name, Scope: p.scope()}
+	b.placed = append(b.placed, placement{owner: p.site, path: p.path, source: src, layer: &layer{rank: p.rank(), changes: []change{{
+		section: Section{Name: "web.config", Source: src}, apply: func(*Settings) {},
 	}}}})
 }
 
@@ -246,7 +258,7 @@ func (b *builder) placesOn(on []string) (out []webPlace) {
 // another virtual directory has the path, IIS looks into that one.
 func (b *builder) addPlaces(out []webPlace, folders []folder, rest string) []webPlace {
 	for _, f := range folders {
-		place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest), dotNET: f.noSubConfig && rest != ""}
+		place := webPlace{site: f.place.site, path: path.Join(f.place.path, rest), dotNET: f.noSubConfig && rest != "" || b.version(f.place.site) <= 6}
 		if !slices.Contains(out, place) && b.owner(place) == f.physical {
 			out = append(out, place)
 		}

@@ -64,6 +64,9 @@ func TestPlaces(t *testing.T) {
 		var got []string
 		for _, site := range s.Sites {
 			for _, c := range site.Configured {
+				if c.Sections[0].Name == "web.config" {
+					continue // it says nothing there
+				}
 				got = append(got, joinScope(site.Name, c.Path))
 				if !site.At(c.Path).DirectoryBrowse.Enabled {
 					t.Errorf("%s: no browsing at %s", test.file, c.Path)
@@ -94,7 +97,7 @@ func TestNoSubConfig(t *testing.T) {
 	)
 	for file, want := range map[string]string{
 		"web/shop/web.config":     "/shop true false, /shop/in true true",
-		"web/shop/sub/web.config": "/shop/sub/in false true",
+		"web/shop/sub/web.config": "/shop/sub false false, /shop/sub/in false true",
 	} {
 		s, err := Read([]File{{Name: "sites.config", Data: []byte(twoSites)}, {Name: file, Data: []byte("<configuration>" + ofIIS + inside + "</configuration>")}}, Options{})
 		if err != nil {

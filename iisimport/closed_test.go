@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,5 +113,55 @@ func TestManyAddresses(t *testing.T) {
 	}
 	if !strings.Contains(text, "unlisted deny") || plan.Report.Summary.Places.Closed != 0 {
 		t.Error(text)
+	}
+}
+
+// TestWebConfigsOfIIS6: on IIS 6 no web.config takes off what the metabase protects a folder
+// by, nor does it do anything else; the worker process reads its own part.
+func TestWebConfigsOfIIS6(t *testing.T) {
+	const folder = `<IIsWebDirectory Location="/LM/W3SVC/1/ROOT/%s" %s />`
+	data := `<configuration xmlns="urn:microsoft-catalog:XML_Metabase_V64_0"><MBProperty><IIsWebServer Location="/LM/W3SVC/1" ServerComment="a" ServerBindings=":80:" />` +
+		`<IIsWebVirtualDir Location="/LM/W3SVC/1/ROOT" Path="C:\web" AccessFlags="AccessRead | AccessScript" ScriptMaps=".asp,C:\asp.dll,5" />` +
+		fmt.Sprintf(folder, "priv", `AuthFlags="AuthNTLM"`) + fmt.Sprintf(folder, "ssl", `AccessSSLFlags="AccessSSL"`) + fmt.Sprintf(folder, "acc", `AccessFlags="AccessScript"`) + `</MBProperty></configuration>`
+	const (
+		opens = `<security><authentication><anonymousAuthentication enabled="true"/></authentication><access sslFlags="None"/></security><handlers accessPolicy="Read, Script"/>` +
+			`<directoryBrowse enabled="true"/><staticContent><mimeMap fileExtension=".odd" mimeType="a/b"/></staticContent>`
+		refuses = `<security><ipSecurity allowUnlisted="false"/></security><httpRedirect enabled="true" destination="/x"/><rewrite><rules><rule name="r"><match url=".*"/><action type="AbortRequest"/></rule></rules></rewrite>`
+	)
+	dir := ts.Folder(t)
+	files := []iisconfig.File{{Name: "export/MetaBase.xml", Data: []byte(data)}}
+	for _, name := range []string{"priv/deep", "ssl/deep", "acc/deep", "priv", "open"} {
+		web := opens
+		if name == "open" {
+			web = refuses
+		}
+		files = append(files, iisconfig.File{Name: "export/web/" + name + "/web.config", Data: []byte("<configuration><system.webServer>" + web + "</system.webServer></configuration>")})
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"a.txt", "a.odd"} {
+			if err := os.WriteFile(filepath.Join(dir, name, file), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	server, err := iisconfig.Read(files, iisconfig.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := httpOnly(t, server)
+	plan := iisimport.Import(server, iisimport.Options{Upstream: workerOf(t), Folders: []iisimport.Folder{{From: `C:\web`, To: dir}}})
+	_, body, _ := cutBefore(string(plan.Caddyfile()), "{\n\tiis")
+	ts.Start(t, body)
+	got := statuses(t, addr, "/priv/deep/a.txt", "/ssl/deep/a.txt", "/acc/deep/a.txt", "/open/a.txt", "/open/a.odd", "/open/", "/open/x.asp")
+	if want := "401 403 403 200 404 403 200"; got != want {
+		t.Errorf("%s, want %s\n%s", got, want, plan.Caddyfile())
+	}
+	for _, f := range files[1:] {
+		if !slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool {
+			return l.Source.File == f.Name && l.Outcome == iisimport.Dropped && strings.Contains(l.Message, "IIS 6")
+		}) {
+			t.Errorf("the report does not say that %s is not read", f.Name)
+		}
 	}
 }

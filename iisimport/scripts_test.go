@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
@@ -122,7 +123,7 @@ func TestFirstHandlerDecides(t *testing.T) {
 		}
 		list += fmt.Sprintf(`<site name="%s" id="%d"><application path="/" applicationPool="p"><virtualDirectory path="/" physicalPath="C:\w\%s" /></application>`+
 			`<bindings><binding protocol="http" bindingInformation="*:80:%s.test" /></bindings></site>`, name, i+1, name, name)
-		files = append(files, iisconfig.File{Name: "export/w/" + name + "/web.config", Data: []byte(`<configuration><system.webServer><handlers>` + s.own + `</handlers></system.webServer></configuration>`)})
+		files = append(files, iisconfig.File{Name: "export/w/" + name + "/web.config", Data: []byte(`<configuration><system.webServer>` + onlyOnce(s.own) + `</system.webServer></configuration>`)})
 	}
 	host := `<configuration><system.applicationHost><applicationPools><add name="p" /></applicationPools><sites>` + list + `</sites></system.applicationHost><system.webServer>` +
 		`<fastCgi><application fullPath="C:\php\php-cgi.exe" /><application fullPath="C:\second\php-cgi.exe" /></fastCgi><handlers accessPolicy="Read, Script">` +
@@ -153,4 +154,10 @@ func TestFirstHandlerDecides(t *testing.T) {
 			}
 		}
 	}
+}
+
+// onlyOnce is the section handlers with entries, behind which other sections may stand: the
+// empty one that is left then is none, since IIS takes no section twice.
+func onlyOnce(entries string) string {
+	return strings.ReplaceAll(`<handlers>`+entries+`</handlers>`, `<handlers></handlers>`, ``)
 }
