@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-iis/caddy-iis/internal/adminapi"
 	"github.com/caddy-iis/caddy-iis/internal/needs"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
@@ -34,6 +35,14 @@ func TestDamageWhileServing(t *testing.T) {
 		if strings.Contains(findings, "sites-source-damaged") != want || !strings.Contains(metrics, fmt.Sprintf("\ncaddy_iis_source_damaged{source=\"panel\"} %d\n", value)) {
 			t.Errorf("damaged is %v:\n%s", want, findings)
 		}
+		var list adminapi.Page[adminapi.Source]
+		l.want(200, "GET", "sources", "")
+		if l.ask("GET", "sources", "", &list); len(list.Items) != 1 {
+			t.Fatalf("got %+v", list)
+		}
+		if s := list.Items[0]; s.Writable == want || s.Damaged != want || strings.Contains(s.Error, "it is damaged") != want {
+			t.Errorf("damaged is %v: %+v", want, s)
+		}
 	}
 	l.want(201, "PUT", "sites/1", site(1))
 	told(false)
@@ -54,6 +63,10 @@ func TestDamageWhileServing(t *testing.T) {
 	}
 	l.refused(503, "PUT", "sites/2", site(2), "it is damaged")
 	told(true)
+	// What is for the source goes nowhere else.
+	if _, errOut := l.run(1, "add", "site", "other", "--http", fmt.Sprintf(":%d:other.test", port)); !strings.Contains(errOut, "it is damaged") {
+		t.Errorf("got %q", errOut)
+	}
 	answer, err := ts.Do(ts.Request{Addr: at("127.0.0.1", port), Host: "site1.test", Plain: true})
 	if err != nil || answer.Body != "site 1" {
 		t.Errorf("it serves on: %v, %v", answer, err)

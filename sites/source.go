@@ -152,6 +152,9 @@ type Logged struct {
 	Before      json.RawMessage `json:"before,omitempty"`      // what was accepted; missing: nothing was
 	After       json.RawMessage `json:"after,omitempty"`       // missing: it was deleted
 
+	// Waiting tells that there was a document before, of which nothing was accepted.
+	Waiting bool `json:"waiting,omitempty"`
+
 	// Verdict is "accepted" or "refused" if After was written before, by others, and the
 	// revision decides about it.
 	Verdict string `json:"verdict,omitempty"`

@@ -85,12 +85,16 @@ type Source struct {
 	// TakesCertificates tells that it keeps certificates, and has what it needs for them.
 	TakesCertificates bool `json:"takes_certificates,omitempty"`
 
+	// Damaged tells that its file was found damaged, so that nothing can be written; Error says
+	// what is wrong with it.
+	Damaged bool `json:"damaged,omitempty"`
+
 	HeldBack int    `json:"held_back"` // rows that are not served, or not with all of their bindings
 	ID       string `json:"id,omitempty"`
 	Revision uint64 `json:"revision"`
 	Mark     string `json:"mark,omitempty"`
 
-	// The rest is of sources that others write as well.
+	// The rest is of sources that others write as well; Error also of one that is damaged.
 	From             string   `json:"from,omitempty"`                 // engine or snapshot: where the state is from; empty: there is none
 	Up               *bool    `json:"up,omitempty"`                   // whether the engine is reached
 	Error            string   `json:"error,omitempty"`                // of the last attempt to reach it
@@ -126,13 +130,14 @@ type Revision struct {
 }
 
 // Logged is a change of a revision. Before is what was accepted, and is missing where nothing
-// was; After is missing for a site that was removed. Verdict is EventAccepted or EventRefused
+// was; Waiting tells that there was something all the same; After is missing for a site that was removed. Verdict is EventAccepted or EventRefused
 // where After was written before, and was judged now.
 type Logged struct {
 	ID          uint32          `json:"id,omitempty"`
 	Certificate string          `json:"certificate,omitempty"`
 	Before      json.RawMessage `json:"before,omitempty"`
 	After       json.RawMessage `json:"after,omitempty"`
+	Waiting     bool            `json:"waiting,omitempty"`
 	Verdict     string          `json:"verdict,omitempty"`
 }
 
@@ -143,7 +148,7 @@ func (c *Logged) Kind() string {
 		return c.Verdict
 	case c.After == nil: // also what was never accepted
 		return EventRemoved
-	case c.Before == nil:
+	case c.Before == nil && !c.Waiting:
 		return EventAdded
 	}
 	return EventChanged

@@ -23,10 +23,11 @@ func (c *Client) Sources(ctx context.Context) ([]Source, error) {
 	return page.Items, nil
 }
 
-// WritableSources returns those that can be written.
+// WritableSources returns those that can be written, or could if they were not damaged: what is
+// for one of them goes nowhere else, and is answered with what is wrong with it.
 func (c *Client) WritableSources(ctx context.Context) ([]Source, error) {
 	list, err := c.Sources(ctx)
-	return slices.DeleteFunc(list, func(s Source) bool { return !s.Writable }), err
+	return slices.DeleteFunc(list, func(s Source) bool { return !s.Writable && !s.Damaged }), err
 }
 
 func rowPath(id uint32) string { return Base + "sites/" + strconv.FormatUint(uint64(id), 10) }

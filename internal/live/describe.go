@@ -19,6 +19,9 @@ func (s *Source) Describe() adminapi.Source {
 	shown.Certificates = len(f.CertificateNames())
 	shown.TakesCertificates = f.CertificateTable() != nil && s.sealer.Seals()
 	f.addShared(&shown)
+	if damage := f.Damage(); damage != nil {
+		shown.Writable, shown.Damaged, shown.Error = false, true, damage.Error()
+	}
 	return shown
 }
 

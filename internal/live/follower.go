@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +36,7 @@ type Follower struct {
 	revision     map[uint32]uint64
 	certificates map[string]*keptCertificate
 	head         sites.Head
-	highest      atomic.Uint32     // id that there was since the table is open
+	highest      atomic.Uint32     // id that there was since the table is open; the last one, while it is there
 	step         uint64            // counts what was written since then
 	moved        map[uint32]uint64 // the step in which a row was last different
 	movedCerts   uint64            // the step in which a certificate was last different
@@ -118,6 +120,9 @@ func (f *Follower) forget(id uint32) {
 	delete(f.revision, id)
 	delete(f.open, id)
 	delete(f.rivals, id)
+	if id == math.MaxUint32 { // none comes after it, as long as it is there
+		f.highest.Store(slices.Max(slices.AppendSeq([]uint32{0}, maps.Keys(f.revision))))
+	}
 	f.moved[id] = f.step // others may have waited for that
 	if len(f.moved) > 2*len(f.revision)+movedAtLeast {
 		f.letGoOfMoved()

@@ -202,7 +202,7 @@ func TestFor(t *testing.T) {
 }
 
 // TestFreeID: a new site comes after all others, whoever has them. Where one has the highest id,
-// or had it in another source, it gets the lowest that nobody has.
+// it gets the lowest that nobody has.
 func TestFreeID(t *testing.T) {
 	const most = 1<<32 - 1
 	for _, c := range []struct {
@@ -219,7 +219,7 @@ func TestFreeID(t *testing.T) {
 		{served: []uint32{1}, mine: 3, other: 90, want: 91},
 		{served: []uint32{1, 4}, mine: 3, other: 90, gone: true, want: 91},
 		{served: []uint32{1, 3}, mine: 2, other: most, want: 4},
-		{served: []uint32{1, 3}, mine: 2, other: most, gone: true, want: 4},
+		{served: []uint32{1, 9}, mine: 2, other: most, gone: true, want: 10},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			var list Sources

@@ -199,7 +199,7 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 		return list, err
 	}
 	changes, err := t.pool.Query(ctx, `select rev, id, case when was_ok then before else good end::text, after::text,
-		case when before = after and not was_ok then verdict end from iis.change
+		before is not null and good is null and not was_ok, case when before = after and not was_ok then verdict end from iis.change
 		where rev between $1 and $2 order by rev, id`, int64(list[len(list)-1].Revision), int64(list[0].Revision))
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (t *table) log(ctx context.Context, below uint64, limit int) ([]sites.Revis
 		var rev uint64
 		var logged sites.Logged
 		var before, after, verdict *string
-		if err := changes.Scan(&rev, &logged.ID, &before, &after, &verdict); err != nil {
+		if err := changes.Scan(&rev, &logged.ID, &before, &after, &logged.Waiting, &verdict); err != nil {
 			return nil, err
 		}
 		logged.Before, logged.After, logged.Verdict = document(before), document(after), text(verdict)
