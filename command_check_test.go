@@ -87,7 +87,7 @@ func TestCheckWorlds(t *testing.T) {
 		{
 			name: "upstream", code: "upstream-refuses", severity: adminapi.SeverityWarning,
 			wrong: plain(fmt.Sprintf("reverse_proxy 127.0.0.1:%d", nobody)), right: plain("reverse_proxy " + upstream.Addr().String()),
-			message: fmt.Sprintf("upstream 127.0.0.1:%d (site 1) takes no connections: connection refused: visitors get status 502", nobody),
+			message: fmt.Sprintf("upstream 127.0.0.1:%d (site 1) takes no connections: %s: visitors get status 502", nobody, ts.Nobody()),
 		},
 		{
 			name: "no bindings", code: "no-bindings", severity: adminapi.SeverityWarning, plain: true,

@@ -130,8 +130,8 @@ func TestVerifyNothing(t *testing.T) {
 	s := startSession(t, "main.caddyfile")
 	nobody := fmt.Sprintf("127.0.0.1:%d", s.freePort)
 	for _, c := range []struct{ flag, want string }{
-		{"--against", "the other server cannot be reached at " + nobody + ": connection refused (--against says where it is)"},
-		{"--server", "nothing could be found out, since no connection could be made: " + nobody + ": connection refused (--server says where this server is reached)"},
+		{"--against", "the other server cannot be reached at " + nobody + ": " + ts.Nobody() + " (--against says where it is)"},
+		{"--server", "nothing could be found out, since no connection could be made: " + nobody + ": " + ts.Nobody() + " (--server says where this server is reached)"},
 	} {
 		var out, errOut bytes.Buffer
 		code := caddyiis.RunCommand(&out, &errOut, "verify", "--address", s.AdminAddr(), c.flag, nobody, c.flag, "127.0.0.2="+nobody)

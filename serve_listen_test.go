@@ -1,11 +1,9 @@
 package caddyiis_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
@@ -89,7 +87,7 @@ func connectionRefused(t *testing.T, addr string) {
 	if err == nil {
 		conn.Close()
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	if !ts.IsNobody(err) {
 		t.Errorf("%s: got %v, want the connection refused", addr, err)
 	}
 }

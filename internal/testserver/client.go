@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -329,10 +328,6 @@ func Dial(addr string) (net.Conn, error) {
 	}
 	return conn, conn.SetDeadline(time.Now().Add(patience))
 }
-
-// IsReset tells whether a connection over TCP ended by a reset, rather than by
-// a TLS alert or by an end of the stream.
-func IsReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
 // IsRefusedQUIC tells whether the server refused a handshake over QUIC: by the alert
 // unrecognized_name or, where there is no HTTP/3 only, no_application_protocol (RFC

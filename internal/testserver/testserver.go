@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -164,7 +163,7 @@ func (*Server) Do(req *http.Request) (status int, answer string, err error) {
 	req.Close = true
 	for range 10 {
 		status, answer, err = once(req)
-		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		if !errors.Is(err, io.EOF) && !IsReset(err) {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
