@@ -58,6 +58,10 @@ type ContentTypes struct {
 	// made by file_server, if that has browse.
 	Browse bool `json:"browse,omitempty"`
 
+	// Entries of IIS's section handlers, in their order. A request that none
+	// has, or one of files, is for Closed, Scripts and files.
+	Handlers []ContentHandler `json:"handlers,omitempty"`
+
 	// Paths that a handler behind this one answers, such as *.php, trace.axd or
 	// /api/*: see the path of IIS's handlers. Such a request is passed on as it
 	// is, also with path info (/x.php/y). file_server never sends such a file.
@@ -107,6 +111,11 @@ func (c *ContentTypes) Provision(ctx caddy.Context) error {
 	}
 	if c.documents, err = newDocuments(c.Documents); err != nil {
 		return fmt.Errorf("iis_content_types: documents: %w", err)
+	}
+	for i := range c.Handlers {
+		if err := c.Handlers[i].provision(); err != nil {
+			return fmt.Errorf("iis_content_types: handler %s: %w", c.Handlers[i].Path, err)
+		}
 	}
 	if c.scripts, err = newHandlerPaths(c.Scripts); err != nil {
 		return fmt.Errorf("iis_content_types: scripts: %w", err)
@@ -196,66 +205,36 @@ func (c *ContentTypes) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 	if err != nil {
 		return refuseFile(r, err)
 	}
-	path := joinPath(names, folder)
-	switch c.handlerOf(path) {
-	case handlerClosed:
-		return refuse(r, http.StatusNotFound, 4, "no handler here for this path")
-	case handlerScript:
-		return passScript(w, r, next)
-	}
-	if r.Method == http.MethodOptions && !isErrorPage(r) {
+	t := c.targetOf(r, names, folder)
+	does, err := c.handlerOf(t)
+	switch {
+	case err != nil:
+		return refuseFile(r, err)
+	case does.kind != answerFiles:
+		return does.serve(w, r, next)
+	case r.Method == http.MethodOptions && !isErrorPage(r):
 		return answerOptions(w)
-	}
-	below, ok := c.below(names)
-	if !ok {
+	case !t.inside:
 		return refuse(r, http.StatusNotFound, 0, "outside the virtual directory")
 	}
-	root := caddyRoot(r, c.Root)
-	name, info, err := winpath.Find(root, below, folder)
+	name, info, err := t.find()
 	switch {
 	case err != nil:
 		return refuseFile(r, err)
 	case !info.IsDir():
 		return c.serveFile(w, r, next, name, info)
 	case !folder:
-		return redirectToFolder(w, r, path+"/")
+		return redirectToFolder(w, r, joinPath(names, true))
 	}
-	return c.serveFolder(w, r, next, root, name)
+	return c.serveFolder(w, r, next, t.root, name)
 }
 
-// The kinds of handlers a path may have.
-const (
-	handlerStatic = iota
-	handlerScript
-	handlerClosed
-)
-
-// handlerOf tells which kind of handler a path has.
-func (c *ContentTypes) handlerOf(path string) int {
-	if len(c.Closed) == 0 && len(c.Scripts) == 0 {
-		return handlerStatic
+// serve answers with what does not send files.
+func (a answer) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if a.kind == answerScript {
+		return a.passScript(w, r, next)
 	}
-	path = winpath.Fold(path)
-	switch {
-	case c.closed.fit(path):
-		return handlerClosed
-	case c.scripts.fit(path):
-		return handlerScript
-	}
-	return handlerStatic
-}
-
-// below takes the prefix off.
-func (c *ContentTypes) below(names []string) ([]string, bool) {
-	if len(names) < len(c.prefix) {
-		return nil, false
-	}
-	for i, name := range c.prefix {
-		if winpath.Fold(names[i]) != name {
-			return nil, false
-		}
-	}
-	return names[len(c.prefix):], true
+	return refuse(r, a.status, a.sub, "no handler of this path, verb and resource sends it")
 }
 
 // serveFile has file_server send a file, spelled as it is, if it has a type.
@@ -297,16 +276,19 @@ func (c *ContentTypes) serveFolder(w http.ResponseWriter, r *http.Request, next 
 		if name != "" {
 			document = name + "/" + document
 		}
-		whole := joinPath(append(slices.Clip(c.prefix), document), false)
+		names := append(slices.Clip(c.prefix), strings.Split(document, "/")...)
+		whole := joinPath(names, false)
 		if err := filterDocument(r, whole); err != nil {
 			return err
 		}
-		switch c.handlerOf(whole) {
-		case handlerClosed:
-			return refuse(r, http.StatusNotFound, 4, "no handler here for the default document")
-		case handlerScript:
+		switch does, err := c.handlerOf(c.targetOf(r, names, false)); {
+		case err != nil:
+			return refuseFile(r, err)
+		case does.kind == answerScript:
 			setPath(r, whole)
-			return passScript(w, r, next)
+			return does.serve(w, r, next)
+		case does.kind != answerFiles:
+			return does.serve(w, r, next)
 		}
 		return c.serveFile(w, r, next, document, info)
 	}

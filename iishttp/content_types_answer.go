@@ -1,6 +1,7 @@
 package iishttp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -132,8 +133,8 @@ func (f noSourceFile) ReadDir(n int) ([]fs.DirEntry, error) {
 // passScript passes on a request for a script. If the handler that is to run
 // it does not take it, file_server must not send the source: it gets a file
 // system that does not give it, and answers 500.
-func passScript(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	caddyhttp.SetVar(r.Context(), ScriptVar, true)
+func (a answer) passScript(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	caddyhttp.SetVar(r.Context(), ScriptVar, cmp.Or(a.name, "true"))
 	before := caddyhttp.GetVar(r.Context(), "fs")
 	caddyhttp.SetVar(r.Context(), "fs", noSourceFS)
 	// A page about an error is a file.

@@ -1,6 +1,8 @@
 package iishttp
 
 import (
+	"strings"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -25,13 +27,14 @@ func init() {
 //		remove <.ext>...
 //		documents <name>... | off
 //		browse
-//		scripts <pattern>...
-//		closed <pattern>...
+//		handler <answer> <path> [file|directory|either] [<verb>...]
+//		scripts <path>...
+//		closed <path>...
 //		cache_control <value>
 //		expires <value>
 //	}
 //
-// type, remove, documents, scripts and closed may be repeated and add up.
+// type, remove, documents, handler, scripts and closed may be repeated and add up.
 func (c *ContentTypes) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
@@ -73,6 +76,8 @@ func (c *ContentTypes) unmarshalWord(d *caddyfile.Dispenser) error {
 		return nil
 	}
 	switch word {
+	case "handler":
+		return c.unmarshalHandler(d, args)
 	case "type":
 		return c.unmarshalType(d, args)
 	case "documents":
@@ -85,6 +90,21 @@ func (c *ContentTypes) unmarshalWord(d *caddyfile.Dispenser) error {
 		return nil
 	}
 	return d.Errf("unknown word %q of iis_content_types", word)
+}
+
+func (c *ContentTypes) unmarshalHandler(d *caddyfile.Dispenser, args []string) error {
+	if len(args) < 2 {
+		return d.Err("handler takes an answer and a path, then file, directory or either, and verbs")
+	}
+	h := ContentHandler{Answer: args[0], Path: args[1], Verbs: args[2:]}
+	if len(h.Verbs) > 0 && h.Verbs[0] == strings.ToLower(h.Verbs[0]) {
+		h.Resource, h.Verbs = h.Verbs[0], h.Verbs[1:]
+	}
+	if len(h.Verbs) == 0 {
+		h.Verbs = nil
+	}
+	c.Handlers = append(c.Handlers, h)
+	return nil
 }
 
 func (c *ContentTypes) unmarshalType(d *caddyfile.Dispenser, args []string) error {
@@ -128,15 +148,23 @@ func (c *ContentTypes) MarshalCaddyfile() *caddytext.Line {
 		{Word: "remove", Path: "remove", Kind: caddytext.List},
 		{Word: "documents", Path: "documents", Kind: caddytext.List},
 		{Word: "browse", Path: "browse", Kind: caddytext.Flag},
-		{Word: "scripts", Path: "scripts", Kind: caddytext.List},
-		{Word: "closed", Path: "closed", Kind: caddytext.List},
 		{Word: "cache_control", Path: "cache_control"},
 		{Word: "expires", Path: "expires"},
 	})...)
 	if c.Documents != nil && len(c.Documents) == 0 {
 		l.Add(caddytext.New("documents", "off"))
 	}
-	return l
+	for _, h := range c.Handlers {
+		words := []string{"handler", h.Answer, h.Path}
+		if h.Resource != "" {
+			words = append(words, h.Resource)
+		}
+		l.Add(caddytext.New(append(words, h.Verbs...)...))
+	}
+	return l.Add(caddytext.FieldsOf(c, []caddytext.Field{
+		{Word: "scripts", Path: "scripts", Kind: caddytext.List},
+		{Word: "closed", Path: "closed", Kind: caddytext.List},
+	})...)
 }
 
 // Interface guards

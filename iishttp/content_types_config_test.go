@@ -36,9 +36,14 @@ func TestContentTypesCaddyfile(t *testing.T) {
 			scripts *.php
 			scripts /x/*
 			closed *.aspx *.asmx
+			handler files static/* file GET HEAD
+			handler php *.php either
+			handler 404.2 *.secret POST
+			handler worker *
 			cache_control no-cache
 			expires "Thu, 01 Jan 2037 00:00:00 GMT"
 		}`: `{"root":"/srv/{env.SITE}","prefix":"/app","types":"none","type":{".":"text/plain",".a":"text/a"},"remove":[".b",".c",".d"],"browse":true,` +
+			`"handlers":[{"answer":"files","path":"static/*","verbs":["GET","HEAD"],"resource":"file"},{"answer":"php","path":"*.php","resource":"either"},{"answer":"404.2","path":"*.secret","verbs":["POST"]},{"answer":"worker","path":"*"}],` +
 			`"scripts":["*.php","/x/*"],"closed":["*.aspx","*.asmx"],"cache_control":"no-cache","expires":"Thu, 01 Jan 2037 00:00:00 GMT"}`,
 	} {
 		c := new(ContentTypes)
@@ -68,6 +73,7 @@ func TestContentTypesCaddyfileErrors(t *testing.T) {
 		"iis_content_types {\n type .a x/y\n type .a x/z\n}":      "has two types",
 		"iis_content_types {\n remove\n}":                         "at least one value",
 		"iis_content_types {\n scripts\n}":                        "at least one value",
+		"iis_content_types {\n handler files\n}":                 "an answer and a path",
 		"iis_content_types {\n documents\n}":                      "takes names, or off",
 		"iis_content_types {\n documents off\n documents a\n}":    "named and off",
 		"iis_content_types {\n documents a\n documents off\n}":    "named and off",
@@ -113,6 +119,11 @@ func TestContentTypesFaults(t *testing.T) {
 		{ContentTypes{Scripts: []string{"*.a,*.b"}}, "several words"},
 		{ContentTypes{Closed: []string{`*\x`}}, "closed: "},
 		{ContentTypes{Closed: []string{"\x01"}}, "closed: "},
+		{ContentTypes{Handlers: []ContentHandler{{Answer: "Files", Path: "*"}}}, "is no answer"},
+		{ContentTypes{Handlers: []ContentHandler{{Answer: "304", Path: "*"}}}, "is no answer"},
+		{ContentTypes{Handlers: []ContentHandler{{Answer: "files", Path: "*", Verbs: []string{"get"}}}}, "capital letters"},
+		{ContentTypes{Handlers: []ContentHandler{{Answer: "files", Path: "*", Resource: "folder"}}}, "file, directory or either"},
+		{ContentTypes{Handlers: []ContentHandler{{Answer: "files", Path: ""}}}, "is no handler's path"},
 		{ContentTypes{CacheControl: "a\nb"}, "cache_control: "},
 		{ContentTypes{Expires: "a\nb"}, "expires: "},
 	} {

@@ -15,8 +15,9 @@ import (
 // read it as {http.vars.iis_sub_status}; access logs have a field of this name.
 const SubStatusVar = "iis_sub_status"
 
-// ScriptVar is the variable of a request that iis_content_types has passed on because
-// its path is a script's, for the matcher of what runs scripts: vars iis_script true.
+// ScriptVar is the variable of a request that iis_content_types has passed on, for the matcher
+// of what answers it: vars iis_script true, if its path is one of scripts, or vars iis_script
+// <name>, if an entry of handler has it.
 const ScriptVar = "iis_script"
 
 // proxyTargetVar is the variable of a request that holds where a rule of
