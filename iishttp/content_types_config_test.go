@@ -73,7 +73,7 @@ func TestContentTypesCaddyfileErrors(t *testing.T) {
 		"iis_content_types {\n type .a x/y\n type .a x/z\n}":      "has two types",
 		"iis_content_types {\n remove\n}":                         "at least one value",
 		"iis_content_types {\n scripts\n}":                        "at least one value",
-		"iis_content_types {\n handler files\n}":                 "an answer and a path",
+		"iis_content_types {\n handler files\n}":                  "an answer and a path",
 		"iis_content_types {\n documents\n}":                      "takes names, or off",
 		"iis_content_types {\n documents off\n documents a\n}":    "named and off",
 		"iis_content_types {\n documents a\n documents off\n}":    "named and off",

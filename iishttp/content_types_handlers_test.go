@@ -82,7 +82,12 @@ func TestContentTypesHandlersPrefix(t *testing.T) {
 		@named vars iis_script worker
 		reverse_proxy @named `+worker(t)+files+errorPage, "a.html", "index.html", "d.x/b.html", "index.html")
 	s.check([][2]string{
-		{"/App/a.html", "a.html"}, {"/app/", "index.html"}, {"/app", "301 /app/"}, {"/app/d.x", "403.0"}, {"/app/d.x/b.html", "d.x/b.html"},
-		{"/a.html", "404.0"}, {"/d.x", "404.0"},
+		{"/App/a.html", "a.html"},
+		{"/app/", "index.html"},
+		{"/app", "301 /app/"},
+		{"/app/d.x", "403.0"},
+		{"/app/d.x/b.html", "d.x/b.html"},
+		{"/a.html", "404.0"},
+		{"/d.x", "404.0"},
 	})
 }

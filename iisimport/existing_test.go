@@ -224,7 +224,7 @@ func TestRefusingHandlers(t *testing.T) {
 		{add("a", "*.secret", "GET", core) + add("f", "*.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x.secret": "200 worker", "POST /x.secret": "403 "}},
 		{add("a", "*.secret", "*", core+` resourceType="File"`) + add("f", "*.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x.secret": "403 "}},
 		{add("a", "*.open", "*", core) + add("f", "*", "*", typed("HttpNotFoundHandler")), map[string]string{"GET /x.open": "200 worker", "GET /x": "404 ", "GET /page.htm": "404 ", "POST /": "404 "}},
-		{add("a", "*.htm", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`) + add("f", "*", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /page.htm": "200 page app/page.htm", "GET /no.htm": "404 ", "GET /x": "403 "}},
+		{add("a", "*.htm", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`) + add("f", "*", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /page.htm": "200 page app/page.htm", "GET /no.htm": "403 ", "GET /x": "403 "}},
 		{add("f", "*", "*", typed("HttpNotFoundHandler")), map[string]string{"GET /x": "404 ", "GET /page.htm": "404 ", "PUT /": "404 "}},
 		{add("f", "a?.secret", "*", typed("HttpForbiddenHandler")), map[string]string{"GET /x": "403 ", "GET /ab.secret": "403 "}},
 	} {

@@ -17,6 +17,7 @@ import (
 // fastScripts are scripts that FastCGI runs.
 type fastScripts struct {
 	pattern string // *.php
+	name    string // of the matcher vars; empty: true
 	handler iisconfig.Handler
 	verbs   []string // nil: all
 	others  []string // that other handlers have
@@ -127,7 +128,7 @@ func (w *siteWriter) toFastCGI(n, from *node, s scripts) (out []*Directive) {
 			directive("error", "404"))
 		out = append(out,
 			block([]*Directive{
-				directive("vars", iishttp.ScriptVar, "true"),
+				directive("vars", iishttp.ScriptVar, cmp.Or(f.name, "true")),
 				directive("path_regexp", "fastcgi"+number, `(?i)^(.*?`+regexp.QuoteMeta(ext)+`)(?:/|$)`),
 			}, is),
 			block([]*Directive{block(kids, "route")}, "handle", is))

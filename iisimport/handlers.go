@@ -28,6 +28,12 @@ func (w *siteWriter) needsWorker(n *node) string {
 	if every != nil && every.NeedsWorker() {
 		return "the handler " + every.Name
 	}
+	return w.managed(n)
+}
+
+// managed tells what of .NET guards everything at a node, or makes it.
+func (w *siteWriter) managed(n *node) string {
+	set := n.settings
 	for _, sec := range set.Managed {
 		switch {
 		case sec.Source.Scope == "":
@@ -218,6 +224,10 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 	if every != nil {
 		reached = append(slices.Clone(reached), *every)
 	}
+	mixed := w.mixed(n)
+	if mixed != nil {
+		reached = mixed.list
+	}
 	for _, h := range n.settings.Handlers.Entries {
 		what := fmt.Sprintf("handler %s: %s %s by %s", h.Name, cmp.Or(h.Verb, "*"), h.Path, cmp.Or(h.ScriptProcessor, h.Type, h.Modules))
 		conditions := strings.Join([]string{cmp.Or(h.ResourceType, "Unspecified"), cmp.Or(h.RequireAccess, "Script")}, ", ")
@@ -239,6 +249,8 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 			if h.Refuses() == 0 {
 				instead += ": isapiCgiRestriction denies its program"
 			}
+		case mixed != nil:
+			instead = "a line of handler in iis_content_types"
 		case n.keepsFromWorker(h):
 			w.report().closed(h.Source, what, "write handle with file_server for them in front of reverse_proxy", "IIS itself has these, and no worker process gets them; they answer 403 (%s)", conditions)
 			continue
@@ -265,6 +277,10 @@ func (w *siteWriter) answer(n *node) []*Directive {
 
 // answerer is a worker process, or files.
 func (w *siteWriter) answerer(n *node) []*Directive {
+	if m := w.mixed(n); m != nil {
+		w.tellCore(n, m.list)
+		return w.mix(n, m)
+	}
 	refusals, unclear := w.refusals(n)
 	if unclear != nil {
 		return []*Directive{w.closed(cmp.Or(n.refuses(*unclear), 403), unclear.Source, "handler "+unclear.Name, "write its path as a matcher", fmt.Sprintf("its path %q has no form here", unclear.Path))}
@@ -272,7 +288,8 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 	if all := slices.IndexFunc(refusals, func(d *Directive) bool { return d.Words[0] == "error" && d.Words[1] == "*" }); all >= 0 {
 		return refusals[:all+1]
 	}
-	w.tellCore(n)
+	reached, every := w.handlers(n)
+	w.tellCore(n, reached)
 	if n.worker == "" {
 		return w.static(n, refusals)
 	}
@@ -285,15 +302,15 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 		return []*Directive{w.closed(403, n.source, what, "copy the web.config of the application and import it too, or write reverse_proxy",
 			n.worker+" answers there in IIS, and its web.config is not among the files")}
 	}
-	if before, _ := w.handlers(n); len(before) == 0 && w.unserved(n) {
+	if len(reached) == 0 && w.unserved(n) {
 		return []*Directive{w.noHandler(n)}
 	}
-	if _, every := w.handlers(n); every != nil && every.NeedsWorker() && !surely(*every) {
+	if every != nil && every.NeedsWorker() && !surely(*every) {
 		return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "write a matcher file and root in front of reverse_proxy",
 			"what it answers depends on the files there (resourceType "+every.ResourceType+")")}
 	}
 	guards, may := w.workerMayRun(n)
-	if _, every := w.handlers(n); every != nil && !installed(n, *every) {
+	if every != nil && !installed(n, *every) {
 		return []*Directive{w.closed(403, every.Source, "handler "+every.Name, "", "globalModules or modules do not have its "+every.Modules+", so that it does not run")}
 	}
 	if h := n.settings.Handlers; h != nil && !may {
@@ -304,7 +321,7 @@ func (w *siteWriter) answerer(n *node) []*Directive {
 
 // tellCore says of aspNetCore what is not executed: how its program is started, or all of it,
 // where no handler has anything for the program.
-func (w *siteWriter) tellCore(n *node) {
+func (w *siteWriter) tellCore(n *node, reached []iisconfig.Handler) {
 	core := n.settings.AspNetCore
 	if core == nil {
 		return
@@ -313,7 +330,6 @@ func (w *siteWriter) tellCore(n *node) {
 	if core.Platform {
 		what = "httpPlatform"
 	}
-	reached, _ := w.handlers(n)
 	switch {
 	case !n.core && !slices.ContainsFunc(reached, ofCore):
 		w.report().dropped(core.Source, what, "the section %s counts for nothing here: no handler gives a request to its program", what)

@@ -20,6 +20,7 @@ type scripts struct {
 	documents    bool               // a folder is answered with a default document
 	listing      bool               // or, if it may be, with a listing
 	fast         []fastScripts      // of those that are sent, those that FastCGI runs
+	lines        []*Directive       // of handler, in place of what is sent
 
 	kinds   map[string]bool     // whether a pattern is sent
 	settled map[string]bool     // patterns whose requests an entry has already

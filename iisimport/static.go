@@ -81,11 +81,14 @@ func (w *siteWriter) contentTypes(n, from *node, s scripts) *Directive {
 	if s.listing && listed(n) {
 		kids = append(kids, directive("browse"))
 	}
+	kids = append(kids, s.lines...)
 	if s.sent != nil {
 		kids = append(kids, directive(append([]string{"scripts"}, s.sent...)...))
 	}
 	if s.closed != nil {
 		kids = append(kids, directive(append([]string{"closed"}, s.closed...)...))
+	}
+	if s.closed != nil && s.lines == nil {
 		but := ""
 		if s.fast != nil {
 			but = ", but for those that FastCGI runs"

@@ -34,7 +34,7 @@ func TestHandlersOfWorkers(t *testing.T) {
 		"some paths, and files":   {"", web(add("api/*", "*", core), start), map[string]string{"GET /app/api/x": "200 worker", "GET /app/x": "404 ", "GET /app/page.htm": "200 page app/page.htm"}},
 		"paths, and settings":     {"", `<appSettings />` + web("<clear />"+add("api/*", "*", core), start), map[string]string{"GET /app/api/x": "200 worker", "GET /app/x": "404 "}},
 		"paths with a verb":       {"", web(add("api/*", "POST", core), start), map[string]string{"POST /app/api/x": "200 worker", "GET /app/api/x": "405 ", "PUT /app/api/x": "405 "}},
-		"files alone":             {"", web(add("*", "*", core+` resourceType="File"`), start), map[string]string{"GET /app/x": "403 ", "GET /app/page.htm": "403 "}},
+		"files alone":             {"", web(add("*", "*", core+` resourceType="File"`), start), map[string]string{"GET /app/x": "404 ", "GET /app/page.htm": "200 worker"}},
 		"of httpPlatform":         {"", web(add("api/*", "*", `modules="httpPlatformHandler"`), `<httpPlatform processPath="x" />`), map[string]string{"GET /app/api/x": "200 worker", "GET /app/x": "404 ", "GET /app/page.htm": "200 page app/page.htm"}},
 		"files alone, of a path":  {"", web(add("api/*", "*", core+` resourceType="File"`), start), map[string]string{"GET /app/api/x": "404 ", "GET /app/page.htm": "200 page app/page.htm"}},
 		"names without extension": {"", web(add("*.", "GET", core), start), map[string]string{"GET /app/x": "200 worker", "POST /app/x": "405 ", "GET /app/page.htm": "200 page app/page.htm"}},
@@ -42,9 +42,11 @@ func TestHandlersOfWorkers(t *testing.T) {
 		"who may, for all":        {"", `<system.web><authorization><deny users="?" /></authorization></system.web>` + web(add("api/*", "*", core), start+`<modules runAllManagedModulesForAllRequests="true" />`), map[string]string{"GET /app/page.htm": "200 worker"}},
 		"after WebDAV":            {"", web(add("*", "PROPFIND,PUT", `modules="WebDAVModule" requireAccess="None"`)+strings.Replace(add("*", "*", core), "aspNetCore", "b", 1), start), map[string]string{"GET /app/x": "200 worker", "PUT /app/x": "405 ", "PROPFIND /app/x": "405 "}},
 		"scripts, after others":   {web(add("*", "PUT", `modules="WebDAVModule" requireAccess="None"`)+strings.Replace(add("*.php", "*", php), "aspNetCore", "b", 1), ""), "", map[string]string{"GET /x.php": "200 worker", "PUT /x.php": "405 "}},
-		"files before, of a path": {"", web(strings.Replace(add("admin/*", "*", `modules="StaticFileModule" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/admin/x": "403 ", "POST /app/admin/x": "403 "}},
-		"files before, if there":  {"", web(strings.Replace(add("*.htm", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/page.htm": "200 worker"}},
-		"behind the program's":    {"", web(add("admin/*", "GET", core)+strings.Replace(add("admin/*", "*", `modules="StaticFileModule" requireAccess="Read"`), "aspNetCore", "f", 1)+strings.Replace(add("*", "*", core), "aspNetCore", "b", 1), start), map[string]string{"GET /app/admin/x": "200 worker", "POST /app/admin/x": "403 "}},
+		"files before, of a path": {"", web(strings.Replace(add("admin/*", "*", `modules="StaticFileModule" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/admin/x": "404 ", "POST /app/admin/x": "404 "}},
+		"files before, if there":  {"", web(strings.Replace(add("*.htm", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/no.htm": "200 worker", "GET /app/page.htm": "200 page app/page.htm", "GET /app/PAGE.htm": "200 page app/page.htm", "POST /app/page.htm": "405 "}},
+		"files before, of GET":    {"", web(strings.Replace(add("*", "GET,HEAD", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/": "200 worker", "GET /app/page.htm": "200 page app/page.htm", "POST /app/page.htm": "200 worker", "GET /app/web.config": "404 "}},
+		"all files before":        {"", web(strings.Replace(add("*", "*", `modules="StaticFileModule" resourceType="File" requireAccess="Read"`), "aspNetCore", "f", 1)+add("*", "*", core), start), map[string]string{"GET /app/x": "200 worker", "GET /app/": "200 worker", "GET /app/page.htm": "200 page app/page.htm", "POST /app/page.htm": "405 "}},
+		"behind the program's":    {"", web(add("admin/*", "GET", core)+strings.Replace(add("admin/*", "*", `modules="StaticFileModule" requireAccess="Read"`), "aspNetCore", "f", 1)+strings.Replace(add("*", "*", core), "aspNetCore", "b", 1), start), map[string]string{"GET /app/admin/x": "200 worker", "POST /app/admin/x": "404 "}},
 		"files to POST alone":     {"", web(`<remove name="StaticFile" />`+strings.Replace(add("*", "POST", `modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read"`), "aspNetCore", "StaticFile", 1), ""), map[string]string{"GET /app/page.htm": "404 ", "GET /app/": "404 "}},
 		"files to get":            {"", web(`<remove name="StaticFile" />`+strings.Replace(add("*", "get", `modules="StaticFileModule,DefaultDocumentModule" requireAccess="Read"`), "aspNetCore", "StaticFile", 1), ""), map[string]string{"GET /app/page.htm": "404 "}},
 		"none":                    {"", web("", start), map[string]string{"GET /app/x": "404 ", "GET /app/page.htm": "200 page app/page.htm"}},
@@ -82,8 +84,8 @@ func TestTwoPrograms(t *testing.T) {
 	}
 	// Nobody has started the service.
 	for request, want := range map[string]string{
-		"GET /app/api/x": "502 ", "POST /app/api/x": "502 ", "GET /app/x.php": "200 worker", "POST /app/x.php": "405 ",
-		"GET /app/api/x.php": "404 ", "GET /app/page.htm": "200 page app/page.htm", "GET /app/x": "404 ",
+		"GET /app/api/x": "502 ", "POST /app/api/x": "502 ", "GET /app/x.php": "200 worker", "POST /app/x.php": "404 ",
+		"GET /app/api/x.php": "502 ", "GET /app/page.htm": "200 page app/page.htm", "GET /app/x": "404 ",
 	} {
 		if a := get(request); fmt.Sprint(a.Status, " ", a.Body) != want {
 			t.Errorf("%s: %v %s, want %s\n%s", request, a.Status, a.Body, want, plan.Caddyfile())
