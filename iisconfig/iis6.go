@@ -243,7 +243,7 @@ func (c *converter) settings(n *mbNode, site *Site, path string) {
 			}
 			continue
 		}
-		if mbIgnored(key) {
+		if mbIgnored(key) || key == "azenable" && isFalse(prop.value) {
 			continue
 		}
 		c.unknown[prop.name] = append(c.unknown[prop.name], at)

@@ -66,6 +66,8 @@ func mbProtects(key string) string {
 		return securityGroup + "/authentication"
 	case strings.HasPrefix(key, "access"):
 		return securityGroup + "/access"
+	case key == "azenable": // URL authorization by a store of policies
+		return securityGroup + "/authorization"
 	}
 	return ""
 }

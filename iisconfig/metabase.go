@@ -72,12 +72,16 @@ func (m *metabase) up(n *mbNode, name string) string {
 	return ""
 }
 
-// metabaseIDs are properties that may stand as Custom elements with their number
-// only.
+// metabaseIDs are properties that may stand as Custom elements with their number only
+// (iiscnfg.h of the Windows SDK; AzEnable is MD_ENABLE_URL_AUTHORIZATION there).
 var metabaseIDs = map[string]string{
-	"1015": "ServerComment", "1017": "ServerAutoStart", "1023": "ServerBindings", "2021": "SecureBindings",
-	"3001": "Path", "5506": "SSLCertHash", "5511": "SSLStoreName", "6000": "AuthFlags", "6005": "DirBrowseFlags", "6006": "DefaultDoc",
-	"6011": "HttpRedirect", "6016": "AccessFlags", "6019": "IPSecurity", "6030": "AccessSSLFlags",
+	"1015": "ServerComment", "1016": "ServerState", "1017": "ServerAutoStart", "1023": "ServerBindings", "2021": "SecureBindings",
+	"2041": "FilterPath", "2103": "AppRoot", "2168": "WebSvcExtRestrictionList", "3001": "Path", "3002": "UNCUserName",
+	"4000": "LogType", "4001": "LogFileDirectory", "4003": "LogFilePeriod", "4013": "LogExtFileFlags",
+	"5506": "SSLCertHash", "5511": "SSLStoreName",
+	"6000": "AuthFlags", "6001": "Realm", "6004": "HttpCustomHeaders", "6005": "DirBrowseFlags", "6006": "DefaultDoc", "6008": "HttpErrors",
+	"6011": "HttpRedirect", "6014": "ScriptMaps", "6015": "MimeMap", "6016": "AccessFlags", "6019": "IPSecurity", "6030": "AccessSSLFlags",
+	"6048": "AzEnable", "9021": "AppPoolIdentityType", "9027": "AppPoolState", "9028": "AppPoolAutoStart", "9101": "AppPoolId",
 }
 
 // metabase reads MetaBase.xml of IIS 6.
