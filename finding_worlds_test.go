@@ -46,6 +46,7 @@ var findingWorlds = map[string]string{
 	"certificate-weak-signature":    "certsel/health/health_test.go TestWeakSignature",
 	"client-authority-file-broken":  "central_files_test.go TestTrustPoolRotates",
 	"closed-places":                 "testdata/commands/closed.txt",
+	"closed-sites":                  "testdata/commands/closed.txt",
 	"duplicate-binding":             "testdata/mistakes.txt",
 	"host-elsewhere":                "command_check_test.go TestCheckDNS",
 	"host-not-as-browsers-write-it": "central_files_test.go TestOrdinaryInternationalHost",

@@ -166,11 +166,7 @@ func (r *configReader) section(prefix string, el *element) error {
 			}
 			c.mark(c.src(el), "the file %s", shorten(el.str("configSource")))
 		}
-		if el.outside {
-			c.faults = append(c.faults, Fault{
-				Code: CodeRefused, Section: name, Message: "its configSource leads out of the folder", Source: c.src(el),
-			})
-		}
+		r.outside(name, el, c)
 		r.emit(name, el, c, apply)
 		return nil
 	}
@@ -291,20 +287,32 @@ func (r *configReader) unknownPart(name string, el *element, what string) {
 	}
 }
 
-// leaveOut skips a section that is not held by the model, and says why.
+// leaveOut reads a section that is not held by the model, for what IIS refuses in it, and says
+// why. What is no section of IIS is skipped.
 func (r *configReader) leaveOut(name string, el *element) error {
 	src := r.ctx.src(el)
-	before := r.x.elements
 	source, moved := el.lookup("configSource")
-	if err := r.x.skip(); err != nil {
+	ofIIS := strings.Contains(name, "/")
+	before := r.x.elements
+	read := r.x.skip
+	if ofIIS {
+		read = func() error { return r.x.tree(el) }
+	}
+	if err := read(); err != nil {
 		return err
 	}
 	empty := len(el.attrs) == 0 && r.x.elements == before
 	left, known := leftOut[name]
 	r.notesLocks(name, el)
-	if r.web != nil && strings.Contains(name, "/") {
-		// IIS answers 500.19 if the server has locked it.
-		r.current.changes = append(r.current.changes, change{section: Section{Name: name, Source: src}, el: el})
+	if ofIIS {
+		c := r.sectionContext(name)
+		if known {
+			leftSchemas[name].check(c, el)
+		}
+		r.outside(name, el, c)
+		if r.web != nil || c.faults != nil { // IIS answers 500.19 if the server has locked it
+			r.emit(name, el, c, nil)
+		}
 	}
 	switch {
 	case known && empty:
@@ -312,7 +320,7 @@ func (r *configReader) leaveOut(name string, el *element) error {
 		r.b.rep.warn(CodeUnsupported, src, left.fix, "the section %s is not translated: %s", name, left.why)
 	case known:
 		r.b.rep.info(CodeIgnored, src, "the section %s is not needed: %s", name, left.why)
-	case !strings.Contains(name, "/") && (r.web != nil || managedSections[name]):
+	case !ofIIS && (r.web != nil || managedSections[name]):
 		// What is not of IIS itself is read by .NET or by the application.
 		r.emit(name, el, &context{}, func(s *Settings) {
 			s.Managed = append(slices.Clip(s.Managed), Section{Name: name, Source: src})
@@ -325,6 +333,15 @@ func (r *configReader) leaveOut(name string, el *element) error {
 		r.unknownPart(name, el, "the section")
 	}
 	return nil
+}
+
+// outside is for a section whose configSource leads out of the folder of its web.config.
+func (r *configReader) outside(name string, el *element, c *context) {
+	if el.outside {
+		c.faults = append(c.faults, Fault{
+			Code: CodeRefused, Section: name, Message: "its configSource leads out of the folder", Source: c.src(el),
+		})
+	}
 }
 
 // declaration reads configSections for the sections that files below may not have.

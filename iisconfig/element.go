@@ -106,10 +106,10 @@ func (c *context) mark(src Source, format string, args ...any) {
 	}
 }
 
-// fault keeps a reason for IIS to answer 500.19.
+// fault keeps a reason for IIS to answer 500.19, in a section of IIS.
 func (c *context) fault(code string, src Source, format string, args ...any) {
-	if c.section != "" {
-		c.faults = append(c.faults, Fault{Code: code, Section: c.section, Message: fmt.Sprintf(format, args...), Source: src})
+	if section := cmp.Or(c.section, c.name); strings.Contains(section, "/") {
+		c.faults = append(c.faults, Fault{Code: code, Section: section, Message: fmt.Sprintf(format, args...), Source: src})
 	}
 }
 

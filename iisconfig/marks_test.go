@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 		{"malformed in one folder", "a/x", `<configuration`, "/y", nil},
 		{"duplicate", "a", inWeb(`<staticContent><mimeMap fileExtension=".A" mimeType="a/b"/></staticContent>`), "/x", []string{CodeDuplicate}},
 		{"bad value", "a", inWeb(`<security><ipSecurity allowUnlisted="flase"/></security>`), "/", []string{CodeBadValue}},
-		{"bad value that opens nothing", "a", inWeb(`<directoryBrowse enabled="flase"/>`), "/", nil},
+		{"bad value that opens nothing", "a", inWeb(`<directoryBrowse enabled="flase"/>`), "/", []string{CodeBadValue}},
 		{"bad action", "a", inWeb(`<rewrite><outboundRules><rule name="r"><match pattern="x"/><action type="CustomResponse" statusCode="302"/></rule></outboundRules></rewrite>`), "/", []string{CodeBadValue}},
 		{"cleared list of addresses", "a", inWeb(`<security><ipSecurity><clear/></ipSecurity></security>`), "/", []string{CodeRefused}},
 		{"key of a map twice", "a", inWeb(`<rewrite><rewriteMaps><rewriteMap name="m"><add key="a" value="1"/><add key="a" value="2"/></rewriteMap></rewriteMaps></rewrite>`), "/", []string{CodeDuplicate}},

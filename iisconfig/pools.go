@@ -94,6 +94,11 @@ func (r *configReader) webFarm(el *element) error {
 			c.unknown(el, "in webFarms")
 			return nil
 		}
+		for _, kid := range el.kids {
+			if !kid.is("hostAffinityProviderList") && kid.meant != "" {
+				c.unknown(kid, "in applicationRequestRouting")
+			}
+		}
 		c.rep.info(CodeIgnored, c.src(el), "applicationRequestRouting of the server names the ways to keep clients at one server, which are those of reverse_proxy here")
 		return nil
 	}
@@ -106,6 +111,7 @@ func (r *configReader) webFarm(el *element) error {
 		case kid.is("applicationRequestRouting"):
 			c.farmRouting(farm, kid)
 		default:
+			kid.is("platformProvision", "applicationProvision", "customProviderSettings", "runProviders", "autoRepair", "defaultProxy")
 			c.unknown(kid, "in webFarm")
 		}
 	}
@@ -133,6 +139,9 @@ func (c *context) farmRouting(farm *WebFarm, el *element) {
 				URL: kid.str("url"), Interval: kid.str("interval"), Timeout: kid.str("timeout"),
 				Status: kid.str("statusCodeMatch"), Text: kid.str("responseMatch"), Source: c.src(kid),
 			}
+		case !kid.is("protocol", "publicKeys") && kid.meant != "":
+			c.unknown(kid, "in "+el.name)
+			continue
 		default:
 			c.rep.warn(CodeUnsupported, c.src(kid), "set it in iis_proxy, as a subdirective of reverse_proxy",
 				"%s of the web farm %s is not translated", kid.name, farm.Name)

@@ -24,6 +24,8 @@ var groups = map[string]bool{
 	securityGroup:            true,
 	rewriteGroup:             true,
 	authenticationGroup:      true,
+
+	"system.webServer/management": true, "system.webServer/tracing": true, "system.webServer/webdav": true,
 }
 
 // sectionReaders read the sections that the model holds. A reader reports what it
@@ -94,12 +96,18 @@ var leftOut = map[string]left{
 	"system.webServer/httpCompression":           {why: "it says how IIS compresses; urlCompression says whether"},
 	"system.webServer/httpLogging":               {why: "it is about log files; where it has dontLog, write log_skip"},
 	"system.webServer/httpTracing":               {why: "it is about tracing"},
-	"system.webServer/management":                {why: "it is about the IIS Manager"},
-	"system.webServer/odbcLogging":               {why: "it is about log files"},
-	"system.webServer/serverSideInclude":         {why: "server-side includes need IIS"},
-	"system.webServer/tracing":                   {why: "it is about tracing"},
-	"system.webServer/validation":                {why: "it is about the check of this file"},
-	"system.webServer/webdav":                    {why: "it is about WebDAV, which authoringRules turn on"},
+
+	"system.webServer/management/authentication":        {why: "it is about the IIS Manager"},
+	"system.webServer/management/authorization":         {why: "it is about the IIS Manager"},
+	"system.webServer/management/trustedProviders":      {why: "it is about the IIS Manager"},
+	"system.webServer/odbcLogging":                      {why: "it is about log files"},
+	"system.webServer/serverSideInclude":                {why: "server-side includes need IIS"},
+	"system.webServer/tracing/traceFailedRequests":      {why: "it is about tracing"},
+	"system.webServer/tracing/traceProviderDefinitions": {why: "it is about tracing"},
+	"system.webServer/validation":                       {why: "it is about the check of this file"},
+	"system.webServer/webdav/authoring":                 {why: "it is about WebDAV, which authoringRules turn on"},
+	"system.webServer/webdav/authoringRules":            {why: "it is about WebDAV"},
+	"system.webServer/webdav/globalSettings":            {why: "it is about WebDAV"},
 
 	"system.webServer/security/applicationDependencies": {why: "it is about the IIS Manager"},
 }

@@ -1,6 +1,7 @@
 package iisimport_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
 	"github.com/caddy-iis/caddy-iis/iisimport"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 	ts "github.com/caddy-iis/caddy-iis/internal/testserver"
 )
 
@@ -165,6 +167,7 @@ func TestPromise(t *testing.T) {
 					}
 				}
 			}
+			checkCount(t, plan, asked)
 			for _, l := range plan.Report.Lines {
 				if l.Message == iisimport.TakenBack {
 					back++
@@ -175,6 +178,47 @@ func TestPromise(t *testing.T) {
 	}
 	if closed < *pipelineRounds*5 || back < *pipelineRounds*5 {
 		t.Errorf("%d places are closed, %d lines are taken back", closed, back)
+	}
+}
+
+// checkCount compares what the report counts with what check counts in the result, and with how
+// the sites answer.
+func checkCount(t *testing.T, plan *iisimport.Plan, asked map[string]promised) {
+	t.Helper()
+	var config struct {
+		Apps struct {
+			IIS json.RawMessage `json:"iis"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(adapt(t, plan.Caddyfile()), &config); err != nil {
+		t.Fatal(err)
+	}
+	counter, err := places.New(config.Apps.IIS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range plan.Sites {
+		counter.Site(s.ID)
+	}
+	got := plan.Report.Summary.Places
+	if want := counter.Count(); got != want {
+		t.Errorf("the report has %+v, check %+v", got, want)
+	}
+	nothing := 0
+	for name := range pipelineSites {
+		name := fmt.Sprintf("s%d", name)
+		something := false
+		for place, p := range asked {
+			if place == name || strings.HasPrefix(place, name+"/") {
+				something = something || p.content || p.moves
+			}
+		}
+		if !something {
+			nothing++
+		}
+	}
+	if got.Sites.Closed > nothing || got.Sites.Closed+got.Sites.Partly+got.Sites.Open != len(plan.Sites) {
+		t.Errorf("%+v, and %d sites have nothing for anybody", got.Sites, nothing)
 	}
 }
 

@@ -69,8 +69,8 @@ type Summary struct {
 	Translated int      `json:"translated"`
 	Dropped    int      `json:"dropped"`
 	ToDecide   int      `json:"to_decide"`
-	// Places counts places of templates and of other sites, as check counts them: a line that
-	// many of these inherit counts for each.
+	// Places counts places of templates and of other sites, and all sites, as check counts them:
+	// a line that many of these inherit counts for each.
 	Places          places.Count `json:"places"`
 	UpstreamAddress string       `json:"upstream_address,omitempty"`
 }
@@ -230,13 +230,8 @@ func (r *Report) finish(p *Plan) {
 	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers
 	for _, site := range p.Sites {
 		s.Bindings += len(site.Bindings)
-		if site.template == nil {
-			s.Places.Add(countPlaces(site.body))
-		}
 	}
-	for _, t := range p.Templates {
-		s.Places.Add(countPlaces(t.body))
-	}
+	s.Places = p.places()
 	for _, c := range p.Certificates {
 		if c.Missing {
 			s.MissingFiles = append(s.MissingFiles, c.File)
@@ -363,22 +358,4 @@ func list(sb *strings.Builder, title string, lines []string) {
 	for _, line := range lines {
 		sb.WriteString("  " + line + "\n")
 	}
-}
-
-// countPlaces counts what caddy iis check counts in the result.
-func countPlaces(list []*Directive) places.Count {
-	var c places.Count
-	for _, d := range list {
-		switch {
-		case len(d.Words) == 0:
-		case d.Words[0] == "iis_closed":
-			c.Closed++
-		case d.Words[0] == "iis_authorization":
-			c.Waiting++
-		case d.Words[0] == "vars" && d.Words[1] == places.Marker:
-			c.Upstreams++
-		}
-		c.Add(countPlaces(d.Block))
-	}
-	return c
 }

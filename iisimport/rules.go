@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 )
 
 // globalRules writes those of the whole server, which run before everything else.
@@ -107,7 +108,7 @@ func (t *ruleWriter) rule(r iisconfig.RewriteRule) *Directive {
 		t.shut = t.shut || fitsAll(r) && len(r.Conditions) == 0
 		t.w.report().closed(r.Source, "rewrite rule "+r.Name, "write what it does in front of iis_proxy, and the rule with iis_rewrite",
 			"it leads to another server, and in IIS %s sees the requests first; they get 403", past)
-		return block(kids, "rule", ruleName("closed: "+r.Name)).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") leads past " + past + ".")
+		return block(kids, "rule", places.ClosedRule+name).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") leads past " + past + ".")
 	case err != nil:
 		return t.closing(r, err).because("Rewrite rule " + r.Name + " (" + r.Source.String() + ") is not executed: " + err.Error())
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-iis/caddy-iis/iisconfig"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 )
 
 // ruleSet writes one iis_rewrite.
@@ -124,5 +125,5 @@ func (t *ruleWriter) closing(r iisconfig.RewriteRule, why error) *Directive {
 		kids = append(kids, directive("match", ".*"))
 	}
 	t.shut = t.shut || err != nil || fitsAll(r)
-	return block(append(kids, answer...), "rule", ruleName("closed: "+r.Name))
+	return block(append(kids, answer...), "rule", places.ClosedRule+ruleName(r.Name))
 }

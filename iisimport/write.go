@@ -39,7 +39,7 @@ func literal(text string) string {
 
 var (
 	// reOwnVariable are the variables of the environment that an import writes itself.
-	reOwnVariable = regexp.MustCompile(`^\{\$IIS_(?:UPSTREAM|FASTCGI):[A-Za-z0-9_./:@%+,=~*&?\[\]-]+\}$`)
+	reOwnVariable = regexp.MustCompile(`^\{\$IIS_(?:UPSTREAM|FASTCGI):([A-Za-z0-9_./:@%+,=~*&?\[\]-]+)\}$`)
 	// rePlaceholder is what the adapter replaces in any word of a site, {path} or {re.name.1},
 	// and what a directive may replace when it answers.
 	rePlaceholder = regexp.MustCompile(`\{[a-z%?][a-zA-Z0-9_.?\[\]-]*\}`)

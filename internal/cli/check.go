@@ -49,11 +49,14 @@ func (e *Env) runningFindings(ctx context.Context, s Surroundings) ([]adminapi.F
 	if err != nil {
 		return nil, err
 	}
-	decide, err := PlaceFindings(raw)
+	counter, err := places.New(raw)
 	if err != nil {
 		return nil, err
 	}
 	var hosts world.Hosts
+	if err := e.countSites(ctx, counter); err != nil {
+		return nil, err
+	}
 	if s.DNS {
 		for site, err := range e.Client.Sites(ctx) {
 			if err != nil {
@@ -66,6 +69,7 @@ func (e *Env) runningFindings(ctx context.Context, s Surroundings) ([]adminapi.F
 			}
 		}
 	}
+	decide := PlaceFindings(counter.Count())
 	if (s.Probe || s.DNS) && !onThisMachine(e.Client.Host()) {
 		return append(append(findings, decide...), adminapi.Finding{
 			Severity: adminapi.SeverityInfo, Code: world.CodeNotLooked,
@@ -152,25 +156,52 @@ func (s Surroundings) Findings(ctx context.Context, parts world.Parts, hosts *wo
 
 // The codes of the findings about what an import has left to people.
 const (
+	codeSites    = "closed-sites"
 	codeClosed   = "closed-places"
 	codeWaiting  = "waiting-places"
 	codeUpstream = "unset-upstreams"
 )
 
-// PlaceFindings counts, in the JSON of the iis app, what an import has left to people.
-// A configuration without any such place has none of these findings.
-func PlaceFindings(raw []byte) ([]adminapi.Finding, error) {
-	count, err := places.In(raw)
-	if err != nil || count.Zero() {
-		return nil, err
+// PlaceFindings says, in a configuration and its sites, what an import has left to people. If
+// there is nothing of the kind, there are none of these findings.
+func PlaceFindings(count places.Count) (findings []adminapi.Finding) {
+	if count.Zero() {
+		return nil
 	}
-	var findings []adminapi.Finding
 	for i, sentence := range count.Sentences() {
 		findings = append(findings, adminapi.Finding{
-			Severity: adminapi.SeverityInfo, Code: []string{codeClosed, codeWaiting, codeUpstream}[i], Message: sentence,
+			Severity: adminapi.SeverityInfo, Code: []string{codeSites, codeClosed, codeWaiting, codeUpstream}[i], Message: sentence,
 		})
 	}
-	return findings, nil
+	return findings
+}
+
+// countSites counts the sites that are served, by their templates, which lists of sites do not have.
+func (e *Env) countSites(ctx context.Context, c *places.Counter) error {
+	if !c.Some() {
+		return nil
+	}
+	templates := make(map[uint32]string)
+	for _, name := range c.Templates() {
+		for site, err := range e.Client.Sites(ctx, "template", name) {
+			if err != nil {
+				return err
+			}
+			templates[site.ID] = name
+		}
+	}
+	for site, err := range e.Client.Sites(ctx) {
+		switch {
+		case err != nil:
+			return err
+		case !site.IsServed():
+		case site.Source == "":
+			c.Site(site.ID)
+		default:
+			c.Row(templates[site.ID])
+		}
+	}
+	return nil
 }
 
 // CheckBindings shows how the certificates of the https bindings of sites stand, and

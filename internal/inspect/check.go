@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-iis/caddy-iis/internal/cli"
 	"github.com/caddy-iis/caddy-iis/internal/commands"
 	"github.com/caddy-iis/caddy-iis/internal/jsondoc"
+	"github.com/caddy-iis/caddy-iis/internal/places"
 	"github.com/caddy-iis/caddy-iis/internal/serve"
 	"github.com/caddy-iis/caddy-iis/internal/world"
 	"github.com/caddy-iis/caddy-iis/sites"
@@ -98,7 +99,8 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts, parts *world.Finder) 
 	if findings := conflicts(cfg.AppsRaw["iis"]); len(findings) > 0 {
 		return commands.Checked{Findings: findings}, nil, nil
 	}
-	if decide, err = cli.PlaceFindings(cfg.AppsRaw["iis"]); err != nil {
+	counter, err := places.New(cfg.AppsRaw["iis"])
+	if err != nil {
 		return found, nil, err
 	}
 	// Log files belong to the running Caddy, and messages among findings to
@@ -128,8 +130,18 @@ func loadedFindings(cfg *caddy.Config, hosts *world.Hosts, parts *world.Finder) 
 	}
 	look := newLook(now)
 	for _, entry := range now.Tables.Sites() {
-		found.Sites = append(found.Sites, now.showSite(entry, nil, look))
+		site := now.showSite(entry, nil, look)
+		found.Sites = append(found.Sites, site)
+		switch serves := now.Sites.At(entry.Index).Serves(); {
+		case site.Source == "":
+			counter.Site(site.ID)
+		case serves.OwnRoutes:
+			counter.Other()
+		default:
+			counter.Row(serves.Template)
+		}
 	}
+	decide = cli.PlaceFindings(counter.Count())
 	for _, source := range app.Live {
 		// That rows cannot be read is among the findings.
 		_ = source.Follower.Rows(func(row sites.Row) error { parts.Site(row.ID, row.Document); return nil })

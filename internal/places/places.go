@@ -2,21 +2,32 @@
 // or do something, and says so in words that are the same wherever they are told.
 package places
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "fmt"
 
-// Count is how many places there are of each kind.
+// Count is how many places there are of each kind, and in how many sites.
 type Count struct {
-	// Closed are handlers iis_closed that do not wait for a decision.
+	// Closed are handlers iis_closed that do not wait for a decision, and rules of iis_rewrite
+	// that stand in for some that are not executed: their names begin with "closed: ".
 	Closed int `json:"closed"`
-	// Waiting are those that do, and handlers iis_authorization that nothing stands in
-	// front of which finds out who the user is.
+	// Waiting are handlers iis_closed that do, and handlers iis_authorization that nothing
+	// stands in front of which finds out who the user is.
 	Waiting int `json:"waiting"`
 	// Upstreams are reverse proxies whose address is still the one that the import has put
 	// in for the worker processes of IIS.
 	Upstreams int `json:"upstreams"`
+	// Sites says in how many sites such places are.
+	Sites Sites `json:"sites"`
+}
+
+// Sites counts sites by how much of them nobody gets. What waits for a decision counts as
+// closed. The routes that rows of a source bring by themselves are not looked at.
+type Sites struct {
+	// Closed are those of which nobody gets anything.
+	Closed int `json:"closed"`
+	// Partly are those with places that are closed, beside others.
+	Partly int `json:"partly"`
+	// Open are those without any such place.
+	Open int `json:"open"`
 }
 
 // Marker is the variable that the import sets, with Caddy's handler vars, where
@@ -24,19 +35,13 @@ type Count struct {
 // replaced.
 const Marker = "iis_upstream"
 
-// Add adds the counts of another part.
-func (c *Count) Add(other Count) {
-	c.Closed += other.Closed
-	c.Waiting += other.Waiting
-	c.Upstreams += other.Upstreams
-}
-
 // Zero reports whether there is nothing to decide or to do.
-func (c Count) Zero() bool { return c == Count{} }
+func (c Count) Zero() bool { c.Sites.Open = 0; return c == Count{} }
 
 // Sentences says each count in one sentence.
 func (c Count) Sentences() []string {
 	return []string{
+		fmt.Sprintf("Sites: %d closed wholly, %d in part, %d not at all; what waits for a decision counts as closed.", c.Sites.Closed, c.Sites.Partly, c.Sites.Open),
 		sentence(c.Closed, "place is closed", "places are closed", ", because IIS protects what is there and nothing here surely does the same"),
 		sentence(c.Waiting, "place waits for a decision", "places wait for a decision", ", who may see what is there; until then, nobody may"),
 		sentence(c.Upstreams, "upstream must be set", "upstreams must be set", ", to where the applications run that IIS had workers for"),
@@ -53,29 +58,15 @@ func sentence(n int, one, many, why string) string {
 	return fmt.Sprintf("%d %s%s.", n, many, why)
 }
 
-// In counts the places in the JSON of an iis app, or of any part of a configuration of
-// Caddy.
-func In(raw []byte) (Count, error) {
-	var root any
-	if err := json.Unmarshal(raw, &root); err != nil {
-		return Count{}, fmt.Errorf("reading the configuration: %w", err)
-	}
-	w := walker{markers: make(map[string]bool)}
-	w.walk(root, false)
-	for _, dial := range w.dials {
-		if w.markers[dial] {
-			w.count.Upstreams++
-		}
-	}
-	return w.count, nil
-}
-
 // walker visits every handler.
 type walker struct {
 	count   Count
 	markers map[string]bool
 	dials   []string // of reverse proxies, one each
 }
+
+// places are those that are closed, or wait.
+func (w *walker) places() int { return w.count.Closed + w.count.Waiting }
 
 // walk visits a part. known says that a handler in front finds out who the user is;
 // the result says whether one does for what follows the part.
@@ -116,6 +107,13 @@ func (w *walker) handler(name string, fields map[string]any, known bool) {
 			w.count.Waiting++
 		} else {
 			w.count.Closed++
+		}
+	case "iis_rewrite":
+		rules, _ := fields["rules"].([]any)
+		for _, rule := range rules {
+			if isClosedRule(rule) {
+				w.count.Closed++
+			}
 		}
 	case "vars":
 		if address, ok := fields[Marker].(string); ok {
