@@ -24,8 +24,6 @@ type configReader struct {
 	allow *bool
 	// inLocation says that an element location is open.
 	inLocation bool
-	// own are the names that configSections of a web.config declares outside of all groups.
-	own map[string]bool
 	// seen are the sections of a web.config, by the path of their location in lower case.
 	seen map[sectionAt]bool
 }
@@ -219,13 +217,22 @@ func (r *configReader) notRead(name string, el *element) error {
 }
 
 // meant returns the name of IIS that an element has in another case. What a web.config declares
-// itself is the application's.
+// itself, or one above it, is the application's.
 func (r *configReader) meant(name string) string {
 	meant := namesOfIIS[strings.ToLower(name)]
-	if meant == name || r.web != nil && r.web.dotNET || r.own[name] && !groups[meant] {
+	if meant == name || r.web != nil && (r.web.dotNET || !groups[meant] && r.declared(name)) {
 		return ""
 	}
 	return meant
+}
+
+func (r *configReader) declared(name string) bool {
+	for p := range upwards(r.web.scope()) {
+		if r.b.ownNames[p][name] {
+			return true
+		}
+	}
+	return false
 }
 
 // whole notes that the file is a whole applicationHost.config, which declares all
@@ -348,10 +355,11 @@ func (r *configReader) outside(name string, el *element, c *context) {
 func (r *configReader) declaration(prefix string, el *element) error {
 	name := prefix + el.str("name")
 	if r.web != nil && !strings.Contains(name, "/") && (el.name == "section" || el.name == "sectionGroup") {
-		if r.own == nil {
-			r.own = make(map[string]bool)
+		key := strings.ToLower(r.web.scope())
+		if r.b.ownNames[key] == nil {
+			r.b.ownNames[key] = make(map[string]bool)
 		}
-		r.own[name] = true
+		r.b.ownNames[key][name] = true
 	}
 	switch {
 	case el.is("sectionGroup"):

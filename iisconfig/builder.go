@@ -40,7 +40,10 @@ type builder struct {
 	settled    bool
 	// folderIndex is made when the first web.config is read, after all sites.
 	folderIndex *folderIndex
-	webRead     map[webPlace]webFile // by the path in lower case
+	// ownNames are what configSections of a web.config declare outside of all groups, by its
+	// configuration path in lower case.
+	ownNames map[string]map[string]bool
+	webRead  map[webPlace]webFile // by the path in lower case
 }
 
 // placement is a layer that waits until all sites are known.
@@ -57,7 +60,8 @@ func newBuilder(opts Options, items []item) *builder {
 		opts: opts, items: items, rep: newReporter(opts.MaxFindings),
 		byID: make(map[uint32]*Site), byName: make(map[string]*Site), poolByName: make(map[string]*ApplicationPool),
 		appIndex: make(map[appKey]*Application), used: make(map[string]bool), locks: make(map[string]map[string][]lock),
-		hostOnly: make(map[string]bool), guarded: make(map[string]map[string]bool), toldOf: make(map[string]bool), webRead: make(map[webPlace]webFile), itemLocks: make(map[string]map[string][]itemLock),
+		hostOnly: make(map[string]bool), guarded: make(map[string]map[string]bool), toldOf: make(map[string]bool),
+		webRead: make(map[webPlace]webFile), ownNames: make(map[string]map[string]bool), itemLocks: make(map[string]map[string][]itemLock),
 		iis6: newMetabase(),
 	}
 }

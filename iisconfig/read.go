@@ -242,11 +242,15 @@ func isWebConfig(name string) bool {
 }
 
 // read reads the items by kind: web.config files last, because the sites tell
-// where they belong.
+// where they belong, and of these the outer ones first, which declare names for inner ones.
 func read(items []item, opts Options) (*Server, error) {
 	b := newBuilder(opts, items)
 	slices.SortStableFunc(b.items, func(x, y item) int {
-		return cmp.Or(cmp.Compare(x.kind.order(), y.kind.order()), cmp.Compare(x.depth, y.depth))
+		folders := 0
+		if x.kind == WebConfig && y.kind == WebConfig {
+			folders = cmp.Compare(strings.Count(slashes(x.name), "/"), strings.Count(slashes(y.name), "/"))
+		}
+		return cmp.Or(cmp.Compare(x.kind.order(), y.kind.order()), cmp.Compare(x.depth, y.depth), folders)
 	})
 	var errs []error
 	for i := range b.items {

@@ -284,6 +284,7 @@ func (w *siteWriter) place(src iisconfig.Source) string {
 
 // closed closes a node: what would answer must not, until somebody has looked at it.
 func (w *siteWriter) closed(status int, src iisconfig.Source, what, fix, why string) *Directive {
+	fix = cmp.Or(fix, "if somebody shall have the place, change it in the copy of the file, and import again")
 	w.report().closed(src, what, fix, "%s; the place answers %d", why, status)
 	return directive("iis_closed", "*", strconv.Itoa(status), prose(what+": "+why))
 }

@@ -190,10 +190,24 @@ func (w *siteWriter) childRequest(at string) (guards []*Directive, why string) {
 		return nil, closed
 	}
 	s := w.scripts(n)
+	if !w.hasType(n, path.Ext(at)) || s.few && !slices.ContainsFunc(s.files, func(p string) bool { return regexp.MustCompile(pathsPattern([]string{p})).MatchString(at) }) {
+		return nil, "ExecuteURL asks for the page as a client does, and IIS has no MIME type for it there, or no handler: the error has no page"
+	}
 	if patterns := slices.Concat(s.sent, s.closed); s.unclear != nil || patterns != nil && regexp.MustCompile(pathsPattern(patterns)).MatchString(at) {
 		return nil, "a handler answers for the page, or refuses it: the error has no page"
 	}
 	return slices.Concat(w.again(w.addressList, n), w.again(w.allow, n)), ""
+}
+
+// hasType tells whether files of an extension have a MIME type at a node.
+func (w *siteWriter) hasType(n *node, ext string) bool {
+	c := w.mimeMaps(n)
+	if c == nil {
+		return iishttp.IIS10Types()[strings.ToLower(ext)] != ""
+	}
+	return slices.ContainsFunc(c.MIMEMaps, func(m iisconfig.MIMEMap) bool {
+		return strings.EqualFold(m.Extension, ext) || m.Extension == "*" || m.Extension == ".*"
+	})
 }
 
 // replaced makes errors of answers of worker processes and of other servers at a node, where IIS

@@ -41,6 +41,9 @@ type Line struct {
 	What    string           `json:"what"`          // as it was in IIS
 	Message string           `json:"message"`       // what it is now, or why not
 	Fix     string           `json:"fix,omitempty"` // what to do about it
+	// At are the places that are closed, wait, or need an upstream: all sites and paths that the
+	// line is of, but for what is below another one of them.
+	At []Place `json:"at,omitempty"`
 
 	answers bool // a rule that itself answers, whatever is at its place
 }
@@ -50,6 +53,9 @@ func (l Line) String() string {
 	s := string(l.Outcome) + ": " + l.What + ": " + l.Message
 	if l.Source.File != "" {
 		s = l.Source.String() + ": " + s
+	}
+	if l.At != nil {
+		s += "; at " + placesText(l.At)
 	}
 	if l.Fix != "" {
 		s += "; " + l.Fix
@@ -211,20 +217,13 @@ func (r *Report) finish(p *Plan) {
 		src  iisconfig.Source
 		what string
 	}
-	seen, open := make(map[Line]bool, len(r.Lines)), make(map[part]bool)
+	open := make(map[part]bool)
 	partOf := func(l Line) part { l.Source.Scope = ""; return part{l.Source, l.What} }
 	for _, l := range r.Lines {
 		open[partOf(l)] = open[partOf(l)] || l.Outcome == Translated
 	}
-	r.Lines = slices.DeleteFunc(r.Lines, func(l Line) bool {
-		if l.Message == takenBack && open[partOf(l)] {
-			return true
-		}
-		l.Source.Scope = ""
-		double := seen[l]
-		seen[l] = true
-		return double
-	})
+	r.Lines = slices.DeleteFunc(r.Lines, func(l Line) bool { return l.Message == takenBack && open[partOf(l)] })
+	r.Lines = once(r.Lines)
 	r.Inputs = p.inputs
 	s := &r.Summary
 	s.Sites, s.Certificates, s.WorkerSites = len(p.Sites), len(p.Certificates), r.workers

@@ -26,6 +26,7 @@ type told struct {
 
 // tell notes the lines since some number of them.
 func (w *siteWriter) tell(n *node, at step, from int) {
+	w.atPlace(n, from)
 	w.told = append(w.told, told{n, at, from, len(w.report().Lines)})
 }
 
