@@ -162,26 +162,53 @@ func mbDirBrowse(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	}
 }
 
-// mbRedirect reads "destination, FLAG, FLAG".
+// mbRedirect reads "destination, FLAG, FLAG", or with patterns "*; wildcard; destination; ..., FLAG".
+// What is not understood of patterns closes the place.
 func mbRedirect(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
-	r := &HTTPRedirect{Status: 302, Source: src}
-	for i, part := range strings.Split(p.value, ",") {
-		part = strings.TrimSpace(part)
-		switch flag := strings.ToUpper(part); {
-		case i == 0:
-			r.Destination, r.Enabled = part, part != ""
-		case flag == "EXACT_DESTINATION":
+	const section = webServer + "httpRedirect"
+	words := strings.Split(p.value, ",")
+	r, ok := mbDestination(strings.TrimSpace(words[0]), src)
+	for _, word := range words[1:] {
+		switch flag := strings.ToUpper(strings.TrimSpace(word)); flag {
+		case "EXACT_DESTINATION":
 			r.Exact = true
-		case flag == "CHILD_ONLY":
+		case "CHILD_ONLY":
 			r.ChildOnly = true
-		case flag == "PERMANENT":
+		case "PERMANENT":
 			r.Status = 301
-		case flag == "TEMPORARY", flag == "":
+		case "TEMPORARY", "":
 		default:
-			rep.warn(CodeUnknown, src, "", "HttpRedirect: %q is not understood", shorten(part))
+			ok = ok && !r.IIS6
+			rep.warn(CodeUnknown, src, "", "HttpRedirect: %q is not understood", shorten(strings.TrimSpace(word)))
 		}
 	}
-	return webServer + "httpRedirect", func(s *Settings) { s.HTTPRedirect = r }
+	return section, func(s *Settings) {
+		s.HTTPRedirect = r
+		if !ok {
+			s.Unknown = append(slices.Clip(s.Unknown), UnknownPart{
+				Section: section, What: "HttpRedirect with the value " + strconv.Quote(shorten(p.value)), Source: src, Fix: "write it with iis_redirect",
+			})
+		}
+	}
+}
+
+// mbDestination reads a destination or pairs of a pattern and a destination.
+func mbDestination(text string, src Source) (r *HTTPRedirect, ok bool) {
+	parts := strings.Split(text, ";")
+	if len(parts) == 1 || strings.TrimSpace(parts[0]) != "*" {
+		return &HTTPRedirect{Status: 302, Destination: text, Enabled: text != "", Source: src}, true
+	}
+	r = &HTTPRedirect{Status: 302, Enabled: true, IIS6: true, Source: src}
+	if parts = parts[1:]; strings.TrimSpace(parts[len(parts)-1]) == "" {
+		parts = parts[:len(parts)-1]
+	}
+	ok = len(parts) > 0 && len(parts)%2 == 0
+	for pair := range slices.Chunk(parts, 2) {
+		w := WildcardRedirect{Wildcard: strings.TrimSpace(pair[0]), Destination: strings.TrimSpace(pair[len(pair)-1]), Source: src}
+		ok = ok && w.Wildcard != "" && w.Destination != ""
+		r.Wildcards = append(r.Wildcards, w)
+	}
+	return r, ok
 }
 
 var (
@@ -274,7 +301,9 @@ func mbScripts(rep *reporter, src Source, p mbProp) (string, func(*Settings)) {
 		entries = append(entries, h)
 	}
 	return webServer + "handlers", func(s *Settings) {
-		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.Entries, h.Source = entries, src })
+		replace(&s.Handlers, Handlers{}, func(h *Handlers) {
+			h.Entries, h.Source = slices.Concat(entries, h.programs()), src
+		})
 	}
 }
 
@@ -328,7 +357,37 @@ func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 	}
 	policy := accessPolicy(words)
 	return webServer + "handlers", func(s *Settings) {
-		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.AccessPolicy, h.Source = policy, src })
+		replace(&s.Handlers, Handlers{}, func(h *Handlers) { h.setAccess(policy, src) })
+	}
+}
+
+// programPaths are what IIS 6 runs by itself in folders with AccessExecute ("Scripts and
+// Executables"), behind what ScriptMaps has: it never sends these as files there.
+var programPaths = []struct{ path, module string }{
+	{"*.exe", "CgiModule"}, {"*.com", "CgiModule"}, {"*.dll", "IsapiModule"},
+}
+
+const programName = "AccessExecute "
+
+// programs are the entries for programs that are asked for by their own names.
+func (h *Handlers) programs() (out []Handler) {
+	for _, e := range h.Entries {
+		if strings.HasPrefix(e.Name, programName) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// setAccess sets the policy, and which programs are run by it.
+func (h *Handlers) setAccess(policy string, src Source) {
+	h.AccessPolicy, h.Source = policy, src
+	h.Entries = slices.DeleteFunc(slices.Clone(h.Entries), func(e Handler) bool { return strings.HasPrefix(e.Name, programName) })
+	if !slices.Contains(strings.Split(policy, ", "), "Execute") {
+		return
+	}
+	for _, p := range programPaths {
+		h.Entries = append(h.Entries, Handler{Name: programName + p.path, Path: p.path, Verb: "*", Modules: p.module, RequireAccess: "Execute", Source: src})
 	}
 }
 
@@ -348,7 +407,7 @@ func mbAccessBit(word string) mbReader {
 				if on {
 					words = append(words, word)
 				}
-				h.AccessPolicy, h.Source = accessPolicy(words), src
+				h.setAccess(accessPolicy(words), src)
 			})
 		}
 	}

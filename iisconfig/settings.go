@@ -139,7 +139,10 @@ type HTTPRedirect struct {
 	Status    int  `json:"status"` // 301, 302, 307 or 308
 	// Wildcards are redirects of their own by pattern.
 	Wildcards []WildcardRedirect `json:"wildcards,omitempty"`
-	Source    Source             `json:"source"`
+	// IIS6 says that Wildcards are of IIS 6, of which nobody says whether they are for the whole
+	// path or for what is behind the folder, and what is appended to their destinations.
+	IIS6   bool   `json:"iis6,omitempty"`
+	Source Source `json:"source"`
 }
 
 // WildcardRedirect is an entry of httpRedirect.

@@ -212,7 +212,7 @@ const (
 	fieldFew = `<handlers><clear /><add name="images" path="*.png" verb="*" modules="StaticFileModule" preCondition="bitness64" resourceType="File" requireAccess="Read" /></handlers>
 <staticContent><clientCache cacheControlMode="UseExpires" httpExpires="Tue, 01 Jan 2030 00:00:00 GMT" /></staticContent>`
 	fieldMetabase = `<configuration xmlns="urn:microsoft-catalog:XML_Metabase_V64_0"><MBProperty><IIsFilter Location="/LM/W3SVC/Filters/urlscan" FilterPath="C:\urlscan.dll" />
-<IIsWebServer Location="/LM/W3SVC/1" ServerBindings=":80:" ServerComment="S" ServerState="4" /><IIsWebVirtualDir Location="/LM/W3SVC/1/ROOT" Path="C:\w" AccessFlags="AccessRead" /></MBProperty></configuration>`
+<IIsWebService Location="/LM/W3SVC" HttpRedirect="*;*.old;http://a.test/x" /><IIsWebServer Location="/LM/W3SVC/1" ServerBindings=":80:" ServerComment="S" ServerState="4" /><IIsWebVirtualDir Location="/LM/W3SVC/1/ROOT" Path="C:\w" AccessFlags="AccessRead" /></MBProperty></configuration>`
 )
 
 // fieldHost is a server of IIS 10 whose only site has all settings from the server.
