@@ -579,7 +579,7 @@ func TestPostgresVerdictsTold(t *testing.T) {
 	n.sql("%s", insert(10, `{"template":"nowhere"}`))
 	wait("added", "refused")
 	n.sql("%s", insert(10, `{"template":"elsewhere"}`))
-	wait("changed", "refused") // it was there, whatever was said of it
+	wait("changed", "refused")            // it was there, whatever was said of it
 	n.want(204, "DELETE", "sites/10", "") // of which nothing was ever accepted
 	wait("removed")
 	out, _ := n.run(0, "sites", "log")

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func (r *serviceRoad) service() (stop func()) {
 	r.t.Helper()
 	environment, env := r.file(etcEnvironment), r.env
 	r.as = func(cmd *exec.Cmd) { cmd.Dir = "/"; asService(cmd) }
-	r.env = append(env[:len(env):len(env)], strings.Fields(environment)...)
+	r.env = append(slices.Clip(env), strings.Fields(environment)...)
 	defer func() { r.as, r.env = nil, env }()
 	return r.road.start(r.start, "http://"+r.admin+"/iis/ready")
 }
