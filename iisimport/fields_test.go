@@ -20,7 +20,7 @@ var unusedFields = func() map[string]string {
 		"the report lists what was read beside its lines":              "Server.Inputs Input.Name Input.Kind Input.Encoding",
 		"a record chooses the certificate, which is known by its hash": "CertificateRecord.Kind CertificateRecord.ApplicationID CertificateRecord.StoreName Binding.StoreName Binding.CertificateHash CentralStore.Ports",
 		"HTTP.sys alone has it":                                        "CertificateRecord.RevocationFreshness CertificateRecord.URLRetrievalTimeout CertificateRecord.EnableTokenBinding CertificateRecord.VerifyCachedOnly CertificateRecord.UsageCheck CertificateRecord.LogExtendedEvents CertificateRecord.EnableSessionTicket CertificateRecord.ExtendedPropertyValues",
-		"it is of worker processes, which there are none of":           "ApplicationPool.Unmanaged ApplicationPool.Identity",
+		"it is of worker processes, which there are none of":           "ApplicationPool.Identity",
 	} {
 		for field := range strings.FieldsSeq(fields) {
 			why[field] = reason

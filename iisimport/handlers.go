@@ -39,11 +39,31 @@ func (w *siteWriter) managed(n *node) string {
 		case sec.Source.Scope == "":
 		case strings.HasPrefix(sec.Name, "the module "):
 			return sec.Name
+		case w.withoutNET(n):
 		case set.AspNetCore == nil || set.SeesAll() != nil || filesOfNET(set): // else they may be settings of its program
 			return "the section " + sec.Name
 		}
 	}
 	return ""
+}
+
+// withoutNET tells whether the application pool of a node runs no .NET (No Managed Code), so
+// that nothing reads what is .NET's. A pool that is not among the files may run it.
+func (w *siteWriter) withoutNET(n *node) bool {
+	pool := w.b.pool(n.pool)
+	return pool != nil && pool.Unmanaged && !filesOfNET(n.settings)
+}
+
+// tellUnread names the sections of a node that nothing reads, as its pool runs no .NET.
+func (w *siteWriter) tellUnread(n *node) {
+	if !w.withoutNET(n) || n.settings.AspNetCore != nil {
+		return
+	}
+	for _, sec := range n.settings.Managed {
+		if strings.EqualFold(sec.Source.Scope, strings.TrimSuffix(w.site.source.Name+n.path, "/")) && !strings.HasPrefix(sec.Name, "the module ") {
+			w.report().dropped(sec.Source, "the section "+sec.Name, "the application pool %s runs no .NET (No Managed Code), which alone reads it", w.b.pool(n.pool).Name)
+		}
+	}
 }
 
 // filesOfNET tells whether .NET sends files, which what it says of who may guards.
@@ -92,7 +112,7 @@ func (w *siteWriter) handlers(n *node) (before []iisconfig.Handler, every *iisco
 	}
 	list := slices.DeleteFunc(slices.Clone(n.settings.Handlers.Entries), func(h iisconfig.Handler) bool {
 		verbs := h.Verbs()
-		return verbs != nil && len(verbs) == 0 || !w.inPool(n, h) || foldersOnly(n, h)
+		return verbs != nil && len(verbs) == 0 || !w.exists(n, h) || foldersOnly(n, h)
 	})
 	i := slices.IndexFunc(list, func(h iisconfig.Handler) bool { return h.Path == "*" && h.AnswersGET() })
 	if i < 0 {
@@ -131,7 +151,7 @@ func (w *siteWriter) inFolders(n *node) (documents, listing bool) {
 	fits := iisconfig.Handler{Modules: "DefaultDocumentModule,DirectoryListingModule", RequireAccess: "None"}
 	if n.settings.Handlers != nil {
 		i := slices.IndexFunc(n.settings.Handlers.Entries, func(h iisconfig.Handler) bool {
-			return h.Path == "*" && h.AnswersGET() && w.inPool(n, h) && !strings.EqualFold(h.ResourceType, "File")
+			return h.Path == "*" && h.AnswersGET() && w.exists(n, h) && !strings.EqualFold(h.ResourceType, "File")
 		})
 		if _, every := w.handlers(n); i < 0 && (every != nil || w.unserved(n)) {
 			return false, false
@@ -154,16 +174,25 @@ func (w *siteWriter) unserved(n *node) bool {
 	return every == nil && (h.Cleared || slices.ContainsFunc(h.Entries, func(e iisconfig.Handler) bool { return e.Path == "*" && e.AnswersGET() && !e.NeedsWorker() }))
 }
 
-// inPool tells whether a handler's preCondition lets it exist in the application pool of a
-// node. A pool that is not among the files has all.
-func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
+// exists tells whether IIS asks a handler at a node: its preCondition lets it exist in the
+// application pool, and it is not one of those for programs where none may run. A pool that is
+// not among the files has all.
+func (w *siteWriter) exists(n *node, h iisconfig.Handler) bool {
+	if programsOff(n, h) {
+		return false
+	}
 	pool := w.b.pool(n.pool)
 	if pool == nil {
 		return true
 	}
 	classic := strings.EqualFold(pool.PipelineMode, "Classic")
+	runtime := strings.ToLower(pool.RuntimeVersion)
 	for condition := range strings.SplitSeq(h.PreCondition, ",") {
-		switch strings.ToLower(strings.TrimSpace(condition)) {
+		condition = strings.ToLower(strings.TrimSpace(condition))
+		if version, ok := strings.CutPrefix(condition, "runtimeversion"); ok && (runtime != "" || pool.Unmanaged) && !strings.HasPrefix(runtime, version) {
+			return false
+		}
+		switch condition {
 		case "bitness32":
 			if !pool.Enable32Bit {
 				return false
@@ -183,6 +212,16 @@ func (w *siteWriter) inPool(n *node, h iisconfig.Handler) bool {
 		}
 	}
 	return true
+}
+
+// programsOff tells whether a handler is ISAPI-dll or CGI-exe of IIS, which run a program that
+// is asked for by its own name, at a place whose accessPolicy does not have Execute. IIS has them
+// disabled there, as it is installed, and sends such files (the .exe of an installer, the .dll of
+// Blazor), if they have a MIME type.
+func programsOff(n *node, h iisconfig.Handler) bool {
+	return h.ScriptProcessor == "" && h.Type == "" && strings.EqualFold(h.RequireAccess, "Execute") &&
+		(strings.EqualFold(h.Path, "*.dll") && hasModule(h, "IsapiModule") || strings.EqualFold(h.Path, "*.exe") && hasModule(h, "CgiModule")) &&
+		!strings.Contains(strings.ToLower(n.settings.Handlers.AccessPolicy), "execute")
 }
 
 // permits tells whether an accessPolicy has a word. One that is not set has Read and
@@ -271,6 +310,7 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 // answer is what answers at a node, and says so of its handlers.
 func (w *siteWriter) answer(n *node) []*Directive {
 	out := w.answerer(n)
+	w.tellUnread(n)
 	w.tellHandlers(n, len(out) > 0 && out[0].Words[0] == "iis_closed" && out[0].Words[1] == "*")
 	return out
 }
@@ -348,7 +388,7 @@ func (w *siteWriter) otherVerbs(n *node) []*Directive {
 	}
 	var v verbs
 	for _, h := range n.settings.Handlers.Entries {
-		if h.Path == "*" && w.inPool(n, h) && !foldersOnly(n, h) {
+		if h.Path == "*" && w.exists(n, h) && !foldersOnly(n, h) {
 			v.take(h.Verbs(), ofCore(h) == ofCore(*every) && runsThere(n, h))
 		}
 	}

@@ -27,7 +27,7 @@ func (w *siteWriter) mixed(n *node) *mixture {
 	}
 	m := &mixture{sources: make(map[string]iisconfig.Source)}
 	for _, e := range h.Entries {
-		if verbs := e.Verbs(); verbs != nil && len(verbs) == 0 || !w.inPool(n, e) {
+		if verbs := e.Verbs(); verbs != nil && len(verbs) == 0 || !w.exists(n, e) {
 			continue
 		}
 		if e.Path != "*" && e.Path != "*." && !hasForm(strings.ToLower(e.Path)) {

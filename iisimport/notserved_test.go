@@ -20,7 +20,7 @@ func startHost(t *testing.T, host, web string, opts iisimport.Options, more ...i
 	dir := ts.Folder(t)
 	names := []string{
 		"w/x.txt", "w/dir/x.txt", "s/x.txt", "s/dir/x.txt",
-		"w/bin/x.txt", "w/App_Data/x.txt", "w/x.mdb", "w/x.json", "w/x.webp", "w/docs/index.html", "w/docs/own.txt", "w/bare/index.html",
+		"w/bin/x.txt", "w/App_Data/x.txt", "w/x.mdb", "w/x.json", "w/x.webp", "w/docs/index.html", "w/docs/own.txt", "w/bare/index.html", "w/x.dll", "w/x.exe", "w/x.shtml",
 	}
 	for _, f := range more {
 		if folder, ok := strings.CutSuffix(f.Name, "web.config"); ok {

@@ -2,6 +2,7 @@ package iisimport_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +64,52 @@ func TestStoppedPools(t *testing.T) {
 				t.Errorf("%s, want %s\n%s", text, c.want, plan.Caddyfile())
 			}
 		})
+	}
+}
+
+// TestPoolsWithoutNET: where the application pool runs no .NET, or another version, nothing
+// reads what is of .NET, nor do its handlers exist.
+func TestPoolsWithoutNET(t *testing.T) {
+	const (
+		settings = `<system.web><customErrors mode="Off"/></system.web><appSettings/><connectionStrings/>`
+		handler  = `<system.webServer><handlers><add name="h" path="*.txt" verb="*" type="A.B" preCondition="integratedMode,%s" /></handlers></system.webServer>`
+		files    = `<system.webServer><handlers><add name="h" path="*.net" verb="*" type="System.Web.StaticFileHandler" /></handlers></system.webServer>`
+	)
+	for _, c := range []struct {
+		pool, web string
+		files     bool // what is there is sent, and not asked for at the worker process
+	}{
+		{`managedRuntimeVersion=""`, settings, true},
+		{`managedRuntimeVersion="v4.0"`, settings, false},
+		{``, settings, false},
+		{`managedRuntimeVersion=""`, settings + files, false},
+		{`managedRuntimeVersion=""`, fmt.Sprintf(handler, "runtimeVersionv4.0"), true},
+		{`managedRuntimeVersion="v2.0"`, fmt.Sprintf(handler, "runtimeVersionv4.0"), true},
+		{`managedRuntimeVersion="v4.0"`, fmt.Sprintf(handler, "runtimeVersionv2.0"), true},
+		{`managedRuntimeVersion="v4.0"`, fmt.Sprintf(handler, "runtimeVersionv4.0"), false},
+		{``, fmt.Sprintf(handler, "runtimeVersionv4.0"), false},
+	} {
+		host := strings.Replace(hostOf("", `applicationPool="p"`, "", ""), "<sites>", `<applicationPools><add name="p" `+c.pool+` /></applicationPools><sites>`, 1)
+		addr, plan := startHost(t, host, c.web, iisimport.Options{Upstream: workerOf(t)})
+		a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: "/x.txt"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Status == http.StatusOK && a.Header.Get("Server") == "Caddy"; got != c.files {
+			t.Errorf("pool %s, %s: the file is sent: %v, want %v\n%s", c.pool, c.web, got, c.files, plan.Caddyfile())
+		}
+		var told []string
+		for _, l := range plan.Report.Lines {
+			if l.Outcome == iisimport.Dropped && strings.Contains(l.Message, "No Managed Code") {
+				told = append(told, strings.TrimPrefix(l.What, "the section "))
+			}
+		}
+		want := ""
+		if c.files && c.web == settings {
+			want = "system.web appSettings connectionStrings"
+		}
+		if got := strings.Join(told, " "); got != want {
+			t.Errorf("pool %s, %s: the report tells of %q, want %q", c.pool, c.web, got, want)
+		}
 	}
 }

@@ -25,6 +25,7 @@ type scripts struct {
 	kinds   map[string]bool     // whether a pattern is sent
 	settled map[string]bool     // patterns whose requests an entry has already
 	files   []string            // patterns that an entry gives to files
+	own     []string            // of these, what an entry of the site does
 	workers []string            // patterns that are sent, and not to FastCGI
 	verbs   map[string][]string // of other handlers, by pattern
 	runs    map[string]*verbs   // of workers, by pattern
@@ -38,23 +39,31 @@ func (s *scripts) close(pattern string) {
 	}
 }
 
+// notFiles closes a pattern, unless the site itself gives it to files.
+func (s *scripts) notFiles(pattern string) {
+	if !slices.Contains(s.own, pattern) {
+		s.close(pattern)
+	}
+}
+
 // scripts sorts what a worker process runs at a node, by patterns of paths, into what
 // goes to the stand-in of worker processes and what is closed. As in IIS, the first entry
 // that fits a request decides: what it may not run, nobody runs.
 func (w *siteWriter) scripts(n *node) scripts {
 	s := scripts{kinds: make(map[string]bool), settled: make(map[string]bool), verbs: make(map[string][]string), runs: make(map[string]*verbs), core: make(map[string]bool)}
 	own := w.ownConfig(n)
-	for _, ext := range scriptExtensions {
-		s.close("*" + ext)
-	}
 	before, _ := w.handlers(n)
 	for _, e := range before {
 		w.script(n, &s, e, own)
 	}
-	if h := n.settings.Handlers; h != nil { // those that do not decide are no files either
+	// Those that do not decide are no files either, but where the site says so in front of them.
+	for _, ext := range scriptExtensions {
+		s.notFiles("*" + ext)
+	}
+	if h := n.settings.Handlers; h != nil {
 		for _, e := range h.Entries {
-			if p := strings.ToLower(e.Path); e.NeedsWorker() && hasForm(p) {
-				s.close(p)
+			if p := strings.ToLower(e.Path); e.NeedsWorker() && hasForm(p) && w.exists(n, e) {
+				s.notFiles(p)
 			}
 		}
 	}
@@ -140,6 +149,9 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 			return
 		}
 		s.files = append(s.files, p)
+		if e.Source.Scope != "" {
+			s.own = append(s.own, p)
+		}
 	}
 }
 
