@@ -364,7 +364,7 @@ func mbAccess(_ *reporter, src Source, p mbProp) (string, func(*Settings)) {
 // programPaths are what IIS 6 runs by itself in folders with AccessExecute ("Scripts and
 // Executables"), behind what ScriptMaps has: it never sends these as files there.
 var programPaths = []struct{ path, module string }{
-	{"*.exe", "CgiModule"}, {"*.com", "CgiModule"}, {"*.dll", "IsapiModule"},
+	{"*.exe", "CgiModule"}, {"*.com", "CgiModule"}, {"*.dll", "IsapiModule"}, {"*.isa", "IsapiModule"},
 }
 
 const programName = "AccessExecute "

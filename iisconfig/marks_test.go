@@ -72,7 +72,7 @@ func TestUnknownInRules(t *testing.T) {
 		`<rule name="r"><match url="x"/><only/></rule>`:                                                         "the element only in a rule",
 		`<rule name="r"><match url="x"/><conditions><add input="{URL}" pattern="x" v="1"/></conditions></rule>`: "the attribute v of add",
 		`<rule name="r"><match url="x"/><action type="None" at="1"/></rule>`:                                    "the attribute at of action",
-		`<rule name="r"><action type="AbortRequest"/></rule>`:                                                   "a rule with 0 elements match",
+		`<rule name="r" patternSyntax="Wildcard"><action type="AbortRequest"/></rule>`:                          "a rule with 0 elements match",
 		`<rule name="r"><match url="x"/><match url="y"/></rule>`:                                                "a rule with 2 elements match",
 	} {
 		set := hosted(t, "", "", map[string]string{"a": inWeb(`<rewrite><rules><rule name="first"><match url="y"/></rule>` + rule + `</rules></rewrite>`)}).SiteByName("A").At("/")

@@ -22,7 +22,7 @@ var shippedModules = func() map[string]bool {
 		basicauthenticationmodule websocketmodule webmatrixsupportmodule webdavmodule urlauthorizationmodule tracingmodule requestmonitormodule
 		iprestrictionmodule iiscertificatemappingauthenticationmodule dynamiciprestrictionmodule customloggingmodule
 		certificatemappingauthenticationmodule applicationinitializationmodule digestauthenticationmodule aspnetcoremodule aspnetcoremodulev2
-		applicationrequestrouting httpplatformhandler corsmodule managedengine managedengine64 managedenginev4.0_32bit managedenginev4.0_64bit`) {
+		applicationrequestrouting httpplatformhandler iisnode corsmodule managedengine managedengine64 managedenginev4.0_32bit managedenginev4.0_64bit`) {
 		names[name] = true
 	}
 	return names

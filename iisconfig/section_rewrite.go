@@ -151,7 +151,12 @@ func (c *context) rewriteRule(el *element, outbound bool) RewriteRule {
 			c.unknown(kid, "in a rule")
 		}
 	}
-	if matches != 1 {
+	switch {
+	case matches == 0 && !outbound && rule.PatternSyntax == patternSyntaxes[0]:
+		// As in the web.config that is written for programs of Node.js: the regular expression is
+		// empty, which fits every path, with nothing in {R:0}.
+		rule.Match.URL = "^"
+	case matches != 1:
 		c.mark(rule.Source, "a rule with %d elements match", matches)
 	}
 	c.attributes(el)

@@ -119,3 +119,54 @@ func below(p string) bool {
 	clean := path.Clean(p)
 	return clean != ".." && !strings.HasPrefix(clean, "../") && clean != "." && !strings.HasPrefix(clean, "/")
 }
+
+// sectionAt is a section in a location, or outside of all.
+type sectionAt struct {
+	section, path string
+	inLocation    bool
+}
+
+// twice reports whether a web.config has a section of IIS a second time in one location: IIS
+// answers 500.19 wherever the file is in force.
+func (r *configReader) twice(name string, el *element) bool {
+	if r.web == nil || !strings.HasPrefix(name, webServer) {
+		return false
+	}
+	key := sectionAt{name, strings.ToLower(r.ctx.scope), r.inLocation}
+	if !r.seen[key] {
+		if r.seen == nil {
+			r.seen = make(map[sectionAt]bool)
+		}
+		r.seen[key] = true
+		return false
+	}
+	src := r.ctx.src(el)
+	what := "the section " + name + " is there twice"
+	r.b.rep.warn(CodeDuplicate, src, "make one of them", "%s, for which IIS answers 500.19; the first counts", what)
+	r.b.markWebConfig(*r.web, src, CodeDuplicate, what)
+	return true
+}
+
+// notRead skips what IIS does not read in a web.config. Where it might be an IIS that does,
+// what may protect the place closes it.
+func (r *configReader) notRead(name string, el *element) error {
+	if !groups[name] || r.b.version(r.web.site) != 0 {
+		return r.x.skip()
+	}
+	return r.x.each(func(kid *element) error {
+		kidName := name + "/" + kid.name
+		if groups[kidName] {
+			return r.notRead(kidName, kid)
+		}
+		c := &context{rep: r.ctx.rep, scope: r.ctx.scope, name: kidName}
+		if protects(kidName) || closesUnread[kidName] {
+			c.section = kidName
+		}
+		c.mark(r.ctx.src(kid), "the section, which IIS 6 does not read and later ones do, on a server whose version nobody has told,")
+		if c.unknowns != nil {
+			c.unknowns[0].Fix = "give the output of: cscript adsutil.vbs ENUM W3SVC/INFO"
+			r.emit(kidName, kid, c, nil)
+		}
+		return r.x.skip()
+	})
+}

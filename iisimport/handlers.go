@@ -47,25 +47,6 @@ func (w *siteWriter) managed(n *node) string {
 	return ""
 }
 
-// withoutNET tells whether the application pool of a node runs no .NET (No Managed Code), so
-// that nothing reads what is .NET's. A pool that is not among the files may run it.
-func (w *siteWriter) withoutNET(n *node) bool {
-	pool := w.b.pool(n.pool)
-	return pool != nil && pool.Unmanaged && !filesOfNET(n.settings)
-}
-
-// tellUnread names the sections of a node that nothing reads, as its pool runs no .NET.
-func (w *siteWriter) tellUnread(n *node) {
-	if !w.withoutNET(n) || n.settings.AspNetCore != nil {
-		return
-	}
-	for _, sec := range n.settings.Managed {
-		if strings.EqualFold(sec.Source.Scope, strings.TrimSuffix(w.site.source.Name+n.path, "/")) && !strings.HasPrefix(sec.Name, "the module ") {
-			w.report().dropped(sec.Source, "the section "+sec.Name, "the application pool %s runs no .NET (No Managed Code), which alone reads it", w.b.pool(n.pool).Name)
-		}
-	}
-}
-
 // filesOfNET tells whether .NET sends files, which what it says of who may guards.
 func filesOfNET(set *iisconfig.Settings) bool {
 	return set.Handlers != nil && slices.ContainsFunc(set.Handlers.Entries, iisconfig.Handler.FilesOfNET)
@@ -174,56 +155,6 @@ func (w *siteWriter) unserved(n *node) bool {
 	return every == nil && (h.Cleared || slices.ContainsFunc(h.Entries, func(e iisconfig.Handler) bool { return e.Path == "*" && e.AnswersGET() && !e.NeedsWorker() }))
 }
 
-// exists tells whether IIS asks a handler at a node: its preCondition lets it exist in the
-// application pool, and it is not one of those for programs where none may run. A pool that is
-// not among the files has all.
-func (w *siteWriter) exists(n *node, h iisconfig.Handler) bool {
-	if programsOff(n, h) {
-		return false
-	}
-	pool := w.b.pool(n.pool)
-	if pool == nil {
-		return true
-	}
-	classic := strings.EqualFold(pool.PipelineMode, "Classic")
-	runtime := strings.ToLower(pool.RuntimeVersion)
-	for condition := range strings.SplitSeq(h.PreCondition, ",") {
-		condition = strings.ToLower(strings.TrimSpace(condition))
-		if version, ok := strings.CutPrefix(condition, "runtimeversion"); ok && (runtime != "" || pool.Unmanaged) && !strings.HasPrefix(runtime, version) {
-			return false
-		}
-		switch condition {
-		case "bitness32":
-			if !pool.Enable32Bit {
-				return false
-			}
-		case "bitness64":
-			if pool.Enable32Bit {
-				return false
-			}
-		case "integratedmode":
-			if classic {
-				return false
-			}
-		case "classicmode":
-			if !classic {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// programsOff tells whether a handler is ISAPI-dll or CGI-exe of IIS, which run a program that
-// is asked for by its own name, at a place whose accessPolicy does not have Execute. IIS has them
-// disabled there, as it is installed, and sends such files (the .exe of an installer, the .dll of
-// Blazor), if they have a MIME type.
-func programsOff(n *node, h iisconfig.Handler) bool {
-	return h.ScriptProcessor == "" && h.Type == "" && strings.EqualFold(h.RequireAccess, "Execute") &&
-		(strings.EqualFold(h.Path, "*.dll") && hasModule(h, "IsapiModule") || strings.EqualFold(h.Path, "*.exe") && hasModule(h, "CgiModule")) &&
-		!strings.Contains(strings.ToLower(n.settings.Handlers.AccessPolicy), "execute")
-}
-
 // permits tells whether an accessPolicy has a word. One that is not set has Read and
 // Script, as every server is installed. What clients of other machines have not (NoRemoteRead)
 // nobody has here.
@@ -288,6 +219,10 @@ func (w *siteWriter) tellHandlers(n *node, closed bool) {
 			if h.Refuses() == 0 {
 				instead += ": isapiCgiRestriction denies its program"
 			}
+		case mixed != nil && h.NeedsWorker() && !mayRun(n, h):
+			w.report().closed(h.Source, what, "install its module, or give it what accessPolicy has",
+				"the server has none of its modules, or accessPolicy does not let it run: what it has gets 403 (%s)", conditions)
+			continue
 		case mixed != nil:
 			instead = "a line of handler in iis_content_types"
 		case n.keepsFromWorker(h):

@@ -194,16 +194,21 @@ func (w *siteWriter) mix(n *node, m *mixture) []*Directive {
 	return append(out, w.fileServer(n, s))
 }
 
-// sources are patterns of what is run somewhere, and so never sent, whatever handler has it.
+// sources are patterns of what is run somewhere, and so never sent, unless the site itself
+// gives it to files first.
 func (w *siteWriter) sources(n *node, m *mixture) (out []string) {
 	for _, ext := range scriptExtensions {
 		out = append(out, "*"+ext)
 	}
 	for _, e := range n.settings.Handlers.Entries {
-		if p := strings.ToLower(e.Path); e.NeedsWorker() && e.Refuses() == 0 && reExtensionPattern.MatchString(p) && !slices.Contains(out, p) {
+		if p := strings.ToLower(e.Path); e.NeedsWorker() && e.Refuses() == 0 && reExtensionPattern.MatchString(p) && w.exists(n, e) {
 			out = append(out, p)
 		}
 	}
+	out = slices.DeleteFunc(out, func(p string) bool {
+		i := slices.IndexFunc(m.list, func(e iisconfig.Handler) bool { return strings.EqualFold(e.Path, p) && e.AnswersGET() })
+		return i >= 0 && m.answers[i] == "files" && givesFiles(m.list[i])
+	})
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }

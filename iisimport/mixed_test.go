@@ -92,7 +92,8 @@ func modelFirst(list []entry, method, p string) int {
 	})
 }
 
-// modelAnswer is what IIS answers, but that it sends no file that some program runs.
+// modelAnswer is what IIS answers, but that it sends no file that some program runs, unless its
+// extension is given to files before.
 func modelAnswer(list []entry, method, p string) string {
 	i := modelFirst(list, method, p)
 	if i < 0 {
@@ -105,7 +106,9 @@ func modelAnswer(list []entry, method, p string) string {
 		return "403"
 	}
 	ran := slices.ContainsFunc(list, func(e entry) bool {
-		return (e.kind == "program" || e.kind == "worker") && (e.path == "*.api" || e.path == "*.txt") && strings.Contains(strings.ToLower(p)+"/", e.path[1:]+"/")
+		first := slices.IndexFunc(list, func(f entry) bool { return f.path == e.path && f.verb != "POST" })
+		return (e.kind == "program" || e.kind == "worker") && (e.path == "*.api" || e.path == "*.txt") && strings.Contains(strings.ToLower(p)+"/", e.path[1:]+"/") &&
+			(first < 0 || list[first].kind != "files" && list[first].kind != "bare" || list[first].resource == "Directory")
 	})
 	file, folder := modelFind(p)
 	switch {
@@ -259,6 +262,40 @@ func TestScriptsBeforeProgram(t *testing.T) {
 		status, _, text, err := q.do(addr)
 		if err != nil || status != "200" || (text == "worker") != byWorker || text == "SOURCE" {
 			t.Errorf("%s: %s %q, %v; by the worker: %v\n%s", ask, status, text, err, byWorker, plan.Caddyfile())
+		}
+	}
+}
+
+// TestProgramsOfNode: the module of iisnode on the server protects nothing, and the web.config
+// that is written for programs of Node.js, whose rules have no match, leads to the program.
+func TestProgramsOfNode(t *testing.T) {
+	const (
+		modules = `<system.webServer><globalModules><add name="StaticFileModule" /><add name="RewriteModule" /><add name="AnonymousAuthenticationModule" />%[1]s</globalModules>` +
+			`<modules><add name="StaticFileModule" /><add name="RewriteModule" /><add name="AnonymousAuthenticationModule" />%[1]s</modules>` +
+			`<handlers accessPolicy="Read, Script"><add name="StaticFile" path="*" verb="*" modules="StaticFileModule" resourceType="Either" requireAccess="Read" /></handlers></system.webServer>`
+		web = `<system.webServer><handlers><add name="iisnode" path="server.js" verb="*" modules="iisnode" />%s</handlers><rewrite><rules>` +
+			`<rule name="StaticContent"><action type="Rewrite" url="public{REQUEST_URI}" /></rule>` +
+			`<rule name="DynamicContent"><conditions><add input="{REQUEST_FILENAME}" matchType="IsFile" negate="True" /></conditions><action type="Rewrite" url="server.js" /></rule>` +
+			`</rules></rewrite></system.webServer>`
+	)
+	addr, plan := startHost(t, hostOf("", "", "", fmt.Sprintf(modules, `<add name="iisnode" />`)), fmt.Sprintf(web, ""), iisimport.Options{Upstream: workerOf(t)})
+	if got := statuses(t, addr, "/", "/any/thing", "/server.js", "/bin/x.txt"); got != "200 200 200 404" {
+		t.Errorf("%s\n%s", got, plan.Caddyfile())
+	}
+	a, err := ts.Do(ts.Request{Addr: addr, Plain: true, Host: "a.test", Path: "/any/thing"})
+	if err != nil || a.Header.Get("Server") != "Worker/1" {
+		t.Errorf("%v, %v does not come from the program", err, a)
+	}
+	// Without the module, nobody has what it would.
+	for _, more := range []string{"", `<add name="f" path="x.txt" verb="GET" modules="StaticFileModule" resourceType="File" requireAccess="Read" /><add name="all" path="*" verb="*" modules="iisnode" />`} {
+		addr, plan = startHost(t, hostOf("", "", "", fmt.Sprintf(modules, "")), fmt.Sprintf(web, more), iisimport.Options{Upstream: workerOf(t)})
+		if got := statuses(t, addr, "/any/thing"); got == "200" {
+			t.Errorf("without the module: %s\n%s", got, plan.Caddyfile())
+		}
+		if more != "" && !slices.ContainsFunc(plan.Report.Lines, func(l iisimport.Line) bool {
+			return l.Outcome == iisimport.Closed && strings.Contains(l.What, "iisnode")
+		}) {
+			t.Errorf("the report does not say that the handler is closed: %v", plan.Report.Lines)
 		}
 	}
 }

@@ -17,7 +17,9 @@ func TestProgramsThatAreFiles(t *testing.T) {
 		ssi   = `<add name="SSINC-shtml" path="*.shtml" verb="GET,HEAD,POST" modules="ServerSideIncludeModule" resourceType="File" />`
 		file  = `<add name="StaticFile" path="*" verb="*" modules="StaticFileModule,DefaultDocumentModule,DirectoryListingModule" resourceType="Either" requireAccess="Read" />`
 		types = `<staticContent><mimeMap fileExtension=".txt" mimeType="text/plain" /><mimeMap fileExtension=".dll" mimeType="a/d" /><mimeMap fileExtension=".exe" mimeType="a/e" /><mimeMap fileExtension=".shtml" mimeType="text/html" /></staticContent>`
-		first = `<system.webServer><handlers><add name="mine" path="*.%s" verb="*" modules="StaticFileModule" resourceType="File" requireAccess="Read" /></handlers></system.webServer>`
+		mine  = `<add name="mine" path="*.%s" verb="*" modules="StaticFileModule" resourceType="File" requireAccess="Read" />`
+		first = `<system.webServer><handlers>` + mine + `</handlers></system.webServer>`
+		there = `<add name="there" path="*" verb="GET,HEAD" modules="StaticFileModule" resourceType="File" requireAccess="Read" /><add name="all" path="*" verb="*" type="X" />`
 	)
 	host := func(policy, entries, types string) string {
 		return hostOf("", "", "", `<system.webServer><handlers accessPolicy="`+policy+`">`+entries+`</handlers>`+types+`</system.webServer>`)
@@ -33,6 +35,10 @@ func TestProgramsThatAreFiles(t *testing.T) {
 		{host("Read, Script", dll+exe+ssi+file, types), fmt.Sprintf(first, "shtml"), "200 200 200 200"},
 		{host("Read, Script, Execute", dll+exe+ssi+file, types), fmt.Sprintf(first, "exe"), "404 200 404 200"},
 		{host("Read, Script", dll+exe+ssi+file, types), `<system.webServer><security><requestFiltering><fileExtensions><add fileExtension=".exe" allowed="false" /></fileExtensions></requestFiltering></security></system.webServer>`, "200 404 404 200"},
+		// In front of a program, which has what is not there.
+		{host("Read, Script", dll+exe+ssi+file, types), `<system.webServer><handlers>` + there + `</handlers></system.webServer>`, "200 200 404 200"},
+		{host("Read, Script, Execute", dll+exe+ssi+file, types), `<system.webServer><handlers>` + there + `</handlers></system.webServer>`, "404 404 404 200"},
+		{host("Read, Script", dll+exe+ssi+file, types), `<system.webServer><handlers>` + fmt.Sprintf(mine, "shtml") + there + `</handlers></system.webServer>`, "200 200 200 200"},
 	} {
 		addr, plan := startHost(t, c.host, c.web, iisimport.Options{})
 		if got := statuses(t, addr, "/x.dll", "/x.exe", "/x.shtml", "/x.txt"); got != c.want {

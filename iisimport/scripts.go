@@ -39,6 +39,12 @@ func (s *scripts) close(pattern string) {
 	}
 }
 
+// givesFiles tells whether a handler of files is one by which a site says of its own that what
+// has a path is a file.
+func givesFiles(e iisconfig.Handler) bool {
+	return e.Source.Scope != "" && !strings.EqualFold(e.ResourceType, "Directory")
+}
+
 // notFiles closes a pattern, unless the site itself gives it to files.
 func (s *scripts) notFiles(pattern string) {
 	if !slices.Contains(s.own, pattern) {
@@ -149,7 +155,7 @@ func (w *siteWriter) script(n *node, s *scripts, e iisconfig.Handler, own bool) 
 			return
 		}
 		s.files = append(s.files, p)
-		if e.Source.Scope != "" {
+		if givesFiles(e) {
 			s.own = append(s.own, p)
 		}
 	}

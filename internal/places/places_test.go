@@ -3,6 +3,7 @@ package places_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-iis/caddy-iis/internal/places"
@@ -66,6 +67,8 @@ func TestSites(t *testing.T) {
 		{fmt.Sprintf(rule, "^a") + "," + files, places.Sites{Partly: 1}},
 		{fmt.Sprintf(rule, "^a") + "," + shut, places.Sites{Closed: 1}},
 		{fmt.Sprintf(rule, ".*") + "," + files, places.Sites{Closed: 1}},
+		{fmt.Sprintf(rule, "^(.*)$") + "," + files, places.Sites{Closed: 1}},
+		{strings.Replace(fmt.Sprintf(rule, "(.*)"), `"pattern"`, `"negate":true,"pattern"`, 1) + "," + files, places.Sites{Partly: 1}},
 		{`{"handle":[{"handler":"iis_rewrite","rules":[{"name":"r","action":{"type":"redirect"}}]}]},` + shut, places.Sites{Partly: 1}},
 		{`{"handle":[{"handler":"iis_rewrite","rules":[{"name":"r","action":{"type":"rewrite"}}]}]},` + shut, places.Sites{Closed: 1}},
 		{`{"handle":[{"handler":"iis_authorization","deny_anonymous":true}]},` + files, places.Sites{Closed: 1}},

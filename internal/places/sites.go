@@ -225,7 +225,9 @@ func rules(list any) end {
 		kind, _ := action["type"].(string)
 		switch {
 		case isClosedRule(r):
-			if pattern, _ := match["pattern"].(string); pattern == ".*" && base == "" {
+			pattern, _ := match["pattern"].(string)
+			negate, _ := match["negate"].(bool)
+			if everything[pattern] && !negate && base == "" {
 				return refuses
 			}
 		case kind == "redirect" || kind == "respond":
@@ -234,6 +236,9 @@ func rules(list any) end {
 	}
 	return goesOn
 }
+
+// everything are regular expressions that fit every path, as people write them.
+var everything = map[string]bool{"": true, "^": true, ".*": true, "^.*": true, "^.*$": true, ".*$": true, "(.*)": true, "^(.*)": true, "^(.*)$": true, "(.*)$": true}
 
 func isClosedRule(rule any) bool {
 	fields, _ := rule.(map[string]any)
